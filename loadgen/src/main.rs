@@ -1,0 +1,3 @@
+//! Waystation's load generator.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! Waystation, a real-time WebSocket gateway.
+//!
+//! Connections are hashed onto pinned per-core shards. Each shard owns its rooms and what is owed to
+//! their members, and talks to the other shards through bounded lock-free queues. A message walks
+//! ten stations: read, assemble, parse, admit, authorise, route, room, fan-out, owe, write.
+//! `docs/ARCHITECTURE.md` begins with that walk.
+//!
+//! The modules are stacked on floors. A module imports from lower floors only, never from its own
+//! and never from above; `tests/tidy.rs` reads the floors from the comments below and keeps the rule.
+//! Floors 0 to 5 are synchronous and deterministic: no socket, no clock, no thread, no `async`.
+
+// Floor 0: ground
+pub mod ids;
+pub mod limits;
+pub mod time;
+
+// Floor 1: tools
+pub mod code;
+pub mod metrics;
+pub mod payload;
+pub mod wheel;

@@ -1,0 +1,42 @@
+//! Every number that bounds memory, time or work, with what happens at it and why it is that number.
+//!
+//! A number elsewhere is a defect; protocol constants such as opcodes live with their protocol.
+//! Units stand in the names. Relations between limits are asserted at compile time, at the end.
+
+// Opening
+
+/// Bytes of a request head (request line, headers, empty line); over it: HTTP 431. Room for a 4 KiB token
+/// in a header and one in the query.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Header lines in a request head; over it: HTTP 431. Browsers send about 15.
+pub const HEADERS_COUNT_MAX: usize = 64;
+/// Time from accept to a whole head; over it the socket is closed. Long enough for a slow phone,
+/// short enough that 10,000 half-open sockets are gone within seconds.
+pub const HEAD_DEADLINE_MS: u64 = 10_000;
+/// Time from the upgrade to a good token; over it: close 4000.
+pub const AUTH_DEADLINE_MS: u64 = 10_000;
+/// Bytes of a resource id in a path after percent-decoding; over it: HTTP 400.
+pub const RESOURCE_ID_BYTES_MAX: usize = 128;
+
+// Messages in
+
+/// Bytes of a message after reassembly; over it: `MESSAGE_TOO_LARGE` and close 1009.
+pub const MESSAGE_BYTES_MAX: usize = 65_536;
+/// Bytes of a message on `/echo`: what the conformance suite sends.
+pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Frames of one message; over it: close 1002. Lifted on `/echo`.
+pub const FRAGMENTS_COUNT_MAX: u32 = 1024;
+/// Nesting of a JSON text; deeper: `INVALID_JSON`.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Bytes of an authentication frame; over it: close 4000.
+pub const AUTH_FRAME_BYTES_MAX: usize = 24 * 1024;
+/// Bytes of a token; over it the token is refused. Also bounds the work of splitting it.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+/// Channels in one authentication frame or `subscribe`; over it: `INVALID_MESSAGE_FORMAT`.
+pub const CHANNELS_PER_MESSAGE_MAX: usize = 50;
+/// Bytes of a channel name; over it: `CHANNEL_NOT_FOUND`. A prefix of 16 and the longest resource id.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 144;
+/// Bytes of an operation id; over it: `INVALID_MESSAGE_FORMAT`.
+pub const OPERATION_ID_BYTES_MAX: usize = 128;
+/// Bytes of an event type in `publish`; over it: `INVALID_MESSAGE_FORMAT`.
+pub const EVENT_TYPE_BYTES_MAX: usize = 64;

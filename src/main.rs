@@ -1,0 +1,3 @@
+//! The `waystation` command.
+
+fn main() {}
