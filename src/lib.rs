@@ -19,3 +19,6 @@ pub mod code;
 pub mod metrics;
 pub mod payload;
 pub mod wheel;
+
+// Floor 5: shard
+pub mod shard;

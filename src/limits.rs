@@ -40,3 +40,19 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 144;
 pub const OPERATION_ID_BYTES_MAX: usize = 128;
 /// Bytes of an event type in `publish`; over it: `INVALID_MESSAGE_FORMAT`.
 pub const EVENT_TYPE_BYTES_MAX: usize = 64;
+
+// Time
+
+/// Width of a slot of the timing wheel. Everything timed is counted in seconds, so a quarter is near enough,
+/// and the pings of a quarter second share one wake-up.
+pub const WHEEL_SLOT_MS: u64 = 250;
+/// Slots of the timing wheel: one turn is 128 s, longer than every timer of an idle connection.
+pub const WHEEL_SLOTS: usize = 512;
+
+// Writing
+
+/// Frames in one write; the rest follows in the next turn. The kernel's bound on vectors is 1,024
+/// (`UIO_MAXIOV`); 64 keeps one busy connection from holding up a turn.
+pub const BATCH_PARTS_MAX: usize = 64;
+/// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;

@@ -1,1 +1,292 @@
-//! Counters.
+//! Per-shard counters, gauges and histograms, and the one table of their names.
+//!
+//! A shard is the only writer of its own numbers, so a write is a relaxed load and a relaxed store:
+//! no read-modify-write, no lock, and a wedged shard stays readable. Readers (the administration
+//! executor, the tests) see each number whole and the set of them roughly at one time.
+//! No label here has more values than this table names.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a number does over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// How one number is shown: Prometheus family, label set (`reason="rate"` or empty), kind and help.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Family name, unit last.
+    pub family: &'static str,
+    /// Labels without braces; empty if there are none.
+    pub labels: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// One line of help, the same for the whole family.
+    pub help: &'static str,
+}
+
+/// Declares the numbers and their table together, so that neither can lack a row of the other.
+macro_rules! metrics {
+    ($($variant:ident: $kind:ident $family:literal $labels:literal $help:literal;)+) => {
+        /// One number of a shard.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Metric { $(#[doc = $help] $variant,)+ }
+
+        impl Metric {
+            /// Every number, families together, in the order they are shown.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// How this number is shown.
+            #[must_use]
+            pub const fn describe(self) -> Description {
+                match self {
+                    $(Self::$variant => Description { family: $family, labels: $labels, kind: Kind::$kind, help: $help },)+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    Connections: Gauge "waystation_connections" "" "WebSocket connections that are open";
+    Sockets: Gauge "waystation_sockets" "" "Accepted sockets, whatever their state";
+    Channels: Gauge "waystation_channels" "" "Channels known to the shard";
+    Memberships: Gauge "waystation_memberships" "" "Subscriptions of open connections to channels";
+    HistoryBytes: Gauge "waystation_history_bytes" "" "Bytes of retained events";
+    OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
+    Draining: Gauge "waystation_draining" "" "1 while the shard drains";
+    Accepted: Counter "waystation_accepted_total" "" "Sockets accepted";
+    HandedOver: Counter "waystation_handed_over_total" "" "Sockets handed to the home shard of their channel";
+    Upgraded: Counter "waystation_upgraded_total" "" "Opening handshakes answered 101";
+    Authenticated: Counter "waystation_authenticated_total" "" "Connections admitted with a good token";
+    HttpRequests: Counter "waystation_http_requests_total" "" "HTTP requests that were no upgrade";
+    RefusedHead: Counter "waystation_refused_total" "reason=\"head\"" "Refusals by reason";
+    RefusedOrigin: Counter "waystation_refused_total" "reason=\"origin\"" "Refusals by reason";
+    RefusedToken: Counter "waystation_refused_total" "reason=\"token\"" "Refusals by reason";
+    RefusedLate: Counter "waystation_refused_total" "reason=\"late\"" "Refusals by reason";
+    RefusedFull: Counter "waystation_refused_total" "reason=\"full\"" "Refusals by reason";
+    RefusedRate: Counter "waystation_refused_total" "reason=\"rate\"" "Refusals by reason";
+    RefusedPermission: Counter "waystation_refused_total" "reason=\"permission\"" "Refusals by reason";
+    RefusedInvalid: Counter "waystation_refused_total" "reason=\"invalid\"" "Refusals by reason";
+    RefusedOverload: Counter "waystation_refused_total" "reason=\"overload\"" "Refusals by reason";
+    RefusedDraining: Counter "waystation_refused_total" "reason=\"draining\"" "Refusals by reason";
+    ClosedNormal: Counter "waystation_closed_total" "reason=\"normal\"" "Connections ended by reason";
+    ClosedGone: Counter "waystation_closed_total" "reason=\"gone\"" "Connections ended by reason";
+    ClosedProtocol: Counter "waystation_closed_total" "reason=\"protocol\"" "Connections ended by reason";
+    ClosedPolicy: Counter "waystation_closed_total" "reason=\"policy\"" "Connections ended by reason";
+    ClosedToken: Counter "waystation_closed_total" "reason=\"token\"" "Connections ended by reason";
+    ClosedIdle: Counter "waystation_closed_total" "reason=\"idle\"" "Connections ended by reason";
+    ClosedSlow: Counter "waystation_closed_total" "reason=\"slow\"" "Connections ended by reason";
+    ClosedDrain: Counter "waystation_closed_total" "reason=\"drain\"" "Connections ended by reason";
+    MessagesIn: Counter "waystation_messages_received_total" "" "Messages received from clients";
+    BytesIn: Counter "waystation_received_bytes_total" "" "Bytes received from clients";
+    Published: Counter "waystation_published_total" "" "Events sequenced by channels at home here";
+    Duplicates: Counter "waystation_duplicates_total" "" "Publishes answered from the dedup window";
+    Delivered: Counter "waystation_delivered_total" "" "Channel events written towards members";
+    Sends: Counter "waystation_sends_total" "" "Writes to sockets";
+    ShortWrites: Counter "waystation_short_writes_total" "" "Writes that the socket took in part or not at all";
+    BytesOut: Counter "waystation_sent_bytes_total" "" "Bytes written to sockets";
+    Gaps: Counter "waystation_gaps_total" "" "Gaps announced to members that fell off a channel's history";
+    Resumed: Counter "waystation_resumes_total" "recovered=\"true\"" "Resumes by outcome";
+    ResumeFailed: Counter "waystation_resumes_total" "recovered=\"false\"" "Resumes by outcome";
+    OutboxDropped: Counter "waystation_outbox_dropped_total" "" "Low-lane frames dropped at the outbox bound";
+    ChannelsEvicted: Counter "waystation_channels_evicted_total" "" "Empty channels forgotten at the shard's bound";
+    MeshSent: Counter "waystation_mesh_sent_total" "" "Messages put to other shards";
+    MeshReceived: Counter "waystation_mesh_received_total" "" "Messages taken from other shards";
+    MeshFull: Counter "waystation_mesh_full_total" "" "Messages that found another shard's inbox full";
+    Turns: Counter "waystation_turns_total" "" "Turns of the shard loop";
+    Parks: Counter "waystation_parks_total" "" "Times the shard slept";
+    Wakes: Counter "waystation_wakes_total" "" "Times the shard woke another";
+    RingOverflows: Counter "waystation_ring_overflows_total" "" "Completion queue overflows survived";
+    BuffersExhausted: Counter "waystation_buffers_exhausted_total" "" "Receives that found no provided buffer";
+    AcceptFailures: Counter "waystation_accept_failures_total" "" "Accepts that failed for lack of descriptors or memory";
+    TickedAt: Gauge "waystation_ticked_micros" "" "Host-monotonic microseconds of the shard's last turn";
+}
+
+/// A histogram of microseconds with four buckets to each power of two: 25 % resolution, fixed memory.
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: [AtomicU64; Self::BUCKETS],
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// Up to 2^31 microseconds (36 minutes); anything longer counts in the last bucket.
+    pub const BUCKETS: usize = 124;
+
+    const fn new() -> Self {
+        Self { buckets: [const { AtomicU64::new(0) }; Self::BUCKETS], sum: AtomicU64::new(0) }
+    }
+
+    /// Adds one observation. Only the owning shard calls this.
+    pub fn record(&self, micros: u64) {
+        add(&self.buckets[Self::index(micros)], 1);
+        add(&self.sum, micros);
+    }
+
+    /// Count of each bucket.
+    pub fn counts(&self) -> impl Iterator<Item = u64> + '_ {
+        self.buckets.iter().map(|bucket| bucket.load(Relaxed))
+    }
+
+    /// Sum of all observations, in microseconds.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Relaxed)
+    }
+
+    /// The largest value that bucket `index` holds.
+    #[must_use]
+    pub const fn upper_bound(index: usize) -> u64 {
+        if index < 4 {
+            return index as u64;
+        }
+        let (power, quarter) = (index / 4 + 1, index as u64 % 4);
+        (1 << power) + (quarter + 1) * (1 << (power - 2)) - 1
+    }
+
+    fn index(micros: u64) -> usize {
+        if micros < 4 {
+            return usize::try_from(micros).unwrap_or(0);
+        }
+        let power = 63 - micros.leading_zeros() as usize;
+        let quarter = usize::try_from((micros >> (power - 2)) & 3).unwrap_or(0);
+        ((power - 1) * 4 + quarter).min(Self::BUCKETS - 1)
+    }
+}
+
+/// Which histogram. Names and help as in [`Timing::describe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Timing {
+    /// From the start of one turn to its end.
+    Turn,
+    /// From accept to the 101.
+    Handshake,
+    /// From the event's sequencing to the write towards a member.
+    Delivery,
+}
+
+impl Timing {
+    /// Every histogram.
+    pub const ALL: &'static [Self] = &[Self::Turn, Self::Handshake, Self::Delivery];
+
+    /// Family name (in microseconds) and help.
+    #[must_use]
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Turn => ("waystation_turn_micros", "Duration of a shard's turn"),
+            Self::Handshake => ("waystation_handshake_micros", "From accept to the switch of protocols"),
+            Self::Delivery => ("waystation_delivery_micros", "From sequencing to the last write of a fan-out pass"),
+        }
+    }
+}
+
+/// All numbers of one shard.
+#[derive(Debug)]
+pub struct Metrics {
+    values: [AtomicU64; Metric::ALL.len()],
+    timings: [Histogram; Timing::ALL.len()],
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            values: [const { AtomicU64::new(0) }; Metric::ALL.len()],
+            timings: [const { Histogram::new() }; Timing::ALL.len()],
+        }
+    }
+}
+
+impl Metrics {
+    /// Numbers at zero, to be shared between their shard and its readers.
+    #[must_use]
+    pub fn shared() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Reads a number.
+    #[must_use]
+    pub fn read(&self, metric: Metric) -> u64 {
+        self.values[metric as usize].load(Relaxed)
+    }
+
+    /// Adds one. Only the owning shard calls this, as with the other writes.
+    pub fn count(&self, metric: Metric) {
+        add(&self.values[metric as usize], 1);
+    }
+
+    /// Adds `amount`.
+    pub fn add(&self, metric: Metric, amount: u64) {
+        add(&self.values[metric as usize], amount);
+    }
+
+    /// Takes `amount` off a gauge.
+    pub fn subtract(&self, metric: Metric, amount: u64) {
+        let value = &self.values[metric as usize];
+        debug_assert!(value.load(Relaxed) >= amount, "{metric:?} below zero");
+        value.store(value.load(Relaxed).saturating_sub(amount), Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, metric: Metric, value: u64) {
+        self.values[metric as usize].store(value, Relaxed);
+    }
+
+    /// One of the histograms.
+    #[must_use]
+    pub const fn timing(&self, timing: Timing) -> &Histogram {
+        &self.timings[timing as usize]
+    }
+}
+
+fn add(value: &AtomicU64, amount: u64) {
+    value.store(value.load(Relaxed).wrapping_add(amount), Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_stands_together_and_has_one_kind_and_one_help() {
+        let mut done: Vec<&str> = Vec::new();
+        let mut last: Option<Description> = None;
+        for row in Metric::ALL.iter().map(|metric| metric.describe()) {
+            if let Some(before) = last.filter(|before| before.family == row.family) {
+                assert_eq!((before.kind, before.help), (row.kind, row.help), "{}", row.family);
+                assert_ne!(before.labels, row.labels, "{}", row.family);
+            } else {
+                assert!(!done.contains(&row.family), "{} stands in two places", row.family);
+                done.push(row.family);
+            }
+            assert_eq!(row.family.ends_with("_total"), row.kind == Kind::Counter, "{}", row.family);
+            last = Some(row);
+        }
+    }
+
+    #[test]
+    fn every_value_falls_into_the_bucket_that_bounds_it() {
+        for value in (0..5000).chain([1 << 20, (1 << 31) - 1, u64::MAX]) {
+            let index = Histogram::index(value);
+            assert!(index == Histogram::BUCKETS - 1 || value <= Histogram::upper_bound(index), "{value}");
+            assert!(index == 0 || value > Histogram::upper_bound(index - 1), "{value}");
+        }
+    }
+
+    #[test]
+    fn gauges_go_both_ways() {
+        let metrics = Metrics::default();
+        metrics.add(Metric::Connections, 3);
+        metrics.subtract(Metric::Connections, 2);
+        assert_eq!(metrics.read(Metric::Connections), 1);
+        metrics.timing(Timing::Turn).record(10);
+        assert_eq!((metrics.timing(Timing::Turn).counts().sum::<u64>(), metrics.timing(Timing::Turn).sum()), (1, 10));
+    }
+}
