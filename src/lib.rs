@@ -22,3 +22,5 @@ pub mod wheel;
 
 // Floor 5: shard
 pub mod shard;
+// Floor 2: languages
+pub mod wire;

@@ -17,6 +17,11 @@ pub const HEAD_DEADLINE_MS: u64 = 10_000;
 pub const AUTH_DEADLINE_MS: u64 = 10_000;
 /// Bytes of a resource id in a path after percent-decoding; over it: HTTP 400.
 pub const RESOURCE_ID_BYTES_MAX: usize = 128;
+/// Sub-protocols that one request may offer; over it: HTTP 400. Clients offer one or two; the bound keeps the
+/// search for doubles from growing with the square of a head.
+pub const SUB_PROTOCOLS_COUNT_MAX: usize = 16;
+/// Seconds in the `Retry-After` of a 429 or 503 that names no other time: long enough to let a burst pass.
+pub const RETRY_AFTER_S: u32 = 5;
 
 // Messages in
 
@@ -56,3 +61,11 @@ pub const WHEEL_SLOTS: usize = 512;
 pub const BATCH_PARTS_MAX: usize = 64;
 /// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+// Wire
+
+/// Bytes that a frame buffer keeps between two events; a larger one is given back after its event. One per shard
+/// and encoding, so it may hold a whole message.
+pub const FRAME_BUFFER_BYTES_KEPT_MAX: usize = 128 * 1024;
+
+const _: () =
+    assert!(FRAME_BUFFER_BYTES_KEPT_MAX >= MESSAGE_BYTES_MAX, "an ordinary event never gives the buffer back");
