@@ -24,3 +24,5 @@ pub mod wheel;
 pub mod shard;
 // Floor 2: languages
 pub mod wire;
+// Floor 2: languages
+pub mod envelope;

@@ -69,3 +69,39 @@ pub const FRAME_BUFFER_BYTES_KEPT_MAX: usize = 128 * 1024;
 
 const _: () =
     assert!(FRAME_BUFFER_BYTES_KEPT_MAX >= MESSAGE_BYTES_MAX, "an ordinary event never gives the buffer back");
+// Envelope
+
+/// Largest position and largest whole number read from a client: what a JavaScript number holds exactly.
+/// Over it: `INVALID_MESSAGE_FORMAT`.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// Bytes of a client's name and of its version in an authentication frame; over it: close 4000.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+/// Fields in one `trip_update`; over it: `INVALID_MESSAGE_FORMAT`. Each is compared with the others, so it is small.
+pub const CHANGES_PER_UPDATE_MAX: usize = 64;
+/// Bytes of a field's path; over it: `INVALID_MESSAGE_FORMAT`. Sixteen names of sixteen bytes.
+pub const FIELD_NAME_BYTES_MAX: usize = 256;
+/// Bytes of a timestamp that a pong repeats; a longer one is left out. An RFC 3339 instant takes 26 to 40.
+pub const ECHOED_TIMESTAMP_BYTES_MAX: usize = 64;
+
+// Tokens and permissions
+
+/// Bytes of a user id, a session claim and a token id; over it the token is refused.
+pub const USER_ID_BYTES_MAX: usize = 128;
+/// Bytes of a key id, in the configuration or in a token; over it the token is refused.
+pub const KEY_ID_BYTES_MAX: usize = 128;
+/// Keys that tokens are checked against; over it the configuration is refused. A token without a key id may
+/// cost one signature check for each.
+pub const KEYS_COUNT_MAX: usize = 16;
+/// Bytes of an HS256 secret below which it is weak (RFC 7518 section 3.2); the operator is warned.
+pub const HS256_SECRET_BYTES_MIN: usize = 32;
+/// Seconds that an issuer's clock may be ahead when `nbf` is checked. `exp` has no allowance.
+pub const NOT_BEFORE_LEEWAY_S: u64 = 10;
+/// Patterns in a `caps` claim or in the policy; over it the token or the configuration is refused. All are
+/// looked at for each message.
+pub const CAPS_PATTERNS_MAX: usize = 64;
+
+const _: () = assert!(AUTH_FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX, "an authentication frame is a message");
+const _: () = assert!(TOKEN_BYTES_MAX < AUTH_FRAME_BYTES_MAX, "a token fits its frame");
+const _: () =
+    assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
+const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");

@@ -1,0 +1,86 @@
+//! In which of its encodings an event goes to a member.
+//!
+//! An event is encoded once for every encoding that some member of the shard needs; a membership holds
+//! one [`Encoding`], a channel's interest the set of them. Format and compression will take further
+//! numbers; a number means the same as long as a process lives and is never stored.
+
+/// One way to put an event into bytes: dialect, form of the channel's name, format, compression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Encoding(u8);
+
+impl Encoding {
+    /// JSON for the TripSage clients, channels under their own names.
+    pub const TRIPSAGE: Self = Self(0);
+    /// The same with channels under their older names: `session:x` for `chat:x`, `agent_status:x` for
+    /// `agent:x`, `notifications` for the user's own.
+    pub const TRIPSAGE_ALIAS: Self = Self(1);
+    /// How many encodings there are.
+    pub const COUNT: usize = 2;
+
+    /// The encoding's place in tables that have one row for each.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+const _: () = assert!(Encoding::COUNT <= 32, "a set is a word");
+
+/// Which encodings are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodingSet(u32);
+
+impl EncodingSet {
+    /// No encoding.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, encoding: Encoding) -> Self {
+        Self(self.0 | 1 << encoding.0)
+    }
+
+    /// Adds one.
+    pub const fn insert(&mut self, encoding: Encoding) {
+        *self = self.with(encoding);
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the encoding is in the set.
+    #[must_use]
+    pub const fn contains(self, encoding: Encoding) -> bool {
+        self.0 & 1 << encoding.0 != 0
+    }
+
+    /// Whether nothing is in the set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The encodings in the set, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = Encoding> {
+        (0_u8..32).map(Encoding).filter(move |&encoding| self.contains(encoding))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_no_more() {
+        let mut set = EncodingSet::EMPTY;
+        assert!(set.is_empty());
+        set.insert(Encoding::TRIPSAGE_ALIAS);
+        assert!(set.contains(Encoding::TRIPSAGE_ALIAS) && !set.contains(Encoding::TRIPSAGE));
+        let both = set.union(EncodingSet::EMPTY.with(Encoding::TRIPSAGE));
+        assert_eq!(both.iter().collect::<Vec<_>>(), [Encoding::TRIPSAGE, Encoding::TRIPSAGE_ALIAS]);
+        assert!(both.iter().all(|encoding| encoding.index() < Encoding::COUNT));
+    }
+}

@@ -1,0 +1,192 @@
+//! Events as they go to TripSage clients: the envelope of protocol.md section 3.
+//!
+//! Everything is appended to a buffer that the caller keeps, in one pass and without allocation. What is
+//! absent is left out: a `null` makes the shipped clients drop the whole event. Strings of ours are escaped
+//! here; payloads come as JSON and are copied byte for byte.
+
+use super::encoding::Encoding;
+use super::tripsage;
+use crate::ids::{Epoch, Seq};
+use crate::time::rfc3339;
+use std::ops::Range;
+
+/// All of an event but its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventHead<'a> {
+    /// The event's id, a UUID of version 7: see [`event_id`].
+    pub id: u128,
+    /// The event's type.
+    pub kind: &'a str,
+    /// When it was made.
+    pub unix_ms: u64,
+    /// The channel by its own name; written in the form that `encoding` asks for.
+    pub channel: Option<&'a str>,
+    /// Position in the channel.
+    pub seq: Option<Seq>,
+    /// The run that `seq` belongs to.
+    pub epoch: Option<Epoch>,
+    /// The author's operation id.
+    pub op_id: Option<&'a str>,
+    /// The authenticated sender.
+    pub user_id: Option<&'a str>,
+    /// The chat session.
+    pub session_id: Option<&'a str>,
+    /// How the channel is named.
+    pub encoding: Encoding,
+}
+
+/// A UUID of version 7 (RFC 9562 section 5.7) from the time and 74 bits of `entropy`.
+#[must_use]
+pub const fn event_id(unix_ms: u64, entropy: u128) -> u128 {
+    let time = (unix_ms as u128) << 80;
+    let random = entropy & !(0xffff_ffff_ffff_f000_c000_0000_0000_0000);
+    time | 0x7000 << 64 | 0x8 << 60 | random
+}
+
+/// Appends an event. Returns where in `out` the payload lies.
+pub fn write_event(head: &EventHead<'_>, payload: &[u8], out: &mut Vec<u8>) -> Range<usize> {
+    let start = open_event(head, out);
+    out.extend_from_slice(payload);
+    let end = out.len();
+    close_event(out);
+    start..end
+}
+
+/// Appends an event up to its payload, and returns where that begins.
+pub fn open_event(head: &EventHead<'_>, out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(b"{\"id\":\"");
+    write_uuid(head.id, out);
+    out.extend_from_slice(b"\",\"type\":");
+    write_string(head.kind, out);
+    out.extend_from_slice(b",\"timestamp\":");
+    write_instant(head.unix_ms, out);
+    if let Some(channel) = head.channel {
+        out.extend_from_slice(b",\"channel\":");
+        write_channel(head.encoding, channel, out);
+    }
+    if let Some(seq) = head.seq {
+        write_number_field("seq", seq.0, out);
+    }
+    if let Some(epoch) = head.epoch {
+        write_epoch_field(epoch, out);
+    }
+    write_optional_field("op_id", head.op_id, out);
+    write_optional_field("user_id", head.user_id, out);
+    write_optional_field("session_id", head.session_id, out);
+    out.extend_from_slice(b",\"payload\":");
+    out.len()
+}
+
+/// Ends an event whose payload was appended after [`open_event`].
+pub fn close_event(out: &mut Vec<u8>) {
+    out.push(b'}');
+}
+
+/// Appends a channel's name as a JSON string, in the form that an encoding asks for.
+pub fn write_channel(encoding: Encoding, channel: &str, out: &mut Vec<u8>) {
+    let (prefix, rest) = tripsage::name_in(encoding, channel);
+    out.push(b'"');
+    write_escaped(prefix, out);
+    write_escaped(rest, out);
+    out.push(b'"');
+}
+
+/// Appends a JSON string.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    write_escaped(text, out);
+    out.push(b'"');
+}
+
+/// Appends a wall-clock instant as a JSON string.
+pub fn write_instant(unix_ms: u64, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(&rfc3339(unix_ms));
+    out.push(b'"');
+}
+
+/// Appends a number in decimal.
+pub fn write_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10).to_le_bytes()[0];
+        number /= 10;
+        at -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends the name of a member that follows another; names are ours and need no escape.
+pub(super) fn write_key(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+pub(super) fn write_field(name: &str, text: &str, out: &mut Vec<u8>) {
+    write_key(name, out);
+    write_string(text, out);
+}
+
+pub(super) fn write_optional_field(name: &str, text: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(text) = text {
+        write_field(name, text, out);
+    }
+}
+
+pub(super) fn write_number_field(name: &str, number: u64, out: &mut Vec<u8>) {
+    write_key(name, out);
+    write_number(number, out);
+}
+
+pub(super) fn write_epoch_field(epoch: Epoch, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"epoch\":\"");
+    write_hex(u128::from(epoch.0), 16, out);
+    out.push(b'"');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends the lowest `digits` hexadecimal digits of a number.
+pub(super) fn write_hex(number: u128, digits: u32, out: &mut Vec<u8>) {
+    for digit in (0..digits).rev() {
+        out.push(HEX[usize::from((number >> (4 * digit)).to_le_bytes()[0] & 0xf)]);
+    }
+}
+
+/// Appends a UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
+fn write_uuid(id: u128, out: &mut Vec<u8>) {
+    write_hex(id >> 96, 8, out);
+    for (shift, digits) in [(80, 4), (64, 4), (48, 4), (0, 12)] {
+        out.push(b'-');
+        write_hex(id >> shift, digits, out);
+    }
+}
+
+/// Appends text with the escapes that RFC 8259 section 7 demands, and no others.
+fn write_escaped(text: &str, out: &mut Vec<u8>) {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        match special[0] {
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            quoted @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', quoted]),
+            control => {
+                out.extend_from_slice(b"\\u");
+                write_hex(u128::from(control), 4, out);
+            }
+        }
+        rest = &special[1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests;
