@@ -26,3 +26,6 @@ pub mod shard;
 pub mod wire;
 // Floor 2: languages
 pub mod envelope;
+
+// Floor 3: rules
+pub mod auth;

@@ -1,0 +1,145 @@
+//! Who may do what where.
+
+use super::*;
+use Verb::{Admin, Edit, History, Presence, Publish, Register, Stream, Subscribe};
+
+fn parse(json: &str) -> Result<Caps, serde_json::Error> {
+    serde_json::from_str(json)
+}
+
+/// The verbs that `user` has in `channel`, by name.
+fn check(verbs: Verbs, expected: &[Verb]) {
+    let found: Vec<Verb> = Verb::ALL.iter().map(|(verb, _)| *verb).filter(|&verb| verbs.contains(verb)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_policy_without_claims_is_the_protocols_table() {
+    let policy = Policy::default();
+    let holder = Holder { user: "ada", service: false, caps: None };
+    for (channel, expected) in [
+        ("user:ada", &[Subscribe, History] as &[Verb]),
+        ("agent:ada", &[Subscribe, History]),
+        ("notifications:ada", &[Subscribe, History]),
+        ("chat:s1", &[Subscribe, Publish, Presence, History]),
+        ("trip:t1", &[Subscribe, Publish, Presence, History, Edit]),
+        ("general", &[Subscribe]),
+        ("system_messages", &[Subscribe]),
+        ("user:bob", &[]),
+        ("user:adam", &[]),
+        ("user:ad", &[]),
+        ("user:", &[]),
+        ("user:{user}", &[]),
+        ("user:ada:x", &[]),
+        ("generals", &[]),
+        ("chat", &[]),
+        ("system:stats", &[]),
+        ("", &[]),
+    ] {
+        check(policy.verbs(&holder, channel), expected);
+    }
+}
+
+#[test]
+fn a_service_may_do_all_but_admin_unless_its_caps_say_otherwise() {
+    let policy = Policy::default().requiring_caps();
+    let service = Holder { user: "backend", service: true, caps: None };
+    check(policy.verbs(&service, "user:anyone"), &[Subscribe, Publish, Presence, History, Edit, Stream, Register]);
+    let caps = parse(r#"{"chat:*":["publish","stream"],"system:*":["admin"]}"#).unwrap();
+    let service = Holder { caps: Some(&caps), ..service };
+    check(policy.verbs(&service, "chat:1"), &[Publish, Stream]);
+    check(policy.verbs(&service, "system:stats"), &[Admin]);
+    check(policy.verbs(&service, "trip:1"), &[]);
+}
+
+#[test]
+fn caps_take_the_place_of_the_policy() {
+    let caps = parse(r#"{"chat:1":["subscribe"]}"#).unwrap();
+    let holder = Holder { user: "ada", service: false, caps: Some(&caps) };
+    let policy = Policy::default();
+    assert!(policy.allows(&holder, "chat:1", Subscribe));
+    for (channel, verb) in [("chat:1", Publish), ("chat:2", Subscribe), ("user:ada", Subscribe)] {
+        assert!(!policy.allows(&holder, channel, verb), "{channel}");
+    }
+    let without = Holder { caps: None, ..holder };
+    assert!(policy.allows(&without, "chat:2", Publish));
+    assert!(!policy.requiring_caps().allows(&without, "chat:2", Publish));
+}
+
+#[test]
+fn an_operators_policy_counts_instead_of_the_default() {
+    let policy = Policy::new(Caps::new([("news:*", Verbs::of(&[Subscribe]))]).unwrap());
+    let holder = Holder { user: "ada", service: false, caps: None };
+    check(policy.verbs(&holder, "news:1"), &[Subscribe]);
+    check(policy.verbs(&holder, "chat:1"), &[]);
+}
+
+#[test]
+fn exact_beats_wildcard_and_the_longest_wildcard_wins() {
+    let caps = parse(
+        r#"{"*":["subscribe"],"trip:*":["publish"],"trip:1*":["history"],"trip:1":[],
+        "trip:{user}:*":["edit"],"{user}*":["admin"],"trip:{user}":["stream"],"trip:x-{user}-y":["register"]}"#,
+    )
+    .unwrap();
+    for (channel, expected) in [
+        ("anything", &[Subscribe] as &[Verb]),
+        ("trip:2", &[Publish]),
+        ("trip:11", &[History]),
+        ("trip:1", &[]),
+        ("trip:ada:1", &[Edit]),
+        ("trip:ada", &[Stream]),
+        ("trip:bob:1", &[Publish]),
+        ("ada's", &[Admin]),
+        ("trip:x-ada-y", &[Register]),
+        ("trip:x-bob-y", &[Publish]),
+    ] {
+        check(caps.verbs(channel, "ada"), expected);
+    }
+}
+
+#[test]
+fn a_users_id_is_literal() {
+    let caps = parse(r#"{"user:{user}":["subscribe"],"home:{user}:*":["edit"]}"#).unwrap();
+    for user in ["*", "a*", "{user}", "", "a:b", "\u{e9}"] {
+        check(caps.verbs(&format!("user:{user}"), user), &[Subscribe]);
+        check(caps.verbs(&format!("home:{user}:x"), user), &[Edit]);
+        check(caps.verbs("user:other", user), &[]);
+    }
+}
+
+#[test]
+fn rows_that_fit_equally_well_grant_what_both_do() {
+    let caps = parse(r#"{"user:{user}":["subscribe","history"],"user:ada":["history","admin"]}"#).unwrap();
+    check(caps.verbs("user:ada", "ada"), &[History]);
+    check(caps.verbs("user:bob", "bob"), &[Subscribe, History]);
+}
+
+#[test]
+fn patterns_are_bounded() {
+    for (pattern, good) in [
+        ("*", true),
+        ("a", true),
+        ("{user}", true),
+        ("", false),
+        ("a*b", false),
+        ("**", false),
+        ("{user}{user}", false),
+        ("a\\u0007", false),
+    ] {
+        assert_eq!(parse(&format!(r#"{{"{pattern}":[]}}"#)).is_ok(), good, "{pattern}");
+    }
+    for (len, good) in [(143, true), (144, true), (145, false)] {
+        assert_eq!(parse(&format!(r#"{{"{}":[]}}"#, "c".repeat(len))).is_ok(), good, "{len}");
+    }
+    for (count, good) in [(63, true), (64, true), (65, false)] {
+        let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
+        let rows = names.iter().map(|name| (name.as_str(), Verbs::NONE));
+        assert_eq!(Caps::new(rows).is_ok(), good, "{count}");
+    }
+    assert!(Caps::new([("a", Verbs::NONE), ("a", Verbs::SERVICE)]).is_err());
+}
+
+#[test]
+fn the_default_policys_patterns_are_all_good() {
+    assert_eq!(Policy::default().rows.0.len(), 7);
+}

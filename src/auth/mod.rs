@@ -1,0 +1,13 @@
+//! Who is this, and what may they do here.
+//!
+//! Station 5 of the walk. [`token`] turns a bearer token into [`token::Claims`], once for each connection and
+//! refresh; [`caps`] answers, for every message, whether those claims allow a verb in a channel. Both are pure
+//! decisions: keys, policy and the time are arguments. Deliberately absent: where keys come from, revocation,
+//! and what is done about a refusal.
+
+pub mod caps;
+mod claims;
+pub mod token;
+
+pub use caps::{Caps, Holder, Policy, Verb, Verbs};
+pub use token::{Claims, Key, Keys, TokenError, TokenRequest, Verifier, mint};

@@ -1,0 +1,308 @@
+//! Who a bearer token says its holder is, if one of our keys signed it.
+//!
+//! A key fixes its algorithm: the header's `alg` can only agree or lose, and `kid` only picks among the keys
+//! that are configured. The signature is checked before a claim is read, by `jsonwebtoken`; all that is around
+//! it is checked here, strictly, and every fault but one has the same face, so a forger learns nothing.
+//!
+//! Invariants: work is bounded by the token's length and the number of keys; `Expired` is said only of a token
+//! that is good in every other way. Deliberately absent: revocation, and reading keys from files.
+
+use super::caps::{Caps, Holder};
+use super::claims::{Header, Payload, Text};
+use crate::limits;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// It was good until it expired.
+    Expired,
+    /// Anything else.
+    Invalid,
+}
+
+/// What a good token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The user: 1 to 128 bytes without control characters.
+    pub user: Arc<str>,
+    /// Whether the holder is a backend.
+    pub service: bool,
+    /// The only chat session that the token is good for.
+    pub session: Option<Box<str>>,
+    /// What the token itself grants.
+    pub caps: Option<Arc<Caps>>,
+    /// When it ends, in seconds since 1970.
+    pub expires_at: u64,
+    /// Its id, by which it can be revoked.
+    pub token_id: Option<Box<str>>,
+}
+
+impl Claims {
+    /// Who asks, for [`super::caps::Policy::allows`].
+    #[must_use]
+    pub fn holder(&self) -> Holder<'_> {
+        Holder { user: &self.user, service: self.service, caps: self.caps.as_deref() }
+    }
+}
+
+/// A key and the one algorithm it is for.
+#[derive(Clone)]
+pub struct Key {
+    id: Option<Box<str>>,
+    algorithm: Algorithm,
+    verifying: DecodingKey,
+    /// Only secrets can sign here; public keys cannot.
+    signing: Option<EncodingKey>,
+    weak: bool,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    /// A shared secret for HS256.
+    #[must_use]
+    pub fn hs256(id: Option<String>, secret: &[u8]) -> Self {
+        Self {
+            id: id.map(String::into_boxed_str),
+            algorithm: Algorithm::HS256,
+            verifying: DecodingKey::from_secret(secret),
+            signing: Some(EncodingKey::from_secret(secret)),
+            weak: secret.len() < limits::HS256_SECRET_BYTES_MIN,
+        }
+    }
+
+    /// Whether the secret is shorter than RFC 7518 section 3.2 asks for.
+    #[must_use]
+    pub const fn is_weak(&self) -> bool {
+        self.weak
+    }
+}
+
+/// The keys that tokens are checked against.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<Key>);
+
+impl Keys {
+    /// A set of keys.
+    ///
+    /// # Errors
+    ///
+    /// There are too many, or an id is too long, empty or given twice.
+    pub fn new(keys: Vec<Key>) -> Result<Self, String> {
+        if keys.len() > limits::KEYS_COUNT_MAX {
+            return Err(format!("{} keys, at most {} are allowed", keys.len(), limits::KEYS_COUNT_MAX));
+        }
+        for (index, id) in keys.iter().enumerate().filter_map(|(index, key)| Some((index, key.id.as_deref()?))) {
+            if id.is_empty() || id.len() > limits::KEY_ID_BYTES_MAX {
+                return Err(format!("key id {id:?} must have 1 to {} bytes", limits::KEY_ID_BYTES_MAX));
+            }
+            if keys.iter().take(index).any(|earlier| earlier.id.as_deref() == Some(id)) {
+                return Err(format!("key id {id:?} is given twice"));
+            }
+        }
+        Ok(Self(keys))
+    }
+
+    /// The keys that may have signed a token with this key id. An id that no key has falls back to the keys
+    /// without one: an issuer may name a secret that its operator configured without a name.
+    fn candidates<'a>(&'a self, kid: Option<&str>) -> impl Iterator<Item = &'a Key> {
+        let named = kid.and_then(|kid| self.0.iter().find(|key| key.id.as_deref() == Some(kid)));
+        let any = kid.is_none();
+        let others = self.0.iter().filter(move |key| named.is_none() && (any || key.id.is_none()));
+        named.into_iter().chain(others)
+    }
+}
+
+/// What a token is held against.
+#[derive(Clone, Debug, Default)]
+pub struct Verifier {
+    /// The keys.
+    pub keys: Keys,
+    /// The `iss` that a token must have; without one any or none will do.
+    pub issuer: Option<String>,
+    /// The `aud` that a token must name; without one any or none will do.
+    pub audience: Option<String>,
+    /// Raised when keys change, so that a verdict of older keys is known as such.
+    pub generation: u32,
+}
+
+impl Verifier {
+    /// What the token says, if it is good at `now_unix_s`.
+    ///
+    /// # Errors
+    ///
+    /// The token is not ours, not for us, not good now, or malformed.
+    pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError> {
+        let claims = self.trusted(token, now_unix_s).ok_or(TokenError::Invalid)?;
+        // RFC 7519 section 4.1.4: not accepted on or after the expiration.
+        if claims.expires_at <= now_unix_s { Err(TokenError::Expired) } else { Ok(claims) }
+    }
+
+    /// The claims of a token that is good but for its expiry.
+    fn trusted(&self, token: &str, now_unix_s: u64) -> Option<Claims> {
+        if token.len() > limits::TOKEN_BYTES_MAX {
+            return None;
+        }
+        // Two dots end the search, however many there are.
+        let (header, rest) = token.split_once('.')?;
+        let (payload, signature) = rest.split_once('.')?;
+        if signature.contains('.') {
+            return None;
+        }
+        self.check_signature(header, signature, token.get(..header.len() + 1 + payload.len())?)?;
+        let payload = object(payload)?;
+        let payload: Payload<'_> = serde_json::from_slice(&payload).ok()?;
+        self.check_claims(&payload, now_unix_s)?;
+        claims(payload)
+    }
+
+    fn check_signature(&self, header: &str, signature: &str, message: &str) -> Option<()> {
+        let header = object(header)?;
+        let header: Header<'_> = serde_json::from_slice(&header).ok()?;
+        let algorithm: Algorithm = header.alg.parse().ok()?;
+        // RFC 8725 section 3.11: a token of another kind is not taken for one of ours.
+        if header.typ.is_some_and(|Text(typ)| !typ.eq_ignore_ascii_case("JWT")) {
+            return None;
+        }
+        let kid = header.kid.as_ref().map(|Text(kid)| &**kid);
+        if kid.is_some_and(|kid| kid.is_empty() || kid.len() > limits::KEY_ID_BYTES_MAX) {
+            return None;
+        }
+        let mut keys = self.keys.candidates(kid).filter(|key| key.algorithm == algorithm);
+        let signed = keys.any(|key| {
+            let verdict = crypto::verify(signature, message.as_bytes(), &key.verifying, key.algorithm);
+            matches!(verdict, Ok(true))
+        });
+        signed.then_some(())
+    }
+
+    fn check_claims(&self, payload: &Payload<'_>, now_unix_s: u64) -> Option<()> {
+        let begun = payload.nbf.is_none_or(|nbf| nbf.0 <= now_unix_s.saturating_add(limits::NOT_BEFORE_LEEWAY_S));
+        let issuer = self.issuer.as_ref().is_none_or(|ours| payload.iss.as_ref().is_some_and(|iss| iss.0 == *ours));
+        let ours = |ours: &String| payload.aud.as_ref().is_some_and(|aud| aud.contains(ours));
+        let audience = self.audience.as_ref().is_none_or(ours);
+        (begun && issuer && audience).then_some(())
+    }
+}
+
+/// The claims as the rest of the server wants them.
+fn claims(payload: Payload<'_>) -> Option<Claims> {
+    let user = named(&payload.sub)?;
+    if payload.user_id.is_some_and(|other| other.0 != user) {
+        return None;
+    }
+    let optional = |text: &Option<Text<'_>>| match text {
+        Some(text) => named(text).map(|name| Some(Box::from(name))),
+        None => Some(None),
+    };
+    Some(Claims {
+        user: Arc::from(user),
+        service: payload.role.is_some_and(|role| role.0 == "service"),
+        session: optional(&payload.session_id)?,
+        token_id: optional(&payload.jti)?,
+        caps: payload.caps.map(Arc::new),
+        expires_at: payload.exp.0,
+    })
+}
+
+/// A claim that names something: 1 to 128 bytes without control characters.
+fn named<'a>(text: &'a Text<'_>) -> Option<&'a str> {
+    let fits = (1..=limits::USER_ID_BYTES_MAX).contains(&text.0.len());
+    (fits && !text.0.chars().any(char::is_control)).then_some(&*text.0)
+}
+
+/// The bytes of a part that holds a JSON object. An array would do for `serde`, field by field.
+fn object(part: &str) -> Option<Vec<u8>> {
+    decode(part).filter(|bytes| bytes.trim_ascii_start().first() == Some(&b'{'))
+}
+
+/// Decodes base64url without padding (RFC 7515 section 2). Bits that stand for no byte must be zero, so that
+/// a text has one spelling only.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count).to_le_bytes()[0]);
+            bits &= (1 << count) - 1;
+        }
+    }
+    (count < 6 && bits == 0).then_some(bytes)
+}
+
+/// Encodes base64url without padding.
+fn encode(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().enumerate().fold(0, |bits, (at, &byte)| bits | u32::from(byte) << (16 - 8 * at));
+        for at in 0..=chunk.len() {
+            text.push(char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]));
+        }
+    }
+    text
+}
+
+/// What a minted token should say.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequest<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// Seconds until it ends.
+    pub ttl_s: u64,
+    /// Its `role` claim.
+    pub role: Option<&'a str>,
+    /// Its `caps` claim, as JSON.
+    pub caps: Option<&'a str>,
+}
+
+/// Makes a token that this server would accept.
+///
+/// # Errors
+///
+/// Says which part of the request no token can carry, or that the key cannot sign.
+pub fn mint(key: &Key, request: &TokenRequest<'_>, now_unix_s: u64) -> Result<String, String> {
+    let signing = key.signing.as_ref().ok_or("the key cannot sign: it is public")?;
+    named(&Text(request.user.into())).ok_or("the user must have 1 to 128 bytes without control characters")?;
+    let mut header = serde_json::json!({ "alg": format!("{:?}", key.algorithm), "typ": "JWT" });
+    if let Some(id) = &key.id {
+        header["kid"] = id.as_ref().into();
+    }
+    let expires_at = now_unix_s.saturating_add(request.ttl_s).min(limits::SEQ_MAX);
+    let mut payload = serde_json::json!({ "sub": request.user, "iat": now_unix_s, "exp": expires_at });
+    if let Some(role) = request.role {
+        payload["role"] = role.into();
+    }
+    if let Some(caps) = request.caps {
+        serde_json::from_str::<Caps>(caps).map_err(|error| format!("caps: {error}"))?;
+        payload["caps"] = serde_json::from_str(caps).map_err(|error| format!("caps: {error}"))?;
+    }
+    let message = format!("{}.{}", encode(header.to_string().as_bytes()), encode(payload.to_string().as_bytes()));
+    let signature = crypto::sign(message.as_bytes(), signing, key.algorithm).map_err(|error| error.to_string())?;
+    let token = format!("{message}.{signature}");
+    if token.len() > limits::TOKEN_BYTES_MAX {
+        return Err(format!("the token has {} bytes, at most {}", token.len(), limits::TOKEN_BYTES_MAX));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests;
