@@ -20,12 +20,18 @@ pub mod metrics;
 pub mod payload;
 pub mod wheel;
 
-// Floor 5: shard
-pub mod shard;
-// Floor 2: languages
-pub mod wire;
 // Floor 2: languages
 pub mod envelope;
+pub mod wire;
 
 // Floor 3: rules
 pub mod auth;
+pub mod outbox;
+pub mod room;
+pub mod route;
+
+// Floor 4: session
+pub mod session;
+
+// Floor 5: shard
+pub mod shard;

@@ -105,3 +105,90 @@ const _: () = assert!(TOKEN_BYTES_MAX < AUTH_FRAME_BYTES_MAX, "a token fits its 
 const _: () =
     assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");
+
+// Channels
+
+/// Events that a channel's history keeps by default; the oldest are forgotten.
+pub const HISTORY_COUNT_DEFAULT: usize = 100;
+/// Bytes that a channel's history keeps by default; the oldest are forgotten. Sixteen of the largest messages.
+pub const HISTORY_BYTES_DEFAULT: usize = 1024 * 1024;
+/// Age at which history is forgotten by default.
+pub const HISTORY_AGE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+/// Bytes beyond history that a channel keeps while live members have yet to get them; a member that needs
+/// more is told of the gap.
+pub const HISTORY_LIVE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of history on one shard; over it the channels' older halves are forgotten, one after another.
+pub const HISTORY_SHARD_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+/// How long an operation id is remembered.
+pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
+/// Operation ids that a channel remembers; over it the oldest is forgotten. An hour of a busy chat, and at
+/// most 50 KiB.
+pub const DEDUP_ENTRIES_MAX: usize = 512;
+/// Channels known to one shard; over it empty ones are forgotten, and if there is none the subscription or
+/// publish is refused `OVERLOADED`.
+pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 18;
+/// Channels looked at when one must be forgotten, and in each second's sweep: bounds the work of a turn.
+pub const CHANNEL_SWEEP_COUNT: usize = 1024;
+/// How long an empty channel without events is remembered, so that a client that comes back to it finds the
+/// same epoch.
+pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;
+/// Channels that one connection may be in; over it `CONNECTION_LIMIT_EXCEEDED`.
+pub const MEMBERSHIPS_PER_CONNECTION_MAX: usize = 100;
+/// Members from which a channel counts as hot: further members stay on the shard that accepted them.
+pub const HOT_MEMBERS: usize = 2000;
+/// Members below which a hot channel cools down. Well below, so that it does not flicker.
+pub const COOL_MEMBERS: usize = 1500;
+/// Hot channels that a shard remembers; over it the oldest is forgotten, and its members gather at home again.
+pub const HOT_CHANNELS_MAX: usize = 1024;
+
+// Fan-out
+
+/// Members visited in one turn.
+pub const VISITS_PER_TURN_MAX: usize = 512;
+/// Members visited in one turn while input or other channels wait.
+pub const VISITS_PER_TURN_BUSY: usize = 64;
+/// Members of one channel visited before the next channel's turn: a large room does not delay small ones.
+pub const VISITS_PER_CHANNEL: usize = 32;
+/// Events in one message to a shard that follows a channel; the rest goes in the next.
+pub const TAIL_EVENTS_MAX: usize = 64;
+
+// Connections
+
+/// Connections on one shard; over it the socket is closed at accept.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 20;
+/// Bytes queued in the critical and high lanes towards one client; over it: close 4013.
+/// In the low lane the oldest is dropped.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Acknowledgements that wait for their author to get the events before them; over it they go at once.
+pub const ANSWERS_HELD_MAX: usize = 1024;
+/// Bytes kept of a client whose rate is used up, while reading pauses; over it: close 4029.
+/// What may be in flight when the pause begins.
+pub const PAUSED_BYTES_MAX: usize = 256 * 1024;
+/// How long a socket may take no byte of what it is owed; over it: close 4013.
+pub const STUCK_MS: u64 = 30_000;
+/// Silence after which a client is pinged and sent a heartbeat. A shipped client gives up after 31 s.
+pub const PING_AFTER_MS: u64 = 20_000;
+/// Silence after which a client is given up: close 4010.
+pub const IDLE_MS: u64 = 75_000;
+/// Time from our close frame until the socket is closed if the client says nothing.
+pub const CLOSE_DEADLINE_MS: u64 = 5_000;
+/// Invalid messages in a row after which a known client is closed 1008.
+pub const INVALID_IN_A_ROW_MAX: u8 = 10;
+/// Refusals for rate in a row after which a known client is closed 4029.
+pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
+
+// Draining
+
+/// Time over which a drain closes its connections.
+pub const DRAIN_WINDOW_MS_DEFAULT: u64 = 5_000;
+/// Waves in which a drain closes them: a tenth of the clients comes back at a time.
+pub const DRAIN_WAVES: u64 = 10;
+
+const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
+const _: () =
+    assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event does not overrun live members");
+const _: () = assert!(COOL_MEMBERS < HOT_MEMBERS);
+const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
+const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
+const _: () = assert!(AUTH_FRAME_BYTES_MAX > TOKEN_BYTES_MAX);
+const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);

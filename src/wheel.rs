@@ -100,7 +100,7 @@ mod tests {
         wheel.insert(Millis(1), 1);
         wheel.insert(Millis(WHEEL_SLOT_MS), 2);
         wheel.insert(Millis(WHEEL_SLOT_MS + 1), 3);
-        assert_eq!(expired(&mut wheel, WHEEL_SLOT_MS - 1), []);
+        assert_eq!(expired(&mut wheel, WHEEL_SLOT_MS - 1), [0_u32; 0]);
         assert_eq!(expired(&mut wheel, WHEEL_SLOT_MS), [1, 2]);
         assert_eq!(wheel.next_deadline(), Some(Millis(2 * WHEEL_SLOT_MS)));
         assert_eq!(expired(&mut wheel, 2 * WHEEL_SLOT_MS), [3]);
@@ -113,7 +113,7 @@ mod tests {
         let mut wheel = Wheel::default();
         wheel.insert(Millis(2 * turn + 5), 1);
         for now in (0..2 * turn + WHEEL_SLOT_MS).step_by(usize::try_from(WHEEL_SLOT_MS).unwrap()) {
-            assert_eq!(expired(&mut wheel, now), [], "{now}");
+            assert_eq!(expired(&mut wheel, now), [0_u32; 0], "{now}");
         }
         assert_eq!(expired(&mut wheel, 2 * turn + 2 * WHEEL_SLOT_MS), [1]);
     }

@@ -16,6 +16,8 @@ impl Encoding {
     pub const TRIPSAGE_ALIAS: Self = Self(1);
     /// How many encodings there are.
     pub const COUNT: usize = 2;
+    /// Every encoding.
+    pub const ALL: [Self; Self::COUNT] = [Self::TRIPSAGE, Self::TRIPSAGE_ALIAS];
 
     /// The encoding's place in tables that have one row for each.
     #[must_use]

@@ -159,6 +159,14 @@ pub(super) fn write_hex(number: u128, digits: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends a UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
+/// An id in its canonical text form (RFC 9562 section 4).
+#[must_use]
+pub fn uuid_text(id: u128) -> String {
+    let mut text = Vec::with_capacity(36);
+    write_uuid(id, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 fn write_uuid(id: u128, out: &mut Vec<u8>) {
     write_hex(id >> 96, 8, out);
     for (shift, digits) in [(80, 4), (64, 4), (48, 4), (0, 12)] {

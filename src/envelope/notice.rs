@@ -160,14 +160,14 @@ pub fn write_connection_close(
     stamp: Stamp,
     code: CloseCode,
     reason: &str,
-    reconnect_after_ms: Option<u64>,
+    reconnect_after_s: Option<u64>,
     out: &mut Vec<u8>,
 ) {
     stamp.write("connection_close", out, |out| {
         write_field("reason", reason, out);
         write_number_field("code", u64::from(code.0), out);
-        if let Some(ms) = reconnect_after_ms {
-            write_number_field("reconnect_after", ms, out);
+        if let Some(seconds) = reconnect_after_s {
+            write_number_field("reconnect_after", seconds, out);
         }
     });
 }

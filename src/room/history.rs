@@ -1,0 +1,262 @@
+//! The ring of a channel's latest events, gapless, with the bounds of what is kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::envelope::{Encoding, EncodingSet};
+use crate::ids::{ConnId, Epoch, Seq};
+use crate::limits::HISTORY_LIVE_BYTES_MAX;
+use crate::payload::Payload;
+
+/// One sequenced event: frozen, shared by all shards that deliver it, encoded once per encoding in use.
+#[derive(Debug)]
+pub struct Event {
+    /// Its place in the channel.
+    pub seq: Seq,
+    /// When it was sequenced, wall clock.
+    pub unix_ms: u64,
+    /// When it was sequenced, monotonic; comparable within one process.
+    pub micros: u64,
+    /// The author's connection if the author asked not to get it.
+    pub excluded: Option<ConnId>,
+    /// The plain frame, and after it those of further encodings.
+    frame: Payload,
+    others: Vec<(Encoding, Payload)>,
+}
+
+impl Event {
+    /// An event with its plain encoding and those that were in use when it was sequenced.
+    #[must_use]
+    pub const fn new(
+        seq: Seq,
+        unix_ms: u64,
+        micros: u64,
+        excluded: Option<ConnId>,
+        frame: Payload,
+        others: Vec<(Encoding, Payload)>,
+    ) -> Self {
+        Self { seq, unix_ms, micros, excluded, frame, others }
+    }
+
+    /// The frame in an encoding, if it was made; the plain one always was.
+    #[must_use]
+    pub fn frame(&self, encoding: Encoding) -> Option<&Payload> {
+        if encoding == Encoding::TRIPSAGE {
+            return Some(&self.frame);
+        }
+        self.others.iter().find(|(other, _)| *other == encoding).map(|(_, frame)| frame)
+    }
+
+    /// Memory that the event accounts for.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let others: usize = self.others.iter().map(|(_, frame)| frame.len() + OTHER_OVERHEAD_BYTES).sum();
+        self.frame.len() + others + EVENT_OVERHEAD_BYTES
+    }
+}
+
+/// What an event costs beside its frame: itself, two counts each for it and its frame, its place in the ring.
+const EVENT_OVERHEAD_BYTES: usize = size_of::<Event>() + 5 * size_of::<usize>();
+/// What a further encoding costs beside its frame.
+const OTHER_OVERHEAD_BYTES: usize = size_of::<(Encoding, Payload)>() + 2 * size_of::<usize>();
+
+/// How much of a channel is kept. All three bounds hold; the oldest events go first.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Events.
+    pub count: usize,
+    /// Bytes as [`Event::bytes`] counts them.
+    pub bytes: usize,
+    /// Milliseconds.
+    pub age_ms: u64,
+}
+
+/// A channel's latest events: positions without a hole, from `oldest` to before `next`.
+#[derive(Debug)]
+pub struct History {
+    events: VecDeque<Arc<Event>>,
+    epoch: Epoch,
+    /// The position that the next event gets. `next - events.len()` is the oldest one kept.
+    next: Seq,
+    /// Sum of `Event::bytes` over `events`.
+    bytes: usize,
+}
+
+impl History {
+    /// An empty history whose first event will be `next`.
+    #[must_use]
+    pub const fn new(epoch: Epoch, next: Seq) -> Self {
+        Self { events: VecDeque::new(), epoch, next, bytes: 0 }
+    }
+
+    /// The run of positions that this is a part of.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The position that the next event gets.
+    #[must_use]
+    pub const fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// The position of the last event; 0 before the first.
+    #[must_use]
+    pub const fn last(&self) -> Seq {
+        Seq(self.next.0 - 1)
+    }
+
+    /// The oldest position kept; `next` if nothing is.
+    #[must_use]
+    pub fn oldest(&self) -> Seq {
+        Seq(self.next.0 - self.events.len() as u64)
+    }
+
+    /// Bytes kept.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether no event is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The event at a position, if it is kept.
+    #[must_use]
+    pub fn event(&self, seq: Seq) -> Option<&Arc<Event>> {
+        let index = seq.0.checked_sub(self.oldest().0)?;
+        self.events.get(usize::try_from(index).ok()?)
+    }
+
+    /// The latest event.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Arc<Event>> {
+        self.events.back()
+    }
+
+    /// Adds the next event.
+    pub fn push(&mut self, event: Arc<Event>) {
+        debug_assert_eq!(event.seq, self.next, "a history has no hole");
+        self.bytes += event.bytes();
+        self.next = self.next.next();
+        self.events.push_back(event);
+    }
+
+    /// Forgets what lies beyond the bounds. An event that a live cursor still needs (`needed` or later)
+    /// stays beyond them, together at most [`HISTORY_LIVE_BYTES_MAX`]. Returns the bytes freed.
+    pub fn trim(&mut self, keep: &Retention, needed: Seq, unix_ms: u64) -> usize {
+        let before = self.bytes;
+        while let Some(front) = self.events.front() {
+            let too_old = unix_ms.saturating_sub(front.unix_ms) > keep.age_ms;
+            if self.events.len() <= keep.count && self.bytes <= keep.bytes && !too_old {
+                break;
+            }
+            // What is over the bounds is a prefix; the part of it that live cursors need may stay within its own.
+            let over = self.bytes.saturating_sub(keep.bytes).max(self.over_count_bytes(keep.count));
+            if front.seq >= needed && over <= HISTORY_LIVE_BYTES_MAX && !too_old {
+                break;
+            }
+            self.forget_oldest();
+        }
+        before - self.bytes
+    }
+
+    /// Forgets the older half. Returns the bytes freed.
+    pub fn halve(&mut self) -> usize {
+        let before = self.bytes;
+        for _ in 0..self.events.len().div_ceil(2) {
+            self.forget_oldest();
+        }
+        self.events.shrink_to_fit();
+        before - self.bytes
+    }
+
+    /// Starts over at another position, as a mirror does whose source has moved on. Returns the bytes freed.
+    pub fn restart(&mut self, epoch: Epoch, next: Seq) -> usize {
+        let freed = self.bytes;
+        *self = Self::new(epoch, next);
+        freed
+    }
+
+    /// An estimate of the bytes over a count bound: exact for equal sizes, never more than all.
+    fn over_count_bytes(&self, count: usize) -> usize {
+        let over = self.events.len().saturating_sub(count);
+        if over == 0 { 0 } else { self.bytes / self.events.len() * over }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.bytes -= event.bytes();
+        }
+    }
+}
+
+/// The encodings that a set of members asks for, beyond the plain one.
+pub fn others(set: EncodingSet) -> impl Iterator<Item = Encoding> {
+    set.iter().filter(|encoding| *encoding != Encoding::TRIPSAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(7);
+
+    fn event(seq: u64, unix_ms: u64, len: usize) -> Arc<Event> {
+        Arc::new(Event::new(Seq(seq), unix_ms, 0, None, Payload::copy_of(&vec![b'x'; len]), Vec::new()))
+    }
+
+    fn history(count: u64, len: usize) -> History {
+        let mut history = History::new(EPOCH, Seq(1));
+        (1..=count).for_each(|seq| history.push(event(seq, seq * 1000, len)));
+        history
+    }
+
+    fn check(keep: Retention, needed: u64, unix_ms: u64, oldest: u64) {
+        let mut history = history(20, 100);
+        let freed = history.trim(&keep, Seq(needed), unix_ms);
+        assert_eq!(history.oldest(), Seq(oldest), "{keep:?} needed {needed}");
+        let kept: usize = history.events.iter().map(|event| event.bytes()).sum();
+        assert_eq!((history.bytes(), freed), (kept, 20 * event(1, 0, 100).bytes() - kept));
+    }
+
+    #[test]
+    fn each_bound_forgets_the_oldest_first() {
+        let all = Retention { count: 20, bytes: usize::MAX, age_ms: u64::MAX };
+        let one = event(1, 0, 100).bytes();
+        check(all, 21, 20_000, 1);
+        check(Retention { count: 19, ..all }, 21, 20_000, 2);
+        check(Retention { count: 0, ..all }, 21, 20_000, 21);
+        check(Retention { bytes: 20 * one, ..all }, 21, 20_000, 1);
+        check(Retention { bytes: 20 * one - 1, ..all }, 21, 20_000, 2);
+        check(Retention { age_ms: 10_000, ..all }, 21, 20_000, 10);
+        check(Retention { age_ms: 9_999, ..all }, 21, 20_000, 11);
+    }
+
+    #[test]
+    fn what_live_cursors_need_stays_but_not_beyond_its_own_bound() {
+        let keep = Retention { count: 5, bytes: usize::MAX, age_ms: u64::MAX };
+        check(keep, 3, 20_000, 3);
+        check(keep, 21, 20_000, 16);
+        let mut big = history(20, HISTORY_LIVE_BYTES_MAX / 4);
+        big.trim(&keep, Seq(1), 20_000);
+        assert_eq!(big.oldest(), Seq(13), "three of a quarter beside the five that are history");
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_position_and_only_while_it_is_kept() {
+        let mut history = history(3, 1);
+        assert_eq!(history.event(Seq(1)).map(|event| event.seq), Some(Seq(1)));
+        assert_eq!(history.event(Seq(3)).map(|event| event.seq), Some(Seq(3)));
+        assert!(history.event(Seq(0)).is_none() && history.event(Seq(4)).is_none());
+        history.halve();
+        assert_eq!((history.oldest(), history.last(), history.next()), (Seq(3), Seq(3), Seq(4)));
+        assert!(history.event(Seq(2)).is_none());
+        history.halve();
+        assert!(history.is_empty() && history.bytes() == 0 && history.oldest() == history.next());
+    }
+}

@@ -1,0 +1,156 @@
+//! Who is in a channel on this shard, and how far each has got.
+//!
+//! A member keeps its place for as long as it is in: leaving makes a hole that a later member fills, and
+//! nothing ever moves, so a cursor that stands among the members visits everybody exactly once a round
+//! whatever joins and leaves meanwhile.
+
+use crate::envelope::{Encoding, EncodingSet};
+use crate::ids::{Position, Seq};
+use crate::room::resume::Greeting;
+
+/// One connection's membership.
+#[derive(Debug)]
+pub struct Member {
+    /// The connection's slot on this shard.
+    pub slot: u32,
+    /// How events are encoded for it.
+    pub encoding: Encoding,
+    /// The next event that it is owed. Every event before it was written, skipped or announced as lost.
+    pub next: Seq,
+    /// Where it asked to start, until that is decided: a mirror decides when it is live.
+    pub start: Option<Option<Position>>,
+    /// What has to be said before the first event.
+    pub greeting: Option<Box<Greeting>>,
+}
+
+/// The members of a channel on one shard.
+#[derive(Debug, Default)]
+pub struct Members {
+    places: Vec<Option<Member>>,
+    holes: Vec<u32>,
+    /// How many members use each encoding.
+    encodings: [u32; Encoding::COUNT],
+}
+
+impl Members {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len() - self.holes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Places, holes included: the length of a cursor's round.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The member at a place.
+    #[must_use]
+    pub fn at(&self, place: u32) -> Option<&Member> {
+        self.places.get(place as usize)?.as_ref()
+    }
+
+    /// The member at a place, to be changed.
+    pub fn at_mut(&mut self, place: u32) -> Option<&mut Member> {
+        self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    /// Adds a member and returns its place.
+    pub fn enter(&mut self, member: Member) -> u32 {
+        self.encodings[member.encoding.index()] += 1;
+        if let Some(place) = self.holes.pop() {
+            self.places[place as usize] = Some(member);
+            return place;
+        }
+        let place = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.places.push(Some(member));
+        place
+    }
+
+    /// Takes a member out.
+    pub fn leave(&mut self, place: u32) -> Option<Member> {
+        let member = self.places.get_mut(place as usize)?.take()?;
+        self.encodings[member.encoding.index()] -= 1;
+        self.holes.push(place);
+        if self.is_empty() {
+            // Nobody is left to be moved, so the memory of a crowd can go.
+            *self = Self::default();
+        }
+        Some(member)
+    }
+
+    /// Changes how events are encoded for a member.
+    pub fn set_encoding(&mut self, place: u32, encoding: Encoding) {
+        if let Some(member) = self.places.get_mut(place as usize).and_then(Option::as_mut) {
+            self.encodings[member.encoding.index()] -= 1;
+            self.encodings[encoding.index()] += 1;
+            member.encoding = encoding;
+        }
+    }
+
+    /// The encodings in use.
+    #[must_use]
+    pub fn encodings(&self) -> EncodingSet {
+        Encoding::ALL
+            .into_iter()
+            .filter(|encoding| self.encodings[encoding.index()] > 0)
+            .fold(EncodingSet::EMPTY, EncodingSet::with)
+    }
+
+    /// The earliest event that some member is still owed; `next` if nobody is owed any.
+    #[must_use]
+    pub fn needed(&self, next: Seq) -> Seq {
+        self.places.iter().flatten().map(|member| member.next).min().unwrap_or(next).min(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(slot: u32, next: u64) -> Member {
+        Member { slot, encoding: Encoding::TRIPSAGE, next: Seq(next), start: None, greeting: None }
+    }
+
+    #[test]
+    fn places_are_stable_and_holes_are_filled() {
+        let mut members = Members::default();
+        let places: Vec<u32> = (0..4).map(|slot| members.enter(member(slot, 1))).collect();
+        assert_eq!(places, [0, 1, 2, 3]);
+        assert_eq!(members.leave(1).map(|member| member.slot), Some(1));
+        assert!(members.leave(1).is_none(), "a hole has nobody to leave");
+        assert_eq!(members.at(2).map(|member| member.slot), Some(2));
+        assert_eq!((members.len(), members.places()), (3, 4));
+        assert_eq!(members.enter(member(9, 1)), 1);
+        assert_eq!(members.at(1).map(|member| member.slot), Some(9));
+    }
+
+    #[test]
+    fn an_emptied_room_gives_its_memory_back() {
+        let mut members = Members::default();
+        let places: Vec<u32> = (0..100).map(|slot| members.enter(member(slot, 1))).collect();
+        places.into_iter().for_each(|place| assert!(members.leave(place).is_some()));
+        assert_eq!((members.len(), members.places(), members.places.capacity()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_encodings_in_use_and_the_slowest_member_are_known() {
+        let mut members = Members::default();
+        assert_eq!((members.encodings(), members.needed(Seq(8))), (EncodingSet::EMPTY, Seq(8)));
+        let place = members.enter(member(1, 5));
+        members.enter(member(2, 7));
+        members.set_encoding(place, Encoding::TRIPSAGE_ALIAS);
+        assert!(members.encodings().contains(Encoding::TRIPSAGE_ALIAS));
+        assert_eq!(members.needed(Seq(8)), Seq(5));
+        members.leave(place);
+        assert!(!members.encodings().contains(Encoding::TRIPSAGE_ALIAS));
+        assert_eq!(members.needed(Seq(8)), Seq(7));
+    }
+}

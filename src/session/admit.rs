@@ -1,0 +1,99 @@
+//! Station 4: a token bucket per connection.
+
+use crate::time::Millis;
+
+/// A rate: messages a minute, and how many may come at once. 0 a minute is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Messages a minute.
+    pub per_minute: u32,
+    /// Messages at once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { per_minute: 0, burst: 0 };
+}
+
+/// What is left of a rate. Counted in 1/60,000 of a message, which is what a rate of one a minute earns
+/// in a millisecond.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    /// Parts of a message left.
+    parts: u64,
+    /// When the parts were counted.
+    counted: Millis,
+}
+
+/// Parts that one message costs.
+const MESSAGE_PARTS: u64 = 60_000;
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub const fn full(rate: Rate, now: Millis) -> Self {
+        Self { parts: rate.burst as u64 * MESSAGE_PARTS, counted: now }
+    }
+
+    /// Takes one message out.
+    ///
+    /// # Errors
+    /// The milliseconds after which there is one.
+    pub fn try_take(&mut self, rate: Rate, now: Millis) -> Result<(), u64> {
+        if rate.per_minute == 0 {
+            return Ok(());
+        }
+        let earned = now.since(self.counted).saturating_mul(u64::from(rate.per_minute));
+        self.parts = self.parts.saturating_add(earned).min(u64::from(rate.burst.max(1)) * MESSAGE_PARTS);
+        self.counted = now;
+        match self.parts.checked_sub(MESSAGE_PARTS) {
+            Some(left) => {
+                self.parts = left;
+                Ok(())
+            }
+            None => Err((MESSAGE_PARTS - self.parts).div_ceil(u64::from(rate.per_minute))),
+        }
+    }
+
+    /// Whole messages left.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.parts / MESSAGE_PARTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_minute: 300, burst: 50 };
+
+    #[test]
+    fn the_burst_passes_and_one_more_waits_exactly_as_long_as_it_is_told() {
+        let mut bucket = Bucket::full(RATE, Millis(1000));
+        for taken in 0..50 {
+            assert_eq!(bucket.try_take(RATE, Millis(1000)), Ok(()), "{taken}");
+        }
+        assert_eq!(bucket.try_take(RATE, Millis(1000)), Err(200));
+        assert_eq!(bucket.try_take(RATE, Millis(1199)), Err(1));
+        assert_eq!(bucket.try_take(RATE, Millis(1200)), Ok(()));
+        assert_eq!(bucket.try_take(RATE, Millis(1200)), Err(200));
+    }
+
+    #[test]
+    fn over_a_long_time_the_rate_passes_and_idle_time_saves_no_more_than_the_burst() {
+        let mut bucket = Bucket::full(RATE, Millis(0));
+        let passed = (0..600_000).filter(|now| bucket.try_take(RATE, Millis(*now)).is_ok()).count();
+        assert_eq!(passed, 3000 + 49);
+        let mut idle = Bucket::full(RATE, Millis(0));
+        let passed = (0..100).filter(|_| idle.try_take(RATE, Millis(3_600_000)).is_ok()).count();
+        assert_eq!(passed, 50);
+    }
+
+    #[test]
+    fn no_limit_takes_everything() {
+        let mut bucket = Bucket::full(Rate::UNLIMITED, Millis(0));
+        assert!((0..100_000).all(|_| bucket.try_take(Rate::UNLIMITED, Millis(0)).is_ok()));
+    }
+}
