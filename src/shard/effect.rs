@@ -109,6 +109,12 @@ impl Batch {
         self.parts.iter().enumerate().map(|(index, part)| if index == 0 { &part[self.skip..] } else { &part[..] })
     }
 
+    /// Drops all parts.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        (self.skip, self.bytes) = (0, 0);
+    }
+
     /// Takes out what remains after the socket took `written` bytes: the parts in order, and how much of
     /// the first is written. Leaves the batch empty.
     pub fn take_rest(&mut self, written: usize) -> (impl Iterator<Item = Payload> + '_, usize) {

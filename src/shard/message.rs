@@ -1,8 +1,34 @@
 //! What shards say to each other, and what travels with a socket that is handed over.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::auth::token::Claims;
+use crate::code::ErrorCode;
+use crate::envelope::EncodingSet;
+use crate::ids::{ConnId, Epoch, Seq};
+use crate::payload::Payload;
+use crate::room::dedup::Operation;
+use crate::room::history::Event;
+use crate::session::endpoint::Endpoint;
+use crate::time::Millis;
+use crate::wire::http::Request;
+
 /// All that a shard learned of a connection before it handed the socket to the connection's home.
 #[derive(Debug)]
 pub struct Passport {
+    /// The address that the socket came from.
+    pub peer: IpAddr,
+    /// When the socket was accepted. All shards of a process count from one start.
+    pub accepted: Millis,
+    /// Where the connection wants to go.
+    pub endpoint: Endpoint,
+    /// The 101 that the adopter sends once it has registered the connection.
+    pub response: Payload,
+    /// Who the connection is, if the request brought a good token.
+    pub claims: Option<Claims>,
+    /// The generation of the keys that said so.
+    pub key_generation: u32,
     /// Bytes that came after the head.
     pub leftover: Vec<u8>,
 }
@@ -10,6 +36,10 @@ pub struct Passport {
 /// An HTTP request that the administration executor answers.
 #[derive(Debug)]
 pub struct AdminRequest {
+    /// The address that the socket came from.
+    pub peer: IpAddr,
+    /// The request without its body.
+    pub request: Request,
     /// Bytes that came after the head.
     pub leftover: Vec<u8>,
 }
@@ -23,11 +53,110 @@ pub enum Lane {
     Data,
 }
 
+/// An event on its way to the channel's home.
+#[derive(Debug)]
+pub struct Publication {
+    /// Whose it is, for the answer.
+    pub author: ConnId,
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The authenticated sender.
+    pub user: Arc<str>,
+    /// The event's type.
+    pub kind: Box<str>,
+    /// Raw JSON object.
+    pub payload: Box<[u8]>,
+    /// The operation id.
+    pub id: Option<Box<str>>,
+    /// What a retry with the same id is recognised by.
+    pub operation: Option<Operation>,
+    /// Whether the author wants to be answered.
+    pub wants_ack: bool,
+    /// Whether the author should not get the event.
+    pub exclude_author: bool,
+}
+
+/// What the home says to an author.
+#[derive(Debug)]
+pub struct Answer {
+    /// Who is answered.
+    pub to: ConnId,
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The operation.
+    pub id: Option<Box<str>>,
+    /// Whether an `ack` or `nack` was asked for; a refusal is told in any case.
+    pub wants_ack: bool,
+    /// What became of it.
+    pub outcome: Result<Committed, ErrorCode>,
+}
+
+/// Where an operation stands in its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The run of positions.
+    pub epoch: Epoch,
+    /// The position.
+    pub seq: Seq,
+    /// Whether an earlier message with the same id put it there.
+    pub duplicate: bool,
+}
+
+/// A stretch of a channel's events for a shard that follows it.
+#[derive(Debug)]
+pub struct Tail {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// Which attachment of the receiver this belongs to.
+    pub attachment: u32,
+    /// The run of positions.
+    pub epoch: Epoch,
+    /// The position of the first event here. A jump means that those between are lost.
+    pub first: Seq,
+    /// The channel's last event when the attachment was made; only in the first tail.
+    pub goal: Option<Seq>,
+    /// Without a hole.
+    pub events: Vec<Arc<Event>>,
+}
+
 /// One message from a shard to another.
 #[derive(Debug)]
 pub enum MeshMessage {
     /// Take over a connection.
     Adopt(Box<Passport>),
+    /// A channel became hot or cooled down: its new members stay where they were accepted, or gather.
+    Hot(Arc<str>, bool),
+    /// Sequence an event.
+    Publish(Box<Publication>),
+    /// Tell an author.
+    Answer(Box<Answer>),
+    /// Send this shard the channel's history and what follows.
+    Attach {
+        /// The channel.
+        channel: Arc<str>,
+        /// To be named in the tails.
+        attachment: u32,
+        /// What members here use.
+        encodings: EncodingSet,
+    },
+    /// Members here use other encodings now.
+    Interest {
+        /// The channel.
+        channel: Arc<str>,
+        /// Which attachment.
+        attachment: u32,
+        /// What members here use.
+        encodings: EncodingSet,
+    },
+    /// Send no more of the channel.
+    Detach {
+        /// The channel.
+        channel: Arc<str>,
+        /// Which attachment.
+        attachment: u32,
+    },
+    /// Events of a channel that this shard follows.
+    Tail(Box<Tail>),
 }
 
 impl MeshMessage {
@@ -35,7 +164,13 @@ impl MeshMessage {
     #[must_use]
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Adopt(_) => Lane::Control,
+            Self::Adopt(_) | Self::Hot(..) => Lane::Control,
+            Self::Publish(_)
+            | Self::Answer(_)
+            | Self::Attach { .. }
+            | Self::Interest { .. }
+            | Self::Detach { .. }
+            | Self::Tail(_) => Lane::Data,
         }
     }
 }

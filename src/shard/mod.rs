@@ -1,14 +1,91 @@
-//! One core's whole state: connections, channels, deadlines. Synchronous, without sockets.
+//! One core's whole state: its connections, its channels, its deadlines. Synchronous, without sockets.
+//!
+//! The host tells the shard what happened ([`Input`]), does what the shard asks for ([`effect::Effect`]),
+//! and pulls the bytes that connections are owed ([`Shard::fill`]). Time is an argument, and whatever looks
+//! random comes from a key, so the same inputs give the same trace, in production and in the simulator.
+//!
+//! `opening` and `admission` let connections in, `edge` reads them, `joining` and `publishing` act for them
+//! towards channels; `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and
+//! `fill` write what is owed; `timers` and `ending` do the rest.
 
 pub mod effect;
 pub mod message;
 
-use std::net::SocketAddr;
+mod admission;
+mod connection;
+mod edge;
+mod ending;
+mod fanout;
+mod fill;
+mod home;
+mod hot;
+mod joining;
+mod mirror;
+mod opening;
+mod pen;
+mod publishing;
+mod rooms;
+mod slots;
+mod timers;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::auth::caps::Policy;
+use crate::auth::token::Verifier;
+use crate::envelope::Parser;
 use crate::ids::{ConnId, ShardId};
+use crate::metrics::{Metric, Metrics};
+use crate::payload::Payload;
+use crate::room::history::Retention;
+use crate::route::HashKey;
+use crate::session::admit::Rate;
+use crate::session::endpoint::Door;
 use crate::time::{Millis, Now};
-use effect::{Batch, Effects};
-use message::{MeshMessage, Passport};
+use crate::wheel::Wheel;
+use crate::wire::upgrade::Origins;
+use effect::Effects;
+use hot::Hot;
+use message::MeshMessage;
+use pen::Pen;
+use rooms::{RoomId, Rooms};
+use slots::Slots;
+use timers::Timer;
+
+/// What a shard is made of and bound by.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many shards there are.
+    pub shards: u16,
+    /// Keys the hashes that place channels and make ids. The same for all shards of a process.
+    pub key: HashKey,
+    /// Who tokens belong to.
+    pub verifier: Arc<Verifier>,
+    /// Who may do what.
+    pub policy: Arc<Policy>,
+    /// Which web pages may connect.
+    pub origins: Arc<Origins>,
+    /// Whether the listener is on a loopback address.
+    pub loopback: bool,
+    /// Whether `/echo` is served.
+    pub echo: bool,
+    /// Whether rates are lifted.
+    pub unlimited: bool,
+    /// Connections on this shard; over it sockets are closed at accept.
+    pub connections_max: usize,
+    /// What a channel's history keeps.
+    pub retention: Retention,
+    /// Bytes of history on this shard.
+    pub history_bytes_max: usize,
+    /// Members from which a channel is hot.
+    pub hot_members: usize,
+}
+
+impl Options {
+    fn rate(&self, door: Door) -> Rate {
+        if self.unlimited { Rate::UNLIMITED } else { door.rate() }
+    }
+}
 
 /// What the host tells a shard.
 #[derive(Debug)]
@@ -30,56 +107,119 @@ pub enum Input<'a> {
 }
 
 /// One core's whole state.
-#[derive(Debug, Default)]
-pub struct Shard;
+#[derive(Debug)]
+pub struct Shard {
+    id: ShardId,
+    options: Options,
+    metrics: Arc<Metrics>,
+    slots: Slots,
+    rooms: Rooms,
+    hot: Hot,
+    wheel: Wheel<Timer>,
+    /// Channels whose members are to be visited.
+    line: VecDeque<RoomId>,
+    /// Channels that owe events to a shard whose inbox was full.
+    behind: Vec<RoomId>,
+    /// Counts attachments to other shards' channels.
+    attachments: u32,
+    draining: bool,
+    /// The time of the latest call.
+    latest: Now,
+    pen: Pen,
+    parser: Parser,
+    /// Scratch for payloads that are put together here.
+    body: Vec<u8>,
+    /// Scratch for what the wheel fires.
+    due: Vec<Timer>,
+    /// The latest heartbeat and its wall clock.
+    beat: Option<(u64, Payload)>,
+}
 
 impl Shard {
-    /// A socket was accepted. `None`: no slot is free, close it.
-    pub fn on_accept(&mut self, _now: Now, _peer: SocketAddr, _effects: &mut Effects) -> Option<ConnId> {
-        None
-    }
-
-    /// A socket was handed over. The passport comes back if no slot is free.
-    ///
-    /// # Errors
-    /// The passport, when the shard is full.
-    pub fn on_adopt(
-        &mut self,
-        _now: Now,
-        passport: Box<Passport>,
-        _effects: &mut Effects,
-    ) -> Result<ConnId, Box<Passport>> {
-        Err(passport)
-    }
-
-    /// Anything else that happened.
-    pub fn handle(&mut self, _now: Now, _input: Input<'_>, _effects: &mut Effects) {}
-
-    /// Fires what is due.
-    pub fn on_time(&mut self, _now: Now, _effects: &mut Effects) {}
-
-    /// When `on_time` wants to be called next.
+    /// A shard without connections and channels, at time `now`.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Millis> {
-        None
+    pub fn new(id: ShardId, options: Options, metrics: Arc<Metrics>, now: Now) -> Self {
+        let mut wheel = Wheel::default();
+        wheel.insert(now.millis(), Timer::Sweep);
+        Self {
+            id,
+            metrics,
+            slots: Slots::new(id, options.connections_max),
+            rooms: Rooms::new(options.key),
+            hot: Hot::default(),
+            wheel,
+            line: VecDeque::new(),
+            behind: Vec::new(),
+            attachments: 0,
+            draining: false,
+            latest: now,
+            pen: Pen::new(options.key, id),
+            parser: Parser::default(),
+            body: Vec::new(),
+            due: Vec::new(),
+            beat: None,
+            options,
+        }
     }
 
-    /// One pass of the fan-out. `others_wait` halves nothing but the pass: true while input is waiting.
-    /// Returns whether more is to be visited.
-    pub fn fan_out(&mut self, _now: Now, _others_wait: bool, _effects: &mut Effects) -> bool {
-        false
+    /// Anything that happened but accepts and adoptions.
+    pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects) {
+        self.latest = now;
+        match input {
+            Input::Bytes(id, bytes) => self.on_bytes(now, id, bytes, effects),
+            Input::Gone(id) => self.on_gone(id, effects),
+            Input::Writable(id) => self.on_writable(id, effects),
+            Input::Released(id) => self.on_released(id),
+            Input::HandOverRefused(id) => self.on_hand_over_refused(now, id, effects),
+            Input::Mesh(from, message) => self.on_mesh(now, from, message, effects),
+            Input::Drain(window_ms) => self.on_drain(now, window_ms, effects),
+        }
     }
 
-    /// Takes what is to be written to `conn` next, as far as `batch` has room.
-    pub fn fill(&mut self, _now: Now, _conn: ConnId, _batch: &mut Batch) {}
+    fn on_mesh(&mut self, now: Now, from: ShardId, message: MeshMessage, effects: &mut Effects) {
+        match message {
+            MeshMessage::Adopt(_) => debug_assert!(false, "the host calls on_adopt, which needs the socket"),
+            MeshMessage::Hot(channel, true) => self.hot.insert(channel),
+            MeshMessage::Hot(channel, false) => self.hot.remove(&channel),
+            MeshMessage::Publish(publication) => self.on_publication(now, &publication, effects),
+            MeshMessage::Answer(answer) => self.on_answer(now, &answer, effects),
+            MeshMessage::Attach { channel, attachment, encodings } => {
+                self.on_attach(now, from, &channel, (attachment, encodings), effects);
+            }
+            MeshMessage::Interest { channel, attachment, encodings } => {
+                self.on_interest(from, &channel, (attachment, encodings));
+            }
+            MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment),
+            MeshMessage::Tail(tail) => self.on_tail(now, *tail),
+        }
+    }
 
-    /// The socket took `bytes` of `batch`; the rest is kept. If it took less than all, the host sends
-    /// `Input::Writable` when it takes bytes again.
-    pub fn written(&mut self, _now: Now, _conn: ConnId, _batch: &mut Batch, _bytes: usize, _effects: &mut Effects) {}
-
-    /// Whether a drain is over: no connection is left.
+    /// Which shard this is.
     #[must_use]
-    pub fn drained(&self) -> bool {
-        true
+    pub const fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Sockets that this shard holds or waits to be released.
+    #[must_use]
+    pub const fn sockets(&self) -> usize {
+        self.slots.taken()
+    }
+
+    /// Milliseconds until the wheel wants to be asked, from `now`; `None` if nothing waits.
+    #[must_use]
+    pub fn idle_for(&self, now: Millis) -> Option<u64> {
+        self.next_deadline().map(|deadline| deadline.since(now))
+    }
+
+    /// The shard's numbers.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// A number of the shard, for hosts that write some of them.
+    pub fn count(&self, metric: Metric) {
+        self.metrics.count(metric);
     }
 }

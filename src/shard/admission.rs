@@ -1,0 +1,253 @@
+//! From the upgrade to an authenticated connection: the first frame, the welcome, the refresh of a token.
+
+use super::Shard;
+use super::connection::Stage;
+use super::edge::Go;
+use super::effect::Effects;
+use super::timers::Timer;
+use crate::auth::caps::Verb;
+use crate::auth::token::{Claims, TokenError};
+use crate::code::{CloseCode, ErrorCode};
+use crate::envelope::notice::{self, Admitted};
+use crate::envelope::tripsage::canonical;
+use crate::envelope::{AuthFrame, Command, Encoding, Inbound, Rejected};
+use crate::ids::{ConnId, Position};
+use crate::limits::PING_AFTER_MS;
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::time::Now;
+use crate::wire::encoder::close_frame;
+
+/// This server's version, as clients are told it.
+const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why a first frame does not let its sender in.
+struct Denied {
+    code: ErrorCode,
+    close: CloseCode,
+    text: &'static str,
+}
+
+impl Denied {
+    const MALFORMED: Self = Self {
+        code: ErrorCode::InvalidMessageFormat,
+        close: CloseCode::BAD_AUTH,
+        text: "the first frame must be a valid authentication frame",
+    };
+    const TOKEN: Self =
+        Self { code: ErrorCode::AuthFailed, close: CloseCode::TOKEN, text: "the token is not acceptable" };
+    const EXPIRED: Self =
+        Self { code: ErrorCode::TokenExpired, close: CloseCode::TOKEN, text: "the token has expired" };
+    const FORBIDDEN: Self = Self {
+        code: ErrorCode::PermissionDenied,
+        close: CloseCode::WRONG_USER,
+        text: "the token does not permit this endpoint",
+    };
+    const WRONG_USER: Self =
+        Self { code: ErrorCode::AuthFailed, close: CloseCode::WRONG_USER, text: "the token is another user's" };
+
+    const fn of(error: TokenError) -> Self {
+        match error {
+            TokenError::Expired => Self::EXPIRED,
+            TokenError::Invalid => Self::TOKEN,
+        }
+    }
+}
+
+impl Shard {
+    /// A text before authentication: the token, a sign of life, or the end.
+    pub(super) fn on_first_text(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        parsed: Result<Inbound<'_>, Rejected<'_>>,
+        effects: &mut Effects,
+    ) -> Go {
+        let auth = match parsed.map(|inbound| inbound.command) {
+            Ok(Command::Auth(auth)) => auth,
+            Ok(Command::Heartbeat | Command::Ping { .. } | Command::Pong) => return Go::On,
+            Ok(_) | Err(_) => return self.deny(now, id, &Denied::MALFORMED, effects),
+        };
+        match self.judge(now, id, &auth) {
+            Ok(claims) => {
+                if let Some(conn) = self.slots.find_mut(id) {
+                    conn.known = auth.client.is_some();
+                }
+                self.reply_success(now, id, &claims, &auth.channels, effects);
+                self.welcome_with(now, id, claims, &auth, effects);
+                Go::On
+            }
+            Err(denied) => self.deny(now, id, &denied, effects),
+        }
+    }
+
+    /// Who sends an authentication frame, and whether that user may be here.
+    fn judge(&self, now: Now, id: ConnId, auth: &AuthFrame<'_>) -> Result<Claims, Denied> {
+        let token = auth.token.ok_or(Denied::MALFORMED)?;
+        let claims = self.options.verifier.verify(token, now.unix_seconds()).map_err(Denied::of)?;
+        let own = self.slots.find(id).and_then(|conn| conn.own.as_ref());
+        match own {
+            Some(channel) if self.may_enter(&claims, channel).is_err() => Err(Denied::FORBIDDEN),
+            _ => Ok(claims),
+        }
+    }
+
+    /// Lets an authenticated connection in that asked for nothing beyond its endpoint.
+    pub(super) fn welcome(&mut self, now: Now, id: ConnId, claims: Claims, effects: &mut Effects) {
+        self.welcome_with(now, id, claims, &AuthFrame::default(), effects);
+    }
+
+    fn welcome_with(&mut self, now: Now, id: ConnId, claims: Claims, auth: &AuthFrame<'_>, effects: &mut Effects) {
+        self.metrics.count(Metric::Authenticated);
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let (name, own) = (conn.name, conn.own.clone());
+        let available = available(&claims.user, own.as_deref(), &auth.channels);
+        let available: Vec<&str> = available.iter().map(String::as_str).collect();
+        let admitted = admitted(&claims, name, own.as_deref(), &available);
+        let write = |stamp, out: &mut Vec<u8>| notice::write_connection_established(stamp, &admitted, out);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        conn.stage = Stage::Open;
+        self.wheel.insert(conn.live.first_look(), Timer::Live(id));
+        self.wheel.insert(now.millis().after(ms_until(claims.expires_at, now)), Timer::Expiry(id));
+        conn.claims = Some(claims);
+        self.queue(now, id, Lane::Critical, frame, effects);
+        self.join_first(now, id, own.as_deref(), auth, effects);
+    }
+
+    /// Joins the endpoint's channel, under the name that the client uses for it, and what else it asked
+    /// for; what it may not join is left out silently, as the seeds' servers do.
+    fn join_first(&mut self, now: Now, id: ConnId, own: Option<&str>, auth: &AuthFrame<'_>, effects: &mut Effects) {
+        let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
+        let position = |channel: &str| -> Option<Position> {
+            let names = auth.resume.iter();
+            let mut found = names.filter(|(name, _)| full_name(name, &user) == channel);
+            found.next().map(|(_, position)| *position)
+        };
+        let asked = |channel: &str| auth.channels.iter().find(|name| full_name(name, &user) == channel);
+        if let Some(own) = own {
+            let encoding = asked(own).map_or(Encoding::TRIPSAGE, |name| canonical(name, &user).encoding);
+            // The endpoint was permitted before; a full table is the only way to fail, and it is told.
+            if let Err(code) = self.join(now, id, own, encoding, position(own), effects) {
+                self.error(now, id, code, "the endpoint's channel cannot be joined", None, effects);
+            }
+        }
+        for name in &auth.channels {
+            let channel = full_name(name, &user);
+            if own != Some(channel.as_str()) {
+                let encoding = canonical(name, &user).encoding;
+                let _refused_silently = self.join(now, id, &channel, encoding, position(&channel), effects);
+            }
+        }
+    }
+
+    fn reply_success(&mut self, now: Now, id: ConnId, claims: &Claims, asked: &[&str], effects: &mut Effects) {
+        let Some(conn) = self.slots.find(id) else { return };
+        let granted: Vec<&str> = asked.iter().copied().filter(|name| self.may_join(claims, name)).collect();
+        let available = available(&claims.user, conn.own.as_deref(), &granted);
+        let available: Vec<&str> = available.iter().map(String::as_str).collect();
+        let admitted = admitted(claims, conn.name, conn.own.as_deref(), &available);
+        let frame = self.pen.text(|out| notice::write_auth_success(&admitted, out));
+        self.queue(now, id, Lane::Critical, frame, effects);
+    }
+
+    fn may_join(&self, claims: &Claims, name: &str) -> bool {
+        self.options.policy.allows(&claims.holder(), &full_name(name, &claims.user), Verb::Subscribe)
+    }
+
+    fn deny(&mut self, now: Now, id: ConnId, denied: &Denied, effects: &mut Effects) -> Go {
+        self.metrics.count(Metric::RefusedToken);
+        let reply = self.pen.text(|out| notice::write_auth_failure(denied.code, denied.text, out));
+        self.queue(now, id, Lane::Critical, reply, effects);
+        // The seeds' client stops on this reply and would try again after any other event, so no other goes
+        // before the close frame.
+        self.end(now, id, close_frame(denied.close, denied.text), Metric::ClosedToken, effects);
+        Go::Stop
+    }
+
+    /// A further authentication frame: the same user with a new token, or an answer to a client that was
+    /// admitted by its request already and authenticates all the same.
+    pub(super) fn on_refresh(&mut self, now: Now, id: ConnId, auth: &AuthFrame<'_>, effects: &mut Effects) {
+        let judged = self.judge(now, id, auth);
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        match judged {
+            Ok(claims) if conn.user() != Some(&claims.user) => {
+                self.deny(now, id, &Denied::WRONG_USER, effects);
+            }
+            Ok(claims) => {
+                conn.known |= auth.client.is_some();
+                let sooner = conn.claims.as_ref().is_none_or(|before| claims.expires_at < before.expires_at);
+                if sooner {
+                    self.wheel.insert(now.millis().after(ms_until(claims.expires_at, now)), Timer::Expiry(id));
+                }
+                self.reply_success(now, id, &claims, &auth.channels, effects);
+                if let Some(conn) = self.slots.find_mut(id) {
+                    conn.claims = Some(claims);
+                }
+                self.leave_forbidden(now, id, effects);
+                self.join_first(now, id, None, auth, effects);
+            }
+            Err(denied) => {
+                self.deny(now, id, &denied, effects);
+            }
+        }
+    }
+
+    /// The token may have ended; if it was refreshed, look again when the new one does.
+    pub(super) fn on_expiry(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(claims) = self.slots.find(id).and_then(|conn| conn.claims.as_ref()) else { return };
+        match ms_until(claims.expires_at, now) {
+            0 => self.close(now, id, CloseCode::TOKEN, "the token has expired", effects),
+            wait => self.wheel.insert(now.millis().after(wait), Timer::Expiry(id)),
+        }
+    }
+
+    /// No token came in time.
+    pub(super) fn on_auth_deadline(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Auth)) {
+            self.metrics.count(Metric::RefusedLate);
+            self.deny(now, id, &Denied { text: "no token came in time", ..Denied::MALFORMED }, effects);
+        }
+    }
+}
+
+/// The channel that a client means by a name.
+pub(super) fn full_name(name: &str, user: &str) -> String {
+    let mut full = String::with_capacity(name.len() + user.len());
+    canonical(name, user).write(&mut full);
+    full
+}
+
+fn ms_until(expires_at_s: u64, now: Now) -> u64 {
+    expires_at_s.saturating_mul(1000).saturating_sub(now.unix_ms)
+}
+
+/// The user's own channels, the endpoint's, and those that were asked for and granted.
+fn available(user: &str, own: Option<&str>, granted: &[&str]) -> Vec<String> {
+    let of_user = ["user:", "agent:", "notifications:"].map(|prefix| [prefix, user].concat());
+    let common = ["general", "system_messages"].map(str::to_owned);
+    let asked = own.into_iter().chain(granted.iter().copied()).map(str::to_owned);
+    let mut all: Vec<String> = Vec::new();
+    for name in of_user.into_iter().chain(common).chain(asked) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
+fn admitted<'a>(
+    claims: &'a Claims,
+    connection: crate::ids::ConnectionName,
+    own: Option<&'a str>,
+    available_channels: &'a [&'a str],
+) -> Admitted<'a> {
+    Admitted {
+        connection,
+        user_id: &claims.user,
+        session_id: own.and_then(|channel| channel.strip_prefix("chat:")),
+        available_channels,
+        expires_at_ms: Some(claims.expires_at.saturating_mul(1000)),
+        heartbeat_ms: PING_AFTER_MS,
+        server_version: SERVER_VERSION,
+    }
+}

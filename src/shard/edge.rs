@@ -1,0 +1,305 @@
+//! Stations 1 to 5 for a connection that lives here: bytes to messages, messages to commands, and for each
+//! command whether the connection may and can afford it.
+
+use super::Shard;
+use super::connection::{Paused, Stage};
+use super::effect::{Closing, Effect, Effects};
+use super::timers::Timer;
+use crate::code::{CloseCode, ErrorCode};
+use crate::envelope::{Command, Encoding, Inbound, Parser, Rejected, notice};
+use crate::ids::ConnId;
+use crate::limits::{
+    ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, FRAGMENTS_COUNT_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX,
+    PAUSED_BYTES_MAX,
+};
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::session::admit::Rate;
+use crate::session::endpoint::Door;
+use crate::time::Now;
+use crate::wire::assembler::{Assembler, Incoming, Rules, Violation};
+use crate::wire::encoder::{Opcode, close_frame, frame, pong_frame};
+
+/// What endpoints of text messages take.
+const TEXT_RULES: Rules =
+    Rules { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: Some(FRAGMENTS_COUNT_MAX), binary: false };
+/// What `/echo` takes.
+const ECHO_RULES: Rules = Rules { message_bytes_max: ECHO_MESSAGE_BYTES_MAX, fragments_max: None, binary: true };
+
+/// Whether to go on with what else has come from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Go {
+    On,
+    /// Reading is paused; what follows is kept.
+    Paused,
+    /// The connection ends.
+    Stop,
+}
+
+impl Shard {
+    /// Bytes of a connection, whatever its stage.
+    pub(super) fn on_bytes(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) {
+        self.metrics.add(Metric::BytesIn, bytes.len() as u64);
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        if let Some(paused) = conn.paused.as_mut() {
+            paused.rest.extend_from_slice(bytes);
+            if paused.rest.len() > PAUSED_BYTES_MAX {
+                self.close(now, id, CloseCode::FLOODING, "flooding", effects);
+            }
+            return;
+        }
+        match conn.stage {
+            Stage::Head(_) => self.on_head_bytes(now, id, bytes, effects),
+            Stage::Auth | Stage::Open | Stage::Echo => self.on_frames(now, id, bytes, effects),
+            Stage::Ending | Stage::Leaving => {}
+        }
+    }
+
+    /// Station 2: messages out of the bytes, one after another.
+    pub(super) fn on_frames(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.live.on_heard(now.millis());
+        let rules = if conn.door == Door::Echo { ECHO_RULES } else { TEXT_RULES };
+        // Both leave their owners for the time being, so that what they lend out does not borrow the shard.
+        let mut assembler = std::mem::take(&mut conn.assembler);
+        let mut parser = std::mem::take(&mut self.parser);
+        let go = self.take_messages(now, id, rules, (&mut assembler, &mut parser), bytes, effects);
+        self.parser = parser;
+        if let Some(conn) = self.slots.find_mut(id)
+            && go != Go::Stop
+        {
+            conn.assembler = assembler;
+        }
+    }
+
+    fn take_messages(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        rules: Rules,
+        (assembler, parser): (&mut Assembler, &mut Parser),
+        bytes: &mut [u8],
+        effects: &mut Effects,
+    ) -> Go {
+        let mut at = 0;
+        loop {
+            let go = match assembler.next(&rules, bytes, &mut at) {
+                Ok(None) => return Go::On,
+                Ok(Some(incoming)) => self.on_incoming(now, id, parser, incoming, effects),
+                Err(violation) => self.on_violation(now, id, violation, effects),
+            };
+            match go {
+                Go::On => {}
+                Go::Stop => return Go::Stop,
+                Go::Paused => {
+                    if let Some(paused) = self.slots.find_mut(id).and_then(|conn| conn.paused.as_mut()) {
+                        paused.rest.extend_from_slice(&bytes[at..]);
+                    }
+                    return Go::Paused;
+                }
+            }
+        }
+    }
+
+    fn on_incoming(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        parser: &mut Parser,
+        incoming: Incoming<'_>,
+        effects: &mut Effects,
+    ) -> Go {
+        let Some(conn) = self.slots.find(id) else { return Go::Stop };
+        match (incoming, &conn.stage) {
+            (Incoming::Text(text), Stage::Echo) => self.echo(id, Opcode::Text, text.as_bytes(), effects),
+            (Incoming::Binary(bytes), Stage::Echo) => self.echo(id, Opcode::Binary, bytes, effects),
+            (Incoming::Text(text), _) => return self.on_text(now, id, parser, text, effects),
+            (Incoming::Ping(payload), _) => self.queue(now, id, Lane::Critical, pong_frame(payload), effects),
+            (Incoming::Pong(_) | Incoming::Binary(_), _) => {}
+            (Incoming::Close(reason), _) => {
+                // RFC 6455 section 5.5.1: answer with a close frame, typically with the same code.
+                let answer = reason.map_or_else(|| frame(Opcode::Close, &[]), |(code, _)| close_frame(code, ""));
+                self.end(now, id, answer, Metric::ClosedNormal, effects);
+            }
+        }
+        match self.slots.find(id) {
+            Some(conn) if conn.is_upgraded() => Go::On,
+            _ => Go::Stop,
+        }
+    }
+
+    fn echo(&mut self, id: ConnId, opcode: Opcode, bytes: &[u8], effects: &mut Effects) {
+        self.metrics.count(Metric::MessagesIn);
+        self.queue_echo(id, frame(opcode, bytes), effects);
+    }
+
+    fn on_violation(&mut self, now: Now, id: ConnId, violation: Violation, effects: &mut Effects) -> Go {
+        if violation.close == CloseCode::TOO_LARGE {
+            self.error(now, id, ErrorCode::MessageTooLarge, violation.reason, None, effects);
+        }
+        // RFC 6455 section 7.1.7: the connection is failed; nothing more of it is read.
+        let answer = close_frame(violation.close, violation.reason);
+        self.end(now, id, answer, Metric::ClosedProtocol, effects);
+        Go::Stop
+    }
+
+    /// Station 3 and 4: a text becomes a command that is paid for.
+    fn on_text(&mut self, now: Now, id: ConnId, parser: &mut Parser, text: &str, effects: &mut Effects) -> Go {
+        self.metrics.count(Metric::MessagesIn);
+        let parsed = parser.parse(text);
+        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+        if matches!(conn.stage, Stage::Auth) {
+            return self.on_first_text(now, id, parsed, effects);
+        }
+        let inbound = match parsed {
+            Ok(inbound) => inbound,
+            Err(rejected) => return self.on_invalid(now, id, &rejected, effects),
+        };
+        if is_paid(&inbound.command) {
+            let rate = self.options.rate(conn.door);
+            match conn.bucket.try_take(rate, now.millis()) {
+                Ok(()) => conn.refused_in_a_row = 0,
+                Err(retry_ms) if conn.known => return self.on_flood(now, id, &inbound, (rate, retry_ms), effects),
+                Err(retry_ms) => {
+                    conn.paused = Some(Box::new(Paused { message: text.to_owned(), rest: Vec::new() }));
+                    self.metrics.count(Metric::RefusedRate);
+                    self.wheel.insert(now.millis().after(retry_ms), Timer::Resume(id));
+                    effects.list.push(Effect::Pause(id));
+                    return Go::Paused;
+                }
+            }
+        }
+        conn.invalid_in_a_row = 0;
+        self.on_command(now, id, inbound, effects)
+    }
+
+    /// The rate of a paused connection has recovered: the message that waited, then the bytes behind it.
+    pub(super) fn on_resume(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let Some(paused) = conn.paused.take() else { return };
+        // The time that was waited for the rate is not the client's silence.
+        conn.live.on_heard(now.millis());
+        let Paused { message, mut rest } = *paused;
+        let mut parser = std::mem::take(&mut self.parser);
+        let go = self.on_text(now, id, &mut parser, &message, effects);
+        self.parser = parser;
+        match go {
+            Go::On => {
+                if !rest.is_empty() {
+                    self.on_frames(now, id, &mut rest, effects);
+                }
+                if self.slots.find(id).is_some_and(|conn| conn.paused.is_none() && conn.is_upgraded()) {
+                    effects.list.push(Effect::Resume(id));
+                }
+            }
+            Go::Paused => {
+                if let Some(paused) = self.slots.find_mut(id).and_then(|conn| conn.paused.as_mut()) {
+                    paused.rest = rest;
+                }
+            }
+            Go::Stop => {}
+        }
+    }
+
+    fn on_flood(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        (rate, retry_ms): (Rate, u64),
+        effects: &mut Effects,
+    ) -> Go {
+        self.metrics.count(Metric::RefusedRate);
+        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+        conn.refused_in_a_row += 1;
+        if conn.refused_in_a_row >= FLOOD_IN_A_ROW_MAX {
+            self.close(now, id, CloseCode::FLOODING, "flooding", effects);
+            return Go::Stop;
+        }
+        let tell = conn.told_rate.is_none_or(|told| now.millis().since(told) >= 1000);
+        if tell {
+            conn.told_rate = Some(now.millis());
+        }
+        if inbound.ack {
+            self.refuse_operation(now, id, inbound, ErrorCode::RateLimitExceeded, Some(retry_ms), effects);
+        } else if tell {
+            let mut details = Vec::new();
+            notice::write_rate_details(u64::from(rate.per_minute), retry_ms.div_ceil(1000), 60, &mut details);
+            let details = String::from_utf8(details).unwrap_or_default();
+            self.error(now, id, ErrorCode::RateLimitExceeded, "too many messages", Some(&details), effects);
+        }
+        Go::On
+    }
+
+    fn on_invalid(&mut self, now: Now, id: ConnId, rejected: &Rejected<'_>, effects: &mut Effects) -> Go {
+        self.metrics.count(Metric::RefusedInvalid);
+        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+        conn.invalid_in_a_row = conn.invalid_in_a_row.saturating_add(1);
+        let too_many = conn.known && conn.invalid_in_a_row >= INVALID_IN_A_ROW_MAX;
+        self.error(now, id, rejected.code, rejected.message, None, effects);
+        if too_many {
+            self.close(now, id, CloseCode::POLICY, "too many invalid messages in a row", effects);
+            return Go::Stop;
+        }
+        Go::On
+    }
+
+    /// Station 5 and on: does what a command asks for.
+    fn on_command(&mut self, now: Now, id: ConnId, inbound: Inbound<'_>, effects: &mut Effects) -> Go {
+        match &inbound.command {
+            Command::Auth(auth) => self.on_refresh(now, id, auth, effects),
+            Command::Subscribe { channels, unsubscribe, since } => {
+                self.unsubscribe(now, id, unsubscribe, effects);
+                self.subscribe(now, id, channels, since, effects);
+            }
+            Command::Unsubscribe { channels } => self.unsubscribe(now, id, channels, effects),
+            Command::Chat(chat) => self.on_chat(now, id, &inbound, chat, effects),
+            Command::TripUpdate { changes } => self.on_trip_update(now, id, &inbound, changes.as_slice(), effects),
+            Command::Publish(publish) => self.on_publish(now, id, &inbound, publish, effects),
+            Command::Heartbeat => {
+                let frame = self.pen.notice(now, Encoding::TRIPSAGE, notice::write_connection_heartbeat);
+                self.queue(now, id, Lane::Low, frame, effects);
+            }
+            Command::Ping { timestamp } => {
+                let write = |stamp, out: &mut Vec<u8>| notice::write_pong(stamp, *timestamp, out);
+                let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+                self.queue(now, id, Lane::Low, frame, effects);
+            }
+            Command::Pong => {}
+            Command::Unknown { .. } => {
+                self.error(now, id, ErrorCode::UnknownType, "this message type is not known", None, effects);
+            }
+        }
+        match self.slots.find(id) {
+            Some(conn) if conn.is_upgraded() => Go::On,
+            _ => Go::Stop,
+        }
+    }
+
+    /// Tells a client that a message was refused; the connection lives on.
+    pub(super) fn error(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        code: ErrorCode,
+        message: &str,
+        details: Option<&str>,
+        effects: &mut Effects,
+    ) {
+        let write = |stamp, out: &mut Vec<u8>| notice::write_connection_error(stamp, code, message, details, out);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        self.queue(now, id, Lane::Critical, frame, effects);
+    }
+
+    /// The peer closed its side, or the socket failed.
+    pub(super) fn on_gone(&mut self, id: ConnId, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| !matches!(conn.stage, Stage::Leaving)) {
+            self.forget(id, Closing::Abort, Metric::ClosedGone, effects);
+        }
+    }
+}
+
+/// Whether a command costs a token. What keeps a connection alive does not.
+const fn is_paid(command: &Command<'_>) -> bool {
+    !matches!(command, Command::Heartbeat | Command::Ping { .. } | Command::Pong)
+}

@@ -1,0 +1,148 @@
+//! How connections end: by us, by the client, by force, and all of them in a drain.
+
+use super::Shard;
+use super::connection::Stage;
+use super::effect::{Closing, Effect, Effects};
+use super::timers::Timer;
+use crate::code::CloseCode;
+use crate::envelope::{Encoding, notice};
+use crate::ids::ConnId;
+use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_WAVES};
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::payload::Payload;
+use crate::time::{Millis, Now};
+use crate::wire::encoder::close_frame;
+
+impl Shard {
+    /// Ends a connection from our side: says why in an event, then in the close frame.
+    pub(super) fn close(&mut self, now: Now, id: ConnId, code: CloseCode, reason: &str, effects: &mut Effects) {
+        let Some(conn) = self.slots.find(id) else { return };
+        if !conn.is_upgraded() {
+            return self.forget(id, Closing::Abort, metric_of(code), effects);
+        }
+        if !matches!(conn.stage, Stage::Echo) {
+            let back = (code == CloseCode::RESTART).then_some(RECONNECT_AFTER_MS / 1000);
+            let write = |stamp, out: &mut Vec<u8>| notice::write_connection_close(stamp, code, reason, back, out);
+            let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+            self.queue(now, id, Lane::Critical, frame, effects);
+        }
+        self.end(now, id, close_frame(code, reason), metric_of(code), effects);
+    }
+
+    /// Queues a connection's last frame. Acknowledgements that waited for events go before it: what they
+    /// say has happened. Events that are still owed do not: the client resumes from where it was.
+    pub(super) fn end(&mut self, now: Now, id: ConnId, last: Payload, metric: Metric, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
+        conn.stage = Stage::Ending;
+        conn.paused = None;
+        let before = conn.outbox.bytes();
+        for answer in std::mem::take(&mut conn.answers) {
+            conn.outbox.push_over(answer.frame);
+        }
+        conn.outbox.push_over(last);
+        self.metrics.add(Metric::OutboxBytes, (conn.outbox.bytes() - before) as u64);
+        self.metrics.count(metric);
+        self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
+        self.leave_all(now.millis(), id, effects);
+        self.mark(id, effects);
+    }
+
+    /// The client does not take what it is owed. What is queued is dropped; if it comes to read after all,
+    /// it finds the close frame.
+    pub(super) fn cut(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        if !conn.is_upgraded() {
+            return self.forget(id, Closing::Abort, Metric::ClosedSlow, effects);
+        }
+        self.metrics.subtract(Metric::OutboxBytes, conn.outbox.bytes() as u64);
+        conn.outbox.drop_queued();
+        self.end(now, id, close_frame(CloseCode::SLOW, "slow consumer"), Metric::ClosedSlow, effects);
+    }
+
+    /// Takes a connection out of everything and tells the host how to end its socket.
+    pub(super) fn forget(&mut self, id: ConnId, closing: Closing, metric: Metric, effects: &mut Effects) {
+        self.leave_all(self.latest.millis(), id, effects);
+        let Some(conn) = self.slots.remove(id) else { return };
+        if conn.upgraded {
+            self.metrics.subtract(Metric::Connections, 1);
+            if conn.is_upgraded() {
+                self.metrics.count(metric);
+            }
+        }
+        self.metrics.subtract(Metric::OutboxBytes, conn.outbox.bytes() as u64);
+        effects.list.push(Effect::Close(id, closing));
+    }
+
+    fn leave_all(&mut self, now: Millis, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        for membership in std::mem::take(&mut conn.memberships) {
+            self.leave_room(now, membership, effects);
+        }
+    }
+
+    /// From now on nothing new is let in; everybody is told, and closed in waves over the window.
+    pub(super) fn on_drain(&mut self, now: Now, window_ms: u64, effects: &mut Effects) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        self.metrics.set(Metric::Draining, 1);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
+            notice::write_draining(stamp, RECONNECT_AFTER_MS, out);
+        });
+        for slot in 0..self.slots.count() {
+            let open = self.slots.tenant_mut(slot).filter(|(_, conn)| matches!(conn.stage, Stage::Open));
+            if let Some(id) = open.map(|(id, _)| id) {
+                self.queue(now, id, Lane::Critical, frame.clone(), effects);
+            }
+        }
+        for wave in 0..DRAIN_WAVES {
+            let at = now.millis().after(window_ms * wave / DRAIN_WAVES);
+            self.wheel.insert(at, Timer::Wave(wave));
+        }
+    }
+
+    /// A tenth of the connections; with the last wave all that are left.
+    pub(super) fn on_wave(&mut self, now: Now, wave: u64, effects: &mut Effects) {
+        let last = wave + 1 == DRAIN_WAVES;
+        for slot in 0..self.slots.count() {
+            if !last && u64::from(slot) % DRAIN_WAVES != wave {
+                continue;
+            }
+            if let Some(id) = self.slots.tenant_mut(slot).map(|(id, _)| id) {
+                self.on_wave_reaches(now, id, effects);
+            }
+        }
+    }
+
+    fn on_wave_reaches(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        match self.slots.find(id).map(|conn| &conn.stage) {
+            Some(Stage::Auth | Stage::Open | Stage::Echo) => {
+                self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
+            }
+            Some(Stage::Head(_)) => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
+            Some(Stage::Ending | Stage::Leaving) | None => {}
+        }
+    }
+
+    /// Whether a drain is over: no connection is left.
+    #[must_use]
+    pub const fn drained(&self) -> bool {
+        self.draining && self.slots.taken() == 0
+    }
+}
+
+/// How long a client is asked to wait before it comes back. It adds its own jitter.
+const RECONNECT_AFTER_MS: u64 = 1000;
+
+const fn metric_of(code: CloseCode) -> Metric {
+    match code {
+        CloseCode::RESTART | CloseCode::GOING_AWAY => Metric::ClosedDrain,
+        CloseCode::TOKEN | CloseCode::BAD_AUTH | CloseCode::WRONG_USER => Metric::ClosedToken,
+        CloseCode::IDLE => Metric::ClosedIdle,
+        CloseCode::SLOW => Metric::ClosedSlow,
+        CloseCode::NORMAL => Metric::ClosedNormal,
+        CloseCode::POLICY | CloseCode::FLOODING | CloseCode::LIMIT | CloseCode::REPLACED => Metric::ClosedPolicy,
+        _ => Metric::ClosedProtocol,
+    }
+}

@@ -1,0 +1,102 @@
+//! Station 8: the fan-out, one cursor a channel.
+//!
+//! An event is not sent when it is sequenced. It makes its channel stand in line; the channel's cursor goes
+//! round its members, and a visit owes a member everything that is pending, in one write. So eight events
+//! in flight cost one visit, and large rooms, small rooms and other input share the turns fairly.
+
+use super::Shard;
+use super::effect::Effects;
+use super::rooms::RoomId;
+use crate::limits::{VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
+use crate::metrics::{Metric, Timing};
+use crate::time::Now;
+
+impl Shard {
+    /// One turn's visits; fewer while `others_wait`. Returns whether more are to be made.
+    pub fn fan_out(&mut self, now: Now, others_wait: bool, effects: &mut Effects) -> bool {
+        self.latest = now;
+        for id in std::mem::take(&mut self.behind) {
+            self.feed(id, effects);
+        }
+        let mut budget = if others_wait { VISITS_PER_TURN_BUSY } else { VISITS_PER_TURN_MAX };
+        while budget > 0
+            && let Some(id) = self.line.pop_front()
+        {
+            let turns = budget.min(VISITS_PER_CHANNEL);
+            budget -= self.visit(now, id, turns, effects).max(1);
+        }
+        !self.line.is_empty()
+    }
+
+    /// Puts a channel in line: all its members are to be visited from where the cursor stands.
+    pub(super) fn line_up(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        room.left = room.members.places();
+        if !room.queued {
+            room.queued = true;
+            room.needed_now = room.history.next();
+            self.line.push_back(id);
+        }
+    }
+
+    /// Visits up to `turns` places of a channel. Returns how many.
+    fn visit(&mut self, now: Now, id: RoomId, turns: usize, effects: &mut Effects) -> usize {
+        self.feed(id, effects);
+        let Some(room) = self.rooms.at_mut(id) else { return 0 };
+        let places = room.members.places();
+        room.left = room.left.min(places);
+        let visits = room.left.min(turns);
+        let (live, next) = (room.is_live(), room.history.next());
+        for _ in 0..visits {
+            let place = if room.cursor as usize >= places { 0 } else { room.cursor };
+            room.cursor = place + 1;
+            let Some(member) = room.members.at(place) else { continue };
+            if member.start.is_none() {
+                room.needed_now = room.needed_now.min(member.next);
+            }
+            if live
+                && (member.start.is_some() || member.greeting.is_some() || member.next < next)
+                && let Some((conn_id, conn)) = self.slots.tenant_mut(member.slot)
+            {
+                mark_connection(conn_id, conn, effects);
+            }
+        }
+        room.left -= visits;
+        if room.left > 0 {
+            self.line.push_back(id);
+        } else {
+            room.queued = false;
+            room.needed = room.needed_now;
+            if let Some(event) = room.history.latest() {
+                let took = now.micros.saturating_sub(event.micros);
+                self.metrics.timing(Timing::Delivery).record(took);
+            }
+        }
+        visits
+    }
+
+    /// Notes that a connection is owed something: it is written to once, in this turn's flush.
+    pub(super) fn mark(&mut self, id: crate::ids::ConnId, effects: &mut Effects) {
+        if let Some(conn) = self.slots.find_mut(id) {
+            mark_connection(id, conn, effects);
+        }
+    }
+
+    /// Gives up half of some channels' history when the shard's bound is reached.
+    pub(super) fn shed_history(&mut self) {
+        for id in self.rooms.sweep(VISITS_PER_CHANNEL) {
+            if let Some(room) = self.rooms.at_mut(id) {
+                let freed = room.history.halve();
+                self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+            }
+        }
+    }
+}
+
+/// A blocked connection is written to when its socket takes bytes again, and a marked one soon.
+pub(super) fn mark_connection(id: crate::ids::ConnId, conn: &mut super::connection::Connection, effects: &mut Effects) {
+    if !conn.dirty && conn.blocked.is_none() {
+        conn.dirty = true;
+        effects.list.push(super::effect::Effect::Write(id));
+    }
+}

@@ -1,0 +1,253 @@
+//! Stations 9 and 10: what a connection is owed, in the order in which it is written.
+//!
+//! First what a short write left over, then the critical lane, then its channels' events from each
+//! membership's position on, then the acknowledgements that these events released, then the low lane.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::connection::{Connection, Membership, Stage};
+use super::effect::{Batch, Closing, Effect, Effects};
+use super::joining::{fallback, settle};
+use super::pen::Pen;
+use super::rooms::{Room, Rooms};
+use super::timers::Timer;
+use crate::envelope::Encoding;
+use crate::envelope::notice::{self, Missed, Recovery};
+use crate::ids::{ConnId, Seq};
+use crate::limits::{OUTBOX_BYTES_MAX, STUCK_MS};
+use crate::metrics::{Metric, Metrics};
+use crate::outbox::Lane;
+use crate::payload::Payload;
+use crate::room::history::Event;
+use crate::room::members::Member;
+use crate::room::resume::Greeting;
+use crate::time::Now;
+use crate::wire::encoder::{Opcode, frame};
+
+impl Shard {
+    /// Takes what is to be written to `id` next, as far as `batch` has room.
+    pub fn fill(&mut self, now: Now, id: ConnId, batch: &mut Batch) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.dirty = false;
+        conn.owed = false;
+        if conn.blocked.is_some() {
+            return;
+        }
+        while batch.has_room()
+            && let Some((rest, skip)) = conn.outbox.pop_unsent()
+        {
+            batch.push(rest, skip);
+        }
+        take_lane(conn, Lane::Critical, batch, &self.metrics);
+        let mut tools = Tools { now, id, pen: &mut self.pen, metrics: &self.metrics };
+        for index in 0..conn.memberships.len() {
+            let Some(membership) = conn.memberships.get(index).copied() else { break };
+            conn.owed |= tools.take_events(&mut self.rooms, membership, batch);
+        }
+        release_answers(conn, &self.rooms, batch);
+        take_lane(conn, Lane::Low, batch, &self.metrics);
+        conn.owed |= !conn.outbox.is_empty();
+    }
+
+    /// The socket took `bytes` of `batch`; the rest is kept and goes first next time. If it took less than
+    /// all, the host sends `Input::Writable` when it takes bytes again.
+    pub fn written(&mut self, now: Now, id: ConnId, batch: &mut Batch, bytes: usize, effects: &mut Effects) {
+        self.metrics.count(Metric::Sends);
+        self.metrics.add(Metric::BytesOut, bytes as u64);
+        let short = bytes < batch.bytes();
+        let Some(conn) = self.slots.find_mut(id) else { return batch.clear() };
+        if short {
+            self.metrics.count(Metric::ShortWrites);
+            let (rest, skip) = batch.take_rest(bytes);
+            conn.outbox.put_back(rest, skip);
+            conn.blocked = Some(now.millis());
+            if !conn.stuck_timer {
+                conn.stuck_timer = true;
+                self.wheel.insert(now.millis().after(STUCK_MS), Timer::Stuck(id));
+            }
+            return;
+        }
+        batch.clear();
+        if conn.choked && conn.outbox.bytes() <= OUTBOX_BYTES_MAX / 2 {
+            conn.choked = false;
+            effects.list.push(Effect::Resume(id));
+        }
+        if conn.owed {
+            super::fanout::mark_connection(id, conn, effects);
+        } else if matches!(conn.stage, Stage::Ending) && conn.outbox.is_empty() {
+            self.forget(id, Closing::Linger, Metric::ClosedNormal, effects);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn on_writable(&mut self, id: ConnId, effects: &mut Effects) {
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.blocked = None;
+            super::fanout::mark_connection(id, conn, effects);
+        }
+    }
+
+    /// Queues a frame and marks the connection. A client for whom the critical lane is full is cut off.
+    pub(super) fn queue(&mut self, now: Now, id: ConnId, lane: Lane, frame: Payload, effects: &mut Effects) {
+        use crate::outbox::Queued;
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let before = conn.outbox.bytes();
+        let queued = conn.outbox.push(lane, frame);
+        let after = conn.outbox.bytes();
+        self.metrics.add(Metric::OutboxBytes, after as u64);
+        self.metrics.subtract(Metric::OutboxBytes, before as u64);
+        match queued {
+            Queued::Waits => self.mark(id, effects),
+            Queued::Displaced(frames) => {
+                self.metrics.add(Metric::OutboxDropped, frames as u64);
+                self.mark(id, effects);
+            }
+            Queued::Full => self.cut(now, id, effects),
+        }
+    }
+
+    /// Queues an echo, whatever is queued already: a client that does not read its echoes is not read any
+    /// more until it does, so what is queued is what one receive can bring beyond the bound.
+    pub(super) fn queue_echo(&mut self, id: ConnId, frame: Payload, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        self.metrics.add(Metric::OutboxBytes, frame.len() as u64);
+        conn.outbox.push_over(frame);
+        if conn.outbox.bytes() > OUTBOX_BYTES_MAX && !conn.choked {
+            conn.choked = true;
+            effects.list.push(Effect::Pause(id));
+        }
+        self.mark(id, effects);
+    }
+}
+
+/// What filling needs besides the connection and the rooms.
+struct Tools<'a> {
+    now: Now,
+    id: ConnId,
+    pen: &'a mut Pen,
+    metrics: &'a Metrics,
+}
+
+impl Tools<'_> {
+    /// Takes a channel's events from the member's position on. Returns whether more are owed.
+    fn take_events(&mut self, rooms: &mut Rooms, at: Membership, batch: &mut Batch) -> bool {
+        let Some(room) = rooms.at_mut(at.room) else { return false };
+        if !room.is_live() {
+            return false;
+        }
+        let Room { name, history, members, .. } = room;
+        let Some(member) = members.at_mut(at.place) else { return false };
+        settle(history, fallback(name), member);
+        if let Some(greeting) = member.greeting.take() {
+            batch.push(self.greet(name, member.encoding, &greeting), 0);
+        }
+        if member.next < history.oldest() {
+            batch.push(self.tell_gap(name, member, history.oldest()), 0);
+        }
+        let mut delivered = 0;
+        while member.next < history.next() {
+            if !batch.has_room() {
+                self.metrics.add(Metric::Delivered, delivered);
+                return true;
+            }
+            let Some(event) = history.event(member.next) else { break };
+            if event.excluded != Some(self.id) {
+                batch.push(frame_for(event, member.encoding, name), 0);
+                delivered += 1;
+            }
+            member.next = member.next.next();
+        }
+        self.metrics.add(Metric::Delivered, delivered);
+        false
+    }
+
+    fn greet(&mut self, channel: &str, encoding: Encoding, greeting: &Greeting) -> Payload {
+        let recovery = greeting.recovered.map(|recovered| match recovered {
+            Ok(()) => Recovery::Recovered,
+            Err(lost) => Recovery::Lost(lost.name()),
+        });
+        match greeting.recovered {
+            Some(Ok(())) => self.metrics.count(Metric::Resumed),
+            Some(Err(_)) => self.metrics.count(Metric::ResumeFailed),
+            None => {}
+        }
+        let place = (greeting.epoch, greeting.seq);
+        let write = |stamp, out: &mut Vec<u8>| {
+            notice::write_subscribed(stamp, channel, place, greeting.oldest, recovery, out);
+        };
+        self.pen.notice(self.now, encoding, write)
+    }
+
+    /// Announces what the member did not get, and moves it to what it can get.
+    fn tell_gap(&mut self, channel: &str, member: &mut Member, oldest: Seq) -> Payload {
+        self.metrics.count(Metric::Gaps);
+        let span = (member.next, Seq(oldest.0 - 1));
+        member.next = oldest;
+        let write =
+            |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, "slow_consumer", Missed::Lost, out);
+        self.pen.notice(self.now, member.encoding, write)
+    }
+}
+
+/// The event's frame in an encoding; made from the plain one if nobody used that encoding when it was
+/// sequenced.
+fn frame_for(event: &Arc<Event>, encoding: Encoding, channel: &str) -> Payload {
+    if let Some(frame) = event.frame(encoding) {
+        return frame.clone();
+    }
+    let plain = event.frame(Encoding::TRIPSAGE).map_or(&[][..], |frame| frame);
+    rename(plain, channel, encoding).map_or_else(|| Payload::copy_of(plain), |text| frame(Opcode::Text, &text))
+}
+
+/// The text of a plain frame with the channel named in another form.
+fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
+    let start = plain.iter().position(|byte| *byte == b'{')?;
+    let text = std::str::from_utf8(plain.get(start..)?).ok()?;
+    let mut old = Vec::from(&b",\"channel\":"[..]);
+    crate::envelope::event::write_channel(Encoding::TRIPSAGE, channel, &mut old);
+    let mut new = Vec::from(&b",\"channel\":"[..]);
+    crate::envelope::event::write_channel(encoding, channel, &mut new);
+    // The first occurrence is the envelope's: before it stand only the id, the type and the time, and a
+    // quote within a string would be escaped.
+    let at = text.find(std::str::from_utf8(&old).ok()?)?;
+    let (before, after) = (&text[..at], &text[at + old.len()..]);
+    Some([before.as_bytes(), &new, after.as_bytes()].concat())
+}
+
+/// Moves a lane's frames into the batch.
+fn take_lane(conn: &mut Connection, lane: Lane, batch: &mut Batch, metrics: &Metrics) {
+    let before = conn.outbox.bytes();
+    while batch.has_room()
+        && let Some(frame) = conn.outbox.pop(lane)
+    {
+        batch.push(frame, 0);
+    }
+    metrics.subtract(Metric::OutboxBytes, (before - conn.outbox.bytes()) as u64);
+}
+
+/// Moves the acknowledgements into the batch whose events the author has been sent.
+fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) {
+    let memberships = &conn.memberships;
+    let passed = |room, seq| {
+        let at = memberships.iter().find(|membership| membership.room == room);
+        let member = at.and_then(|at| rooms.at(at.room)?.members.at(at.place));
+        member.is_none_or(|member| member.start.is_none() && member.next > seq)
+    };
+    let mut index = 0;
+    while batch.has_room()
+        && let Some(answer) = conn.answers.get(index)
+    {
+        if passed(answer.room, answer.seq) {
+            if let Some(answer) = conn.answers.remove(index) {
+                batch.push(answer.frame, 0);
+            }
+        } else {
+            index += 1;
+        }
+    }
+    if conn.answers.is_empty() && conn.answers.capacity() > 0 {
+        conn.answers = std::collections::VecDeque::new();
+    }
+    conn.owed |= !batch.has_room() && !conn.answers.is_empty();
+}

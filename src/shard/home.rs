@@ -1,0 +1,261 @@
+//! Station 7: the channel at home. The only place where events get their position.
+//!
+//! Sequencing is a proposal and a commit. In this process the home commits at once; a broker or a disk
+//! would answer later with the same [`Committed`], and nothing above could tell.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::effect::{Effect, Effects};
+use super::message::{Answer, Committed, MeshMessage, Publication, Tail};
+use super::rooms::{Follower, Role, RoomId};
+use crate::code::ErrorCode;
+use crate::envelope::{Encoding, EncodingSet, EventHead, write_event};
+use crate::ids::{ConnId, Seq, ShardId};
+use crate::limits::TAIL_EVENTS_MAX;
+use crate::metrics::Metric;
+use crate::payload::Payload;
+use crate::room::dedup::{Known, Operation};
+use crate::room::history::{Event, others};
+use crate::time::Now;
+
+/// An event that asks for a position.
+#[derive(Debug)]
+pub(super) struct Proposal<'a> {
+    pub(super) author: ConnId,
+    pub(super) channel: &'a Arc<str>,
+    pub(super) user: &'a str,
+    pub(super) kind: &'a str,
+    /// Raw JSON object.
+    pub(super) payload: &'a [u8],
+    pub(super) id: Option<&'a str>,
+    pub(super) operation: Option<Operation>,
+    pub(super) wants_ack: bool,
+    pub(super) exclude_author: bool,
+}
+
+impl<'a> Proposal<'a> {
+    fn of(publication: &'a Publication) -> Self {
+        Self {
+            author: publication.author,
+            channel: &publication.channel,
+            user: &publication.user,
+            kind: &publication.kind,
+            payload: &publication.payload,
+            id: publication.id.as_deref(),
+            operation: publication.operation,
+            wants_ack: publication.wants_ack,
+            exclude_author: publication.exclude_author,
+        }
+    }
+}
+
+impl Shard {
+    /// Another shard's connection sends to a channel at home here.
+    pub(super) fn on_publication(&mut self, now: Now, publication: &Publication, effects: &mut Effects) {
+        self.propose(now, &Proposal::of(publication), effects);
+    }
+
+    /// Asks for a position. An operation that has one already is only answered.
+    pub(super) fn propose(&mut self, now: Now, proposal: &Proposal<'_>, effects: &mut Effects) {
+        let room = match self.open_room(now, proposal.channel) {
+            Ok(room) => room,
+            Err(code) => return self.answer(now, proposal, Err(code), effects),
+        };
+        let operation = proposal.operation;
+        let Some(state) = self.rooms.at_mut(room) else { return };
+        let Role::Home { dedup, .. } = &mut state.role else {
+            debug_assert!(false, "a proposal comes to the channel's home");
+            return;
+        };
+        let epoch = state.history.epoch();
+        match operation.map_or(Known::New, |operation| dedup.find(now.millis(), operation)) {
+            Known::Done(seq) => {
+                self.metrics.count(Metric::Duplicates);
+                return self.answer(now, proposal, Ok(Committed { epoch, seq, duplicate: true }), effects);
+            }
+            Known::Reused => return self.answer(now, proposal, Err(ErrorCode::IdReused), effects),
+            Known::New => {}
+        }
+        let committed = Committed { epoch, seq: state.history.next(), duplicate: false };
+        if let Some(operation) = operation {
+            dedup.insert(now.millis(), operation, committed.seq);
+        }
+        self.on_committed(now, room, proposal, committed, effects);
+    }
+
+    /// An event has its position: it becomes history, is owed to everybody, and its author is answered.
+    fn on_committed(
+        &mut self,
+        now: Now,
+        id: RoomId,
+        proposal: &Proposal<'_>,
+        committed: Committed,
+        effects: &mut Effects,
+    ) {
+        let Some(room) = self.rooms.at(id) else { return };
+        let encodings = room.encodings();
+        let event_id = self.pen.event_id(now);
+        let head = EventHead {
+            id: event_id,
+            kind: proposal.kind,
+            unix_ms: now.unix_ms,
+            channel: Some(proposal.channel),
+            seq: Some(committed.seq),
+            epoch: Some(committed.epoch),
+            op_id: proposal.id,
+            user_id: Some(proposal.user),
+            session_id: proposal.channel.strip_prefix("chat:"),
+            encoding: Encoding::TRIPSAGE,
+        };
+        let frame = self.encode(&head, proposal.payload);
+        let more: Vec<(Encoding, Payload)> = others(encodings)
+            .map(|encoding| (encoding, self.encode(&EventHead { encoding, ..head }, proposal.payload)))
+            .collect();
+        let excluded = proposal.exclude_author.then_some(proposal.author);
+        let event = Event::new(committed.seq, now.unix_ms, now.micros, excluded, frame, more);
+        self.metrics.count(Metric::Published);
+        self.append(now, id, Arc::new(event));
+        self.line_up(id);
+        self.answer(now, proposal, Ok(committed), effects);
+    }
+
+    /// Station 8, first half: an event is encoded once for each encoding in use.
+    fn encode(&mut self, head: &EventHead<'_>, payload: &[u8]) -> Payload {
+        self.pen.text(|out| {
+            write_event(head, payload, out);
+        })
+    }
+
+    /// Adds an event to a history here, and forgets what its bounds no longer allow.
+    pub(super) fn append(&mut self, now: Now, id: RoomId, event: Arc<Event>) {
+        let keep = self.options.retention;
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let before = room.history.bytes();
+        room.history.push(event);
+        room.history.trim(&keep, room.needed.min(room.needed_now), now.unix_ms);
+        let after = room.history.bytes();
+        if after >= before {
+            self.metrics.add(Metric::HistoryBytes, (after - before) as u64);
+        } else {
+            self.metrics.subtract(Metric::HistoryBytes, (before - after) as u64);
+        }
+        if self.metrics.read(Metric::HistoryBytes) > self.options.history_bytes_max as u64 {
+            self.shed_history();
+        }
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        proposal: &Proposal<'_>,
+        outcome: Result<Committed, ErrorCode>,
+        effects: &mut Effects,
+    ) {
+        if outcome.is_ok() && !proposal.wants_ack {
+            return;
+        }
+        if matches!(outcome, Err(ErrorCode::Overloaded)) {
+            self.metrics.count(Metric::RefusedOverload);
+        }
+        let answer = Answer {
+            to: proposal.author,
+            channel: Arc::clone(proposal.channel),
+            id: proposal.id.map(Box::from),
+            wants_ack: proposal.wants_ack,
+            outcome,
+        };
+        if proposal.author.shard == self.id {
+            self.on_answer(now, &answer, effects);
+        } else {
+            // An answer is never refused for congestion: its operation has happened.
+            effects.list.push(Effect::Mesh(proposal.author.shard, MeshMessage::Answer(Box::new(answer))));
+        }
+    }
+
+    /// Another shard has members of a channel at home here from now on.
+    pub(super) fn on_attach(
+        &mut self,
+        now: Now,
+        from: ShardId,
+        channel: &Arc<str>,
+        (attachment, encodings): (u32, EncodingSet),
+        effects: &mut Effects,
+    ) {
+        // At the bound of channels the mirror stays without an answer and its members without greeting;
+        // they are told by the refusal of what they publish, and a later attachment may succeed.
+        let Ok(id) = self.open_room(now, channel) else { return };
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let (oldest, last) = (room.history.oldest(), room.history.last());
+        let epoch = room.history.epoch();
+        let Role::Home { followers, .. } = &mut room.role else {
+            debug_assert!(false, "an attachment comes to the channel's home");
+            return;
+        };
+        followers.retain(|follower| follower.shard != from);
+        followers.push(Follower { shard: from, attachment, next: oldest, encodings });
+        let tail = Tail {
+            channel: Arc::clone(channel),
+            attachment,
+            epoch,
+            first: oldest,
+            goal: Some(last),
+            events: Vec::new(),
+        };
+        effects.list.push(Effect::Mesh(from, MeshMessage::Tail(Box::new(tail))));
+        self.feed(id, effects);
+    }
+
+    pub(super) fn on_interest(&mut self, from: ShardId, channel: &str, (attachment, wanted): (u32, EncodingSet)) {
+        if let Some(follower) = self.follower_mut(from, channel, attachment) {
+            follower.encodings = wanted;
+        }
+    }
+
+    pub(super) fn on_detach(&mut self, now: Now, from: ShardId, channel: &str, attachment: u32) {
+        let Some(room) = self.rooms.find(channel).and_then(|id| self.rooms.at_mut(id)) else { return };
+        if let Role::Home { followers, .. } = &mut room.role {
+            followers.retain(|follower| (follower.shard, follower.attachment) != (from, attachment));
+        }
+        room.idle_since = now.millis();
+    }
+
+    fn follower_mut(&mut self, from: ShardId, channel: &str, attachment: u32) -> Option<&mut Follower> {
+        let id = self.rooms.find(channel)?;
+        let Role::Home { followers, .. } = &mut self.rooms.at_mut(id)?.role else { return None };
+        followers.iter_mut().find(|follower| (follower.shard, follower.attachment) == (from, attachment))
+    }
+
+    /// Sends the following shards what they are owed, as far as the mesh takes it. A shard whose inbox is
+    /// full is a slow reader like any other: it is owed, and falls off the history if it stays slow.
+    pub(super) fn feed(&mut self, id: RoomId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let (history, Role::Home { followers, .. }) = (&room.history, &mut room.role) else { return };
+        let mut behind = false;
+        for follower in followers.iter_mut() {
+            while follower.next < history.next() {
+                if effects.congested(follower.shard) {
+                    behind = true;
+                    break;
+                }
+                let first = follower.next.max(history.oldest());
+                let seqs = (first.0..history.next().0).take(TAIL_EVENTS_MAX).map(Seq);
+                let events: Vec<Arc<Event>> = seqs.filter_map(|seq| history.event(seq).map(Arc::clone)).collect();
+                follower.next = Seq(first.0 + events.len() as u64);
+                let tail = Tail {
+                    channel: Arc::clone(&room.name),
+                    attachment: follower.attachment,
+                    epoch: history.epoch(),
+                    first,
+                    goal: None,
+                    events,
+                };
+                effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Tail(Box::new(tail))));
+            }
+        }
+        if behind && !self.behind.contains(&id) {
+            self.metrics.count(Metric::MeshFull);
+            self.behind.push(id);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Joining and leaving channels, from the connection's side.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::admission::full_name;
+use super::connection::Membership;
+use super::effect::{Effect, Effects};
+use super::message::MeshMessage;
+use super::rooms::{Role, Room, RoomId};
+use crate::auth::caps::Verb;
+use crate::code::ErrorCode;
+use crate::envelope::tripsage::canonical;
+use crate::envelope::{Encoding, notice};
+use crate::ids::{ConnId, Position, Seq};
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SHARD_MAX, MEMBERSHIPS_PER_CONNECTION_MAX};
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::room::history::History;
+use crate::room::members::Member;
+use crate::room::resume::{Fallback, resume};
+use crate::route;
+use crate::time::{Millis, Now};
+
+impl Shard {
+    /// Joins channels and answers with what became of each.
+    pub(super) fn subscribe(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        names: &[&str],
+        since: &[(&str, Position)],
+        effects: &mut Effects,
+    ) {
+        let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
+        let (mut joined, mut failed) = (Vec::new(), Vec::new());
+        for name in names {
+            let channel = full_name(name, &user);
+            let position = since.iter().find(|(other, _)| full_name(other, &user) == channel).map(|(_, at)| *at);
+            match self.join(now, id, &channel, canonical(name, &user).encoding, position, effects) {
+                Ok(()) => joined.push(*name),
+                Err(code) => failed.push((*name, code)),
+            }
+        }
+        // The critical lane goes before what the visit writes, so this precedes every `subscribed`.
+        let write = |stamp, out: &mut Vec<u8>| notice::write_subscribe_response(stamp, &joined, &failed, out);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        self.queue(now, id, Lane::Critical, frame, effects);
+    }
+
+    /// Makes a connection a member of a channel, or lets a member start again from a position.
+    ///
+    /// # Errors
+    /// The channel is not permitted, or a bound is reached.
+    pub(super) fn join(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        channel: &str,
+        encoding: Encoding,
+        position: Option<Position>,
+        effects: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        let conn = self.slots.find(id).ok_or(ErrorCode::ServerError)?;
+        let claims = conn.claims.as_ref().ok_or(ErrorCode::AuthFailed)?;
+        if channel.is_empty() || channel.len() > CHANNEL_NAME_BYTES_MAX {
+            return Err(ErrorCode::ChannelNotFound);
+        }
+        if !self.options.policy.allows(&claims.holder(), channel, Verb::Subscribe) {
+            self.metrics.count(Metric::RefusedPermission);
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let joined = conn.memberships.iter().find(|membership| self.is_called(membership.room, channel)).copied();
+        if joined.is_none() && conn.memberships.len() >= MEMBERSHIPS_PER_CONNECTION_MAX {
+            return Err(ErrorCode::ConnectionLimitExceeded);
+        }
+        let room = self.open_room(now, channel)?;
+        let membership = match joined {
+            Some(membership) => membership,
+            None => self.enter(id, room),
+        };
+        self.place(room, membership.place, encoding, position);
+        self.tell_interest(room, effects);
+        if joined.is_none() {
+            self.note_heat(room, effects);
+        }
+        self.mark(id, effects);
+        Ok(())
+    }
+
+    fn is_called(&self, room: RoomId, name: &str) -> bool {
+        self.rooms.at(room).is_some_and(|room| &*room.name == name)
+    }
+
+    fn enter(&mut self, id: ConnId, room: RoomId) -> Membership {
+        let member = Member { slot: id.slot, encoding: Encoding::TRIPSAGE, next: Seq(0), start: None, greeting: None };
+        let place = self.rooms.at_mut(room).map_or(0, |room| room.members.enter(member));
+        let membership = Membership { room, place };
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.memberships.push(membership);
+        }
+        self.metrics.add(Metric::Memberships, 1);
+        membership
+    }
+
+    /// Decides where a member starts, or notes what it asked for until the mirror is live.
+    fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, position: Option<Position>) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let live = room.is_live();
+        room.members.set_encoding(place, encoding);
+        let Some(member) = room.members.at_mut(place) else { return };
+        member.start = Some(position);
+        if live {
+            settle(&room.history, fallback(&room.name), member);
+        }
+    }
+
+    /// The room of a channel, made if it is not there: at home here, or as a mirror that attaches itself.
+    pub(super) fn open_room(&mut self, now: Now, channel: &str) -> Result<RoomId, ErrorCode> {
+        if let Some(room) = self.rooms.find(channel) {
+            return Ok(room);
+        }
+        if self.rooms.len() >= CHANNELS_PER_SHARD_MAX && !self.evict_one() {
+            self.metrics.count(Metric::RefusedOverload);
+            return Err(ErrorCode::Overloaded);
+        }
+        let home = route::home(&self.options.key, channel, self.options.shards);
+        let name: Arc<str> = Arc::from(channel);
+        let history = History::new(self.pen.epoch(), Seq(1));
+        let role = if home == self.id {
+            Role::Home { followers: Vec::new(), dedup: Box::default(), hot: false }
+        } else {
+            self.attachments = self.attachments.wrapping_add(1);
+            Role::Mirror { home, attachment: self.attachments, told: None, goal: None }
+        };
+        self.metrics.add(Metric::Channels, 1);
+        Ok(self.rooms.insert(Room::new(name, history, role, now.millis())))
+    }
+
+    /// Tells a mirror's home which encodings the members here use: with the first of them it attaches.
+    pub(super) fn tell_interest(&mut self, id: RoomId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let encodings = room.members.encodings();
+        let Role::Mirror { home, attachment, told, .. } = &mut room.role else { return };
+        let (channel, attachment) = (Arc::clone(&room.name), *attachment);
+        let message = match told {
+            Some(told) if *told == encodings => return,
+            Some(_) => MeshMessage::Interest { channel, attachment, encodings },
+            None => MeshMessage::Attach { channel, attachment, encodings },
+        };
+        *told = Some(encodings);
+        effects.list.push(Effect::Mesh(*home, message));
+    }
+
+    /// Tells all shards when a channel at home here becomes hot.
+    fn note_heat(&mut self, id: RoomId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let count = room.members.len();
+        if let Role::Home { hot, .. } = &mut room.role
+            && !*hot
+            && count >= self.options.hot_members
+        {
+            *hot = true;
+            let name = Arc::clone(&room.name);
+            self.tell_heat(&name, true, effects);
+        }
+    }
+
+    pub(super) fn tell_heat(&mut self, channel: &Arc<str>, hot: bool, effects: &mut Effects) {
+        let others = (0..self.options.shards).map(crate::ids::ShardId).filter(|shard| *shard != self.id);
+        for shard in others {
+            effects.list.push(Effect::Mesh(shard, MeshMessage::Hot(Arc::clone(channel), hot)));
+        }
+    }
+
+    /// Leaves channels that the client names.
+    pub(super) fn unsubscribe(&mut self, now: Now, id: ConnId, names: &[&str], effects: &mut Effects) {
+        let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
+        for name in names {
+            let channel = full_name(name, &user);
+            if let Some(index) = self.membership_index(id, &channel) {
+                self.leave_with_notice(now, id, index, None, effects);
+            }
+        }
+    }
+
+    /// Leaves what a refreshed token no longer permits.
+    pub(super) fn leave_forbidden(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let mut index = 0;
+        while let Some(conn) = self.slots.find(id) {
+            let Some(membership) = conn.memberships.get(index) else { break };
+            let room = self.rooms.at(membership.room);
+            let allowed = room.zip(conn.claims.as_ref()).is_some_and(|(room, claims)| {
+                self.options.policy.allows(&claims.holder(), &room.name, Verb::Subscribe)
+            });
+            if allowed {
+                index += 1;
+            } else {
+                self.leave_with_notice(now, id, index, Some("permission_denied"), effects);
+            }
+        }
+    }
+
+    pub(super) fn membership_index(&self, id: ConnId, channel: &str) -> Option<usize> {
+        let conn = self.slots.find(id)?;
+        conn.memberships.iter().position(|membership| self.is_called(membership.room, channel))
+    }
+
+    /// What the member is still owed of the channel is dropped: it asked for no more of it.
+    fn leave_with_notice(&mut self, now: Now, id: ConnId, index: usize, reason: Option<&str>, effects: &mut Effects) {
+        let Some(conn) = self.slots.find(id) else { return };
+        let Some(membership) = conn.memberships.get(index).copied() else { return };
+        let named = self.rooms.at(membership.room).map(|room| {
+            let encoding = room.members.at(membership.place).map_or(Encoding::TRIPSAGE, |member| member.encoding);
+            (Arc::clone(&room.name), encoding)
+        });
+        self.leave(now.millis(), id, index, effects);
+        if let Some((name, encoding)) = named {
+            let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, &name, reason, out);
+            let frame = self.pen.notice(now, encoding, write);
+            self.queue(now, id, Lane::Critical, frame, effects);
+        }
+    }
+
+    /// Takes a connection out of one of its channels.
+    pub(super) fn leave(&mut self, now: Millis, id: ConnId, index: usize, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let membership = conn.memberships.swap_remove(index);
+        let held = std::mem::take(&mut conn.answers);
+        let (released, kept): (Vec<_>, Vec<_>) = held.into_iter().partition(|answer| answer.room == membership.room);
+        conn.answers = kept.into();
+        for answer in released {
+            self.queue_answer(id, answer.frame, effects);
+        }
+        self.leave_room(now, membership, effects);
+    }
+
+    pub(super) fn leave_room(&mut self, now: Millis, membership: Membership, effects: &mut Effects) {
+        self.metrics.subtract(Metric::Memberships, 1);
+        let Some(room) = self.rooms.at_mut(membership.room) else { return };
+        room.members.leave(membership.place);
+        room.idle_since = now;
+        let count = room.members.len();
+        match &mut room.role {
+            Role::Home { hot, .. } => {
+                if *hot && count <= self.options.hot_members * 3 / 4 {
+                    *hot = false;
+                    let name = Arc::clone(&room.name);
+                    self.tell_heat(&name, false, effects);
+                }
+            }
+            Role::Mirror { home, attachment, .. } if count == 0 => {
+                let message = MeshMessage::Detach { channel: Arc::clone(&room.name), attachment: *attachment };
+                effects.list.push(Effect::Mesh(*home, message));
+                self.drop_room(membership.room);
+            }
+            Role::Mirror { .. } => self.tell_interest(membership.room, effects),
+        }
+    }
+
+    /// Forgets a channel.
+    pub(super) fn drop_room(&mut self, id: RoomId) {
+        if let Some(room) = self.rooms.remove(id) {
+            self.metrics.subtract(Metric::Channels, 1);
+            self.metrics.subtract(Metric::HistoryBytes, room.history.bytes() as u64);
+        }
+    }
+}
+
+/// Decides where a member starts that has asked for it, and what it is told before.
+pub(super) fn settle(history: &History, fallback: Fallback, member: &mut Member) {
+    if let Some(position) = member.start.take() {
+        let (greeting, next) = resume(history, position, fallback);
+        member.next = next;
+        member.greeting = Some(Box::new(greeting));
+    }
+}
+
+/// What a member of a channel gets that cannot resume (protocol.md, section 6).
+pub(super) fn fallback(channel: &str) -> Fallback {
+    let kept = ["chat:", "notifications:", "trip:"];
+    if kept.iter().any(|prefix| channel.starts_with(prefix)) { Fallback::Retained } else { Fallback::Latest }
+}

@@ -1,0 +1,286 @@
+//! From accept to the upgrade: the request head, who may pass, and on which shard the connection lives.
+//!
+//! A head that asks for nothing of ours is answered here or given to the administration. An upgrade is
+//! checked whole (handshake, origin, an early token) before anything moves; then the connection goes to
+//! the home of its endpoint's channel, unless that channel is hot. The 101 is sent by the shard that keeps
+//! the connection, after it registered it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Shard;
+use super::connection::{Connection, Stage};
+use super::effect::{Closing, Effect, Effects};
+use super::message::{AdminRequest, Passport};
+use super::timers::Timer;
+use crate::auth::caps::Verb;
+use crate::auth::token::Claims;
+use crate::ids::{ConnId, ShardId};
+use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS};
+use crate::metrics::{Metric, Timing};
+use crate::outbox::Lane;
+use crate::payload::Payload;
+use crate::route;
+use crate::session::admit::{Bucket, Rate};
+use crate::session::endpoint::{Door, Endpoint, Place, place};
+use crate::session::liveness::Liveness;
+use crate::time::Now;
+use crate::wire::http::{HttpError, Request, Response, query_value, read_head};
+use crate::wire::upgrade::{Upgrade, accept_response, check, choose_protocol};
+
+/// What a request leads to.
+enum Decision {
+    Respond(Response),
+    Administer,
+    Admit(Box<Passport>),
+}
+
+impl Shard {
+    /// A socket was accepted. `None`: no slot is free, close it.
+    pub fn on_accept(&mut self, now: Now, peer: SocketAddr, _effects: &mut Effects) -> Option<ConnId> {
+        self.metrics.count(Metric::Accepted);
+        let name = self.pen.connection_name();
+        let Some(id) = self.slots.insert(Connection::new(now.millis(), peer.ip().to_canonical(), name)) else {
+            self.metrics.count(Metric::RefusedFull);
+            return None;
+        };
+        self.metrics.add(Metric::Sockets, 1);
+        self.wheel.insert(now.millis().after(HEAD_DEADLINE_MS), Timer::Head(id));
+        Some(id)
+    }
+
+    /// A socket was handed over. The passport comes back if no slot is free.
+    ///
+    /// # Errors
+    /// The passport, when the shard is full.
+    pub fn on_adopt(
+        &mut self,
+        now: Now,
+        passport: Box<Passport>,
+        effects: &mut Effects,
+    ) -> Result<ConnId, Box<Passport>> {
+        let name = self.pen.connection_name();
+        let Some(id) = self.slots.insert(Connection::new(passport.accepted, passport.peer, name)) else {
+            self.metrics.count(Metric::RefusedFull);
+            return Err(passport);
+        };
+        self.metrics.add(Metric::Sockets, 1);
+        if passport.claims.is_some() && passport.key_generation != self.options.verifier.generation {
+            // The keys changed while the socket was on its way, and the token is not here to be asked again.
+            self.refuse(now, id, HttpError::UNAUTHORIZED, Metric::RefusedToken, effects);
+        } else if self.draining {
+            self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects);
+        } else {
+            self.admit(now, id, *passport, effects);
+        }
+        Ok(id)
+    }
+
+    /// The home's inbox had no room for the socket.
+    pub(super) fn on_hand_over_refused(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedOverload, effects);
+    }
+
+    /// Station 1, before the upgrade.
+    pub(super) fn on_head_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], effects: &mut Effects) {
+        let Some(Stage::Head(head)) = self.slots.find_mut(id).map(|conn| &mut conn.stage) else { return };
+        head.extend_from_slice(bytes);
+        match read_head(head) {
+            Ok(None) => {}
+            Ok(Some((request, used))) => {
+                let leftover = head.split_off(used);
+                self.on_request(now, id, request, leftover, effects);
+            }
+            Err(error) => self.refuse(now, id, error, Metric::RefusedHead, effects),
+        }
+    }
+
+    fn on_request(&mut self, now: Now, id: ConnId, request: Request, leftover: Vec<u8>, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let (peer, accepted) = (conn.peer, conn.accepted);
+        match self.decide(now, &request) {
+            Ok(Decision::Respond(response)) => {
+                self.metrics.count(Metric::HttpRequests);
+                self.respond(now, id, &response, request.method == "HEAD", effects);
+            }
+            Ok(Decision::Administer) => {
+                self.metrics.count(Metric::HttpRequests);
+                conn_leaves(self.slots.find_mut(id));
+                effects.list.push(Effect::Admin(id, Box::new(AdminRequest { peer, request, leftover })));
+            }
+            Ok(Decision::Admit(mut passport)) => {
+                (passport.peer, passport.accepted, passport.leftover) = (peer, accepted, leftover);
+                let here = passport.endpoint.channel.as_ref().map_or(self.id, |channel| self.residence(channel));
+                if here == self.id {
+                    self.admit(now, id, *passport, effects);
+                } else {
+                    self.metrics.count(Metric::HandedOver);
+                    conn_leaves(self.slots.find_mut(id));
+                    effects.list.push(Effect::HandOver(id, here, passport));
+                }
+            }
+            Err((error, metric)) => self.refuse(now, id, error, metric, effects),
+        }
+    }
+
+    /// The shard on which a connection to this channel lives.
+    fn residence(&self, channel: &str) -> ShardId {
+        if self.hot.contains(channel) { self.id } else { route::home(&self.options.key, channel, self.options.shards) }
+    }
+
+    fn decide(&self, now: Now, request: &Request) -> Result<Decision, (HttpError, Metric)> {
+        let head = |error| (error, Metric::RefusedHead);
+        let read_only = || match request.method.as_str() {
+            "GET" | "HEAD" => Ok(()),
+            _ => Err(head(HttpError::new(405, "this can only be read: use GET or HEAD"))),
+        };
+        match place(&request.path).map_err(head)? {
+            Place::Health => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"healthy"}"#))),
+            Place::Ready if self.draining => read_only().map(|()| Decision::Respond(HttpError::UNAVAILABLE.response())),
+            Place::Ready => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"ready"}"#))),
+            Place::Elsewhere => Ok(Decision::Administer),
+            Place::Endpoint(Endpoint { door: Door::Echo, .. }) if !self.options.echo => Err(head(HttpError::NOT_FOUND)),
+            Place::Endpoint(endpoint) => {
+                if self.draining {
+                    return Err((HttpError::UNAVAILABLE, Metric::RefusedDraining));
+                }
+                self.pass(now, request, endpoint).map(|passport| Decision::Admit(Box::new(passport)))
+            }
+        }
+    }
+
+    /// Everything that is checked before the 101.
+    fn pass(&self, now: Now, request: &Request, endpoint: Endpoint) -> Result<Passport, (HttpError, Metric)> {
+        let upgrade = check(request).map_err(|error| (error, Metric::RefusedHead))?;
+        let may_come = self.options.origins.allows(upgrade.origin.as_deref(), &upgrade.host, self.options.loopback);
+        if !may_come && endpoint.door != Door::Echo {
+            return Err((HttpError::ORIGIN_REFUSED, Metric::RefusedOrigin));
+        }
+        let (protocol, offered_token) = choose_protocol(&upgrade.protocols);
+        let claims = match endpoint.door {
+            Door::Echo => None,
+            _ => self.early_claims(now, request, offered_token)?,
+        };
+        if let (Some(claims), Some(channel)) = (&claims, &endpoint.channel) {
+            self.may_enter(claims, channel).map_err(|()| (HttpError::FORBIDDEN, Metric::RefusedPermission))?;
+        }
+        Ok(Passport {
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            accepted: now.millis(),
+            response: response(&upgrade, protocol),
+            endpoint,
+            claims,
+            key_generation: self.options.verifier.generation,
+            leftover: Vec::new(),
+        })
+    }
+
+    /// The claims of a token in the header, the query or the sub-protocols, if there is one.
+    fn early_claims(
+        &self,
+        now: Now,
+        request: &Request,
+        offered: Option<&str>,
+    ) -> Result<Option<Claims>, (HttpError, Metric)> {
+        let refused = |_| (HttpError::UNAUTHORIZED, Metric::RefusedToken);
+        let header = match request.headers.get("authorization") {
+            None => None,
+            Some(value) => Some(bearer(value.as_bytes()).ok_or(()).map_err(refused)?),
+        };
+        let query = query_value(&request.query, "token").map_err(|error| (error, Metric::RefusedHead))?;
+        match header.or(query.as_deref()).or(offered) {
+            None => Ok(None),
+            Some(token) => {
+                let verdict = self.options.verifier.verify(token, now.unix_seconds());
+                verdict.map(Some).map_err(|_| refused(()))
+            }
+        }
+    }
+
+    /// Whether a user may use the endpoint of a channel: it may join, and a token that is bound to a
+    /// session names this one.
+    pub(super) fn may_enter(&self, claims: &Claims, channel: &str) -> Result<(), ()> {
+        let bound = claims.session.as_deref().zip(channel.strip_prefix("chat:"));
+        let session_fits = bound.is_none_or(|(session, channel)| session == channel);
+        if session_fits && self.options.policy.allows(&claims.holder(), channel, Verb::Subscribe) {
+            Ok(())
+        } else {
+            Err(())
+        }
+    }
+
+    /// The connection lives here from now on: the 101 goes out first, then whatever its token earns it.
+    fn admit(&mut self, now: Now, id: ConnId, passport: Passport, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let rate = if self.options.unlimited { Rate::UNLIMITED } else { passport.endpoint.door.rate() };
+        conn.door = passport.endpoint.door;
+        conn.own = passport.endpoint.channel;
+        conn.bucket = Bucket::full(rate, now.millis());
+        conn.live = Liveness::new(now.millis());
+        conn.stage = if conn.door == Door::Echo { Stage::Echo } else { Stage::Auth };
+        conn.upgraded = true;
+        let took = now.millis().since(passport.accepted);
+        self.metrics.count(Metric::Upgraded);
+        self.metrics.add(Metric::Connections, 1);
+        self.metrics.timing(Timing::Handshake).record(took.saturating_mul(1000));
+        self.queue(now, id, Lane::Critical, passport.response, effects);
+        effects.list.push(Effect::Stream(id));
+        match passport.claims {
+            Some(claims) => self.welcome(now, id, claims, effects),
+            None if passport.endpoint.door == Door::Echo => {}
+            None => self.wheel.insert(now.millis().after(AUTH_DEADLINE_MS), Timer::Auth(id)),
+        }
+        if !passport.leftover.is_empty() {
+            let mut leftover = passport.leftover;
+            self.on_frames(now, id, &mut leftover, effects);
+        }
+    }
+
+    /// Answers a request that leads nowhere, and closes.
+    pub(super) fn refuse(&mut self, now: Now, id: ConnId, error: HttpError, metric: Metric, effects: &mut Effects) {
+        self.metrics.count(metric);
+        self.respond(now, id, &error.response(), false, effects);
+    }
+
+    fn respond(&mut self, now: Now, id: ConnId, response: &Response, head_only: bool, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.stage = Stage::Ending;
+        self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
+        self.queue(now, id, Lane::Critical, Payload::copy_of(&response.encode(head_only)), effects);
+    }
+
+    /// The host released the socket of a connection that is over or that has moved on.
+    pub(super) fn on_released(&mut self, id: ConnId) {
+        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Leaving)) {
+            self.slots.remove(id);
+        }
+        self.slots.release(id);
+        self.metrics.subtract(Metric::Sockets, 1);
+    }
+
+    /// Head deadline: a request that does not come is no request.
+    pub(super) fn on_head_deadline(&mut self, id: ConnId, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Head(_))) {
+            self.metrics.count(Metric::RefusedLate);
+            self.forget(id, Closing::Abort, Metric::ClosedIdle, effects);
+        }
+    }
+}
+
+fn conn_leaves(conn: Option<&mut Connection>) {
+    if let Some(conn) = conn {
+        conn.stage = Stage::Leaving;
+    }
+}
+
+/// The token of an `Authorization` header (RFC 6750 section 2.1); the scheme's case does not matter.
+fn bearer(value: &[u8]) -> Option<&str> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return None;
+    }
+    std::str::from_utf8(token).ok().map(str::trim_ascii)
+}
+
+fn response(upgrade: &Upgrade, protocol: Option<&str>) -> Payload {
+    Payload::copy_of(&accept_response(upgrade, protocol))
+}

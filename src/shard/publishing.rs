@@ -1,0 +1,280 @@
+//! Stations 5 and 6 for what a connection sends to a channel: may it, and where is the channel at home.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::effect::{Effect, Effects};
+use super::home::Proposal;
+use super::message::{Answer, MeshMessage, Publication};
+use crate::auth::caps::Verb;
+use crate::code::ErrorCode;
+use crate::envelope::body::{Said, write_chat_message, write_trip_update};
+use crate::envelope::event::uuid_text;
+use crate::envelope::notice::{self, Answered};
+use crate::envelope::tripsage::is_reserved;
+use crate::envelope::{Change, Chat, Encoding, Inbound, Publish};
+use crate::ids::ConnId;
+use crate::limits::ANSWERS_HELD_MAX;
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::payload::Payload;
+use crate::room::dedup::Operation;
+use crate::route;
+use crate::shard::connection::HeldAnswer;
+use crate::time::Now;
+
+/// What a message is about to become.
+struct Draft<'a> {
+    channel: Arc<str>,
+    user: Arc<str>,
+    kind: &'a str,
+    payload: &'a [u8],
+    /// What the client itself wrote: by it a retry is recognised.
+    written: &'a [u8],
+}
+
+impl Shard {
+    /// A chat message: to the whole session, its author included.
+    pub(super) fn on_chat(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        chat: &Chat<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some((channel, user)) = self.target(now, id, inbound, Verb::Publish, effects) else { return };
+        let Some(session) = channel.strip_prefix("chat:") else {
+            return self.refuse_message(now, id, inbound, ErrorCode::ChannelNotFound, effects);
+        };
+        let may_pose = chat.role.is_some_and(|_| self.may(id, &channel, Verb::Stream));
+        let role = if may_pose { chat.role.unwrap_or("user") } else { "user" };
+        let mut payload = std::mem::take(&mut self.body);
+        let message_id = uuid_text(self.pen.event_id(now));
+        let said = Said { id: &message_id, role, session_id: session, user_id: &user, unix_ms: now.unix_ms };
+        write_chat_message(&said, chat, &mut payload);
+        let draft = Draft {
+            channel: Arc::clone(&channel),
+            user,
+            kind: "chat_message",
+            payload: &payload,
+            written: chat.content.as_bytes(),
+        };
+        self.send(now, id, inbound, &draft, effects);
+        self.keep_scratch(payload);
+    }
+
+    /// New values of a trip's fields: to everybody in the trip, their author included.
+    pub(super) fn on_trip_update(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        changes: &[Change<'_>],
+        effects: &mut Effects,
+    ) {
+        let Some((channel, user)) = self.target(now, id, inbound, Verb::Edit, effects) else { return };
+        let Some(trip) = channel.strip_prefix("trip:") else {
+            return self.refuse_message(now, id, inbound, ErrorCode::ChannelNotFound, effects);
+        };
+        let mut payload = std::mem::take(&mut self.body);
+        write_trip_update(trip, &user, changes, &mut payload);
+        let draft = Draft {
+            channel: Arc::clone(&channel),
+            user,
+            kind: "trip_update_broadcast",
+            payload: &payload,
+            written: &payload,
+        };
+        self.send(now, id, inbound, &draft, effects);
+        self.keep_scratch(payload);
+    }
+
+    /// An event of any type.
+    pub(super) fn on_publish(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some((channel, user)) = self.target(now, id, inbound, Verb::Publish, effects) else { return };
+        if is_reserved(publish.kind) {
+            return self.refuse_message(now, id, inbound, ErrorCode::InvalidMessageFormat, effects);
+        }
+        let payload = publish.payload.as_bytes();
+        let draft = Draft { channel, user, kind: publish.kind, payload, written: payload };
+        self.send(now, id, inbound, &draft, effects);
+    }
+
+    /// The channel that a message goes to and who sends it, or a refusal.
+    fn target(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        verb: Verb,
+        effects: &mut Effects,
+    ) -> Option<(Arc<str>, Arc<str>)> {
+        let conn = self.slots.find(id)?;
+        let user = Arc::clone(conn.user()?);
+        let named = inbound.channel.map(|name| super::admission::full_name(name, &user));
+        let channel = match (named, &conn.own) {
+            (Some(named), Some(own)) if named == **own => Arc::clone(own),
+            (Some(named), _) => Arc::from(named),
+            (None, Some(own)) => Arc::clone(own),
+            (None, None) => {
+                self.refuse_message(now, id, inbound, ErrorCode::ChannelNotFound, effects);
+                return None;
+            }
+        };
+        if self.may(id, &channel, verb) {
+            return Some((channel, user));
+        }
+        self.metrics.count(Metric::RefusedPermission);
+        self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
+        None
+    }
+
+    fn may(&self, id: ConnId, channel: &str, verb: Verb) -> bool {
+        let claims = self.slots.find(id).and_then(|conn| conn.claims.as_ref());
+        claims.is_some_and(|claims| self.options.policy.allows(&claims.holder(), channel, verb))
+    }
+
+    /// Station 6: to the channel's home, here or over the mesh.
+    fn send(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, draft: &Draft<'_>, effects: &mut Effects) {
+        let home = route::home(&self.options.key, &draft.channel, self.options.shards);
+        let wants_ack = inbound.ack && inbound.id.is_some();
+        let operation =
+            inbound.id.map(|id| Operation::new(&self.options.key, &draft.user, id, draft.kind, draft.written));
+        if home == self.id {
+            let proposal = Proposal {
+                author: id,
+                channel: &draft.channel,
+                user: &draft.user,
+                kind: draft.kind,
+                payload: draft.payload,
+                id: inbound.id,
+                operation,
+                wants_ack,
+                exclude_author: inbound.exclude_sender,
+            };
+            self.propose(now, &proposal, effects);
+        } else if effects.congested(home) {
+            self.metrics.count(Metric::RefusedOverload);
+            self.refuse_message(now, id, inbound, ErrorCode::Overloaded, effects);
+        } else {
+            let publication = Publication {
+                author: id,
+                channel: Arc::clone(&draft.channel),
+                user: Arc::clone(&draft.user),
+                kind: Box::from(draft.kind),
+                payload: Box::from(draft.payload),
+                id: inbound.id.map(Box::from),
+                operation,
+                wants_ack,
+                exclude_author: inbound.exclude_sender,
+            };
+            effects.list.push(Effect::Mesh(home, MeshMessage::Publish(Box::new(publication))));
+        }
+    }
+
+    fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
+        scratch.clear();
+        scratch.shrink_to(crate::limits::MESSAGE_BYTES_MAX);
+        self.body = scratch;
+    }
+
+    /// Refuses a message: a `nack` if one was asked for, else an error.
+    fn refuse_message(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, code: ErrorCode, effects: &mut Effects) {
+        if inbound.ack && inbound.id.is_some() {
+            self.refuse_operation(now, id, inbound, code, None, effects);
+        } else {
+            self.error(now, id, code, text_of(code), None, effects);
+        }
+    }
+
+    pub(super) fn refuse_operation(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        code: ErrorCode,
+        retry_ms: Option<u64>,
+        effects: &mut Effects,
+    ) {
+        let operation = inbound.id.unwrap_or("");
+        let write = |stamp, out: &mut Vec<u8>| notice::write_nack(stamp, operation, code, text_of(code), retry_ms, out);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        self.queue(now, id, Lane::Critical, frame, effects);
+    }
+
+    /// The home has answered an operation of a connection here.
+    pub(super) fn on_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+        let index = self.membership_index(answer.to, &answer.channel);
+        let Some(conn) = self.slots.find(answer.to) else { return };
+        let membership = index.and_then(|index| conn.memberships.get(index).copied());
+        let member = membership.and_then(|at| self.rooms.at(at.room)?.members.at(at.place).map(|member| (at, member)));
+        let encoding = member.map_or(Encoding::TRIPSAGE, |(_, member)| member.encoding);
+        let operation = answer.id.as_deref().unwrap_or("");
+        let committed = match (answer.outcome, answer.wants_ack) {
+            (Ok(committed), true) => committed,
+            (Ok(_), false) => return,
+            (Err(code), true) => {
+                let write =
+                    |stamp, out: &mut Vec<u8>| notice::write_nack(stamp, operation, code, text_of(code), None, out);
+                let frame = self.pen.notice(now, encoding, write);
+                return self.queue(now, answer.to, Lane::Critical, frame, effects);
+            }
+            (Err(code), false) => return self.error(now, answer.to, code, text_of(code), None, effects),
+        };
+        // The author hears of the commit once it was sent everything up to the event.
+        let waits =
+            member.filter(|(_, member)| member.start.is_some() || member.next <= committed.seq).map(|(at, _)| at.room);
+        let answered = if committed.duplicate { Answered::Duplicate } else { Answered::First };
+        let place = (committed.epoch, committed.seq);
+        let write =
+            |stamp, out: &mut Vec<u8>| notice::write_ack(stamp, operation, &answer.channel, place, answered, out);
+        let frame = self.pen.notice(now, encoding, write);
+        match waits {
+            Some(room) => self.hold_answer(answer.to, HeldAnswer { room, seq: committed.seq, frame }, effects),
+            None => self.queue(now, answer.to, Lane::Critical, frame, effects),
+        }
+    }
+
+    fn hold_answer(&mut self, id: ConnId, held: HeldAnswer, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let overflow = if conn.answers.len() >= ANSWERS_HELD_MAX { conn.answers.pop_front() } else { None };
+        conn.answers.push_back(held);
+        self.mark(id, effects);
+        if let Some(early) = overflow {
+            self.queue_answer(id, early.frame, effects);
+        }
+    }
+
+    /// Queues an acknowledgement that no longer waits for events.
+    pub(super) fn queue_answer(&mut self, id: ConnId, frame: Payload, effects: &mut Effects) {
+        self.queue(self.latest, id, Lane::Critical, frame, effects);
+    }
+}
+
+/// What a code means, in words.
+pub(super) const fn text_of(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::InvalidJson => "the text is not JSON",
+        ErrorCode::InvalidMessageFormat => "the message is malformed, or its type may not be sent by clients",
+        ErrorCode::UnknownType => "this message type is not known",
+        ErrorCode::MessageTooLarge => "the message is over the limit",
+        ErrorCode::AuthFailed => "the token is not acceptable",
+        ErrorCode::TokenExpired => "the token has expired",
+        ErrorCode::PermissionDenied => "the token does not permit this here",
+        ErrorCode::ChannelNotFound => "no such channel can take this message",
+        ErrorCode::RateLimitExceeded => "too many messages",
+        ErrorCode::ConnectionLimitExceeded => "too many subscriptions",
+        ErrorCode::IdReused => "this operation id was used before with another content",
+        ErrorCode::Overloaded => "the channel cannot take more at the moment",
+        ErrorCode::NotAMember => "the channel has to be joined first",
+        ErrorCode::ServerError => "the server failed",
+    }
+}

@@ -1,0 +1,205 @@
+//! The table of channels that a shard knows, at home here or mirrored from their home.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
+
+use crate::envelope::EncodingSet;
+use crate::ids::{Seq, ShardId};
+use crate::room::dedup::Dedup;
+use crate::room::history::History;
+use crate::room::members::Members;
+use crate::route::HashKey;
+use crate::time::Millis;
+
+/// A channel's place in the shard's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RoomId(u32);
+
+/// Another shard that has members of a channel at home here: a cursor like a member's.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) shard: ShardId,
+    /// Tells this attachment from earlier ones of the same shard.
+    pub(super) attachment: u32,
+    /// The next event that it is owed.
+    pub(super) next: Seq,
+    pub(super) encodings: EncodingSet,
+}
+
+/// What this shard is to a channel.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Its home: the only one that sequences.
+    Home {
+        followers: Vec<Follower>,
+        /// What was answered, so that a retry gets the same answer.
+        dedup: Box<Dedup>,
+        /// Whether all shards were told that it is hot.
+        hot: bool,
+    },
+    /// A mirror of its home's history, for the members here.
+    Mirror {
+        home: ShardId,
+        attachment: u32,
+        /// The encodings that the home knows to be used here; `None` before the attachment.
+        told: Option<EncodingSet>,
+        /// The channel's last event when the attachment was made: the mirror is live from there on.
+        /// `None` until the home has answered.
+        goal: Option<Seq>,
+    },
+}
+
+/// A channel on this shard.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) name: Arc<str>,
+    pub(super) history: History,
+    pub(super) members: Members,
+    pub(super) role: Role,
+    /// Whether the room stands in the line of the fan-out.
+    pub(super) queued: bool,
+    /// Where among the members the next visit is.
+    pub(super) cursor: u32,
+    /// Visits until everybody was visited since the last event.
+    pub(super) left: usize,
+    /// The earliest event that a member was owed in the last whole round.
+    pub(super) needed: Seq,
+    /// The same, for the round under way.
+    pub(super) needed_now: Seq,
+    /// Since when nobody is in it.
+    pub(super) idle_since: Millis,
+}
+
+impl Room {
+    pub(super) fn new(name: Arc<str>, history: History, role: Role, now: Millis) -> Self {
+        let needed = history.next();
+        Self {
+            name,
+            history,
+            members: Members::default(),
+            role,
+            queued: false,
+            cursor: 0,
+            left: 0,
+            needed,
+            needed_now: needed,
+            idle_since: now,
+        }
+    }
+
+    /// Whether events up to the time of attachment are here, so that members can be served.
+    pub(super) fn is_live(&self) -> bool {
+        match &self.role {
+            Role::Home { .. } => true,
+            Role::Mirror { goal, .. } => goal.is_some_and(|goal| self.history.next() > goal),
+        }
+    }
+
+    /// Whether nobody needs the room at this moment.
+    pub(super) fn is_deserted(&self) -> bool {
+        let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
+        self.members.is_empty() && !followed
+    }
+
+    /// The encodings that members here and on following shards use.
+    pub(super) fn encodings(&self) -> EncodingSet {
+        let here = self.members.encodings();
+        match &self.role {
+            Role::Home { followers, .. } => followers.iter().fold(here, |set, follower| set.union(follower.encodings)),
+            Role::Mirror { .. } => here,
+        }
+    }
+}
+
+/// A shard's channels. Names are compared whole; the hash only finds the candidates.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    rooms: Vec<Option<Box<Room>>>,
+    free: Vec<RoomId>,
+    names: HashMap<Arc<str>, RoomId, Keyed>,
+    /// Where the next sweep begins.
+    hand: usize,
+}
+
+impl Rooms {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self { rooms: Vec::new(), free: Vec::new(), names: HashMap::with_hasher(Keyed(key)), hand: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<RoomId> {
+        self.names.get(name).copied()
+    }
+
+    /// The room, unless it was forgotten.
+    pub(super) fn at(&self, id: RoomId) -> Option<&Room> {
+        self.rooms.get(id.0 as usize)?.as_deref()
+    }
+
+    /// The room to be changed, unless it was forgotten.
+    pub(super) fn at_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        self.rooms.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    pub(super) fn insert(&mut self, room: Room) -> RoomId {
+        debug_assert!(!self.names.contains_key(&room.name), "a channel stands once in the table");
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.rooms.push(None);
+            RoomId(u32::try_from(self.rooms.len() - 1).unwrap_or(u32::MAX))
+        });
+        self.names.insert(Arc::clone(&room.name), id);
+        self.rooms[id.0 as usize] = Some(Box::new(room));
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: RoomId) -> Option<Box<Room>> {
+        let room = self.rooms.get_mut(id.0 as usize)?.take()?;
+        self.names.remove(&room.name);
+        self.free.push(id);
+        Some(room)
+    }
+
+    /// The next `count` rooms of an endless round through the table.
+    pub(super) fn sweep(&mut self, count: usize) -> Vec<RoomId> {
+        let places = self.rooms.len();
+        let looked_at = count.min(places);
+        let found = (0..looked_at).map(|step| (self.hand + step) % places);
+        let found: Vec<RoomId> = found
+            .filter(|index| self.rooms[*index].is_some())
+            .filter_map(|index| u32::try_from(index).ok().map(RoomId))
+            .collect();
+        self.hand = if places == 0 { 0 } else { (self.hand + looked_at) % places };
+        found
+    }
+}
+
+/// Hashes names with a key, the same in every run with the same key.
+#[derive(Clone, Copy, Debug)]
+struct Keyed(HashKey);
+
+impl BuildHasher for Keyed {
+    type Hasher = Sip;
+
+    fn build_hasher(&self) -> Sip {
+        Sip(SipHasher13::new_with_key(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct Sip(SipHasher13);
+
+impl Hasher for Sip {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+}

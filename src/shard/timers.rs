@@ -1,0 +1,148 @@
+//! What the shard's wheel fires.
+
+use super::Shard;
+use super::effect::{Closing, Effects};
+use super::rooms::{Role, RoomId};
+use crate::code::CloseCode;
+use crate::envelope::{Encoding, notice};
+use crate::ids::ConnId;
+use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, STUCK_MS};
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::session::liveness::Verdict;
+use crate::time::{Millis, Now};
+use crate::wire::encoder::ping_frame;
+
+/// A purpose for which somebody is looked at later. Each owner has at most one of each in the wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The request head has to be there.
+    Head(ConnId),
+    /// The token has to be there.
+    Auth(ConnId),
+    /// Ping, heartbeat, or give up.
+    Live(ConnId),
+    /// The token ends.
+    Expiry(ConnId),
+    /// The socket has to have taken something.
+    Stuck(ConnId),
+    /// The rate has recovered.
+    Resume(ConnId),
+    /// The last frame has to be written.
+    Close(ConnId),
+    /// A wave of the drain.
+    Wave(u64),
+    /// Forget what is too old.
+    Sweep,
+}
+
+/// How often channels are swept.
+const SWEEP_EVERY_MS: u64 = 1000;
+
+impl Shard {
+    /// Fires what is due.
+    pub fn on_time(&mut self, now: Now, effects: &mut Effects) {
+        self.latest = now;
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now.millis(), &mut due);
+        for timer in due.drain(..) {
+            self.fire(now, timer, effects);
+        }
+        self.due = due;
+    }
+
+    /// When `on_time` wants to be called next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.wheel.next_deadline()
+    }
+
+    fn fire(&mut self, now: Now, timer: Timer, effects: &mut Effects) {
+        match timer {
+            Timer::Head(id) => self.on_head_deadline(id, effects),
+            Timer::Auth(id) => self.on_auth_deadline(now, id, effects),
+            Timer::Live(id) => self.on_live(now, id, effects),
+            Timer::Expiry(id) => self.on_expiry(now, id, effects),
+            Timer::Stuck(id) => self.on_stuck(now, id, effects),
+            Timer::Resume(id) => self.on_resume(now, id, effects),
+            Timer::Close(id) => {
+                if self.slots.find(id).is_some() {
+                    self.forget(id, Closing::Abort, Metric::ClosedGone, effects);
+                }
+            }
+            Timer::Wave(wave) => self.on_wave(now, wave, effects),
+            Timer::Sweep => {
+                self.sweep(now);
+                self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
+            }
+        }
+    }
+
+    fn on_live(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
+        if conn.paused.is_some() {
+            // Its silence is our doing: the idle timer waits with it (protocol.md, section 10).
+            conn.live.on_heard(now.millis());
+        }
+        match conn.live.look(now.millis()) {
+            Verdict::Fine(again) => self.wheel.insert(again, Timer::Live(id)),
+            Verdict::Dead => self.close(now, id, CloseCode::IDLE, "nothing was heard for too long", effects),
+            Verdict::Speak { ping, again } => {
+                self.wheel.insert(again, Timer::Live(id));
+                let beat = self.heartbeat(now);
+                self.queue(now, id, Lane::Low, beat, effects);
+                if ping {
+                    self.queue(now, id, Lane::Low, ping_frame(&[]), effects);
+                }
+            }
+        }
+    }
+
+    /// The heartbeat of this turn: all connections that are due get the same one, encoded once.
+    fn heartbeat(&mut self, now: Now) -> crate::payload::Payload {
+        match &self.beat {
+            Some((at, beat)) if *at == now.unix_ms => beat.clone(),
+            _ => {
+                let beat = self.pen.notice(now, Encoding::TRIPSAGE, notice::write_connection_heartbeat);
+                self.beat = Some((now.unix_ms, beat.clone()));
+                beat
+            }
+        }
+    }
+
+    fn on_stuck(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        match conn.blocked {
+            Some(since) if now.millis().since(since) >= STUCK_MS => self.cut(now, id, effects),
+            Some(since) => self.wheel.insert(since.after(STUCK_MS), Timer::Stuck(id)),
+            None => conn.stuck_timer = false,
+        }
+    }
+
+    /// Forgets events and operation ids that are too old, and channels that nobody needs.
+    fn sweep(&mut self, now: Now) {
+        for id in self.rooms.sweep(CHANNEL_SWEEP_COUNT) {
+            let keep = self.options.retention;
+            let Some(room) = self.rooms.at_mut(id) else { continue };
+            let freed = room.history.trim(&keep, room.needed, now.unix_ms);
+            self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+            if let Role::Home { dedup, .. } = &mut room.role {
+                dedup.expire(now.millis());
+            }
+            let unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
+            if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
+                self.drop_room(id);
+            }
+        }
+    }
+
+    /// Makes place for a channel by forgetting a deserted one. Returns whether there was one.
+    pub(super) fn evict_one(&mut self) -> bool {
+        let places = self.rooms.sweep(CHANNEL_SWEEP_COUNT);
+        let deserted = |id: &RoomId| self.rooms.at(*id).is_some_and(|room| room.is_deserted() && !room.queued);
+        let Some(id) = places.into_iter().find(deserted) else { return false };
+        self.metrics.count(Metric::ChannelsEvicted);
+        self.drop_room(id);
+        true
+    }
+}
