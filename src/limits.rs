@@ -134,10 +134,9 @@ pub const CHANNEL_SWEEP_COUNT: usize = 1024;
 pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;
 /// Channels that one connection may be in; over it `CONNECTION_LIMIT_EXCEEDED`.
 pub const MEMBERSHIPS_PER_CONNECTION_MAX: usize = 100;
-/// Members from which a channel counts as hot: further members stay on the shard that accepted them.
+/// Members from which a channel counts as hot: further members stay on the shard that accepted them. Below
+/// three quarters of it the channel has cooled down; well below, so that it does not flicker.
 pub const HOT_MEMBERS: usize = 2000;
-/// Members below which a hot channel cools down. Well below, so that it does not flicker.
-pub const COOL_MEMBERS: usize = 1500;
 /// Hot channels that a shard remembers; over it the oldest is forgotten, and its members gather at home again.
 pub const HOT_CHANNELS_MAX: usize = 1024;
 
@@ -187,7 +186,6 @@ pub const DRAIN_WAVES: u64 = 10;
 const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
 const _: () =
     assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event does not overrun live members");
-const _: () = assert!(COOL_MEMBERS < HOT_MEMBERS);
 const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
 const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
 const _: () = assert!(AUTH_FRAME_BYTES_MAX > TOKEN_BYTES_MAX);

@@ -74,6 +74,11 @@ impl Members {
         place
     }
 
+    /// All members, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.places.iter_mut().flatten()
+    }
+
     /// Takes a member out.
     pub fn leave(&mut self, place: u32) -> Option<Member> {
         let member = self.places.get_mut(place as usize)?.take()?;
@@ -102,12 +107,6 @@ impl Members {
             .into_iter()
             .filter(|encoding| self.encodings[encoding.index()] > 0)
             .fold(EncodingSet::EMPTY, EncodingSet::with)
-    }
-
-    /// The earliest event that some member is still owed; `next` if nobody is owed any.
-    #[must_use]
-    pub fn needed(&self, next: Seq) -> Seq {
-        self.places.iter().flatten().map(|member| member.next).min().unwrap_or(next).min(next)
     }
 }
 
@@ -141,16 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn the_encodings_in_use_and_the_slowest_member_are_known() {
+    fn the_encodings_in_use_are_known() {
         let mut members = Members::default();
-        assert_eq!((members.encodings(), members.needed(Seq(8))), (EncodingSet::EMPTY, Seq(8)));
+        assert_eq!(members.encodings(), EncodingSet::EMPTY);
         let place = members.enter(member(1, 5));
         members.enter(member(2, 7));
         members.set_encoding(place, Encoding::TRIPSAGE_ALIAS);
         assert!(members.encodings().contains(Encoding::TRIPSAGE_ALIAS));
-        assert_eq!(members.needed(Seq(8)), Seq(5));
         members.leave(place);
         assert!(!members.encodings().contains(Encoding::TRIPSAGE_ALIAS));
-        assert_eq!(members.needed(Seq(8)), Seq(7));
     }
 }

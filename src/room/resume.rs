@@ -48,11 +48,11 @@ pub enum Fallback {
     Latest,
 }
 
-/// Decides what a member is told that joins `history` with or without a position, and the first event
-/// that it is owed.
+/// Decides what a member is told that joined `history` with or without a position when `last` was its last
+/// event, and the first event that it is owed.
 #[must_use]
-pub fn resume(history: &History, position: Option<Position>, fallback: Fallback) -> (Greeting, Seq) {
-    let (last, oldest) = (history.last(), history.oldest());
+pub fn resume(history: &History, last: Seq, position: Option<Position>, fallback: Fallback) -> (Greeting, Seq) {
+    let oldest = history.oldest();
     let recovered = position.map(|position| match position {
         Position { epoch, .. } if epoch != Some(history.epoch()) => Err(Lost::EpochChanged),
         Position { seq, .. } if seq > last => Err(Lost::TooFar),
@@ -65,7 +65,7 @@ pub fn resume(history: &History, position: Option<Position>, fallback: Fallback)
             Fallback::Retained => oldest,
             Fallback::Latest => Seq(last.0.max(oldest.0)),
         },
-        _ => history.next(),
+        _ => last.next(),
     };
     (Greeting { epoch: history.epoch(), seq: last, oldest, recovered }, next)
 }
@@ -89,7 +89,7 @@ mod tests {
 
     fn check(position: Option<(u64, u64)>, recovered: Option<Result<(), Lost>>, next: u64) {
         let position = position.map(|(epoch, seq)| Position { epoch: Some(Epoch(epoch)), seq: Seq(seq) });
-        let (greeting, first) = resume(&history(), position, Fallback::Retained);
+        let (greeting, first) = resume(&history(), Seq(10), position, Fallback::Retained);
         assert_eq!(greeting, Greeting { epoch: Epoch(7), seq: Seq(10), oldest: Seq(4), recovered });
         assert_eq!(first, Seq(next), "{position:?}");
     }
@@ -108,15 +108,24 @@ mod tests {
     }
 
     #[test]
+    fn events_that_came_after_the_join_are_live_ones() {
+        let (greeting, next) = resume(&history(), Seq(8), None, Fallback::Retained);
+        assert_eq!((greeting.seq, next), (Seq(8), Seq(9)));
+        let ahead = Position { epoch: Some(Epoch(7)), seq: Seq(9) };
+        let (greeting, _) = resume(&history(), Seq(8), Some(ahead), Fallback::Retained);
+        assert_eq!(greeting.recovered, Some(Err(Lost::TooFar)));
+    }
+
+    #[test]
     fn an_epoch_that_was_never_ours_has_changed_and_an_empty_history_owes_nothing() {
         let unknown = Position { epoch: None, seq: Seq(0) };
         let empty = History::new(Epoch(7), Seq(1));
-        let (greeting, next) = resume(&empty, Some(unknown), Fallback::Retained);
+        let (greeting, next) = resume(&empty, Seq(0), Some(unknown), Fallback::Retained);
         assert_eq!((greeting.recovered, next), (Some(Err(Lost::EpochChanged)), Seq(1)));
         let start = Position { epoch: Some(Epoch(7)), seq: Seq(0) };
-        let (greeting, next) = resume(&empty, Some(start), Fallback::Retained);
+        let (greeting, next) = resume(&empty, Seq(0), Some(start), Fallback::Retained);
         assert_eq!((greeting.recovered, next), (Some(Ok(())), Seq(1)));
-        let (_, next) = resume(&history(), Some(unknown), Fallback::Latest);
+        let (_, next) = resume(&history(), Seq(10), Some(unknown), Fallback::Latest);
         assert_eq!(next, Seq(10));
     }
 }

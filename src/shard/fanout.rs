@@ -42,7 +42,8 @@ impl Shard {
     /// Visits up to `turns` places of a channel. Returns how many.
     fn visit(&mut self, now: Now, id: RoomId, turns: usize, effects: &mut Effects) -> usize {
         self.feed(id, effects);
-        let Some(room) = self.rooms.at_mut(id) else { return 0 };
+        // A room that was forgotten may have left its place in line to another that does not stand there.
+        let Some(room) = self.rooms.at_mut(id).filter(|room| room.queued) else { return 0 };
         let places = room.members.places();
         room.left = room.left.min(places);
         let visits = room.left.min(turns);

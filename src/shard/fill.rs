@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::Shard;
 use super::connection::{Connection, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects};
-use super::joining::{fallback, settle};
 use super::pen::Pen;
 use super::rooms::{Room, Rooms};
 use super::timers::Timer;
@@ -132,17 +131,15 @@ struct Tools<'a> {
 impl Tools<'_> {
     /// Takes a channel's events from the member's position on. Returns whether more are owed.
     fn take_events(&mut self, rooms: &mut Rooms, at: Membership, batch: &mut Batch) -> bool {
-        let Some(room) = rooms.at_mut(at.room) else { return false };
-        if !room.is_live() {
-            return false;
-        }
+        let Some(room) = rooms.at_mut(at.room).filter(|room| room.is_live()) else { return false };
         let Room { name, history, members, .. } = room;
-        let Some(member) = members.at_mut(at.place) else { return false };
-        settle(history, fallback(name), member);
-        if let Some(greeting) = member.greeting.take() {
+        let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
+        if batch.has_room()
+            && let Some(greeting) = member.greeting.take()
+        {
             batch.push(self.greet(name, member.encoding, &greeting), 0);
         }
-        if member.next < history.oldest() {
+        if batch.has_room() && member.next < history.oldest() {
             batch.push(self.tell_gap(name, member, history.oldest()), 0);
         }
         let mut delivered = 0;
@@ -159,7 +156,7 @@ impl Tools<'_> {
             member.next = member.next.next();
         }
         self.metrics.add(Metric::Delivered, delivered);
-        false
+        member.greeting.is_some()
     }
 
     fn greet(&mut self, channel: &str, encoding: Encoding, greeting: &Greeting) -> Payload {

@@ -18,7 +18,7 @@ use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::room::history::History;
 use crate::room::members::Member;
-use crate::room::resume::{Fallback, resume};
+use crate::room::resume::{Fallback, Greeting, resume};
 use crate::route;
 use crate::time::{Millis, Now};
 
@@ -75,11 +75,12 @@ impl Shard {
             return Err(ErrorCode::ConnectionLimitExceeded);
         }
         let room = self.open_room(now, channel)?;
-        let membership = match joined {
-            Some(membership) => membership,
-            None => self.enter(id, room),
+        let (membership, start) = match (joined, position) {
+            (Some(membership), None) => (membership, Start::Stay),
+            (Some(membership), position) => (membership, Start::At(position)),
+            (None, position) => (self.enter(id, room), Start::At(position)),
         };
-        self.place(room, membership.place, encoding, position);
+        self.place(room, membership.place, encoding, start);
         self.tell_interest(room, effects);
         if joined.is_none() {
             self.note_heat(room, effects);
@@ -104,14 +105,26 @@ impl Shard {
     }
 
     /// Decides where a member starts, or notes what it asked for until the mirror is live.
-    fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, position: Option<Position>) {
+    fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, start: Start) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let live = room.is_live();
         room.members.set_encoding(place, encoding);
-        let Some(member) = room.members.at_mut(place) else { return };
-        member.start = Some(position);
-        if live {
-            settle(&room.history, fallback(&room.name), member);
+        let Room { history, members, name, .. } = room;
+        let Some(member) = members.at_mut(place) else { return };
+        match start {
+            Start::At(position) => {
+                member.start = Some(position);
+                if live {
+                    settle(history, history.last(), fallback(name), member);
+                }
+            }
+            // It has its place; it is told where that is.
+            Start::Stay if member.start.is_none() => {
+                let (seq, oldest) = (Seq(member.next.0.saturating_sub(1)), history.oldest());
+                let greeting = Greeting { epoch: history.epoch(), seq, oldest, recovered: None };
+                member.greeting.get_or_insert_with(|| Box::new(greeting));
+            }
+            Start::Stay => {}
         }
     }
 
@@ -131,7 +144,7 @@ impl Shard {
             Role::Home { followers: Vec::new(), dedup: Box::default(), hot: false }
         } else {
             self.attachments = self.attachments.wrapping_add(1);
-            Role::Mirror { home, attachment: self.attachments, told: None, goal: None }
+            Role::Mirror { home, attachment: self.attachments, told: None, goal: None, unsettled: true }
         };
         self.metrics.add(Metric::Channels, 1);
         Ok(self.rooms.insert(Room::new(name, history, role, now.millis())))
@@ -267,10 +280,19 @@ impl Shard {
     }
 }
 
-/// Decides where a member starts that has asked for it, and what it is told before.
-pub(super) fn settle(history: &History, fallback: Fallback, member: &mut Member) {
+/// Where a member that joins begins to read.
+enum Start {
+    /// After a position, or with what comes next.
+    At(Option<Position>),
+    /// Where it is: it has joined before.
+    Stay,
+}
+
+/// Decides where a member starts that has asked for it when `last` was the channel's last event, and what
+/// it is told before.
+pub(super) fn settle(history: &History, last: Seq, fallback: Fallback, member: &mut Member) {
     if let Some(position) = member.start.take() {
-        let (greeting, next) = resume(history, position, fallback);
+        let (greeting, next) = resume(history, last, position, fallback);
         member.next = next;
         member.greeting = Some(Box::new(greeting));
     }

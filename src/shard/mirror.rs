@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::joining::{fallback, settle};
 use super::message::Tail;
-use super::rooms::Role;
+use super::rooms::{Role, Room, RoomId};
 use crate::metrics::Metric;
 use crate::time::Now;
 
@@ -28,6 +29,20 @@ impl Shard {
         for event in tail.events {
             self.append(now, id, Arc::clone(&event));
         }
+        self.settle_members(id);
         self.line_up(id);
+    }
+
+    /// Once the mirror holds what the channel held when it attached, everybody who joined meanwhile starts
+    /// from there: what came after is live to them.
+    fn settle_members(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.at_mut(id).filter(|room| room.is_live()) else { return };
+        let Room { role: Role::Mirror { goal: Some(goal), unsettled, .. }, history, members, name, .. } = room else {
+            return;
+        };
+        if std::mem::replace(unsettled, false) {
+            let fallback = fallback(name);
+            members.iter_mut().for_each(|member| settle(history, *goal, fallback, member));
+        }
     }
 }

@@ -49,6 +49,8 @@ pub(super) enum Role {
         /// The channel's last event when the attachment was made: the mirror is live from there on.
         /// `None` until the home has answered.
         goal: Option<Seq>,
+        /// Whether members wait for the mirror to be live.
+        unsettled: bool,
     },
 }
 
