@@ -196,8 +196,9 @@ mod tests {
         check(401, &["WWW-Authenticate: Bearer", "Connection: close"]);
         check(405, &["Allow: GET"]);
         check(426, &["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Connection: Upgrade, close"]);
-        check(429, &["Retry-After: 5"]);
-        check(503, &["Retry-After: 5"]);
+        let retry_after = format!("Retry-After: {RETRY_AFTER_S}");
+        check(429, &[&retry_after]);
+        check(503, &[&retry_after]);
     }
 
     #[test]
