@@ -4,7 +4,7 @@
 //! them. What a client wrote goes through as raw JSON.
 
 use super::command::{Change, Chat, Metadata};
-use super::event::{write_instant, write_key, write_optional_field, write_string};
+use super::event::{write_field, write_instant, write_key, write_string};
 
 /// What the server adds to a chat message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +23,16 @@ pub struct Said<'a> {
 
 /// Appends the payload of a `chat_message`.
 pub fn write_chat_message(said: &Said<'_>, chat: &Chat<'_>, out: &mut Vec<u8>) {
+    let write_content = |out: &mut Vec<u8>| {
+        write_key("content", out);
+        out.extend_from_slice(chat.content.as_bytes());
+    };
     out.extend_from_slice(b"{\"message\":{\"id\":");
     write_string(said.id, out);
-    write_said(said, chat.content, out);
-    write_optional_field("user_id", Some(said.user_id), out);
+    write_field("role", said.role, out);
+    write_content(out);
+    write_field("session_id", said.session_id, out);
+    write_field("user_id", said.user_id, out);
     write_key("timestamp", out);
     write_instant(said.unix_ms, out);
     if let Some(attachments) = chat.attachments {
@@ -36,15 +42,10 @@ pub fn write_chat_message(said: &Said<'_>, chat: &Chat<'_>, out: &mut Vec<u8>) {
     write_metadata(&chat.metadata, out);
     out.push(b'}');
     // The fields again beside the message: the older hooks read them there.
-    write_said(said, chat.content, out);
+    write_field("session_id", said.session_id, out);
+    write_content(out);
+    write_field("role", said.role, out);
     out.push(b'}');
-}
-
-fn write_said(said: &Said<'_>, content: &str, out: &mut Vec<u8>) {
-    write_optional_field("role", Some(said.role), out);
-    write_key("content", out);
-    out.extend_from_slice(content.as_bytes());
-    write_optional_field("session_id", Some(said.session_id), out);
 }
 
 fn write_metadata(metadata: &Metadata<'_>, out: &mut Vec<u8>) {
@@ -68,7 +69,7 @@ fn write_metadata(metadata: &Metadata<'_>, out: &mut Vec<u8>) {
 pub fn write_trip_update(trip_id: &str, updated_by: &str, changes: &[Change<'_>], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"trip_id\":");
     write_string(trip_id, out);
-    write_optional_field("updated_by", Some(updated_by), out);
+    write_field("updated_by", updated_by, out);
     out.extend_from_slice(b",\"update_type\":\"field_change\",\"changes\":{");
     for (index, change) in changes.iter().enumerate() {
         if index > 0 {

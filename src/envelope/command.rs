@@ -7,10 +7,11 @@
 //! Raw spans are slices of the message and go out as they came in. Nothing is allocated for the frequent
 //! types (chat, a trip update of one field, `publish`, heartbeats).
 
-use super::tree::{Kind, Object, Value, unescape};
+use super::field::{self, Fault, Strings, flag, malformed};
+use super::tree::{Kind, Object, Value};
 use super::tripsage::{self, Request};
 use crate::code::ErrorCode;
-use crate::ids::{Epoch, Position, Seq};
+use crate::ids::Position;
 use crate::limits;
 
 /// A message from a client.
@@ -217,13 +218,6 @@ impl Rejected<'_> {
     }
 }
 
-/// A code and what is wrong.
-pub(super) type Fault = (ErrorCode, &'static str);
-
-const fn malformed(message: &'static str) -> Fault {
-    (ErrorCode::InvalidMessageFormat, message)
-}
-
 /// Reads a message. `scratch` is as long as the text, which is enough for all its strings.
 pub(super) fn read<'a>(
     root: Object<'a>,
@@ -240,14 +234,14 @@ pub(super) fn read<'a>(
         &["data"],
         &["timestamp"],
     ]);
-    let mut strings = Strings(scratch);
-    let id = id.map(|value| strings.name(value, ID)).transpose().map_err(Rejected::bare)?;
+    let mut strings = Strings::new(scratch);
+    let id = id.map(|value| strings.name(value, field::ID)).transpose().map_err(Rejected::bare)?;
     let reject = |kind| move |(code, message): Fault| Rejected { code, message, id, kind };
 
     let nested = payload.and_then(Value::object).or_else(|| data.and_then(Value::object));
     let mut body = Body { fields: nested.unwrap_or(root), flat: nested.is_none(), timestamp, strings };
     let kind = match kind {
-        Some(kind) => body.strings.name(kind, TYPE).map_err(reject(None))?,
+        Some(kind) => body.strings.name(kind, field::TYPE).map_err(reject(None))?,
         // The first frame of the seeds' clients has no type.
         None if has_token(body.fields) => "auth",
         None => return Err(reject(None)(malformed("type is missing"))),
@@ -255,7 +249,7 @@ pub(super) fn read<'a>(
     let asked = tripsage::request(kind);
     let kind = if asked == Some(Request::Auth) { "auth" } else { kind };
     let reject = reject(Some(kind));
-    let channel = channel.map(|value| body.strings.name(value, CHANNEL)).transpose().map_err(&reject)?;
+    let channel = channel.map(|value| body.strings.name(value, field::CHANNEL)).transpose().map_err(&reject)?;
     let mut inbound = Inbound {
         id,
         channel,
@@ -277,14 +271,6 @@ pub(super) fn read<'a>(
 fn has_token(fields: Object<'_>) -> bool {
     let [token] = fields.find([&["token", "access_token"]]);
     token.is_some()
-}
-
-fn flag(value: Option<Value<'_>>, fault: &'static str) -> Result<bool, Fault> {
-    match value.map(|value| value.raw()) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(malformed(fault)),
-    }
 }
 
 /// Where the fields of a message are.
@@ -328,8 +314,8 @@ impl<'a> Body<'a> {
             &["client"],
         ]);
         Ok(AuthFrame {
-            token: token.map(|value| self.strings.name(value, TOKEN)).transpose()?,
-            session_id: session.map(|value| self.strings.name(value, SESSION)).transpose()?,
+            token: token.map(|value| self.strings.name(value, field::TOKEN)).transpose()?,
+            session_id: session.map(|value| self.strings.name(value, field::SESSION)).transpose()?,
             channels: self.strings.channels(channels)?,
             resume: resume.map(|value| self.strings.resume(value)).transpose()?.unwrap_or_default(),
             client: client.map(|value| self.strings.client(value)).transpose()?,
@@ -362,7 +348,7 @@ impl<'a> Body<'a> {
         let own = own.map(|value| value.object().ok_or(malformed("metadata must be an object"))).transpose()?;
         Ok(Chat {
             content: content.raw(),
-            role: role.map(|value| self.strings.name(value, ROLE)).transpose()?,
+            role: role.map(|value| self.strings.name(value, field::ROLE)).transpose()?,
             attachments: attachments.map(|value| value.raw()),
             metadata: Metadata { body: self.fields, flat: self.flat, own },
         })
@@ -371,7 +357,7 @@ impl<'a> Body<'a> {
     fn changes(&mut self) -> Result<Changes<'a>, Fault> {
         let [field, value] = self.fields.find([&["field"], &["value"]]);
         if let Some(field) = field {
-            self.strings.name(field, FIELD)?;
+            self.strings.name(field, field::FIELD)?;
             // A value of null clears the field, so its absence is told apart from null.
             let value = match value {
                 Some(value) => value.raw(),
@@ -392,7 +378,7 @@ impl<'a> Body<'a> {
                 continue;
             }
             let raw = key.raw();
-            self.strings.check(raw.get(1..raw.len() - 1).unwrap_or(""), FIELD)?;
+            self.strings.check(raw.get(1..raw.len() - 1).unwrap_or(""), field::FIELD)?;
             let change = Change { field: raw, value: value.raw() };
             let count = changes.len();
             match changes.iter_mut().find(|earlier| earlier.field == raw) {
@@ -418,8 +404,8 @@ impl<'a> Body<'a> {
         let [channel, kind, payload, data] = self.fields.find([&["channel"], &["type"], &["payload"], &["data"]]);
         let payload = payload.or(data).and_then(Value::object);
         let payload = payload.ok_or(malformed("payload.payload must be an object"))?;
-        let channel = channel.map(|value| self.strings.name(value, CHANNEL)).transpose()?;
-        let kind = self.strings.name(kind.ok_or(malformed("payload.type is missing"))?, EVENT_TYPE)?;
+        let channel = channel.map(|value| self.strings.name(value, field::CHANNEL)).transpose()?;
+        let kind = self.strings.name(kind.ok_or(malformed("payload.type is missing"))?, field::EVENT_TYPE)?;
         Ok((channel, Publish { kind, payload: payload.raw() }))
     }
 
@@ -430,145 +416,4 @@ impl<'a> Body<'a> {
         let plain = matches!(value.kind(), Kind::String | Kind::Number);
         (plain && value.raw().len() <= limits::ECHOED_TIMESTAMP_BYTES_MAX).then(|| value.raw())
     }
-}
-
-/// A bound on a string, and what to say when it is not kept.
-#[derive(Clone, Copy)]
-struct Bound {
-    bytes_max: usize,
-    fault: Fault,
-}
-
-const ID: Bound = Bound {
-    bytes_max: limits::OPERATION_ID_BYTES_MAX,
-    fault: malformed("id must be a string of 1 to 128 bytes without control characters"),
-};
-const TYPE: Bound = Bound {
-    bytes_max: limits::EVENT_TYPE_BYTES_MAX,
-    fault: malformed("type must be a string of 1 to 64 bytes without control characters"),
-};
-const EVENT_TYPE: Bound = Bound {
-    bytes_max: limits::EVENT_TYPE_BYTES_MAX,
-    fault: malformed("payload.type must be a string of 1 to 64 bytes without control characters"),
-};
-const ROLE: Bound = Bound {
-    bytes_max: limits::EVENT_TYPE_BYTES_MAX,
-    fault: malformed("role must be a string of 1 to 64 bytes without control characters"),
-};
-const FIELD: Bound = Bound {
-    bytes_max: limits::FIELD_NAME_BYTES_MAX,
-    fault: malformed("a field name must be a string of 1 to 256 bytes without control characters"),
-};
-const TOKEN: Bound = Bound {
-    bytes_max: limits::TOKEN_BYTES_MAX,
-    fault: malformed("token must be a string of 1 to 4096 bytes without control characters"),
-};
-const SESSION: Bound = Bound {
-    bytes_max: limits::RESOURCE_ID_BYTES_MAX,
-    fault: malformed("session_id must be a string of 1 to 128 bytes without control characters"),
-};
-const CLIENT: Bound = Bound {
-    bytes_max: limits::CLIENT_NAME_BYTES_MAX,
-    fault: malformed("client.name and client.version must be strings of 1 to 64 bytes without control characters"),
-};
-const CHANNEL: Bound = Bound {
-    bytes_max: limits::CHANNEL_NAME_BYTES_MAX,
-    fault: (ErrorCode::ChannelNotFound, "a channel name must be a string of 1 to 144 bytes without control characters"),
-};
-const CHANNELS_NO_LIST: Fault = malformed("channels must be an array of strings");
-const CHANNELS_TOO_MANY: Fault = malformed("a message may name 50 channels");
-const POSITIONS_NO_LIST: Fault = malformed("positions must be given as channel, epoch and seq");
-
-/// Gives out strings: slices of the text, or of scratch where escapes had to be undone.
-struct Strings<'a>(&'a mut [u8]);
-
-impl<'a> Strings<'a> {
-    /// A string that keeps a bound.
-    fn name(&mut self, value: Value<'a>, bound: Bound) -> Result<&'a str, Fault> {
-        self.check(value.escaped().ok_or(bound.fault)?, bound)
-    }
-
-    /// A string of which only the inside is at hand.
-    fn check(&mut self, escaped: &'a str, bound: Bound) -> Result<&'a str, Fault> {
-        let plain = if escaped.contains('\\') { self.unescaped(escaped).ok_or(bound.fault)? } else { escaped };
-        let fits = (1..=bound.bytes_max).contains(&plain.len());
-        if fits && !plain.chars().any(char::is_control) { Ok(plain) } else { Err(bound.fault) }
-    }
-
-    fn unescaped(&mut self, escaped: &str) -> Option<&'a str> {
-        let room = std::mem::take(&mut self.0);
-        let len = unescape(escaped, room)?;
-        let (plain, room) = room.split_at_mut_checked(len)?;
-        self.0 = room;
-        std::str::from_utf8(plain).ok()
-    }
-
-    fn channels(&mut self, list: Option<Value<'a>>) -> Result<Vec<&'a str>, Fault> {
-        let Some(list) = list else { return Ok(Vec::new()) };
-        let mut channels = Vec::new();
-        for value in list.elements().ok_or(CHANNELS_NO_LIST)? {
-            if channels.len() == limits::CHANNELS_PER_MESSAGE_MAX {
-                return Err(CHANNELS_TOO_MANY);
-            }
-            value.escaped().ok_or(CHANNELS_NO_LIST)?;
-            channels.push(self.name(value, CHANNEL)?);
-        }
-        Ok(channels)
-    }
-
-    /// `{channel: {epoch, seq}}`
-    fn since(&mut self, value: Value<'a>) -> Result<Vec<(&'a str, Position)>, Fault> {
-        let mut positions = Vec::new();
-        for (key, value) in value.object().ok_or(POSITIONS_NO_LIST)?.members() {
-            let raw = key.raw();
-            let channel = self.check(raw.get(1..raw.len() - 1).unwrap_or(""), CHANNEL)?;
-            let position = self.position(value.object().ok_or(POSITIONS_NO_LIST)?)?;
-            place(&mut positions, channel, position)?;
-        }
-        Ok(positions)
-    }
-
-    /// `[{channel, epoch, seq}]`
-    fn resume(&mut self, value: Value<'a>) -> Result<Vec<(&'a str, Position)>, Fault> {
-        let mut positions = Vec::new();
-        for value in value.elements().ok_or(POSITIONS_NO_LIST)? {
-            let fields = value.object().ok_or(POSITIONS_NO_LIST)?;
-            let [channel] = fields.find([&["channel"]]);
-            let channel = self.name(channel.ok_or(POSITIONS_NO_LIST)?, CHANNEL)?;
-            let position = self.position(fields)?;
-            place(&mut positions, channel, position)?;
-        }
-        Ok(positions)
-    }
-
-    fn position(&mut self, fields: Object<'a>) -> Result<Position, Fault> {
-        let [epoch, seq] = fields.find([&["epoch"], &["seq"]]);
-        let epoch = epoch.and_then(|value| value.escaped()).ok_or(malformed("epoch must be a string"))?;
-        let seq = seq.and_then(|value| value.whole()).filter(|&seq| seq <= limits::SEQ_MAX);
-        let seq = seq.ok_or(malformed("seq must be a whole number of 0 to 2^53 - 1"))?;
-        // Our epochs have no escapes; one that has some was never given out.
-        Ok(Position { epoch: Epoch::parse(epoch), seq: Seq(seq) })
-    }
-
-    fn client(&mut self, value: Value<'a>) -> Result<Client<'a>, Fault> {
-        let fields = value.object().ok_or(malformed("client must be an object"))?;
-        let [name, version, batch] = fields.find([&["name"], &["version"], &["batch"]]);
-        Ok(Client {
-            name: self.name(name.ok_or(CLIENT.fault)?, CLIENT)?,
-            version: version.map(|value| self.name(value, CLIENT)).transpose()?.unwrap_or(""),
-            batch: flag(batch, "client.batch must be true or false")?,
-        })
-    }
-}
-
-/// Keeps the position of a channel; the last one given counts.
-fn place<'a>(positions: &mut Vec<(&'a str, Position)>, channel: &'a str, position: Position) -> Result<(), Fault> {
-    if let Some((_, earlier)) = positions.iter_mut().find(|(name, _)| *name == channel) {
-        *earlier = position;
-    } else if positions.len() == limits::CHANNELS_PER_MESSAGE_MAX {
-        return Err(CHANNELS_TOO_MANY);
-    } else {
-        positions.push((channel, position));
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@
 //! grown to the longest text; of a name that occurs twice in an object the last occurrence counts.
 
 use super::command::{self, Inbound, Rejected};
+use super::field::Fault;
 use super::tree::{self, Value};
 use crate::{code::ErrorCode, limits};
 use simd_json::{Buffers, INPUT_PADDING, Tape};
@@ -57,8 +58,8 @@ impl Parser {
     }
 
     /// Checks the text. Returns its value, and scratch that is as long as the text.
-    fn read<'a>(&'a mut self, text: &'a str) -> Result<(&'a mut [u8], Value<'a>), command::Fault> {
-        const NO_JSON: command::Fault = (ErrorCode::InvalidJson, "the text is not JSON as RFC 8259 defines it");
+    fn read<'a>(&'a mut self, text: &'a str) -> Result<(&'a mut [u8], Value<'a>), Fault> {
+        const NO_JSON: Fault = (ErrorCode::InvalidJson, "the text is not JSON as RFC 8259 defines it");
         if text.len() > limits::MESSAGE_BYTES_MAX {
             return Err((ErrorCode::MessageTooLarge, "a message may have 65536 bytes"));
         }

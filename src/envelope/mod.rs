@@ -9,6 +9,7 @@ pub mod body;
 pub mod command;
 pub mod encoding;
 pub mod event;
+mod field;
 pub mod json;
 pub mod notice;
 pub mod tree;

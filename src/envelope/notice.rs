@@ -144,11 +144,9 @@ pub fn write_pong(stamp: Stamp, timestamp: Option<&str>, out: &mut Vec<u8>) {
 /// Appends `connection_error`; `details` is a raw JSON object, empty if there is nothing to say.
 pub fn write_connection_error(stamp: Stamp, code: ErrorCode, message: &str, details: Option<&str>, out: &mut Vec<u8>) {
     stamp.write("connection_error", out, |out| {
-        for key in ["code", "error_code"] {
-            write_field(key, code.name(), out);
-        }
-        for key in ["message", "error_message"] {
-            write_field(key, message, out);
+        for [code_key, message_key] in [["code", "message"], ["error_code", "error_message"]] {
+            write_field(code_key, code.name(), out);
+            write_field(message_key, message, out);
         }
         write_key("details", out);
         out.extend_from_slice(details.unwrap_or("{}").as_bytes());

@@ -1,1 +1,100 @@
-//! Golden texts.
+//! Golden texts of the envelope, and what escapes must hold.
+
+use super::*;
+use expect_test::expect;
+
+/// The time of every golden text.
+const TIME: u64 = 1_795_271_185_123;
+
+fn event(head: &EventHead<'_>, payload: &str) -> String {
+    let mut out = b"before".to_vec();
+    let range = write_event(head, payload.as_bytes(), &mut out);
+    assert_eq!(&out[range], payload.as_bytes());
+    let text = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for key in ["channel", "op_id", "user_id", "session_id"] {
+        assert!(value.get(key).is_none_or(serde_json::Value::is_string), "{key}");
+    }
+    text
+}
+
+fn whole() -> EventHead<'static> {
+    EventHead {
+        id: event_id(TIME, u128::MAX),
+        kind: "chat_message",
+        unix_ms: TIME,
+        channel: Some("chat:s1"),
+        seq: Some(Seq(42)),
+        epoch: Some(Epoch(0xdead_beef)),
+        op_id: Some("op-1"),
+        user_id: Some("ada"),
+        session_id: Some("s1"),
+        encoding: Encoding::TRIPSAGE,
+    }
+}
+
+#[test]
+fn an_event_has_its_keys_in_the_protocols_order() {
+    expect![[r#"{"id":"01a1fe80-52e3-7fff-bfff-ffffffffffff","type":"chat_message","timestamp":"2026-11-21T14:26:25.123Z","channel":"chat:s1","seq":42,"epoch":"00000000deadbeef","op_id":"op-1","user_id":"ada","session_id":"s1","payload":{"a":1}}"#]]
+    .assert_eq(&event(&whole(), r#"{"a":1}"#));
+}
+
+#[test]
+fn what_is_absent_is_left_out() {
+    let head = EventHead { id: event_id(TIME, 0), kind: "pong", unix_ms: TIME, ..EventHead::default() };
+    expect![[r#"{"id":"01a1fe80-52e3-7000-8000-000000000000","type":"pong","timestamp":"2026-11-21T14:26:25.123Z","payload":{}}"#]].assert_eq(&event(&head, "{}"));
+}
+
+#[test]
+fn a_channel_is_named_as_the_encoding_asks() {
+    for (channel, expected) in [
+        ("chat:s1", "session:s1"),
+        ("agent:u", "agent_status:u"),
+        ("notifications:u", "notifications"),
+        ("trip:1", "trip:1"),
+    ] {
+        let head = EventHead { channel: Some(channel), encoding: Encoding::TRIPSAGE_ALIAS, ..whole() };
+        assert!(event(&head, "{}").contains(&format!(r#""channel":"{expected}","seq""#)));
+        let head = EventHead { channel: Some(channel), ..whole() };
+        assert!(event(&head, "{}").contains(&format!(r#""channel":"{channel}","seq""#)));
+    }
+}
+
+#[test]
+fn every_string_is_read_back_as_it_was() {
+    let controls: String = (0..=0x7f_u8).map(char::from).collect();
+    for text in ["", "\"", "\\", "a\"b\\c", "\n\r\t\u{8}\u{c}\u{0}", "\u{2028}\u{1f600}\u{e9}", "\\u0041", &controls] {
+        let head = EventHead {
+            kind: text,
+            channel: Some(text),
+            op_id: Some(text),
+            user_id: Some(text),
+            session_id: Some(text),
+            ..whole()
+        };
+        let value: serde_json::Value = serde_json::from_str(&event(&head, "{}")).unwrap();
+        for key in ["type", "channel", "op_id", "user_id", "session_id"] {
+            assert_eq!(value[key], text, "{key}");
+        }
+    }
+}
+
+#[test]
+fn an_event_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+    for (time, entropy) in [(0, 0), (TIME, u128::MAX), ((1 << 48) - 1, 0x1234_5678)] {
+        let id = event_id(time, entropy);
+        assert_eq!(id >> 80, u128::from(time));
+        // RFC 9562 section 5.7: version 7, variant 10.
+        assert_eq!((id >> 76 & 0xf, id >> 62 & 0b11), (7, 0b10));
+    }
+    assert!(event_id(TIME, u128::MAX) < event_id(TIME + 1, 0));
+}
+
+#[test]
+fn numbers_are_written_in_decimal() {
+    for number in [0, 1, 9, 10, 99, 100, 12_345, u64::from(u32::MAX), u64::MAX] {
+        let mut out = Vec::new();
+        write_number(number, &mut out);
+        assert_eq!(out, number.to_string().into_bytes());
+    }
+}
