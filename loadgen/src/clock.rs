@@ -1,0 +1,42 @@
+//! The one place that reads a clock: nanoseconds since the program's start, never backwards.
+
+use std::time::{Duration, Instant};
+
+/// A monotonic clock with its own zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    zero: Instant,
+}
+
+impl Clock {
+    /// A clock that reads 0 now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a load generator is a host: it measures time")]
+    pub fn start() -> Self {
+        Self { zero: Instant::now() }
+    }
+
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        nanoseconds(self.zero.elapsed())
+    }
+
+    /// Sleeps; only for waits outside a measurement.
+    #[expect(clippy::disallowed_methods, reason = "this thread is no shard")]
+    pub fn sleep(duration: Duration) {
+        std::thread::sleep(duration);
+    }
+}
+
+/// A duration in nanoseconds; 584 years at most.
+#[must_use]
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Seconds as a scenario states them in nanoseconds; what is negative or no number is 0.
+#[must_use]
+pub fn seconds(seconds: f64) -> u64 {
+    Duration::try_from_secs_f64(seconds).map_or(0, nanoseconds)
+}

@@ -1,0 +1,54 @@
+//! Every number that bounds the load generator's memory, time or work.
+//!
+//! Units stand in the names. What a scenario may ask for is bounded here too; over it the run is refused at the start.
+
+/// Connections of one run; over it the run is refused. Four source addresses, a hard descriptor limit of 20,000 on
+/// the build machine, and some spare for the program itself.
+pub const CONNECTIONS_COUNT_MAX: usize = 18_000;
+/// Descriptors kept for everything that is not a connection.
+pub const DESCRIPTORS_SPARE_COUNT: usize = 64;
+/// Loopback addresses connections come from, 127.0.0.1 upwards: above about 14,000 connections from one address the
+/// kernel's search for a free port dominates.
+pub const SOURCE_ADDRESSES_COUNT: u8 = 4;
+/// Bytes of the shared receive buffer, and so of the longest frame that is understood; a longer one is a protocol
+/// fault. Sixteen times the gateway's largest message.
+pub const RECEIVE_BYTES: usize = 1024 * 1024;
+/// Events of one wait.
+pub const EVENTS_PER_TURN: usize = 1024;
+/// Sends of the open loop before the sockets are looked at again.
+pub const SENDS_PER_TURN: usize = 256;
+/// Bytes kept for a connection whose socket is full; over it a publish is not sent and counted as blocked.
+pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an upgrade response's head; over it the opening failed.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Time from connect to joined; over it the opening failed. Twice the longest hold of the gateway's entrance and its
+/// authentication deadline together.
+pub const OPENING_DEADLINE_NS: u64 = 40_000_000_000;
+/// Time for the closing handshakes of all connections; the rest is cut.
+pub const CLOSING_DEADLINE_NS: u64 = 5_000_000_000;
+/// Longest wait for events, so that deadlines are seen.
+pub const WAIT_NS_MAX: u64 = 10_000_000;
+/// Events of one room that not every member has had, kept to compare the members' orders; older ones go unchecked
+/// and are counted.
+pub const ORDER_LOG_COUNT_MAX: usize = 4096;
+/// Missing numbers remembered per member and publisher; further ones are counted as lost at once.
+pub const MISSING_COUNT_MAX: usize = 4096;
+/// Kinds of events and of failures counted by name; further names are counted together.
+pub const NAMES_COUNT_MAX: usize = 64;
+/// Every how manieth delivery is read by a JSON parser as well.
+pub const JSON_SAMPLE_EVERY: u64 = 1000;
+/// Publishes outstanding per publisher in the closed loop.
+pub const OUTSTANDING_COUNT_MAX: u32 = 4096;
+/// Longest latency told apart from longer ones.
+pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// Significant digits of a latency.
+pub const LATENCY_DIGITS: u8 = 3;
+/// Members in all rooms times publishers of each: the checker's cells of four bytes.
+pub const CHECKER_CELLS_COUNT_MAX: usize = 16 * 1024 * 1024;
+/// Time a server started by `pair` has until it accepts.
+pub const SERVER_START_NS: u64 = 15_000_000_000;
+/// Time a server has to end after SIGTERM before it is killed.
+pub const SERVER_END_NS: u64 = 15_000_000_000;
+
+const _: () = assert!(CONNECTIONS_COUNT_MAX < 1 << 24, "a connection's number fits the six digits of a marker");
+const _: () = assert!(RECEIVE_BYTES > 2 * 65_536, "the largest message fits with one behind it");
