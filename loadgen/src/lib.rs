@@ -8,8 +8,16 @@
 
 pub mod checker;
 pub mod clock;
+pub mod connection;
+pub mod engine;
 pub mod frame;
 pub mod limits;
 pub mod marker;
+pub mod pair;
+pub mod plan;
+pub mod process;
+pub mod report;
 pub mod scenario;
 pub mod schedule;
+pub mod socket;
+pub mod stats;

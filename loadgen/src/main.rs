@@ -1,3 +1,144 @@
-//! Waystation's load generator.
+//! `loadgen run` and `loadgen pair`: argv, the run, the report, the exit code.
+//!
+//! Exit codes: 0 passed, 1 a check failed, 2 bad usage or a machine that refuses, 3 the generator itself was too late.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to its terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use loadgen::engine::Target;
+use loadgen::pair::Contest;
+use loadgen::plan::{self, Setting};
+use loadgen::process::Process;
+use loadgen::scenario::{SHIPPED, Scenario};
+use serde::Serialize;
+
+/// Drives WebSocket connections against a server and checks every delivery.
+#[derive(Debug, Parser)]
+struct Flags {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Runs one scenario.
+    Run {
+        #[command(flatten)]
+        common: Common,
+        /// The server's process, to measure its processor time and memory.
+        #[arg(long)]
+        pid: Option<u32>,
+    },
+    /// Runs one scenario against two servers in turn and compares their processor time per delivery.
+    Pair {
+        #[command(flatten)]
+        common: Common,
+        /// Command that starts the first server.
+        #[arg(long)]
+        a: String,
+        /// Command that starts the second server, on the same address.
+        #[arg(long)]
+        b: String,
+        /// Runs of each.
+        #[arg(long, default_value_t = 10)]
+        pairs: u32,
+        /// Core for the servers.
+        #[arg(long, default_value_t = 0)]
+        server_cpu: usize,
+    },
+    /// Names the scenarios that come with the program.
+    List,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// A scenario's name or file.
+    #[arg(long)]
+    scenario: String,
+    /// The server.
+    #[arg(long, default_value = "ws://127.0.0.1:8000")]
+    url: String,
+    /// File with one token per line, given out by connection number.
+    #[arg(long)]
+    tokens: Option<PathBuf>,
+    /// Write the whole report as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Change the scenario: key=value for it or all its groups, group.N.key=value for one.
+    #[arg(long = "set")]
+    changes: Vec<String>,
+    /// Core for the generator.
+    #[arg(long)]
+    cpu: Option<usize>,
+    /// Poll without sleeping, so that sends are punctual.
+    #[arg(long)]
+    spin: bool,
+}
+
+fn main() -> ExitCode {
+    match execute(Flags::parse().task) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(task: Task) -> Result<u8, String> {
+    match task {
+        Task::Run { common, pid } => {
+            let (scenario, mut setting) = common.prepare()?;
+            setting.server = pid.map(Process::new).transpose()?;
+            let report = plan::run(&scenario, &setting)?;
+            println!("{report}");
+            common.write_json(&report)?;
+            Ok(report.exit_code())
+        }
+        Task::Pair { common, a, b, pairs, server_cpu } => {
+            let (scenario, mut setting) = common.prepare()?;
+            let contest = Contest { commands: [&a, &b], pairs, cpu: server_cpu };
+            let comparison = contest.run(&scenario, &mut setting, &mut std::io::stdout())?;
+            println!("{comparison}");
+            common.write_json(&comparison)?;
+            Ok(u8::from(!comparison.objections.is_empty()))
+        }
+        Task::List => {
+            for (name, text) in SHIPPED {
+                println!("{name:<14}{}", text.lines().next().unwrap_or("").trim_start_matches("# "));
+            }
+            Ok(0)
+        }
+    }
+}
+
+impl Common {
+    fn prepare(&self) -> Result<(Scenario, Setting), String> {
+        let shipped = SHIPPED.iter().find(|(name, _)| *name == self.scenario);
+        let text = match shipped {
+            Some((_, text)) => (*text).to_owned(),
+            None => read(&PathBuf::from(&self.scenario))?,
+        };
+        let mut scenario = Scenario::parse(&text, &self.changes)?;
+        scenario.spin |= self.spin;
+        let tokens = self.tokens.as_ref().map(read).transpose()?.unwrap_or_default();
+        let tokens = tokens.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        if let Some(cpu) = self.cpu {
+            loadgen::socket::pin(cpu)?;
+        }
+        Ok((scenario, Setting { target: Target::parse(&self.url)?, tokens, server: None }))
+    }
+
+    fn write_json(&self, value: &impl Serialize) -> Result<(), String> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let text = serde_json::to_string_pretty(value).map_err(|error| format!("{}: {error}", path.display()))?;
+        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

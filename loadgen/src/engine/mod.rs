@@ -1,0 +1,308 @@
+//! The turn: open what the ramp allows, send what is due, wait, read what came.
+//!
+//! One thread, one poll, one receive buffer; nothing is allocated per message. A connection keeps bytes of its own
+//! only while a frame is not whole or its socket is full. `opening` brings connections up and down, `traffic`
+//! publishes and books deliveries.
+
+mod opening;
+mod traffic;
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::checker::{Checker, RoomShape};
+use crate::clock::Clock;
+use crate::connection::{Connection, Phase};
+use crate::frame::{self, FrameHead, Masks};
+use crate::limits::{RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MAX};
+use crate::scenario::Scenario;
+use crate::socket::{self, Interest, Poll, Progress, Readiness};
+use crate::stats::Names;
+
+pub use opening::Opening;
+pub use traffic::GroupTraffic;
+
+/// Where the server is.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Address to connect to.
+    pub address: SocketAddr,
+    /// What stands in the request's `Host`.
+    pub host: String,
+}
+
+/// The generator at work.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) target: &'a Target,
+    pub(crate) tokens: &'a [String],
+    pub(crate) clock: Clock,
+    pub(crate) checker: Checker,
+    pub(crate) groups: Vec<GroupTraffic>,
+    pub(crate) opening: Opening,
+    /// Events other than deliveries, by type.
+    pub(crate) events: Names,
+    /// Ends that the run did not ask for, by code or reason.
+    pub(crate) closes: Names,
+    /// Ends that a group's `expect_close` asked for.
+    pub(crate) closes_expected: u64,
+    /// Frames that break the protocol.
+    pub(crate) protocol_faults: Names,
+    /// Time spent waiting for something to do.
+    pub(crate) idle_ns: u64,
+    poll: Poll,
+    masks: Masks,
+    connections: Vec<Connection>,
+    rooms: Vec<Room>,
+    /// Closed loop: members that still lack a publish, by room, publisher and number modulo the outstanding ones.
+    lacking: Vec<u32>,
+    /// Connections with `publishes_owed` above 0.
+    owing: Vec<usize>,
+    publishing: bool,
+    window_open: bool,
+    window_ns: (u64, u64),
+    end_ns: u64,
+    deliveries_count: u64,
+    receive: Vec<u8>,
+    scratch: Vec<u8>,
+    ready: Vec<Readiness>,
+    finder: memchr::memmem::Finder<'static>,
+}
+
+/// One room of the run.
+#[derive(Debug)]
+struct Room {
+    group: usize,
+    /// Number in its group, which stands in its path.
+    number: u32,
+    /// First connection; the members follow one another.
+    first: usize,
+    shape: RoomShape,
+    /// Where its part of `lacking` begins.
+    lacking_at: usize,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine with no connection yet.
+    ///
+    /// # Errors
+    /// The kernel has no descriptor for the poll.
+    pub fn new(scenario: &'a Scenario, target: &'a Target, tokens: &'a [String], clock: Clock) -> io::Result<Self> {
+        let (mut rooms, mut connections, mut lacking_count) = (Vec::new(), Vec::new(), 0);
+        for (group_index, group) in scenario.group.iter().enumerate() {
+            for number in 0..group.rooms {
+                let members = group.members + if number + 1 == group.rooms { group.spare } else { 0 };
+                let shape = RoomShape { members, publishers: group.publishers_count(members) };
+                let room = u32::try_from(rooms.len()).unwrap_or(u32::MAX);
+                let first = connections.len();
+                rooms.push(Room { group: group_index, number, first, shape, lacking_at: lacking_count });
+                connections.extend((0..members).map(|member| Connection::new(room, member)));
+                lacking_count += index(shape.publishers) * index(group.outstanding);
+            }
+        }
+        let shapes: Vec<RoomShape> = rooms.iter().map(|room| room.shape).collect();
+        Ok(Self {
+            scenario,
+            target,
+            tokens,
+            clock,
+            checker: Checker::new(&shapes),
+            groups: scenario.group.iter().map(GroupTraffic::new).collect(),
+            opening: Opening::default(),
+            events: Names::default(),
+            closes: Names::default(),
+            closes_expected: 0,
+            protocol_faults: Names::default(),
+            idle_ns: 0,
+            poll: Poll::new()?,
+            masks: Masks::new(0x5eed),
+            connections,
+            rooms,
+            lacking: vec![0; lacking_count],
+            owing: Vec::new(),
+            publishing: false,
+            window_open: false,
+            window_ns: (0, 0),
+            end_ns: 0,
+            deliveries_count: 0,
+            receive: vec![0; RECEIVE_BYTES],
+            scratch: Vec::with_capacity(RECEIVE_BYTES),
+            ready: Vec::new(),
+            finder: memchr::memmem::Finder::new(crate::marker::SENTINEL),
+        })
+    }
+
+    /// Goes on until `until_ns` on the run's clock.
+    ///
+    /// # Errors
+    /// The poll failed.
+    pub fn run_until(&mut self, until_ns: u64) -> io::Result<()> {
+        while self.clock.now_ns() < until_ns {
+            self.turn(until_ns)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, until_ns: u64) -> io::Result<()> {
+        let now = self.clock.now_ns();
+        self.step_opening(now);
+        self.send_due();
+        self.send_owed();
+        let before = self.clock.now_ns();
+        let until = until_ns.min(self.next_due_ns().unwrap_or(u64::MAX)).saturating_sub(before);
+        let spin = self.scenario.spin && self.publishing;
+        let timeout = if spin { 0 } else { until.min(WAIT_NS_MAX) };
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poll.wait(&mut ready, timeout)?;
+        if timeout > 0 || ready.is_empty() {
+            self.idle_ns += self.clock.now_ns().saturating_sub(before);
+        }
+        for readiness in &ready {
+            self.on_ready(*readiness);
+        }
+        self.ready = ready;
+        self.send_owed();
+        Ok(())
+    }
+
+    fn on_ready(&mut self, readiness: Readiness) {
+        let number = readiness.number;
+        if self.connections[number].phase == Phase::Connecting {
+            if readiness.write {
+                self.on_connected(number);
+            }
+            return;
+        }
+        if readiness.write && !self.connections[number].unsent.is_empty() {
+            self.flush(number);
+        }
+        if readiness.read {
+            self.read(number);
+        }
+    }
+
+    fn read(&mut self, number: usize) {
+        let connection = &mut self.connections[number];
+        let Some(fd) = &connection.fd else { return };
+        let kept = connection.partial.len();
+        self.receive[..kept].copy_from_slice(&connection.partial);
+        match socket::read(fd, &mut self.receive[kept..]) {
+            Progress::Blocked => {}
+            Progress::Gone(reason) => self.on_gone(number, reason),
+            Progress::Bytes(fresh) => {
+                connection.partial.clear();
+                let receive = std::mem::take(&mut self.receive);
+                let now = self.clock.now_ns();
+                let used = self.consume(number, &receive[..kept + fresh], now);
+                if let Some(rest) = receive.get(used..kept + fresh)
+                    && self.connections[number].fd.is_some()
+                {
+                    self.connections[number].partial.extend_from_slice(rest);
+                }
+                self.receive = receive;
+            }
+        }
+    }
+
+    /// Takes everything that is whole; returns how many bytes that was.
+    fn consume(&mut self, number: usize, bytes: &[u8], now: u64) -> usize {
+        let mut at = 0;
+        if self.connections[number].phase == Phase::Upgrading {
+            match self.on_response(number, bytes, now) {
+                Some(head_bytes) => at = head_bytes,
+                None => return 0,
+            }
+        }
+        while self.connections[number].fd.is_some() {
+            match frame::decode_head(&bytes[at..]) {
+                Ok(None) => break,
+                Ok(Some(head)) => {
+                    let from = at + head.head_bytes;
+                    let Some(payload) = bytes.get(from..from + head.payload_bytes) else { break };
+                    at = from + head.payload_bytes;
+                    self.on_frame(number, head, payload, now);
+                }
+                Err(fault) => {
+                    self.protocol_faults.add(&format!("{fault:?}"));
+                    self.on_gone(number, "protocol fault");
+                }
+            }
+        }
+        at
+    }
+
+    fn on_frame(&mut self, number: usize, head: FrameHead, payload: &[u8], now: u64) {
+        match head.opcode {
+            frame::OPCODE_TEXT => self.on_text(number, payload, now),
+            frame::OPCODE_PING => {
+                // RFC 6455 section 5.5.3: a pong carries the ping's data.
+                self.send_frame(number, frame::OPCODE_PONG, payload);
+            }
+            frame::OPCODE_CLOSE => {
+                let code = payload.get(..2).and_then(|raw| <[u8; 2]>::try_from(raw).ok()).map(u16::from_be_bytes);
+                self.on_close(number, code);
+            }
+            frame::OPCODE_PONG => {}
+            _ => self.protocol_faults.add("binary"),
+        }
+    }
+
+    fn on_text(&mut self, number: usize, text: &[u8], now: u64) {
+        match self.finder.find(text) {
+            Some(at) => self.on_delivery(number, text, at, now),
+            None => self.on_control(number, text, now),
+        }
+    }
+
+    /// Sends one frame of its own, behind whatever waits.
+    fn send_frame(&mut self, number: usize, opcode: u8, payload: &[u8]) {
+        let mask = self.masks.next_key();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        frame::encode(opcode, payload.len(), mask, &mut scratch, |out| out.extend_from_slice(payload));
+        self.send(number, &scratch);
+        self.scratch = scratch;
+    }
+
+    /// Sends bytes, keeping what the socket does not take.
+    fn send(&mut self, number: usize, bytes: &[u8]) {
+        let connection = &mut self.connections[number];
+        let Some(fd) = &connection.fd else { return };
+        let mut rest = bytes;
+        if connection.unsent.is_empty() {
+            match socket::write(fd, bytes) {
+                Progress::Bytes(sent) => rest = &bytes[sent..],
+                Progress::Blocked => {}
+                Progress::Gone(reason) => return self.on_gone(number, reason),
+            }
+            if rest.is_empty() {
+                return;
+            }
+            if self.poll.change(fd, number, Interest::ReadWrite).is_err() {
+                return self.on_gone(number, "poll error");
+            }
+        }
+        connection.unsent.extend_from_slice(rest);
+        if connection.unsent.len() > 2 * UNSENT_BYTES_MAX {
+            self.on_gone(number, "server does not read");
+        }
+    }
+
+    fn flush(&mut self, number: usize) {
+        let connection = &mut self.connections[number];
+        let Some(fd) = &connection.fd else { return };
+        match socket::write(fd, &connection.unsent) {
+            Progress::Bytes(sent) => drop(connection.unsent.drain(..sent)),
+            Progress::Blocked => {}
+            Progress::Gone(reason) => return self.on_gone(number, reason),
+        }
+        if connection.unsent.is_empty() && self.poll.change(fd, number, Interest::Read).is_err() {
+            self.on_gone(number, "poll error");
+        }
+    }
+}
+
+pub(crate) fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

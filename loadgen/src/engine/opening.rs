@@ -1,0 +1,257 @@
+//! Connections come up and go down: connect, upgrade, authenticate, join; and every way to end.
+
+use std::io;
+
+use crate::clock::seconds;
+use crate::connection::{self, Connection, Control, Phase};
+use crate::engine::{Engine, index};
+use crate::frame;
+use crate::limits::{CLOSING_DEADLINE_NS, OPENING_DEADLINE_NS, RESPONSE_HEAD_BYTES_MAX, WAIT_NS_MAX};
+use crate::scenario::{Auth, Kind};
+use crate::socket::{self, Interest};
+use crate::stats::{Latency, Names};
+
+/// The openings of one wave.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// From connect to connected.
+    pub connect: Latency,
+    /// From the request to the response.
+    pub upgrade: Latency,
+    /// From the response to joined.
+    pub join: Latency,
+    /// From connect to joined.
+    pub total: Latency,
+    /// Connections ready.
+    pub ready: usize,
+    /// Those that failed, by reason.
+    pub failures: Names,
+    /// From the first connect to the last joined.
+    pub took_ns: u64,
+    wanted: usize,
+    started: usize,
+    in_flight: usize,
+    ramp_from_ns: u64,
+    ramp_started: usize,
+}
+
+impl Engine<'_> {
+    /// Opens connections until the first `wanted` are up or have failed.
+    ///
+    /// # Errors
+    /// The poll failed.
+    pub fn open(&mut self, wanted: usize) -> io::Result<()> {
+        let from = self.clock.now_ns();
+        self.opening.wanted = wanted;
+        self.opening.ramp_from_ns = from;
+        self.opening.ramp_started = self.opening.started;
+        let (mut progress, mut deadline) = (0, from + OPENING_DEADLINE_NS);
+        while self.opening.started < wanted || self.opening.in_flight > 0 {
+            let now = self.clock.now_ns();
+            if self.opening.ready + self.opening.started > progress {
+                progress = self.opening.ready + self.opening.started;
+                deadline = now + OPENING_DEADLINE_NS;
+            }
+            if now > deadline {
+                for number in 0..self.connections.len() {
+                    if self.connections[number].is_opening() {
+                        let reason = format!("timed out {:?}", self.connections[number].phase).to_lowercase();
+                        self.on_gone(number, &reason);
+                    }
+                }
+                break;
+            }
+            self.turn(now + WAIT_NS_MAX / 10)?;
+        }
+        self.opening.took_ns = self.clock.now_ns().saturating_sub(from);
+        Ok(())
+    }
+
+    /// Closes everything with a closing handshake; what does not end in time is cut.
+    ///
+    /// # Errors
+    /// The poll failed.
+    pub fn close_all(&mut self) -> io::Result<()> {
+        self.publishing = false;
+        for number in 0..self.connections.len() {
+            if self.connections[number].fd.is_some() {
+                self.connections[number].phase = Phase::Leaving;
+                self.send_frame(number, frame::OPCODE_CLOSE, &1000u16.to_be_bytes());
+            }
+        }
+        let deadline = self.clock.now_ns() + CLOSING_DEADLINE_NS;
+        while self.connections.iter().any(|connection| connection.fd.is_some()) {
+            let now = self.clock.now_ns();
+            if now >= deadline {
+                break;
+            }
+            self.turn((now + WAIT_NS_MAX).min(deadline))?;
+        }
+        for number in 0..self.connections.len() {
+            if let Some(fd) = self.connections[number].fd.take() {
+                socket::cut(fd);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the ended connections, so that `open` brings up a second wave; returns the first one's record.
+    pub fn reset(&mut self) -> Opening {
+        for connection in &mut self.connections {
+            *connection = Connection::new(connection.room, connection.member);
+        }
+        std::mem::take(&mut self.opening)
+    }
+
+    pub(super) fn step_opening(&mut self, now: u64) {
+        let Opening { wanted, ramp_from_ns, ramp_started, .. } = self.opening;
+        if self.opening.started >= wanted {
+            return;
+        }
+        let since = now.saturating_sub(ramp_from_ns);
+        let allowed = u128::from(since) * u128::from(self.scenario.ramp_per_s) / u128::from(seconds(1.0)) + 1;
+        let allowed = ramp_started.saturating_add(usize::try_from(allowed).unwrap_or(usize::MAX));
+        while self.opening.started < wanted.min(allowed) && self.opening.in_flight < self.scenario.connecting_max {
+            let number = self.opening.started;
+            self.opening.started += 1;
+            self.opening.in_flight += 1;
+            let connection = &mut self.connections[number];
+            connection.phase = Phase::Connecting;
+            connection.since_ns = self.clock.now_ns();
+            connection.opened_ns = connection.since_ns;
+            let fd = socket::connect(self.target.address, number)
+                .and_then(|fd| self.poll.add(&fd, number, Interest::ReadWrite).map(|()| fd));
+            match fd {
+                Ok(fd) => connection.fd = Some(fd),
+                Err(error) => self.on_gone(number, &error.kind().to_string()),
+            }
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, number: usize) {
+        let connection = &mut self.connections[number];
+        let Some(fd) = &connection.fd else { return };
+        if let Err(error) = socket::connected(fd) {
+            return self.on_gone(number, &error.kind().to_string());
+        }
+        if self.poll.change(fd, number, Interest::Read).is_err() {
+            return self.on_gone(number, "poll error");
+        }
+        let now = self.clock.now_ns();
+        self.opening.connect.record(now.saturating_sub(connection.since_ns));
+        connection.since_ns = now;
+        connection.phase = Phase::Upgrading;
+        let room = &self.rooms[index(connection.room)];
+        let group = &self.scenario.group[room.group];
+        let path = group.endpoint.replace("{room}", &format!("{:05}", room.number));
+        let auth = if group.kind == Kind::Echo { Auth::None } else { self.scenario.auth };
+        let request = connection::request(&self.target.host, &path, auth, self.token(number));
+        self.send(number, request.as_bytes());
+    }
+
+    /// Returns the bytes of the response's head once it is whole and good.
+    pub(super) fn on_response(&mut self, number: usize, bytes: &[u8], now: u64) -> Option<usize> {
+        let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n").map(|end| end + 4) else {
+            if bytes.len() > RESPONSE_HEAD_BYTES_MAX {
+                self.on_gone(number, "response head too long");
+            }
+            return None;
+        };
+        if let Err(reason) = connection::check_response(&bytes[..end]) {
+            self.on_gone(number, &reason);
+            return None;
+        }
+        let connection = &mut self.connections[number];
+        self.opening.upgrade.record(now.saturating_sub(connection.since_ns));
+        connection.since_ns = now;
+        connection.phase = Phase::Joining;
+        let room = &self.rooms[index(connection.room)];
+        let group = &self.scenario.group[room.group];
+        if group.kind == Kind::Echo {
+            self.on_joined(number, now);
+        } else if self.scenario.auth == Auth::Frame {
+            let name = format!("{:05}", room.number);
+            let channels: Vec<String> = group.channels.iter().map(|channel| channel.replace("{room}", &name)).collect();
+            let auth = connection::auth_frame(self.token(number), &channels);
+            self.send_frame(number, frame::OPCODE_TEXT, auth.as_bytes());
+        }
+        Some(end)
+    }
+
+    pub(super) fn on_control(&mut self, number: usize, text: &[u8], now: u64) {
+        let Connection { room, member, phase, .. } = self.connections[number];
+        match connection::decode_control(text) {
+            Control::AuthGood => {}
+            Control::AuthBad => self.on_gone(number, "authentication refused"),
+            Control::Subscribed(seq) => {
+                if let Some(seq) = seq {
+                    self.checker.on_subscribed(room, member, seq);
+                }
+                if phase == Phase::Joining {
+                    self.on_joined(number, now);
+                }
+            }
+            Control::Event(kind) => {
+                self.events.add(kind);
+                if let Some(seq) = connection::envelope_seq(text) {
+                    self.checker.on_server_seq(room, member, seq);
+                }
+            }
+        }
+    }
+
+    fn on_joined(&mut self, number: usize, now: u64) {
+        let connection = &mut self.connections[number];
+        self.opening.join.record(now.saturating_sub(connection.since_ns));
+        self.opening.total.record(now.saturating_sub(connection.opened_ns));
+        connection.phase = Phase::Ready;
+        self.opening.in_flight -= 1;
+        self.opening.ready += 1;
+    }
+
+    pub(super) fn on_close(&mut self, number: usize, code: Option<u16>) {
+        let phase = self.connections[number].phase;
+        if phase == Phase::Ready {
+            let group = &self.scenario.group[self.rooms[index(self.connections[number].room)].group];
+            if group.expect_close.is_some() && group.expect_close == code {
+                self.closes_expected += 1;
+                self.connections[number].phase = Phase::Leaving;
+            }
+        }
+        // RFC 6455 section 5.5.1: a close is answered by a close; the server then ends the stream.
+        if phase != Phase::Leaving {
+            self.send_frame(number, frame::OPCODE_CLOSE, &code.unwrap_or(1000).to_be_bytes());
+            let reason = code.map_or_else(|| "close without a code".to_owned(), |code| format!("close {code}"));
+            self.on_gone(number, &reason);
+        }
+    }
+
+    /// The connection is over; what that means depends on where it stood.
+    pub(super) fn on_gone(&mut self, number: usize, reason: &str) {
+        let connection = &mut self.connections[number];
+        let phase = std::mem::replace(&mut connection.phase, Phase::Closed);
+        if let Some(fd) = connection.fd.take() {
+            socket::cut(fd);
+        }
+        connection.unsent = Vec::new();
+        connection.partial = Vec::new();
+        let (room, member) = (connection.room, connection.member);
+        match phase {
+            Phase::Connecting | Phase::Upgrading | Phase::Joining => {
+                self.opening.in_flight -= 1;
+                self.opening.failures.add(reason);
+                self.checker.on_closed(room, member);
+            }
+            Phase::Ready => {
+                self.opening.ready -= 1;
+                self.closes.add(reason);
+                self.checker.on_closed(room, member);
+            }
+            Phase::Waiting | Phase::Leaving | Phase::Closed => {}
+        }
+    }
+
+    fn token(&self, number: usize) -> &str {
+        self.tokens.get(number % self.tokens.len().max(1)).map_or("none", String::as_str)
+    }
+}

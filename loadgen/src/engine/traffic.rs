@@ -1,0 +1,270 @@
+//! Publishes go out, deliveries come in and are booked.
+
+use crate::checker::Verdict;
+use crate::clock::seconds;
+use crate::connection::{self, Connection, Phase};
+use crate::engine::{Engine, index};
+use crate::frame;
+use crate::limits::{JSON_SAMPLE_EVERY, SENDS_PER_TURN, UNSENT_BYTES_MAX};
+use crate::marker::Marker;
+use crate::scenario::{Group, Kind, Mode, OPERATION_ID_BYTES};
+use crate::schedule::Schedule;
+use crate::stats::Latency;
+
+/// What one group sent and got.
+#[derive(Debug)]
+pub struct GroupTraffic {
+    /// Delivery minus intended send, of publishes intended in the measured time.
+    pub corrected: Latency,
+    /// Delivery minus actual send.
+    pub uncorrected: Latency,
+    /// Actual minus intended send.
+    pub lateness: Latency,
+    /// Publishes sent, warm-up included.
+    pub published: u64,
+    /// Deliveries had, warm-up included.
+    pub delivered: u64,
+    /// Publishes sent in the measured time.
+    pub window_published: u64,
+    /// Deliveries had in the measured time.
+    pub window_delivered: u64,
+    /// Publishes not sent, because the socket was full for too long or not open.
+    pub blocked: u64,
+    schedule: Option<Schedule>,
+    template: [&'static str; 3],
+    body_bytes: usize,
+    ids: bool,
+}
+
+impl GroupTraffic {
+    pub(super) fn new(group: &Group) -> Self {
+        Self {
+            corrected: Latency::new(),
+            uncorrected: Latency::new(),
+            lateness: Latency::new(),
+            published: 0,
+            delivered: 0,
+            window_published: 0,
+            window_delivered: 0,
+            blocked: 0,
+            schedule: None,
+            template: group.template(),
+            body_bytes: group.body_bytes(),
+            ids: group.has_ids(),
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// Starts publishing at `start_ns`; what is intended in `window_ns` is measured; ends with the window.
+    pub fn start_traffic(&mut self, start_ns: u64, window_ns: (u64, u64)) {
+        self.publishing = true;
+        self.window_ns = window_ns;
+        self.end_ns = window_ns.1;
+        for group_index in 0..self.groups.len() {
+            let group = &self.scenario.group[group_index];
+            let publishers = self.publishers(group_index);
+            match group.mode {
+                Mode::Open if group.rate > 0.0 => {
+                    let interval_ns = seconds(1.0 / group.rate).max(1);
+                    let rounds_max = group.messages.unwrap_or(u64::MAX);
+                    let schedule = Schedule::new(&publishers, interval_ns, start_ns, self.end_ns, rounds_max);
+                    self.groups[group_index].schedule = Some(schedule);
+                }
+                Mode::Open => {}
+                Mode::Closed => {
+                    for publisher in publishers {
+                        self.owe(index(publisher), group.outstanding);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens or shuts the measured time; returns deliveries in it so far.
+    pub fn set_window(&mut self, open: bool) -> u64 {
+        self.window_open = open;
+        self.groups.iter().map(|group| group.window_delivered).sum()
+    }
+
+    /// Ends publishing, whatever is still due.
+    pub fn stop_traffic(&mut self) {
+        self.publishing = false;
+        for group in &mut self.groups {
+            group.schedule = None;
+        }
+    }
+
+    /// Whether deliveries or refusals are still to come.
+    #[must_use]
+    pub fn unsettled(&self) -> bool {
+        let refusals = self.scenario.group.iter().filter(|group| group.expect_close.is_some());
+        let refusals: usize = refusals.map(Group::connections_count).sum();
+        self.checker.pending() > 0 || self.closes_expected < u64::try_from(refusals).unwrap_or(0)
+    }
+
+    fn publishers(&self, group: usize) -> Vec<u32> {
+        let rooms = self.rooms.iter().filter(|room| room.group == group);
+        let numbers = rooms.flat_map(|room| room.first..room.first + index(room.shape.publishers));
+        numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX)).collect()
+    }
+
+    pub(super) fn next_due_ns(&self) -> Option<u64> {
+        self.groups.iter().filter_map(|group| group.schedule.as_ref()?.next_ns()).min()
+    }
+
+    pub(super) fn send_due(&mut self) {
+        if !self.publishing {
+            return;
+        }
+        for group in 0..self.groups.len() {
+            for _ in 0..SENDS_PER_TURN {
+                let now = self.clock.now_ns();
+                let due = self.groups[group].schedule.as_mut().and_then(|schedule| schedule.take_due(now));
+                let Some((publisher, intended_ns)) = due else { break };
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.clear();
+                self.publish(index(publisher), Some(intended_ns), &mut scratch);
+                self.send(index(publisher), &scratch);
+                self.scratch = scratch;
+            }
+        }
+    }
+
+    fn owe(&mut self, number: usize, publishes: u32) {
+        let owed = &mut self.connections[number].publishes_owed;
+        if *owed == 0 {
+            self.owing.push(number);
+        }
+        *owed += publishes;
+    }
+
+    /// Closed loop: one send for everything a connection may publish now.
+    pub(super) fn send_owed(&mut self) {
+        if self.owing.is_empty() {
+            return;
+        }
+        let mut owing = std::mem::take(&mut self.owing);
+        for number in owing.drain(..) {
+            let publishes = std::mem::take(&mut self.connections[number].publishes_owed);
+            if !self.publishing || self.clock.now_ns() >= self.end_ns {
+                continue;
+            }
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            for _ in 0..publishes {
+                self.publish(number, None, &mut scratch);
+            }
+            self.send(number, &scratch);
+            self.scratch = scratch;
+        }
+        self.owing = owing;
+    }
+
+    /// Appends one publish to `out`. Without an intended time it is now.
+    fn publish(&mut self, number: usize, intended_ns: Option<u64>, out: &mut Vec<u8>) {
+        let connection = &self.connections[number];
+        let (room_number, member) = (connection.room, connection.member);
+        let room = &self.rooms[index(room_number)];
+        let group = &self.scenario.group[room.group];
+        let traffic = &mut self.groups[room.group];
+        if connection.phase != Phase::Ready || connection.unsent.len() > UNSENT_BYTES_MAX {
+            traffic.blocked += 1;
+            return;
+        }
+        if group.mode == Mode::Closed
+            && group.messages.is_some_and(|most| u64::from(self.checker.published(room_number, member)) >= most)
+        {
+            return;
+        }
+        // A publish that the server must refuse is owed to nobody.
+        let seq = if group.expect_close.is_some() { 1 } else { self.checker.publish(room_number, member) };
+        let actual_ns = self.clock.now_ns();
+        let intended_ns = intended_ns.unwrap_or(actual_ns);
+        traffic.published += 1;
+        traffic.window_published += u64::from(self.window_open);
+        if (self.window_ns.0..self.window_ns.1).contains(&intended_ns) {
+            traffic.lateness.record(actual_ns.saturating_sub(intended_ns));
+        }
+        if group.mode == Mode::Closed {
+            let slot = room.lacking_at + index(member * group.outstanding + seq % group.outstanding);
+            self.lacking[slot] = room.shape.members;
+        }
+        let publisher = u32::try_from(number).unwrap_or(u32::MAX);
+        let marker = Marker { room: room_number, publisher, seq, intended_ns, actual_ns };
+        let [before_id, before_body, after] = traffic.template;
+        let id_bytes = if traffic.ids { OPERATION_ID_BYTES } else { 0 };
+        let body_bytes = traffic.body_bytes;
+        let text_bytes = before_id.len() + id_bytes + before_body.len() + body_bytes + after.len();
+        let ids = traffic.ids;
+        frame::encode(frame::OPCODE_TEXT, text_bytes, self.masks.next_key(), out, |out| {
+            out.extend_from_slice(before_id.as_bytes());
+            if ids {
+                use std::io::Write as _;
+                // Writing to a vector cannot fail.
+                let _ = write!(out, "\"id\":\"{publisher:06x}-{seq:08x}\",");
+            }
+            out.extend_from_slice(before_body.as_bytes());
+            let from = out.len();
+            out.resize(from + body_bytes, 0);
+            marker.encode(&mut out[from..]);
+            out.extend_from_slice(after.as_bytes());
+        });
+    }
+
+    pub(super) fn on_delivery(&mut self, number: usize, text: &[u8], at: usize, now: u64) {
+        let Connection { room: room_number, member, .. } = self.connections[number];
+        let room = &self.rooms[index(room_number)];
+        let group = &self.scenario.group[room.group];
+        let end = at + self.groups[room.group].body_bytes;
+        // The body ends where its string ends; an echo is nothing but the body.
+        let whole = match group.kind {
+            Kind::Echo => at == 0 && end == text.len(),
+            _ => text.get(end) == Some(&b'"'),
+        };
+        let marker = text.get(at..end).filter(|_| whole).map(Marker::decode);
+        let Some(Ok(marker)) = marker else { return self.checker.on_corrupt() };
+        let first = u32::try_from(room.first).unwrap_or(u32::MAX);
+        let publisher = marker.publisher.wrapping_sub(first);
+        if marker.room != room_number || publisher >= room.shape.publishers {
+            return self.checker.on_wrong_room();
+        }
+        if let Some(seq) = connection::envelope_seq(&text[..at]) {
+            self.checker.on_server_seq(room_number, member, seq);
+        }
+        self.deliveries_count += 1;
+        if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY) && group.kind != Kind::Echo {
+            let body = &text[at..end];
+            if !serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, body)) {
+                self.checker.on_bad_json();
+            }
+        }
+        if self.checker.deliver(room_number, member, publisher, marker.seq) == Verdict::Faulty {
+            return;
+        }
+        let traffic = &mut self.groups[room.group];
+        traffic.delivered += 1;
+        traffic.window_delivered += u64::from(self.window_open);
+        if (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns) {
+            traffic.corrected.record(now.saturating_sub(marker.intended_ns));
+            traffic.uncorrected.record(now.saturating_sub(marker.actual_ns));
+        }
+        if group.mode == Mode::Closed {
+            let slot = room.lacking_at + index(publisher * group.outstanding + marker.seq % group.outstanding);
+            self.lacking[slot] = self.lacking[slot].saturating_sub(1);
+            if self.lacking[slot] == 0 {
+                self.owe(index(marker.publisher), 1);
+            }
+        }
+    }
+}
+
+/// Whether a JSON value holds exactly this string somewhere.
+fn holds_string(value: &serde_json::Value, body: &[u8]) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.as_bytes() == body,
+        serde_json::Value::Array(items) => items.iter().any(|item| holds_string(item, body)),
+        serde_json::Value::Object(fields) => fields.values().any(|item| holds_string(item, body)),
+        _ => false,
+    }
+}

@@ -1,0 +1,148 @@
+//! The courses a run can take, on the engine.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use crate::clock::{Clock, seconds};
+use crate::engine::{Engine, Target};
+use crate::process::{self, Process};
+use crate::report::{OpeningReport, Report, ServerReport};
+use crate::scenario::{Plan, Scenario};
+use crate::socket;
+
+/// Time between the last join and the first publish, so that the two do not mix.
+const SETTLE_S: f64 = 0.2;
+
+/// What a run needs besides its scenario.
+#[derive(Debug)]
+pub struct Setting {
+    /// The server.
+    pub target: Target,
+    /// Tokens, given out by connection number.
+    pub tokens: Vec<String>,
+    /// The server's process.
+    pub server: Option<Process>,
+}
+
+impl Target {
+    /// Reads `ws://host:port`.
+    ///
+    /// # Errors
+    /// It is no such address, or the host is unknown.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let host = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: must start with ws://"))?;
+        let host = host.trim_end_matches('/');
+        let mut addresses = host.to_socket_addrs().map_err(|error| format!("{url}: {error}"))?;
+        let address: SocketAddr = addresses.next().ok_or_else(|| format!("{url}: no address"))?;
+        Ok(Self { address, host: host.to_owned() })
+    }
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// The machine refuses something the run needs; what the server does wrong stands in the report.
+pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
+    socket::make_room(scenario.connections_count())?;
+    let clock = Clock::start();
+    let engine = Engine::new(scenario, &setting.target, &setting.tokens, clock);
+    let engine = engine.map_err(|error| format!("cannot make a poll: {error}"))?;
+    let outcome = match scenario.plan {
+        Plan::Traffic => traffic(engine, setting),
+        Plan::Storm => storm(engine, setting),
+        Plan::Idle => idle(engine, setting),
+    };
+    outcome.map_err(|error| format!("the poll failed: {error}"))
+}
+
+fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
+    let (scenario, clock) = (engine.scenario, engine.clock);
+    let wanted = scenario.connections_count();
+    let mut server = ServerReport { weight_before: setting.server.and_then(|server| server.weight()), ..empty() };
+    engine.open(wanted)?;
+    let opening = OpeningReport::new(wanted, &engine.opening);
+    server.weight_connected = setting.server.and_then(|server| server.weight());
+    engine.run_until(clock.now_ns() + seconds(SETTLE_S))?;
+
+    let start_ns = clock.now_ns();
+    let from_ns = start_ns + seconds(scenario.warmup_s);
+    let end_ns = from_ns + seconds(scenario.duration_s);
+    engine.start_traffic(start_ns, (from_ns, end_ns));
+    engine.run_until(from_ns)?;
+    let cpu = || setting.server.and_then(|server| server.cpu_ns());
+    let (cpu_from, idle_from, time_from) = (cpu(), engine.idle_ns, clock.now_ns());
+    engine.set_window(true);
+    engine.run_until(end_ns)?;
+    let deliveries = engine.set_window(false);
+    let (cpu_end, idle_end, time_end) = (cpu(), engine.idle_ns, clock.now_ns());
+    engine.stop_traffic();
+    let deadline = clock.now_ns() + seconds(scenario.drain_s);
+    while clock.now_ns() < deadline && engine.unsettled() {
+        engine.run_until(clock.now_ns() + seconds(0.01))?;
+    }
+    engine.close_all()?;
+
+    let window_ns = time_end.saturating_sub(time_from);
+    let own_busy = 1.0 - idle_end.saturating_sub(idle_from) as f64 / window_ns.max(1) as f64;
+    let mut report = Report::new(engine, window_ns as f64 / 1e9);
+    report.openings.push(opening);
+    report.own_busy = own_busy;
+    if let (Some(from), Some(end)) = (cpu_from, cpu_end) {
+        let cpu_ns = end.saturating_sub(from) as f64;
+        server.cpu_s = cpu_ns / 1e9;
+        server.busy = cpu_ns / window_ns.max(1) as f64;
+        server.cpu_us_per_delivery = cpu_ns / 1e3 / deliveries.max(1) as f64;
+        server.weight_after = setting.server.and_then(|server| server.weight());
+        report.server = Some(server);
+    }
+    Ok(report)
+}
+
+fn storm(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
+    let (scenario, clock) = (engine.scenario, engine.clock);
+    let wanted = scenario.connections_count();
+    let weigh = || setting.server.and_then(|server| server.weight());
+    let mut server = ServerReport { weight_before: weigh(), ..empty() };
+    let mut openings = Vec::new();
+    for _ in 0..2 {
+        engine.open(wanted)?;
+        engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+        openings.push(OpeningReport::new(wanted, &engine.opening));
+        server.weight_connected = weigh();
+        engine.close_all()?;
+        engine.reset();
+        engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+    }
+    server.weight_after = weigh();
+    let mut report = Report::new(engine, 0.0);
+    report.openings = openings;
+    report.server = setting.server.map(|_| server);
+    Ok(report)
+}
+
+fn idle(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
+    let (scenario, clock) = (engine.scenario, engine.clock);
+    let weigh = || setting.server.and_then(|server| server.weight());
+    let mut server = ServerReport { weight_before: weigh(), ..empty() };
+    let mut last = 0;
+    for &step in &scenario.steps {
+        engine.open(step)?;
+        engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+        server.steps.extend(weigh().map(|weight| (engine.opening.ready, weight)));
+        last = step;
+    }
+    let opening = OpeningReport::new(last, &engine.opening);
+    engine.close_all()?;
+    engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+    server.weight_after = weigh();
+    let points: Vec<(f64, f64)> =
+        server.steps.iter().map(|(count, weight)| (*count as f64, weight.anonymous_bytes as f64)).collect();
+    server.bytes_per_connection = process::slope(&points);
+    let mut report = Report::new(engine, 0.0);
+    report.openings.push(opening);
+    report.server = setting.server.map(|_| server);
+    Ok(report)
+}
+
+fn empty() -> ServerReport {
+    ServerReport::default()
+}

@@ -1,0 +1,130 @@
+//! A whole run against the floor: what is proved is that the two understand each other, that nothing is found where
+//! nothing is wrong, and that a wrong expectation is.
+
+#![expect(clippy::unwrap_used, reason = "a test binary: a panic is its report")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use loadgen::engine::Target;
+use loadgen::plan::{self, Setting};
+use loadgen::process::Process;
+use loadgen::report::Report;
+use loadgen::scenario::{SHIPPED, Scenario};
+
+struct Server {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<floor::Counts>>,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let (tell, told) = std::sync::mpsc::channel();
+        // The floor is made where it runs: it does not move between threads.
+        let thread = std::thread::spawn(move || {
+            let mut floor = floor::Floor::bind("127.0.0.1:0".parse().unwrap(), "user-00000").unwrap();
+            tell.send(floor.local_addr().unwrap().port()).unwrap();
+            floor.run(&seen).unwrap()
+        });
+        let url = format!("ws://127.0.0.1:{}", told.recv().unwrap());
+        Self { stop, thread: Some(thread), url }
+    }
+
+    fn end(mut self) -> floor::Counts {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    fn run(&self, name: &str, changes: &[&str]) -> Report {
+        let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == name).unwrap();
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        let scenario = Scenario::parse(text, &changes).unwrap();
+        let setting =
+            Setting { target: Target::parse(&self.url).unwrap(), tokens: vec![], server: Some(Process::own()) };
+        plan::run(&scenario, &setting).unwrap()
+    }
+}
+
+#[test]
+fn a_faultless_server_passes_in_open_and_closed_loop() {
+    let server = Server::start();
+    // Two test processes may share a core with others: lateness is not what is proved here.
+    let report = server.run("smoke", &["lateness_p99_max_us=10000000", "group.0.messages=10"]);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    assert_eq!(report.exit_code(), 0);
+    let delivered: u64 = report.groups.iter().map(|group| group.delivered).sum();
+    let open = &report.groups[0];
+    // Ten rounds of 31 publishers: nine rooms of three and one of four.
+    assert_eq!((open.published, open.delivered), (10 * 31, 10 * (9 * 9 + 4 * 4)));
+    assert!(report.groups.iter().all(|group| group.latency.count > 0), "{report}");
+    assert!(report.server.as_ref().is_some_and(|server| server.cpu_us_per_delivery > 0.0));
+    serde_json::to_string(&report).unwrap();
+    assert_eq!(server.end().deliveries, delivered);
+}
+
+#[test]
+fn each_way_to_authenticate_joins() {
+    for auth in ["frame", "query", "header"] {
+        let server = Server::start();
+        let changes = ["duration_s=0.1", "warmup_s=0.0", "lateness_p99_max_us=10000000", &format!("auth={auth}")];
+        let report = server.run("smoke", &changes);
+        assert_eq!(report.objections(), Vec::<String>::new(), "{auth}: {report}");
+        server.end();
+    }
+}
+
+#[test]
+fn the_largest_message_passes_and_one_byte_more_is_refused() {
+    let server = Server::start();
+    let report = server.run("big-64k", &["duration_s=1.1", "lateness_p99_max_us=10000000"]);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    assert_eq!((report.closes_expected, report.groups[0].delivered), ((1, 1), 2));
+    server.end();
+}
+
+#[test]
+fn a_refusal_that_does_not_come_fails_the_run() {
+    let server = Server::start();
+    let changes = ["group.1.total_bytes=65536", "drain_s=0.2", "duration_s=1.1", "lateness_p99_max_us=10000000"];
+    let report = server.run("big-64k", &changes);
+    assert_eq!(report.exit_code(), 1, "{report}");
+    server.end();
+}
+
+#[test]
+fn lateness_over_the_bound_makes_the_run_invalid() {
+    let server = Server::start();
+    let report = server.run("smoke", &["lateness_p99_max_us=0", "duration_s=0.2"]);
+    assert_eq!(report.exit_code(), 3, "{report}");
+    server.end();
+}
+
+#[test]
+fn a_storm_comes_twice_and_idle_connections_are_weighed() {
+    let server = Server::start();
+    let small = ["rooms=20", "hold_s=0.05"];
+    let report = server.run("storm", &small);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    assert_eq!(report.openings.iter().map(|wave| wave.ready).collect::<Vec<_>>(), [61, 61]);
+    let report = server.run("idle", &["rooms=20", "hold_s=0.05", "steps=[20, 61]"]);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    let weighed = report.server.unwrap();
+    assert_eq!(weighed.steps.iter().map(|step| step.0).collect::<Vec<_>>(), [20, 61]);
+    assert!(weighed.bytes_per_connection.is_some());
+    server.end();
+}
+
+#[test]
+fn nobody_there_is_a_failure_with_its_reason() {
+    let server = Server::start();
+    let url = server.url.clone();
+    server.end();
+    let gone = Server { stop: Arc::default(), thread: None, url };
+    let report = gone.run("smoke", &["duration_s=0.1", "warmup_s=0.0", "drain_s=0.1"]);
+    assert_eq!(report.exit_code(), 1);
+    assert_eq!(report.openings[0].failures.count("connection refused"), 56, "{report}");
+}
