@@ -69,11 +69,12 @@ fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report>
     engine.start_traffic(start_ns, (from_ns, end_ns));
     engine.run_until(from_ns)?;
     let cpu = || setting.server.and_then(|server| server.cpu_ns());
-    let (cpu_from, idle_from, time_from) = (cpu(), engine.idle_ns, clock.now_ns());
+    let own = || Process::own().cpu_ns().unwrap_or(0);
+    let (cpu_from, own_from, idle_from, time_from) = (cpu(), own(), engine.idle_ns, clock.now_ns());
     engine.set_window(true);
     engine.run_until(end_ns)?;
     let deliveries = engine.set_window(false);
-    let (cpu_end, idle_end, time_end) = (cpu(), engine.idle_ns, clock.now_ns());
+    let (cpu_end, own_end, idle_end, time_end) = (cpu(), own(), engine.idle_ns, clock.now_ns());
     engine.stop_traffic();
     let deadline = clock.now_ns() + seconds(scenario.drain_s);
     while clock.now_ns() < deadline && engine.unsettled() {
@@ -86,6 +87,7 @@ fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report>
     let mut report = Report::new(engine, window_ns as f64 / 1e9);
     report.openings.push(opening);
     report.own_busy = own_busy;
+    report.own_cpu = own_end.saturating_sub(own_from) as f64 / window_ns.max(1) as f64;
     if let (Some(from), Some(end)) = (cpu_from, cpu_end) {
         let cpu_ns = end.saturating_sub(from) as f64;
         server.cpu_s = cpu_ns / 1e9;

@@ -33,8 +33,10 @@ pub struct Report {
     pub protocol_faults: Names,
     /// The server, if its process is known.
     pub server: Option<ServerReport>,
-    /// Share of the measured time in which the generator's core was not waiting.
+    /// Share of the measured time in which the generator was not waiting; being pushed off its core counts as busy.
     pub own_busy: f64,
+    /// Processor time the generator got, as a share of the measured time; all of it when it spins.
+    pub own_cpu: f64,
     /// Why the run says nothing, if it does not.
     pub invalid: Option<String>,
 }
@@ -166,6 +168,7 @@ impl Report {
             protocol_faults: engine.protocol_faults,
             server: None,
             own_busy: 0.0,
+            own_cpu: 0.0,
             invalid,
             scenario,
         }
@@ -226,7 +229,7 @@ impl Environment {
         Self {
             kernel: uname.release().to_string_lossy().into_owned(),
             processor: name.map_or("unknown", |(_, name)| name).to_owned(),
-            cores_count: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            cores_count: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             url: url.to_owned(),
         }
     }
@@ -236,7 +239,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Environment { kernel, processor, cores_count, url } = &self.environment;
         writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
-        writeln!(f, "machine   {processor}, {cores_count} cores seen, Linux {kernel}")?;
+        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
         write!(f, "\n{:<22}{:>9}", "microseconds", "count")?;
         for title in ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
             write!(f, "{title:>11}")?;
@@ -281,7 +284,10 @@ impl fmt::Display for Report {
         writeln!(f, "events    {}", listed("", &self.events))?;
         writeln!(f, "ended     {}", listed("unasked: ", &self.closes))?;
         self.write_server(f)?;
-        writeln!(f, "own core  {:.1} % busy", 100.0 * self.own_busy)?;
+        if self.own_cpu > 0.0 {
+            let (busy, cpu) = (100.0 * self.own_busy, 100.0 * self.own_cpu);
+            writeln!(f, "own core  {busy:.1} % not waiting, {cpu:.1} % had")?;
+        }
         let objections = self.objections();
         if !objections.is_empty() {
             return writeln!(f, "FAILED    {}", objections.join("; "));
@@ -319,6 +325,9 @@ impl Report {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, of: &Percentiles) -> fmt::Result {
+    if of.count == 0 {
+        return Ok(());
+    }
     write!(f, "{name:<22}{:>9}", of.count)?;
     for value in [of.mean_us, of.p50_us, of.p90_us, of.p99_us, of.p99_9_us, of.p99_99_us, of.max_us] {
         write!(f, "{value:>11.1}")?;
