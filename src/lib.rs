@@ -35,3 +35,9 @@ pub mod session;
 
 // Floor 5: shard
 pub mod shard;
+
+// Floor 6: mesh
+pub mod mesh;
+
+// Floor 7: hosts
+pub mod runtime;

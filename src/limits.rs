@@ -178,8 +178,8 @@ pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
 
 // Draining
 
-/// Time over which a drain closes its connections.
-pub const DRAIN_WINDOW_MS_DEFAULT: u64 = 5_000;
+/// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.
+pub const DRAIN_PUT_TRIES: u32 = 1_000_000;
 /// Waves in which a drain closes them: a tenth of the clients comes back at a time.
 pub const DRAIN_WAVES: u64 = 10;
 
@@ -190,3 +190,122 @@ const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_T
 const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
 const _: () = assert!(AUTH_FRAME_BYTES_MAX > TOKEN_BYTES_MAX);
 const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
+
+// Mesh
+
+/// Places in the control lane of a shard's inbox; a hand-over that finds it full is answered 503. Slots are
+/// allocated up front, and a thousand hand-overs a turn are more than a core accepts.
+pub const MESH_CONTROL_ITEMS: usize = 1024;
+/// Places in the data lanes of all inboxes of a machine together; each shard has an equal share within the two
+/// bounds below. A full lane makes the sending host keep its messages and the sending shard hold back.
+pub const MESH_DATA_ITEMS_TOTAL: usize = 65_536;
+/// Least places in one data lane, however many shards there are: two turns' worth of one sender.
+pub const MESH_DATA_ITEMS_MIN: usize = 1024;
+/// Most places in one data lane: more only adds delay between two shards.
+pub const MESH_DATA_ITEMS_MAX: usize = 16_384;
+/// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is
+/// one. What one turn can produce: each input may carry commands for every channel a message may name.
+/// Asserted, since a larger number is a mistake of ours.
+pub const MESH_KEPT_ITEMS_MAX: usize = (TURN_COMPLETIONS_MAX + 2 * TURN_MESH_ITEMS_MAX) * CHANNELS_PER_MESSAGE_MAX;
+/// How long a host that keeps messages sleeps before it tries the full lane again. The peer needs a fraction
+/// of that for a turn.
+pub const MESH_RETRY_MS: u64 = 1;
+/// Requests on their way to the administration executor; over it: 503. Administration is rare, and each holds
+/// a socket.
+pub const ADMIN_REQUESTS_MAX: usize = 256;
+
+// Turn
+
+/// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait.
+pub const TURN_COMPLETIONS_MAX: usize = 512;
+/// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
+pub const TURN_MESH_ITEMS_MAX: usize = 256;
+/// Longest sleep of a shard that has nothing to do. Keeps the time of its last turn fresh enough to tell an
+/// idle shard from a stuck one.
+pub const PARK_MS_MAX: u64 = 1000;
+
+// Ring and sockets
+
+/// Submission entries of a shard's ring; over it the ring is entered early. Steady traffic submits nothing,
+/// since receives are multishot and sends are direct.
+pub const RING_SUBMISSIONS: u32 = 256;
+/// Completion entries of a shard's ring; over it the kernel keeps the rest and multishots end. Eight turns' worth.
+pub const RING_COMPLETIONS: u32 = 4096;
+/// Entries into the ring in one turn to collect completions; the rest waits for the next. Each makes about
+/// twenty, so this is twice what a turn's worth takes.
+pub const RING_ENTRIES_PER_TURN_MAX: usize = 64;
+/// Receive buffers of a shard; a receive that finds none ends and is armed again in the next turn. Twice what
+/// one turn handles; a power of two, as the kernel wants it.
+pub const RECEIVE_BUFFERS: u16 = 1024;
+/// Bytes of one receive buffer; more takes several. Most frames are far smaller, and a page wastes nothing.
+pub const RECEIVE_BUFFER_BYTES: u32 = 4096;
+/// Connections that may wait in a listener's queue. The kernel cuts it to `net.core.somaxconn`.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// Pause after an accept failed for lack of descriptors or memory: trying at once would spin, since the
+/// connection stays in the queue.
+pub const ACCEPT_BACKOFF_MS: u64 = 100;
+/// How long the last bytes to a peer may take to be read before its socket is closed all the same. A round trip
+/// and some losses; a close frame that is not answered by then will not be.
+pub const LINGER_MS: u64 = 2000;
+/// What a drain may take beyond its window, for the last sockets to linger.
+pub const DRAIN_GRACE_MS: u64 = 1000;
+/// Memory for disk operations of a shard's executor, which does none. The least that the executor takes.
+pub const EXECUTOR_IO_BYTES: usize = 64 * 1024;
+/// Entries in each of the executor's own rings. It runs one task that never waits for them.
+pub const EXECUTOR_RING_DEPTH: usize = 16;
+
+const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS as usize >= 2 * TURN_COMPLETIONS_MAX);
+const _: () =
+    assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
+const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
+
+// The house
+
+/// Shards of one process; over it: bad usage. Inboxes and per-peer tables grow with the square of it.
+pub const SHARDS_COUNT_MAX: u16 = 128;
+/// Highest processor number in `--cpus`; over it: bad usage. What the kernel's affinity mask of 1,024 bits holds.
+pub const CPU_INDEX_MAX: usize = 1023;
+/// Microseconds a shard may look for work before it sleeps; over it: bad usage. Longer only burns the core.
+pub const SPIN_US_MAX: u32 = 1000;
+/// Seconds that a token of the `token` command is good; over it: bad usage. A year: nothing development needs lasts longer.
+pub const TOKEN_TTL_S_MAX: u64 = 366 * 86_400;
+/// Seconds that the token which `serve` prints is good. A working day and a night.
+pub const START_TOKEN_TTL_S: u64 = 86_400;
+/// Tokens of one `token` command; over it: bad usage. Ten times the largest load that one machine is tested with.
+pub const TOKEN_COUNT_MAX: u32 = 1_000_000;
+/// Bytes of a key file; over it the start is refused. Ours has 65.
+pub const KEY_FILE_BYTES_MAX: usize = 4096;
+/// Descriptors kept back for logs, keys, rings and the administration executor.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors of a shard: its two rings, its listener, its eventfds, with room to spare.
+pub const DESCRIPTORS_PER_SHARD: u64 = 16;
+/// Connections that the descriptor limit must allow at least; under it the start is refused.
+pub const CONNECTIONS_COUNT_MIN: u64 = 16;
+/// Locked memory limit under which the executor library refuses to start, whoever runs it.
+pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+/// Locked memory that one executor is counted with, for users whom the kernel counts; over the limit the
+/// start is refused. Its rings and its registered buffers, rounded up.
+pub const MEMLOCK_BYTES_PER_EXECUTOR: u64 = 256 * 1024;
+/// Time that a drain may take; at its end what is still open is cut.
+pub const DRAIN_WINDOW_MS: u64 = 10_000;
+
+// Administration
+
+/// Administration requests waiting for the executor; over it the shard answers 503 itself. A page load is three.
+pub const ADMIN_QUEUED_COUNT_MAX: usize = 64;
+/// Administration requests being answered at one time; the others wait in the queue.
+pub const ADMIN_OPEN_COUNT_MAX: usize = 64;
+/// Time to write an answer; over it the socket is closed. An answer is some 100 KiB.
+pub const ADMIN_WRITE_DEADLINE_MS: u64 = 5_000;
+/// Time to wait for the peer's end after an answer, so that closing does not reset what is under way.
+pub const ADMIN_LINGER_MS: u64 = 1_000;
+/// Bytes read and dropped after an answer; over it the socket is closed at once.
+pub const ADMIN_LINGER_BYTES_MAX: usize = 64 * 1024;
+/// Locked memory for the administration executor's buffers, of which it uses none.
+pub const ADMIN_IO_MEMORY_BYTES: usize = 64 * 1024;
+/// Entries of each of the administration executor's three rings.
+pub const ADMIN_RING_ENTRIES: usize = 16;
+
+const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
+const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");

@@ -1,0 +1,19 @@
+//! Where threads meet: bounded inboxes, and the bell that wakes their owner.
+//!
+//! A message to another shard, a socket that is handed over, the order to drain: each is a [`Parcel`]
+//! that is put into the receiver's [`Inbox`] or refused, now. Nobody waits for room. Order holds per
+//! sender and lane.
+//!
+//! Invariants: every queue has its full size from the start; a parcel that was put is taken without
+//! another parcel having to come (see [`wake`]). Absent: locks, broadcast, and any knowledge of what
+//! a message means.
+
+pub mod hatch;
+pub mod inbox;
+pub mod parcel;
+pub mod wake;
+
+pub use hatch::{Hatch, HatchPost, hatch};
+pub use inbox::{Capacities, Inbox, Mesh, MeshEnd, Outbox, Post};
+pub use parcel::{AdminJob, Parcel, Transport};
+pub use wake::Bell;

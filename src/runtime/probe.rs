@@ -1,0 +1,192 @@
+//! What must be there before a shard can start: io_uring, and memory that may be locked for it.
+//!
+//! Called at start and by the doctor. Every error says what to do. Absent: changing anything.
+
+use std::fmt;
+use std::io;
+
+use rustix::process::{Resource, geteuid, getrlimit};
+
+use super::ring::{Ring, RingSizes};
+
+/// The first kernel with everything that a ring uses (deferred completions came last).
+const KERNEL_MIN: (u32, u32) = (6, 1);
+
+/// Why no ring can be built here.
+#[derive(Debug)]
+pub enum ProbeError {
+    /// The kernel does not know io_uring, or a sandbox pretends that it does not.
+    Missing,
+    /// The kernel is too old; its release.
+    TooOld(String),
+    /// `kernel.io_uring_disabled` forbids it; its value.
+    Disabled(u32),
+    /// A sandbox, most often a container's seccomp profile, forbids it.
+    Forbidden,
+    /// The user may not lock enough memory.
+    Memlock {
+        /// Bytes needed in all.
+        needed: u64,
+        /// Bytes allowed; `None` if the limit is not what was in the way.
+        allowed: Option<u64>,
+    },
+    /// Anything else.
+    Other(io::Error),
+}
+
+impl ProbeError {
+    /// What a failed set-up means on this machine.
+    pub(super) fn of_setup(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOSYS) => Self::Missing,
+            Some(libc::EPERM | libc::EACCES) => match disabled() {
+                Some(value) if value > 0 => Self::Disabled(value),
+                _ => Self::Forbidden,
+            },
+            Some(libc::EINVAL) if is_too_old(&release()) => Self::TooOld(release()),
+            Some(libc::ENOMEM) => {
+                Self::Memlock { needed: memlock_bytes(1, RingSizes::default()), allowed: memlock_limit() }
+            }
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor) = KERNEL_MIN;
+        match self {
+            Self::Missing => {
+                write!(f, "no io_uring here: use Linux {major}.{minor} or later, outside gVisor-like sandboxes")
+            }
+            Self::TooOld(release) => write!(f, "kernel {release} is too old: Linux {major}.{minor} or later is needed"),
+            Self::Disabled(value) => {
+                write!(f, "kernel.io_uring_disabled is {value}: set it to 0 (sysctl -w kernel.io_uring_disabled=0)")
+            }
+            Self::Forbidden => write!(
+                f,
+                "io_uring is forbidden by a sandbox: allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile"
+            ),
+            Self::Memlock { needed, allowed } => {
+                write!(f, "{needed} bytes of locked memory are needed")?;
+                if let Some(allowed) = allowed {
+                    write!(f, ", {allowed} are allowed")?;
+                }
+                write!(
+                    f,
+                    ": raise LimitMEMLOCK (systemd), --ulimit memlock (container) or ulimit -l, or start fewer shards"
+                )
+            }
+            Self::Other(error) => write!(f, "the ring cannot be built: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ProbeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::Other(error) = self { Some(error) } else { None }
+    }
+}
+
+/// Builds a ring as a shard does and drops it.
+///
+/// # Errors
+/// Why it could not, with what to do.
+pub fn probe() -> Result<(), ProbeError> {
+    Ring::new(RingSizes::default()).map(drop)
+}
+
+/// Checks that this user may lock what `shards` shards need. Root is not limited.
+///
+/// # Errors
+/// The need and the limit.
+pub fn probe_memlock(shards: usize, sizes: RingSizes) -> Result<(), ProbeError> {
+    let needed = memlock_bytes(shards, sizes);
+    match memlock_limit() {
+        Some(allowed) if needed > allowed && !geteuid().is_root() => {
+            Err(ProbeError::Memlock { needed, allowed: Some(allowed) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that count against the limit: each shard's own ring with its buffer ring (the buffers themselves
+/// are not locked), and its executor's rings and registered memory.
+#[must_use]
+pub fn memlock_bytes(shards: usize, sizes: RingSizes) -> u64 {
+    use crate::limits::{EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH};
+    const PAGE: u64 = 4096;
+    const EXECUTOR_RINGS: u64 = 3;
+    let pages = |bytes: u64| bytes.div_ceil(PAGE) * PAGE;
+    // The header of a queue and its index, 64 bytes a submission, 16 a completion or offered buffer.
+    let ring =
+        |submissions: u64, completions: u64| pages(PAGE + 4 * submissions + 16 * completions) + pages(64 * submissions);
+    let depth = EXECUTOR_RING_DEPTH as u64;
+    let own = ring(sizes.submissions.into(), sizes.completions.into()) + pages(16 * u64::from(sizes.buffers));
+    let executor = EXECUTOR_RINGS * ring(depth, 2 * depth) + EXECUTOR_IO_BYTES as u64;
+    (own + executor) * shards as u64
+}
+
+fn memlock_limit() -> Option<u64> {
+    getrlimit(Resource::Memlock).current
+}
+
+fn disabled() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+}
+
+fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Whether a kernel release names a version below the one needed. A release that cannot be read is not.
+fn is_too_old(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < KERNEL_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_too_old_below_the_version_and_not_at_it() {
+        for (release, expected) in [
+            ("5.15.0-91-generic", true),
+            ("6.0.19", true),
+            ("6.1.0", false),
+            ("6.1-rc1", false),
+            ("6.18.44-fc-v595", false),
+            ("10.0", false),
+            ("", false),
+            ("linux", false),
+        ] {
+            assert_eq!(is_too_old(release), expected, "{release:?}");
+        }
+    }
+
+    #[test]
+    fn a_ring_can_be_built_here() {
+        probe().unwrap();
+    }
+
+    #[test]
+    fn the_need_for_locked_memory_grows_with_the_shards() {
+        let one = memlock_bytes(1, RingSizes::default());
+        assert_eq!(memlock_bytes(16, RingSizes::default()), 16 * one);
+        assert!(one > 128 * 1024 && one < 512 * 1024, "{one}");
+    }
+
+    #[test]
+    fn every_error_says_what_to_do() {
+        for (error, advice) in [
+            (ProbeError::Missing, "6.1 or later"),
+            (ProbeError::TooOld("5.4".into()), "6.1 or later"),
+            (ProbeError::Disabled(2), "sysctl -w"),
+            (ProbeError::Forbidden, "seccomp"),
+            (ProbeError::Memlock { needed: 2, allowed: Some(1) }, "ulimit -l"),
+        ] {
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+    }
+}

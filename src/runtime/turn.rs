@@ -1,0 +1,317 @@
+//! The turn: what a shard's thread does over and over.
+//!
+//! Completions, mesh, rules, fan-out, flush, time, wakes, sleep: in this order, each with its bound,
+//! so that no source of work can starve another. Every input is handled and its effects are done
+//! before the next, so that the shard never hears of a connection that it has just closed.
+//!
+//! In steady traffic a turn allocates nothing and makes two kinds of system call: one entry into the
+//! ring, and one send for each connection that is owed something.
+
+use std::io;
+use std::time::Duration;
+
+use super::accept::Door;
+use super::clock::Clock;
+use super::kept::Kept;
+use super::ring::{Completion, Kind, Ring, Token};
+use super::sockets::{Settled, Sockets};
+use crate::ids::{ConnId, ShardId};
+use crate::limits::{DRAIN_GRACE_MS, MESH_RETRY_MS, PARK_MS_MAX, TURN_COMPLETIONS_MAX, TURN_MESH_ITEMS_MAX};
+use crate::mesh::{AdminJob, HatchPost, Inbox, Outbox, Parcel, Transport};
+use crate::metrics::{Metric, Metrics, Timing};
+use crate::shard::effect::{Batch, Effect, Effects};
+use crate::shard::message::Lane;
+use crate::shard::{Input, Shard};
+use crate::time::{Millis, Now};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// A shard and all that its thread holds for it.
+#[derive(Debug)]
+pub(super) struct Host {
+    // Closed before the sockets, so that no operation outlives its descriptor.
+    pub(super) ring: Ring,
+    pub(super) sockets: Sockets,
+    pub(super) shard: Shard,
+    pub(super) effects: Effects,
+    /// Emptied and swapped with the list of effects while they are done.
+    pub(super) doing: Vec<Effect>,
+    pub(super) doors: Vec<Door>,
+    pub(super) inbox: Inbox<Parcel>,
+    pub(super) outbox: Outbox<Parcel>,
+    pub(super) kept: Kept,
+    pub(super) admin: Option<HatchPost<AdminJob>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) now: Now,
+    pub(super) spin_us: u32,
+    pub(super) completions: Vec<Completion>,
+    pub(super) batch: Batch,
+    /// Swapped with the list of dirty connections while it is flushed.
+    pub(super) flushing: Vec<ConnId>,
+    /// When a drain ends, whoever is left.
+    pub(super) drain_end: Option<Millis>,
+}
+
+impl Host {
+    /// Turns until a drain is over.
+    ///
+    /// # Errors
+    /// The ring is unusable.
+    pub(super) fn turn_until_drained(&mut self) -> io::Result<()> {
+        let bell = Token::new(Kind::Bell, 0, 0);
+        self.ring.poll_bell(self.inbox.bell().as_fd(), bell);
+        loop {
+            let busy = self.turn()?;
+            if self.is_over() {
+                return Ok(());
+            }
+            if !busy {
+                self.rest()?;
+            }
+        }
+    }
+
+    /// One turn. Returns whether anything was done or is left to do.
+    fn turn(&mut self) -> io::Result<bool> {
+        let began = self.now.micros;
+        self.metrics.count(Metric::Turns);
+        self.metrics.set(Metric::TickedAt, began);
+        let sent = self.kept.retry(&mut self.outbox, &mut self.effects);
+        self.metrics.add(Metric::MeshSent, sent);
+        let (collected, waiting) = self.on_completions()?;
+        let taken = self.on_mesh();
+        let others = waiting || !self.inbox.is_empty();
+        let unvisited = self.shard.fan_out(self.now, others, &mut self.effects);
+        self.apply();
+        self.flush();
+        let timed = self.on_time();
+        let woken = self.outbox.wake_all();
+        self.metrics.add(Metric::Wakes, woken);
+        self.now = self.clock.now();
+        self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
+        let left = others || unvisited || !self.sockets.dirty.is_empty();
+        Ok(left || timed || collected > 0 || taken > 0 || sent > 0)
+    }
+
+    /// Handles what the ring completed. Returns how many, and whether more wait.
+    fn on_completions(&mut self) -> io::Result<(usize, bool)> {
+        let mut completions = std::mem::take(&mut self.completions);
+        let collected = self.ring.collect(&mut completions, TURN_COMPLETIONS_MAX)?;
+        self.metrics.add(Metric::RingOverflows, u64::from(collected.overflowed));
+        let count = completions.len();
+        for completion in completions.drain(..) {
+            match completion.token.kind {
+                Kind::Accept => self.on_accept(completion),
+                Kind::Bell if !completion.more => {
+                    self.ring.poll_bell(self.inbox.bell().as_fd(), completion.token);
+                }
+                Kind::Receive => self.on_receive(completion),
+                Kind::Room => self.on_room(completion),
+                Kind::Bell | Kind::Cancel => {}
+            }
+        }
+        self.completions = completions;
+        // Every buffer of the batch is back by now.
+        while let Some(conn) = self.sockets.take_starved() {
+            self.settle(conn);
+        }
+        Ok((count, collected.more))
+    }
+
+    fn on_accept(&mut self, completion: Completion) {
+        if let Ok(descriptor) = completion.result {
+            self.admit(super::accepted(descriptor));
+        }
+        if completion.more {
+            return;
+        }
+        let index = completion.token.slot as usize;
+        let lacking = self.doors[index].on_end(completion.result.err(), self.now.millis(), &mut self.ring);
+        self.metrics.add(Metric::AcceptFailures, u64::from(lacking));
+    }
+
+    /// Shows an accepted socket to the shard. One whose peer is gone already is closed.
+    fn admit(&mut self, transport: Transport) {
+        let Ok(Some(peer)) = rustix::net::getpeername(&transport) else { return };
+        let Ok(peer) = peer.try_into() else { return };
+        if let Some(conn) = self.shard.on_accept(self.now, peer, &mut self.effects) {
+            self.sockets.insert(conn, transport);
+            self.apply();
+            self.settle(conn);
+        }
+    }
+
+    fn on_receive(&mut self, completion: Completion) {
+        let Some(conn) = self.sockets.on_completion(completion.token, completion.more) else {
+            self.give_back(completion.buffer, 0);
+            return;
+        };
+        match (completion.result, completion.buffer) {
+            (Ok(len), Some(buffer)) if len > 0 && self.sockets.is_live(conn) => {
+                let bytes = self.ring.buffers.take(buffer, len);
+                self.shard.handle(self.now, Input::Bytes(conn, bytes), &mut self.effects);
+                self.ring.buffers.give_back(buffer);
+            }
+            (Ok(len), Some(buffer)) if len > 0 => self.give_back(Some(buffer), len),
+            (Err(Errno::NOBUFS), _) => {
+                self.metrics.count(Metric::BuffersExhausted);
+                self.sockets.starve(conn);
+            }
+            (Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN), buffer) => self.give_back(buffer, 0),
+            (_, buffer) => {
+                self.give_back(buffer, 0);
+                self.lose(conn);
+            }
+        }
+        self.apply();
+        self.settle(conn);
+    }
+
+    /// The socket takes bytes again, or failed, which the next send will say.
+    fn on_room(&mut self, completion: Completion) {
+        let Some(conn) = self.sockets.on_completion(completion.token, completion.more) else { return };
+        if self.sockets.is_live(conn) {
+            self.sockets.mark_dirty(conn);
+            self.shard.handle(self.now, Input::Writable(conn), &mut self.effects);
+        }
+        self.apply();
+        self.settle(conn);
+    }
+
+    /// Tells the shard once that a connection's peer is gone.
+    pub(super) fn lose(&mut self, conn: ConnId) {
+        if self.sockets.end(conn) {
+            self.shard.handle(self.now, Input::Gone(conn), &mut self.effects);
+        }
+    }
+
+    /// Returns a buffer whose bytes nobody wants.
+    fn give_back(&mut self, buffer: Option<u16>, len: u32) {
+        if let Some(buffer) = buffer {
+            self.ring.buffers.take(buffer, len);
+            self.ring.buffers.give_back(buffer);
+        }
+    }
+
+    /// Brings the ring in line with a connection's phase, and tells the shard if that freed its slot.
+    pub(super) fn settle(&mut self, conn: ConnId) {
+        if self.sockets.settle(conn, &mut self.ring) == Settled::Released {
+            self.shard.handle(self.now, Input::Released(conn), &mut self.effects);
+            self.apply();
+        }
+    }
+
+    /// Handles what other threads put. Returns how many.
+    fn on_mesh(&mut self) -> usize {
+        let mut taken = 0;
+        for lane in [Lane::Control, Lane::Data] {
+            for _ in 0..TURN_MESH_ITEMS_MAX {
+                let Some((from, parcel)) = self.inbox.try_take(lane) else { break };
+                self.on_parcel(from, parcel);
+                taken += 1;
+            }
+        }
+        self.metrics.add(Metric::MeshReceived, taken as u64);
+        taken
+    }
+
+    fn on_parcel(&mut self, from: ShardId, parcel: Parcel) {
+        match parcel {
+            Parcel::Message(message) => {
+                self.shard.handle(self.now, Input::Mesh(from, message), &mut self.effects);
+            }
+            Parcel::Adopt(passport, transport) => match self.shard.on_adopt(self.now, passport, &mut self.effects) {
+                Ok(conn) => {
+                    self.sockets.insert(conn, transport);
+                    self.apply();
+                    self.settle(conn);
+                }
+                Err(_passport) => transport.refuse(),
+            },
+            Parcel::Drain { window_ms } => self.drain(window_ms),
+        }
+        self.apply();
+    }
+
+    fn drain(&mut self, window_ms: u64) {
+        if self.drain_end.is_some() {
+            return;
+        }
+        self.drain_end = Some(self.now.millis().after(window_ms.saturating_add(DRAIN_GRACE_MS)));
+        for door in &mut self.doors {
+            door.close(&mut self.ring);
+        }
+        self.shard.handle(self.now, Input::Drain(window_ms), &mut self.effects);
+    }
+
+    /// Whether a drain is over: everybody left, or its time passed.
+    fn is_over(&self) -> bool {
+        self.drain_end.is_some_and(|end| self.now.millis() >= end || (self.shard.drained() && self.sockets.open() == 0))
+    }
+
+    /// Does what is due. Returns whether something was.
+    fn on_time(&mut self) -> bool {
+        let now = self.now.millis();
+        if self.deadline().is_none_or(|at| at > now) {
+            return false;
+        }
+        if self.shard.next_deadline().is_some_and(|at| at <= now) {
+            self.shard.on_time(self.now, &mut self.effects);
+            self.apply();
+        }
+        while let Some(conn) = self.sockets.take_overdue(now) {
+            self.settle(conn);
+        }
+        for door in &mut self.doors {
+            door.on_time(now, &mut self.ring);
+        }
+        true
+    }
+
+    /// When something is due next.
+    fn deadline(&self) -> Option<Millis> {
+        let doors = self.doors.iter().filter_map(Door::retry_at);
+        [self.shard.next_deadline(), self.sockets.linger_until(), self.drain_end]
+            .into_iter()
+            .flatten()
+            .chain(doors)
+            .min()
+    }
+
+    /// Sleeps until somebody has something for this shard or a deadline comes. Whoever puts something
+    /// after the announcement wakes it, see [`crate::mesh::wake`].
+    fn rest(&mut self) -> io::Result<()> {
+        if self.spin_us > 0 && self.spin()? {
+            self.now = self.clock.now();
+            return Ok(());
+        }
+        let at_most = if self.kept.is_empty() { PARK_MS_MAX } else { MESH_RETRY_MS } * 1000;
+        let due = self.deadline().map_or(u64::MAX, |at| at.0.saturating_mul(1000));
+        let micros = due.saturating_sub(self.now.micros).min(at_most);
+        self.inbox.bell().announce();
+        let parked = if self.inbox.is_empty() && micros > 0 {
+            self.metrics.count(Metric::Parks);
+            self.ring.park(Duration::from_micros(micros))
+        } else {
+            Ok(())
+        };
+        self.inbox.bell().rise();
+        self.now = self.clock.now();
+        parked
+    }
+
+    /// Looks out for work for a while before it sleeps. Returns whether there is any.
+    fn spin(&mut self) -> io::Result<bool> {
+        self.ring.submit()?;
+        let until = self.now.micros + u64::from(self.spin_us);
+        while self.clock.micros() < until {
+            if self.ring.has_completions() || !self.inbox.is_empty() {
+                return Ok(true);
+            }
+            std::hint::spin_loop();
+        }
+        Ok(false)
+    }
+}
