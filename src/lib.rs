@@ -40,4 +40,11 @@ pub mod shard;
 pub mod mesh;
 
 // Floor 7: hosts
+pub mod admin;
 pub mod runtime;
+
+// Floor 8: config
+pub mod config;
+
+// Floor 9: server
+pub mod server;

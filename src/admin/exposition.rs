@@ -1,0 +1,134 @@
+//! The shards' numbers in the Prometheus text format.
+//!
+//! Each family stands once, with its help and type, then one line for each shard: the label `shard` is on
+//! every line, so a sum is the reader's to make and a lame shard is seen. Histograms are kept in
+//! microseconds and shown in seconds, with only those bucket bounds that were reached.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::metrics::{Histogram, Kind, Metric, Metrics, Timing};
+
+/// Renders every family. Writing to a string cannot fail.
+pub(super) fn render(shards: &[Arc<Metrics>]) -> String {
+    let mut out = String::with_capacity(16 * 1024);
+    let _infallible = build(&mut out, shards);
+    out
+}
+
+fn build(out: &mut String, shards: &[Arc<Metrics>]) -> std::fmt::Result {
+    family(out, "waystation_build_info", "1, with the version that runs", "gauge")?;
+    writeln!(out, "waystation_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
+    let mut before = "";
+    for &metric in Metric::ALL {
+        let row = metric.describe();
+        if row.family != before {
+            let kind = match row.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+            };
+            family(out, row.family, row.help, kind)?;
+            before = row.family;
+        }
+        let comma = if row.labels.is_empty() { "" } else { "," };
+        for (shard, metrics) in shards.iter().enumerate() {
+            writeln!(out, "{}{{shard=\"{shard}\"{comma}{}}} {}", row.family, row.labels, metrics.read(metric))?;
+        }
+    }
+    for &timing in Timing::ALL {
+        let (name, help) = timing.describe();
+        let name = name.replace("_micros", "_seconds");
+        family(out, &name, help, "histogram")?;
+        for (shard, metrics) in shards.iter().enumerate() {
+            histogram(out, &name, shard, metrics.timing(timing))?;
+        }
+    }
+    Ok(())
+}
+
+fn family(out: &mut String, name: &str, help: &str, kind: &str) -> std::fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+/// One shard's histogram. Buckets are cumulative; the last one, without bound, equals the count even while
+/// the shard goes on counting, because both come from the same reading.
+fn histogram(out: &mut String, name: &str, shard: usize, histogram: &Histogram) -> std::fmt::Result {
+    let mut total = 0;
+    for (index, count) in histogram.counts().enumerate() {
+        total += count;
+        // The last bucket holds everything above the one before: it has no bound of its own.
+        if count > 0 && index + 1 < Histogram::BUCKETS {
+            let bound = Seconds(Histogram::upper_bound(index));
+            writeln!(out, "{name}_bucket{{shard=\"{shard}\",le=\"{bound}\"}} {total}")?;
+        }
+    }
+    writeln!(out, "{name}_bucket{{shard=\"{shard}\",le=\"+Inf\"}} {total}")?;
+    writeln!(out, "{name}_sum{{shard=\"{shard}\"}} {}", Seconds(histogram.sum()))?;
+    writeln!(out, "{name}_count{{shard=\"{shard}\"}} {total}")
+}
+
+/// Microseconds printed as seconds, exactly.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_shards() -> Vec<Arc<Metrics>> {
+        let shards = vec![Metrics::shared(), Metrics::shared()];
+        shards[0].add(Metric::Connections, 3);
+        shards[1].add(Metric::RefusedRate, 2);
+        for micros in [1, 1, 900, u64::from(u32::MAX)] {
+            shards[1].timing(Timing::Turn).record(micros);
+        }
+        shards
+    }
+
+    #[test]
+    fn a_family_has_one_head_and_a_line_for_each_shard() {
+        let text = render(&two_shards());
+        for family in Metric::ALL.iter().map(|metric| metric.describe().family) {
+            assert_eq!(text.matches(&format!("# TYPE {family} ")).count(), 1, "{family}");
+            assert_eq!(text.matches(&format!("# HELP {family} ")).count(), 1, "{family}");
+        }
+        assert!(text.contains("# TYPE waystation_connections gauge\n"));
+        assert!(text.contains("\nwaystation_connections{shard=\"0\"} 3\nwaystation_connections{shard=\"1\"} 0\n"));
+        assert!(text.contains("\nwaystation_refused_total{shard=\"1\",reason=\"rate\"} 2\n"));
+    }
+
+    #[test]
+    fn histograms_are_cumulative_in_seconds_and_end_without_a_bound() {
+        let text = render(&two_shards());
+        let turns: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("waystation_turn_seconds_") && line.contains("\"1\""))
+            .collect();
+        assert_eq!(
+            turns,
+            [
+                r#"waystation_turn_seconds_bucket{shard="1",le="0.000001"} 2"#,
+                r#"waystation_turn_seconds_bucket{shard="1",le="0.001023"} 3"#,
+                r#"waystation_turn_seconds_bucket{shard="1",le="+Inf"} 4"#,
+                r#"waystation_turn_seconds_sum{shard="1"} 4294.968197"#,
+                r#"waystation_turn_seconds_count{shard="1"} 4"#,
+            ]
+        );
+        assert!(text.contains("waystation_turn_seconds_count{shard=\"0\"} 0\n"));
+    }
+
+    #[test]
+    fn every_line_is_a_comment_or_a_name_with_labels_and_a_number() {
+        for line in render(&two_shards()).lines().filter(|line| !line.starts_with("# ")) {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            let (name, labels) = series.split_once('{').unwrap();
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && labels.ends_with('}'), "{line}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The executor with real sockets: what it promises of a connection, beyond the bytes of one answer.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream as Client};
+use std::time::Duration;
+
+use super::*;
+use crate::limits::ADMIN_QUEUED_COUNT_MAX;
+use crate::mesh::{HatchPost, hatch};
+use crate::shard::message::AdminRequest;
+use crate::wire::http::read_head;
+
+fn request(method: &str, path: &str) -> AdminRequest {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let (request, _) = read_head(head.as_bytes()).unwrap().unwrap();
+    AdminRequest { peer: std::net::Ipv4Addr::LOCALHOST.into(), request, leftover: Vec::new() }
+}
+
+/// A client whose request was read by a shard and posted.
+fn posted(post: &HatchPost<AdminJob>, method: &str, path: &str) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let socket = listener.accept().unwrap().0.into();
+    let request = request(method, path);
+    post.try_put(AdminJob { transport: Transport::Plain(socket), request: Box::new(request) }).unwrap();
+    client
+}
+
+fn start() -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>) {
+    let (post, inbox) = hatch(ADMIN_QUEUED_COUNT_MAX).unwrap();
+    let options = Options { metrics: vec![Metrics::shared()] };
+    (post, spawn(inbox, options).unwrap())
+}
+
+#[test]
+fn more_requests_than_are_answered_at_once_are_all_answered_and_then_it_ends() {
+    let (post, executor) = start();
+    for _ in 0..3 {
+        let clients: Vec<Client> = (0..ADMIN_OPEN_COUNT_MAX / 2).map(|_| posted(&post, "GET", "/app.js")).collect();
+        for mut client in clients {
+            let mut text = String::new();
+            client.read_to_string(&mut text).unwrap();
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        }
+    }
+    drop(post);
+    executor.join().unwrap();
+}
+
+#[test]
+fn an_answer_is_whole_though_the_client_still_sends() {
+    let (post, executor) = start();
+    let mut client = posted(&post, "GET", "/metrics");
+    client.write_all(&vec![b'x'; ADMIN_LINGER_BYTES_MAX / 2]).unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert!(text.contains("waystation_connections{shard=\"0\"} 0\n"));
+    drop((client, post));
+    executor.join().unwrap();
+}
+
+#[test]
+fn a_client_that_floods_or_never_closes_is_cut() {
+    let (post, executor) = start();
+    let silent = posted(&post, "GET", "/");
+    let mut flooding = posted(&post, "GET", "/");
+    flooding.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let flood = vec![b'x'; ADMIN_LINGER_BYTES_MAX];
+    let cut = (0..10_000).any(|_| flooding.write_all(&flood).is_err());
+    assert!(cut, "more than the bound was read");
+    drop(post);
+    // Ends although `silent` is still open: its linger is over after ADMIN_LINGER_MS.
+    executor.join().unwrap();
+    drop(silent);
+}
+
+#[test]
+fn a_client_that_went_away_hurts_nobody() {
+    let (post, executor) = start();
+    drop(posted(&post, "GET", "/nothing"));
+    let mut text = String::new();
+    posted(&post, "GET", "/").read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("</html>\n"));
+    drop(post);
+    executor.join().unwrap();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_at_the_deadline() {
+    let (post, inbox) = hatch(ADMIN_QUEUED_COUNT_MAX).unwrap();
+    // Enough shards that their numbers do not fit into a connection's buffers, which are made small.
+    let executor = spawn(inbox, Options { metrics: vec![Metrics::shared(); 64] }).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    client.set_recv_buffer_size(4096).unwrap();
+    client.connect(&listener.local_addr().unwrap().into()).unwrap();
+    let socket = listener.accept().unwrap().0;
+    socket2::SockRef::from(&socket).set_send_buffer_size(4096).unwrap();
+    let request = request("GET", "/metrics");
+    post.try_put(AdminJob { transport: Transport::Plain(socket.into()), request: Box::new(request) }).unwrap();
+    drop(post);
+    executor.join().unwrap();
+    let mut client = Client::from(client);
+    let mut text = Vec::new();
+    let _reset_or_end = client.read_to_end(&mut text);
+    assert!(!text.is_empty() && text.len() < 256 * 1024, "{} bytes arrived", text.len());
+}

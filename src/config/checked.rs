@@ -1,0 +1,275 @@
+//! What the operator asked for as the rest of the program uses it: every default filled in, every value
+//! possible on this machine as far as can be told without touching it.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::StartError;
+use super::written::{LimitsWritten, RoleWritten, ServeArgs, TokenArgs, Verb, Written};
+use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX};
+
+/// What to do, ready to be done.
+#[derive(Debug)]
+pub enum Wanted {
+    /// Run the gateway.
+    Serve(Serve),
+    /// Print tokens.
+    Token(Token),
+}
+
+/// A gateway to run.
+#[derive(Debug)]
+pub struct Serve {
+    /// Where to listen. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// Where the key is kept.
+    pub data: PathBuf,
+    /// One entry a shard: the processor it is pinned to, or `None` to leave it to the kernel. Never empty.
+    pub shards: Vec<Option<usize>>,
+    /// Which limits hold.
+    pub limits: LimitsProfile,
+    /// Whether `/echo` is served.
+    pub echo: bool,
+    /// Microseconds to look for work before sleeping.
+    pub spin_us: u32,
+    /// How to log.
+    pub logs: Logs,
+}
+
+/// Which limits hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitsProfile {
+    /// As documented.
+    Default,
+    /// Without message rates.
+    Unlimited,
+}
+
+/// How to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logs {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Directives such as `info,waystation=debug`, not yet parsed.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, level, place, then `key=value`.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Tokens to print.
+#[derive(Debug)]
+pub struct Token {
+    /// Where the key is kept.
+    pub data: PathBuf,
+    /// One token is printed for each. Never empty.
+    pub users: Users,
+    /// Seconds until the tokens expire.
+    pub ttl_s: u64,
+    /// Whether they mark a backend.
+    pub service: bool,
+    /// What they permit, if that is said.
+    pub caps: Option<Map<String, Value>>,
+}
+
+/// One user, or a numbered row of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// This one.
+    One(String),
+    /// `name-1` to `name-count`.
+    Row(String, u32),
+}
+
+impl Users {
+    /// The users in order.
+    pub fn iter(&self) -> impl Iterator<Item = String> + '_ {
+        let (name, count) = match self {
+            Self::One(name) => (name, None),
+            Self::Row(name, count) => (name, Some(*count)),
+        };
+        (1..=count.unwrap_or(1)).map(move |n| if count.is_some() { format!("{name}-{n}") } else { name.clone() })
+    }
+}
+
+/// The variables that matter, taken once at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `STATE_DIRECTORY`, as systemd sets it: one or more paths with colons between.
+    pub state_directory: Option<OsString>,
+    /// `XDG_STATE_HOME`.
+    pub xdg_state_home: Option<OsString>,
+    /// `HOME`.
+    pub home: Option<OsString>,
+    /// `WAYSTATION_LOG`: log directives.
+    pub log: Option<OsString>,
+    /// `WAYSTATION_LOG_FORMAT`: `text` or `json`.
+    pub log_format: Option<OsString>,
+}
+
+impl Environment {
+    /// The process's own.
+    #[must_use]
+    pub fn here() -> Self {
+        let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            state_directory: read("STATE_DIRECTORY"),
+            xdg_state_home: read("XDG_STATE_HOME"),
+            home: read("HOME"),
+            log: read("WAYSTATION_LOG"),
+            log_format: read("WAYSTATION_LOG_FORMAT"),
+        }
+    }
+}
+
+/// What the start needs to know of the machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Processors in this process's affinity mask, ascending.
+    pub cpus: Vec<usize>,
+    /// How many of them its time quota is worth; at most `cpus.len()`.
+    pub parallelism: usize,
+}
+
+impl Machine {
+    /// This machine, as this process may use it.
+    #[must_use]
+    pub fn here() -> Self {
+        let mask = rustix::thread::sched_getaffinity(None).ok();
+        let cpus: Vec<usize> = mask
+            .map(|mask| (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| mask.is_set(cpu)).collect())
+            .unwrap_or_default();
+        let cpus = if cpus.is_empty() { vec![0] } else { cpus };
+        // The standard library reads the affinity mask and the control group's quota.
+        let parallelism = std::thread::available_parallelism().map_or(1, usize::from).min(cpus.len());
+        Self { cpus, parallelism }
+    }
+}
+
+/// Makes the written usable.
+pub(super) fn check(written: Written, environment: &Environment, machine: &Machine) -> Result<Wanted, StartError> {
+    match written.verb {
+        Verb::Serve(args) => serve(args, environment, machine).map(Wanted::Serve),
+        Verb::Token(args) => token(args, environment).map(Wanted::Token),
+    }
+}
+
+fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Result<Serve, StartError> {
+    Ok(Serve {
+        listen: args.listen,
+        data: data_directory(args.data, environment)?,
+        shards: placed(args.shards, args.cpus.map(|list| list.0), machine)?,
+        limits: match args.limits {
+            LimitsWritten::Default => LimitsProfile::Default,
+            LimitsWritten::Unlimited => LimitsProfile::Unlimited,
+        },
+        echo: args.echo,
+        spin_us: args.spin_us,
+        logs: logs(environment)?,
+    })
+}
+
+fn token(args: TokenArgs, environment: &Environment) -> Result<Token, StartError> {
+    let users = match args.count {
+        None => Users::One(args.user),
+        Some(count) => Users::Row(args.user, count),
+    };
+    let longest = match &users {
+        Users::One(name) => name.len(),
+        Users::Row(name, count) => name.len() + 1 + count.to_string().len(),
+    };
+    if longest > RESOURCE_ID_BYTES_MAX {
+        return Err(StartError::new(
+            format!("the last user has {longest} bytes, over {RESOURCE_ID_BYTES_MAX}"),
+            "--user with --count",
+            "give a shorter name",
+        ));
+    }
+    Ok(Token {
+        data: data_directory(args.data, environment)?,
+        users,
+        ttl_s: args.ttl,
+        service: args.role == Some(RoleWritten::Service),
+        caps: args.caps.map(|caps| caps.0),
+    })
+}
+
+/// The data directory: as given, or where the platform keeps the state of a service or a user.
+fn data_directory(given: Option<PathBuf>, environment: &Environment) -> Result<PathBuf, StartError> {
+    if let Some(directory) = given {
+        return Ok(directory);
+    }
+    if let Some(first) = environment.state_directory.as_deref().and_then(|list| std::env::split_paths(list).next()) {
+        return Ok(first);
+    }
+    // The XDG base directory specification: a path that is not absolute is invalid and is ignored.
+    let absolute =
+        |value: &Option<OsString>| value.as_deref().map(Path::new).filter(|p| p.is_absolute()).map(Path::to_owned);
+    let state_home = absolute(&environment.xdg_state_home)
+        .or_else(|| absolute(&environment.home).map(|home| home.join(".local").join("state")));
+    state_home.map(|state| state.join("waystation")).ok_or_else(|| {
+        StartError::new(
+            "no place to keep the key",
+            "STATE_DIRECTORY, XDG_STATE_HOME and HOME are unset",
+            "give --data DIR",
+        )
+    })
+}
+
+/// Which shard runs where. Without `--cpus` the shards are pinned only if there is one for each processor
+/// and no quota: two gateways with fewer shards would otherwise sit on the same first processors.
+fn placed(count: Option<u16>, cpus: Option<Vec<usize>>, machine: &Machine) -> Result<Vec<Option<usize>>, StartError> {
+    if let Some(cpus) = cpus {
+        if let Some(missing) = cpus.iter().find(|cpu| !machine.cpus.contains(cpu)) {
+            return Err(StartError::new(
+                format!("processor {missing} is not one that this process may use, which are {:?}", machine.cpus),
+                "--cpus",
+                "name others, or widen the affinity mask (taskset, AllowedCPUs=, cpuset)",
+            ));
+        }
+        let count = count.map_or(cpus.len(), usize::from);
+        if count != cpus.len() || count > usize::from(SHARDS_COUNT_MAX) {
+            return Err(StartError::new(
+                format!("{count} shards and {} processors to pin them to", cpus.len()),
+                "--shards and --cpus",
+                format!("give as many processors as shards, at most {SHARDS_COUNT_MAX}, or leave --shards out"),
+            ));
+        }
+        return Ok(cpus.into_iter().map(Some).collect());
+    }
+    let count = count.map_or_else(|| machine.parallelism.min(usize::from(SHARDS_COUNT_MAX)), usize::from).max(1);
+    if count == machine.cpus.len() && machine.parallelism == machine.cpus.len() {
+        return Ok(machine.cpus.iter().copied().map(Some).collect());
+    }
+    Ok(vec![None; count])
+}
+
+fn logs(environment: &Environment) -> Result<Logs, StartError> {
+    let format = match environment.log_format.as_deref().map(|value| value.to_string_lossy()).as_deref() {
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        Some(other) => {
+            return Err(StartError::new(
+                format!("{other:?} is no log format"),
+                "WAYSTATION_LOG_FORMAT",
+                "set it to text or json, or leave it out",
+            ));
+        }
+    };
+    let filter =
+        environment.log.as_deref().map_or_else(|| "info".to_owned(), |value| value.to_string_lossy().into_owned());
+    Ok(Logs { format, filter })
+}
+
+#[cfg(test)]
+#[path = "checked/tests.rs"]
+mod tests;

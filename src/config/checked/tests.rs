@@ -1,0 +1,183 @@
+//! The command line through both steps: what is typed, and what the program then has.
+
+use super::*;
+use crate::config::{Refusal, read};
+use crate::limits::{SPIN_US_MAX, TOKEN_COUNT_MAX};
+
+fn machine(cpus: &[usize], parallelism: usize) -> Machine {
+    Machine { cpus: cpus.to_vec(), parallelism }
+}
+
+fn home() -> Environment {
+    Environment { home: Some("/home/ada".into()), ..Environment::default() }
+}
+
+fn run(line: &str) -> Result<Wanted, Refusal> {
+    read(
+        std::iter::once("waystation").chain(line.split_whitespace()).map(OsString::from),
+        &home(),
+        &machine(&[0, 1], 2),
+    )
+}
+
+fn serve_of(line: &str) -> Serve {
+    match run(line) {
+        Ok(Wanted::Serve(serve)) => serve,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn token_of(line: &str) -> Token {
+    match run(line) {
+        Ok(Wanted::Token(token)) => token,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
+    let serve = serve_of("serve");
+    assert_eq!(serve.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(serve.data, Path::new("/home/ada/.local/state/waystation"));
+    assert_eq!(serve.shards, [Some(0), Some(1)]);
+    assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Default, false, 0));
+    assert_eq!(serve.logs, Logs { format: LogFormat::Text, filter: "info".to_owned() });
+}
+
+#[test]
+fn every_option_of_serve_arrives() {
+    let serve = serve_of("serve --listen [::1]:0 --data d --shards 1 --cpus 1 --limits unlimited --echo --spin-us 50");
+    assert_eq!(serve.listen.to_string(), "[::1]:0");
+    assert_eq!((serve.data.as_path(), serve.shards.as_slice()), (Path::new("d"), &[Some(1)][..]));
+    assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Unlimited, true, 50));
+}
+
+#[test]
+fn what_does_not_parse_is_bad_usage() {
+    for line in [
+        "",
+        "sing",
+        "serve --listen 8000",
+        "serve --listen localhost",
+        "serve --shards 0",
+        "serve --shards many",
+        "serve --cpus 3-1",
+        "serve --limits some",
+        "serve extra",
+        "token",
+        "token --user a --ttl 1",
+        "token --user a --ttl 0s",
+        "token --user a --role admin",
+        "token --user a --caps []",
+        "token --user a --caps {\"a\":\"publish\"}",
+        "token --user a --caps {\"a\":[]}",
+        "token --user a --caps {",
+        "token --user a --count 0",
+    ] {
+        let Err(Refusal::Usage(error)) = run(line) else { panic!("{line} was taken") };
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    let Err(Refusal::Usage(error)) = run("--help") else { panic!("help is no command") };
+    assert_eq!(error.exit_code(), 0);
+}
+
+#[test]
+fn numbers_are_held_at_their_limits() {
+    for (flag, max) in [
+        ("serve --shards", u64::from(SHARDS_COUNT_MAX)),
+        ("serve --spin-us", u64::from(SPIN_US_MAX)),
+        ("token --user a --count", u64::from(TOKEN_COUNT_MAX)),
+    ] {
+        assert!(run(&format!("{flag} {}", max - 1)).is_ok(), "{flag}");
+        assert!(run(&format!("{flag} {max}")).is_ok(), "{flag}");
+        assert!(matches!(run(&format!("{flag} {}", max + 1)), Err(Refusal::Usage(_))), "{flag}");
+    }
+}
+
+#[test]
+fn a_user_is_one_to_128_bytes_without_control_characters() {
+    for (user, good) in [
+        ("a".to_owned(), true),
+        ("a".repeat(RESOURCE_ID_BYTES_MAX), true),
+        ("a".repeat(RESOURCE_ID_BYTES_MAX + 1), false),
+        ("Zoë/日本".to_owned(), true),
+        ("a\u{7f}".to_owned(), false),
+        (String::new(), false),
+    ] {
+        let args = ["waystation", "token", "--user", &user].map(OsString::from);
+        assert_eq!(read(args, &home(), &machine(&[0], 1)).is_ok(), good, "{user:?}");
+    }
+    let base = "u".repeat(RESOURCE_ID_BYTES_MAX - 2);
+    assert!(run(&format!("token --user {base} --count 9")).is_ok());
+    assert!(matches!(run(&format!("token --user {base} --count 10")), Err(Refusal::Start(_))));
+}
+
+#[test]
+fn tokens_are_for_one_user_or_a_numbered_row() {
+    let one = token_of("token --user ada");
+    assert_eq!((one.users.iter().collect::<Vec<_>>(), one.ttl_s, one.service), (vec!["ada".to_owned()], 3600, false));
+    assert!(one.caps.is_none());
+    let row = token_of("token --user u --count 3 --ttl 90s --role service --caps {\"chat:*\":[\"publish\"]}");
+    assert_eq!(row.users.iter().collect::<Vec<_>>(), ["u-1", "u-2", "u-3"]);
+    assert_eq!((row.ttl_s, row.service), (90, true));
+    assert_eq!(Value::Object(row.caps.unwrap()).to_string(), r#"{"chat:*":["publish"]}"#);
+}
+
+#[test]
+fn the_data_directory_is_the_given_one_or_the_platforms() {
+    let set = |text: &str| Some(OsString::from(text));
+    let all = Environment {
+        state_directory: set("/var/lib/waystation:/var/lib/other"),
+        xdg_state_home: set("/state"),
+        ..home()
+    };
+    let no_service = Environment { state_directory: None, ..all.clone() };
+    let relative = Environment { xdg_state_home: set("state"), ..no_service.clone() };
+    for (given, environment, expected) in [
+        (Some("x"), &all, "x"),
+        (None, &all, "/var/lib/waystation"),
+        (None, &no_service, "/state/waystation"),
+        (None, &relative, "/home/ada/.local/state/waystation"),
+    ] {
+        assert_eq!(data_directory(given.map(PathBuf::from), environment).unwrap(), Path::new(expected));
+    }
+    assert!(data_directory(None, &Environment::default()).unwrap_err().remedy.contains("--data"));
+}
+
+#[test]
+fn shards_are_pinned_when_asked_or_when_there_is_one_for_each_processor() {
+    let four = machine(&[0, 1, 4, 5], 4);
+    let quota = machine(&[0, 1, 4, 5], 2);
+    for (count, cpus, machine, expected) in [
+        (None, None, &four, vec![Some(0), Some(1), Some(4), Some(5)]),
+        (Some(4), None, &four, vec![Some(0), Some(1), Some(4), Some(5)]),
+        (Some(2), None, &four, vec![None, None]),
+        (Some(6), None, &four, vec![None; 6]),
+        (None, None, &quota, vec![None, None]),
+        (Some(4), None, &quota, vec![None; 4]),
+        (None, Some(vec![1, 5]), &four, vec![Some(1), Some(5)]),
+        (Some(2), Some(vec![1, 5]), &four, vec![Some(1), Some(5)]),
+    ] {
+        assert_eq!(placed(count, cpus.clone(), machine).unwrap(), expected, "{count:?} {cpus:?}");
+    }
+    assert_eq!(placed(Some(1), Some(vec![2]), &four).unwrap_err().place, "--cpus");
+    assert_eq!(placed(Some(2), Some(vec![0]), &four).unwrap_err().place, "--shards and --cpus");
+}
+
+#[test]
+fn logs_are_text_or_json_and_anything_else_is_told() {
+    let with = |format: &str| Environment {
+        log: Some("debug".into()),
+        log_format: Some(format.into()),
+        ..Environment::default()
+    };
+    assert_eq!(logs(&with("json")).unwrap(), Logs { format: LogFormat::Json, filter: "debug".to_owned() });
+    assert_eq!(logs(&with("text")).unwrap().format, LogFormat::Text);
+    assert_eq!(logs(&with("xml")).unwrap_err().place, "WAYSTATION_LOG_FORMAT");
+}
+
+#[test]
+fn this_machine_has_a_processor() {
+    let machine = Machine::here();
+    assert!(machine.parallelism >= 1 && machine.parallelism <= machine.cpus.len());
+}

@@ -1,0 +1,124 @@
+//! The command line as it is written. Only what a text can be judged by alone is judged here; a wrong one
+//! ends with exit code 2 and the usage.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::units::{self, CpuList};
+use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
+
+/// A real-time WebSocket gateway: rooms with order, history and resume.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "waystation", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Written {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Run the gateway until SIGTERM or SIGINT, then drain and exit 0
+    Serve(ServeArgs),
+    /// Print tokens signed with the key in the data directory, one a line
+    Token(TokenArgs),
+}
+
+/// Options of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// Where the development key is kept [default: the platform's state directory]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Shards, one thread each [default: one for each processor this process may use]
+    #[arg(long, value_name = "N", value_parser = shards)]
+    pub shards: Option<u16>,
+    /// Pin the shards to these processors, as in 0,2-3
+    #[arg(long, value_name = "LIST")]
+    pub cpus: Option<CpuList>,
+    /// Whether rate limits hold
+    #[arg(long, value_enum, default_value_t = LimitsWritten::Default)]
+    pub limits: LimitsWritten,
+    /// Serve /echo without authentication and with raised limits: for conformance tests and comparisons
+    #[arg(long)]
+    pub echo: bool,
+    /// Microseconds to look for work before sleeping: 0 on shared processors, 20 to 50 on own ones
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(SPIN_US_MAX)))]
+    pub spin_us: u32,
+}
+
+/// The two sets of limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LimitsWritten {
+    /// As documented
+    Default,
+    /// No message rates: for measuring
+    Unlimited,
+}
+
+/// Options of `token`.
+#[derive(Args, Clone, Debug)]
+pub struct TokenArgs {
+    /// The user that the token stands for
+    #[arg(long, value_name = "U", value_parser = user)]
+    pub user: String,
+    /// How long the token is good, as in 90s or 1h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = units::token_ttl_s)]
+    pub ttl: u64,
+    /// `service` marks a backend
+    #[arg(long, value_enum)]
+    pub role: Option<RoleWritten>,
+    /// What the token permits: a JSON object from channel patterns to lists of verbs
+    #[arg(long, value_name = "JSON", value_parser = caps)]
+    pub caps: Option<Caps>,
+    /// Print tokens for the users U-1 to U-N instead
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(TOKEN_COUNT_MAX)))]
+    pub count: Option<u32>,
+    /// Where the development key is kept [default: the platform's state directory]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// The roles that a token can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleWritten {
+    /// A backend
+    Service,
+}
+
+/// A capability map, checked to be an object of lists of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caps(pub serde_json::Map<String, serde_json::Value>);
+
+fn shards(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(count) if (1..=SHARDS_COUNT_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("shards are 1 to {SHARDS_COUNT_MAX}")),
+    }
+}
+
+fn user(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > RESOURCE_ID_BYTES_MAX {
+        return Err(format!("a user has 1 to {RESOURCE_ID_BYTES_MAX} bytes, this has {}", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a user has no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn caps(text: &str) -> Result<Caps, String> {
+    let wrong = |why: &str| format!("{why}; write it as in '{{\"chat:*\":[\"subscribe\",\"publish\"]}}'");
+    let value = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+    let serde_json::Value::Object(map) = value else { return Err(wrong("not a JSON object")) };
+    let lists_of_names = map.values().all(|verbs| {
+        verbs.as_array().is_some_and(|verbs| !verbs.is_empty() && verbs.iter().all(serde_json::Value::is_string))
+    });
+    if lists_of_names { Ok(Caps(map)) } else { Err(wrong("a pattern's value is not a list of verbs")) }
+}

@@ -1,0 +1,225 @@
+//! What a start needs from the system, checked before anything runs. Each refusal says what to do.
+
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+
+use crate::config::StartError;
+use crate::limits::{
+    CONNECTIONS_COUNT_MIN, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, MEMLOCK_BYTES_MIN, MEMLOCK_BYTES_PER_EXECUTOR,
+};
+use crate::runtime::accept::{self, Sharing};
+use crate::runtime::probe;
+use crate::runtime::ring::RingSizes;
+
+/// Raises the soft limit of locked memory to the hard one and checks that the executors fit in.
+pub(super) fn check_memlock(shards: usize) -> Result<(), StartError> {
+    let limit = raise(Resource::Memlock).current;
+    memlock_enough(limit, geteuid().is_root(), shards)
+}
+
+/// Whether `shards` executors and the administration's fit into `limit` bytes (`None`: no limit). The
+/// executor library asks for its minimum even where the kernel does not count, as for root.
+fn memlock_enough(limit: Option<u64>, root: bool, shards: usize) -> Result<(), StartError> {
+    let executors = u64::try_from(shards).unwrap_or(u64::MAX).saturating_add(1);
+    let counted = if root { 0 } else { executors.saturating_mul(MEMLOCK_BYTES_PER_EXECUTOR) };
+    let need = counted.max(MEMLOCK_BYTES_MIN);
+    match limit {
+        Some(limit) if limit < need => Err(StartError::new(
+            format!("{executors} executors need {need} bytes of locked memory, the limit is {limit}"),
+            "RLIMIT_MEMLOCK",
+            "raise it (ulimit -l unlimited, LimitMEMLOCK=infinity, or a memlock line in limits.conf), or use fewer --shards",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard one and says how many connections that allows.
+pub(super) fn raise_descriptors(shards: usize) -> Result<u64, StartError> {
+    connections_allowed(raise(Resource::Nofile).current, shards)
+}
+
+/// How many connections `limit` descriptors allow (`None`: no limit).
+fn connections_allowed(limit: Option<u64>, shards: usize) -> Result<u64, StartError> {
+    let shards = u64::try_from(shards).unwrap_or(u64::MAX);
+    let kept = shards.saturating_mul(DESCRIPTORS_PER_SHARD).saturating_add(DESCRIPTORS_RESERVED);
+    let limit = limit.unwrap_or(u64::MAX);
+    match limit.checked_sub(kept) {
+        Some(connections) if connections >= CONNECTIONS_COUNT_MIN => Ok(connections),
+        _ => Err(StartError::new(
+            format!("{limit} descriptors leave none for connections: {kept} are kept for the server itself"),
+            "RLIMIT_NOFILE",
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=, or a nofile line in limits.conf)",
+        )),
+    }
+}
+
+/// Raises the soft limit to the hard one, if the system lets us, and returns what then holds.
+fn raise(resource: Resource) -> Rlimit {
+    let limit = getrlimit(resource);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(resource, raised).is_err() {
+        return limit;
+    }
+    getrlimit(resource)
+}
+
+/// Makes the data directory if it is absent, readable by its owner only, and checks that it can be used.
+pub(super) fn check_directory(directory: &Path) -> Result<(), StartError> {
+    let wrong = |what: String, remedy: &str| Err(StartError::new(what, directory.display().to_string(), remedy));
+    if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        return wrong(format!("the data directory cannot be made: {error}"), "give another with --data");
+    }
+    // A directory that others may write to lets them replace what is in it, whoever owns the files; with
+    // the sticky bit it does not.
+    let mode = fs::metadata(directory).map_or(0, |meta| meta.mode());
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        let what = format!("others can write to the data directory (mode {:04o})", mode & 0o7777);
+        return wrong(what, "chmod 700 it, or give another with --data");
+    }
+    match try_writing(directory) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let remedy = "make it writable for this user, or give another with --data";
+            wrong(format!("the data directory cannot be written to: {error}"), remedy)
+        }
+    }
+}
+
+/// Asks the file system itself: permission bits say nothing of a read-only or full one.
+fn try_writing(directory: &Path) -> io::Result<()> {
+    let probe = directory.join(format!(".probe.{}", std::process::id()));
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)?;
+    fs::remove_file(probe)
+}
+
+/// Checks that io_uring works here and that this user may lock what `shards` rings need.
+pub(super) fn check_ring(shards: usize) -> Result<(), StartError> {
+    let probed = probe::probe().and_then(|()| probe::probe_memlock(shards, RingSizes::default()));
+    probed.map_err(|error| StartError::new("the shards cannot use io_uring", "the system", error.to_string()))
+}
+
+/// Listens: one listener a shard, and the address, in which port 0 is replaced by the one that was free.
+/// The shards share their port by `SO_REUSEPORT`, which would let a second server of the same user take
+/// part of the connections without a word; a port that any server has is therefore refused.
+pub(super) fn listen(wanted: SocketAddr, shards: usize) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    let refused = |error: &dyn Display| {
+        let remedy = "see who has the port with ss -ltnp, or give another address with --listen";
+        StartError::new(format!("cannot listen: {error}"), "--listen", remedy)
+    };
+    let listeners = accept::listeners(wanted, shards, Sharing::Alone).map_err(|error| refused(&error))?;
+    let address = listeners.first().map_or(Ok(wanted), TcpListener::local_addr).map_err(|error| refused(&error))?;
+    Ok((address, listeners))
+}
+
+#[cfg(test)]
+pub(super) mod scratch {
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+
+    /// A directory of a test's own, gone with it.
+    #[derive(Debug)]
+    pub(in crate::server) struct Scratch(PathBuf);
+
+    impl Scratch {
+        pub(in crate::server) fn new() -> Self {
+            let name = format!("waystation-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+            let path = std::env::temp_dir().join(name);
+            super::check_directory(&path).unwrap();
+            Self(path)
+        }
+
+        pub(in crate::server) fn path(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _already_gone = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn locked_memory_must_hold_every_executor_of_a_plain_user() {
+        let two = 3 * MEMLOCK_BYTES_PER_EXECUTOR;
+        for (limit, root, shards, good) in [
+            (None, false, 128, true),
+            (Some(two), false, 2, true),
+            (Some(two + 1), false, 2, true),
+            (Some(two - 1), false, 2, false),
+            (Some(MEMLOCK_BYTES_MIN), true, 128, true),
+            (Some(MEMLOCK_BYTES_MIN + 1), true, 128, true),
+            (Some(MEMLOCK_BYTES_MIN - 1), true, 1, false),
+        ] {
+            assert_eq!(memlock_enough(limit, root, shards).is_ok(), good, "{limit:?} {root} {shards}");
+        }
+    }
+
+    #[test]
+    fn descriptors_are_connections_less_what_the_server_keeps() {
+        let kept = DESCRIPTORS_RESERVED + 2 * DESCRIPTORS_PER_SHARD;
+        for (limit, expected) in [
+            (Some(kept + CONNECTIONS_COUNT_MIN + 1), Some(CONNECTIONS_COUNT_MIN + 1)),
+            (Some(kept + CONNECTIONS_COUNT_MIN), Some(CONNECTIONS_COUNT_MIN)),
+            (Some(kept + CONNECTIONS_COUNT_MIN - 1), None),
+            (Some(kept - 1), None),
+            (None, Some(u64::MAX - kept)),
+        ] {
+            assert_eq!(connections_allowed(limit, 2).ok(), expected, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_made_for_its_owner_only_and_one_that_others_write_to_is_refused() {
+        let scratch = Scratch::new();
+        let inner = scratch.path().join("a").join("b");
+        check_directory(&inner).unwrap();
+        assert_eq!(fs::metadata(&inner).unwrap().mode() & 0o7777, 0o700);
+        for (mode, good) in [(0o755, true), (0o777, false), (0o770, false), (0o1777, true), (0o700, true)] {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_directory(&inner).is_ok(), good, "{mode:o}");
+        }
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 0, "no probe is left");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_is_refused_with_its_path() {
+        let scratch = Scratch::new();
+        let file = scratch.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = check_directory(&file.join("below")).unwrap_err();
+        assert!(error.place.ends_with("file/below") && error.remedy.contains("--data"), "{error}");
+        assert!(check_directory(Path::new("/proc/self")).is_err(), "made, and not to be written to");
+    }
+
+    #[test]
+    fn a_port_that_somebody_listens_on_is_refused_though_it_is_shared() {
+        let (address, listeners) = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        assert!(address.port() != 0 && listeners.len() == 3);
+        drop(listeners);
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(1).unwrap();
+        let error = listen(address, 1).unwrap_err();
+        assert!(error.what.contains(&address.to_string()) && error.remedy.contains("another address"), "{error}");
+        drop(socket);
+        assert_eq!(listen(address, 1).unwrap().0, address);
+    }
+}

@@ -1,0 +1,182 @@
+//! The threads that run the gateway, as one thing that can be told to drain and waited for.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::key::DevelopmentKey;
+use crate::admin;
+use crate::auth::caps::Policy;
+use crate::auth::token::{Key, Keys, Verifier};
+use crate::config::{LimitsProfile, Serve, StartError};
+use crate::ids::ShardId;
+use crate::limits::{
+    ADMIN_QUEUED_COUNT_MAX, CONNECTIONS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT,
+    HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+};
+use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
+use crate::metrics::Metrics;
+use crate::room::history::Retention;
+use crate::runtime::ring::RingSizes;
+use crate::runtime::{self, Seat};
+use crate::shard::message::Lane;
+use crate::shard::{self, Shard};
+use crate::time::Now;
+use crate::wire::upgrade::Origins;
+
+/// Waits for a thread's end; what went wrong in it, if anything did.
+type Join = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+/// Tells every shard to see its connections off within so many milliseconds, and lets go of what keeps
+/// the other threads waiting for work.
+type Drain = Box<dyn FnOnce(u64) + Send>;
+
+/// One thread of the engine.
+pub(super) struct Member {
+    /// What it is called in a log line.
+    pub(super) name: String,
+    /// Waits for its end.
+    pub(super) join: Join,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Member").field(&self.name).finish()
+    }
+}
+
+/// Everything that runs beside the main thread.
+pub(super) struct Engine {
+    /// The threads: shards, then what serves them.
+    pub(super) members: Vec<Member>,
+    /// To be called once.
+    pub(super) drain: Drain,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+/// What the shards are started with.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    /// What the operator asked for.
+    pub(super) wanted: &'a Serve,
+    /// One listener a shard, all on one address.
+    pub(super) listeners: Vec<TcpListener>,
+    /// Whether that address can be reached from this machine only.
+    pub(super) loopback: bool,
+    /// How many connections the process's descriptors allow.
+    pub(super) connections: u64,
+    /// What tokens are signed with.
+    pub(super) key: &'a DevelopmentKey,
+}
+
+/// Starts every thread. What they need was checked before.
+pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
+    let metrics: Vec<Arc<Metrics>> = start.listeners.iter().map(|_| Metrics::shared()).collect();
+    let (post, inbox) = hatch::<AdminJob>(ADMIN_QUEUED_COUNT_MAX).map_err(|error| failed(&error))?;
+    let executor = admin::spawn(inbox, admin::Options { metrics: metrics.clone() }).map_err(|error| failed(&error))?;
+    let (mut members, drain) = start_shards(start, &metrics, &post)?;
+    let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
+    members.push(Member { name: "admin".to_owned(), join });
+    Ok(Engine { members, drain })
+}
+
+fn failed(error: &io::Error) -> StartError {
+    StartError::new(format!("a thread cannot be started: {error}"), "the system", "see OPERATIONS.md, limits")
+}
+
+/// Starts the shards, each where it is placed, and gives the way to tell them to drain. A shard's post to
+/// the administration goes with its thread.
+fn start_shards(
+    start: Start<'_>,
+    metrics: &[Arc<Metrics>],
+    post: &HatchPost<AdminJob>,
+) -> Result<(Vec<Member>, Drain), StartError> {
+    let count = u16::try_from(start.listeners.len()).unwrap_or(u16::MAX);
+    let mut mesh = Mesh::new(count, Capacities::for_shards(start.listeners.len())).map_err(|error| failed(&error))?;
+    // A number beyond the shards: the main thread is none.
+    let outside = mesh.post(ShardId(count));
+    let options = shard_options(&start, count)?;
+    let started = now();
+    let mut members = Vec::new();
+    let seats = start.listeners.into_iter().zip(&start.wanted.shards).zip(metrics);
+    for (id, ((listener, cpu), metrics)) in (0..count).map(ShardId).zip(seats) {
+        let Some(mesh) = mesh.take_end(id) else { continue };
+        let seat = Seat {
+            options: runtime::Options {
+                shard: id,
+                cpu: *cpu,
+                spin_us: start.wanted.spin_us,
+                sizes: RingSizes::default(),
+                started,
+            },
+            listeners: vec![listener],
+            mesh,
+            admin: Some(post.clone()),
+            metrics: Arc::clone(metrics),
+        };
+        let (options, metrics) = (options.clone(), Arc::clone(metrics));
+        let build = move || Shard::new(id, options, metrics, Now::default());
+        let thread = runtime::spawn(seat, build).map_err(|error| failed(&error))?;
+        let join: Join = Box::new(move || match thread.join() {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(_panicked) => Err("it panicked".to_owned()),
+        });
+        members.push(Member { name: format!("shard-{}", id.0), join });
+    }
+    let drain: Drain = Box::new(move |window_ms| {
+        for shard in (0..count).map(ShardId) {
+            // A control lane that stays full belongs to a shard that no longer turns; the health check shows it.
+            let put = (0..DRAIN_PUT_TRIES).any(|_| {
+                let put = outside.try_put(shard, Lane::Control, Parcel::Drain { window_ms }).is_ok();
+                outside.wake(shard);
+                if !put {
+                    std::thread::yield_now();
+                }
+                put
+            });
+            if !put {
+                tracing::error!(shard = shard.0, "the shard takes no order to drain");
+            }
+        }
+    });
+    Ok((members, drain))
+}
+
+fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, StartError> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|error| failed(&io::Error::other(error)))?;
+    let wrong = |error: String| StartError::new(error, "the development key", "remove the key file");
+    let keys = Keys::new(vec![Key::hs256(None, start.key.secret())]).map_err(wrong)?;
+    let origins = Origins::new(&[]).map_err(wrong)?;
+    Ok(shard::Options {
+        shards,
+        key,
+        verifier: Arc::new(Verifier { keys, issuer: None, audience: None, generation: 1 }),
+        policy: Arc::new(Policy::default()),
+        origins: Arc::new(origins),
+        loopback: start.loopback,
+        echo: start.wanted.echo,
+        unlimited: start.wanted.limits == LimitsProfile::Unlimited,
+        connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX).min(CONNECTIONS_PER_SHARD_MAX),
+        retention: Retention {
+            count: HISTORY_COUNT_DEFAULT,
+            bytes: HISTORY_BYTES_DEFAULT,
+            age_ms: HISTORY_AGE_MS_DEFAULT,
+        },
+        history_bytes_max: HISTORY_SHARD_BYTES_MAX,
+        hot_members: HOT_MEMBERS,
+    })
+}
+
+/// The start of the process, as all shards count time.
+#[expect(clippy::disallowed_methods, reason = "the server hands the start of the clock to the hosts")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,206 @@
+//! The development key: a secret in the data directory that `serve` and `token` share.
+//!
+//! Made on first use, whole or not at all: it is written under another name and then linked to its own,
+//! which succeeds once. Two processes that start together therefore end with one key. A key that others
+//! could read or have put there is refused. Absent: configured keys, rotation.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::config::StartError;
+use crate::limits::KEY_FILE_BYTES_MAX;
+
+const NAME: &str = "development.key";
+const SECRET_BYTES: usize = 32;
+
+/// The key, and where it came from. Its debug form does not show it.
+pub(super) struct DevelopmentKey {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// Whether this process made it.
+    pub(super) made: bool,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl DevelopmentKey {
+    /// The bytes that tokens are signed with.
+    pub(super) const fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for DevelopmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevelopmentKey").field("path", &self.path).field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+/// Reads the key in `directory`, or makes it.
+pub(super) fn obtain(directory: &Path) -> Result<DevelopmentKey, StartError> {
+    let path = directory.join(NAME);
+    if let Some(secret) = read(&path)? {
+        return Ok(DevelopmentKey { path, made: false, secret });
+    }
+    let made = make(directory, &path).map_err(|error| {
+        StartError::new(
+            format!("the development key cannot be made: {error}"),
+            path.display().to_string(),
+            "make the directory writable for this user, or give another with --data",
+        )
+    })?;
+    // Read back, whoever made it: both of two processes go on with what is in the file.
+    let Some(secret) = read(&path)? else {
+        return Err(wrong(&path, "went away while it was read", "start again"));
+    };
+    Ok(DevelopmentKey { path, made, secret })
+}
+
+/// The key in the file, or `None` if there is no file.
+fn read(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, StartError> {
+    let elsewhere = "name another directory with --data, or remove it: a new one is then made";
+    // A link could lead to a file that somebody else chose.
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(path, &format!("cannot be read: {error}"), elsewhere)),
+    };
+    let meta = file.metadata().map_err(|error| wrong(path, &format!("cannot be read: {error}"), elsewhere))?;
+    let us = rustix::process::geteuid().as_raw();
+    if !meta.is_file() || (meta.uid() != us && meta.uid() != 0) {
+        return Err(wrong(path, &format!("is no file of this user (owner {}, we are {us})", meta.uid()), elsewhere));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let how = format!("can be used by others (mode {:04o})", meta.mode() & 0o7777);
+        return Err(wrong(path, &how, "chmod 600 it if nobody has read it, else remove it: a new one is then made"));
+    }
+    let mut text = String::new();
+    let bound = u64::try_from(KEY_FILE_BYTES_MAX).unwrap_or(u64::MAX);
+    let read = file.take(bound).read_to_string(&mut text);
+    read.ok()
+        .and_then(|_| decode(text.trim_end()))
+        .map(Some)
+        .ok_or_else(|| wrong(path, &format!("does not hold {} hexadecimal digits", 2 * SECRET_BYTES), elsewhere))
+}
+
+/// Makes the key unless another process was faster. Returns whether it is ours.
+fn make(directory: &Path, path: &Path) -> io::Result<bool> {
+    let mut random = [0; SECRET_BYTES + 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let (secret, suffix) = random.split_at(SECRET_BYTES);
+    let draft = directory.join(format!(".{NAME}.{}", encode(suffix)));
+    let written = write_new(&draft, &encode(secret));
+    let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    });
+    let removed = fs::remove_file(&draft);
+    let linked = linked?;
+    removed?;
+    File::open(directory)?.sync_all()?;
+    Ok(linked)
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+fn wrong(path: &Path, how: &str, remedy: &str) -> StartError {
+    StartError::new(format!("the development key {how}"), path.display().to_string(), remedy)
+}
+
+fn encode(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode(text: &str) -> Option<[u8; SECRET_BYTES]> {
+    if text.len() != 2 * SECRET_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut secret = [0; SECRET_BYTES];
+    for (byte, digits) in secret.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::server::doctor::scratch::Scratch;
+
+    #[test]
+    fn a_key_is_made_once_and_found_again_with_its_mode() {
+        let scratch = Scratch::new();
+        let first = obtain(scratch.path()).unwrap();
+        let second = obtain(scratch.path()).unwrap();
+        assert!(first.made && !second.made && first.secret == second.secret);
+        assert_ne!(first.secret, [0; SECRET_BYTES]);
+        assert_eq!(fs::metadata(&first.path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "no draft is left");
+        assert!(!format!("{first:?}").contains(&encode(&first.secret)));
+    }
+
+    #[test]
+    fn starts_at_the_same_time_share_one_key() {
+        let scratch = Scratch::new();
+        let keys: Vec<DevelopmentKey> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..16).map(|_| scope.spawn(|| obtain(scratch.path()).unwrap())).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert_eq!(keys.iter().filter(|key| key.made).count(), 1);
+        assert!(keys.iter().all(|key| key.secret == keys[0].secret));
+    }
+
+    #[test]
+    fn a_key_that_others_can_reach_is_refused() {
+        let scratch = Scratch::new();
+        let path = obtain(scratch.path()).unwrap().path;
+        for (mode, good) in
+            [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o601, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(obtain(scratch.path()).is_ok(), good, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_told() {
+        let digits = "0a".repeat(SECRET_BYTES);
+        let over = "0".repeat(KEY_FILE_BYTES_MAX + 1);
+        for (text, good) in [
+            (digits.as_str(), true),
+            (&format!("{digits}\n"), true),
+            (&format!("{digits}0"), false),
+            (&digits[1..], false),
+            (&format!("+{}", &digits[1..]), false),
+            (&digits.replacen('a', "g", 1), false),
+            ("", false),
+            (&over, false),
+        ] {
+            let scratch = Scratch::new();
+            write_new(&scratch.path().join(NAME), text).unwrap();
+            assert_eq!(obtain(scratch.path()).is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_or_a_directory_is_no_key() {
+        let scratch = Scratch::new();
+        let path = obtain(scratch.path()).unwrap().path;
+        let other = scratch.path().join("other");
+        fs::rename(&path, &other).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(obtain(scratch.path()).is_err());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(obtain(scratch.path()).is_err());
+    }
+}

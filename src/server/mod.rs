@@ -1,0 +1,110 @@
+//! Puts it together: what was asked for becomes checked resources, threads and, in the end, an exit code.
+//!
+//! The order is fixed: logs, limits of the system, the key, the address, the threads, and only then the
+//! lines that tell the operator where to go. Whatever cannot work is refused before the first thread
+//! starts. Absent: rules of the gateway; they are all below.
+
+mod doctor;
+mod drain;
+mod engine;
+mod greeting;
+mod key;
+mod logs;
+mod token;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use crate::config::{Refusal, Serve, StartError, Token, Wanted};
+use crate::limits::START_TOKEN_TTL_S;
+use token::TokenRequest;
+
+/// Does what is wanted and gives the process's exit code.
+#[must_use]
+pub fn run(wanted: Wanted) -> ExitCode {
+    match wanted {
+        Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error))),
+        Wanted::Token(wanted) => {
+            tokens(&wanted).map_or_else(|error| refuse(&Refusal::Start(error)), |()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Tells why there is nothing to run. Help and version go to standard output with exit code 0, bad usage
+/// to standard error with 2, and what cannot be done here to standard error with 78.
+#[must_use]
+pub fn refuse(refusal: &Refusal) -> ExitCode {
+    match refusal {
+        Refusal::Usage(error) => {
+            let _nobody_listens = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+        Refusal::Start(error) => {
+            let _nobody_listens = writeln!(io::stderr().lock(), "{error}");
+            ExitCode::from(StartError::EXIT_CODE)
+        }
+    }
+}
+
+fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
+    logs::start(&wanted.logs)?;
+    doctor::check_ring(wanted.shards.len())?;
+    doctor::check_memlock(wanted.shards.len())?;
+    let connections = doctor::raise_descriptors(wanted.shards.len())?;
+    doctor::check_directory(&wanted.data)?;
+    let (address, listeners) = doctor::listen(wanted.listen, wanted.shards.len())?;
+    let key = key::obtain(&wanted.data)?;
+    let signals = drain::signals()?;
+    let loopback = address.ip().is_loopback();
+    let engine = engine::start(engine::Start { wanted, listeners, loopback, connections, key: &key })?;
+    let request = TokenRequest {
+        user: "developer",
+        ttl_s: START_TOKEN_TTL_S,
+        service: false,
+        caps: Some(token::caps_for_everything()),
+    };
+    let token = token::mint(&key, &request, unix_s())?;
+    let greeting = greeting::Greeting { address, shards: &wanted.shards, connections, key: &key, token: &token };
+    let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
+    warn(wanted, address);
+    tracing::info!(%address, shards = wanted.shards.len(), connections, echo = wanted.echo, "listening");
+    Ok(drain::wait(signals, engine))
+}
+
+/// What the operator should know before trusting this server with more than a test.
+fn warn(wanted: &Serve, address: std::net::SocketAddr) {
+    if wanted.echo {
+        tracing::warn!("/echo is served: anybody who reaches it may send 16 MiB messages without authentication");
+    }
+    if wanted.limits == crate::config::LimitsProfile::Unlimited {
+        tracing::warn!("message rates are off");
+    }
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "tokens and messages cross the network unencrypted unless a proxy ends TLS before it");
+    }
+}
+
+/// Prints one token a line. A reader that has seen enough is no fault.
+fn tokens(wanted: &Token) -> Result<(), StartError> {
+    doctor::check_directory(&wanted.data)?;
+    let key = key::obtain(&wanted.data)?;
+    let now = unix_s();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for user in wanted.users.iter() {
+        let request =
+            TokenRequest { user: &user, ttl_s: wanted.ttl_s, service: wanted.service, caps: wanted.caps.clone() };
+        let token = token::mint(&key, &request, now)?;
+        if writeln!(out, "{token}").is_err() {
+            return Ok(());
+        }
+    }
+    let _nobody_listens = out.flush();
+    Ok(())
+}
+
+/// The wall clock, for the times in tokens.
+#[expect(clippy::disallowed_methods, reason = "the command line is a host: it reads the clock once and passes it on")]
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
