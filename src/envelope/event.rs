@@ -145,17 +145,25 @@ pub(super) fn write_number_field(name: &str, number: u64, out: &mut Vec<u8>) {
 
 pub(super) fn write_epoch_field(epoch: Epoch, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"epoch\":\"");
-    write_hex(u128::from(epoch.0), 16, out);
+    write_hex::<16>(u128::from(epoch.0), out);
     out.push(b'"');
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends the lowest `digits` hexadecimal digits of a number.
-pub(super) fn write_hex(number: u128, digits: u32, out: &mut Vec<u8>) {
-    for digit in (0..digits).rev() {
-        out.push(HEX[usize::from((number >> (4 * digit)).to_le_bytes()[0] & 0xf)]);
+/// The lowest `N` hexadecimal digits of a number.
+fn hex<const N: usize>(mut number: u128) -> [u8; N] {
+    let mut digits = [0; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = HEX[usize::from(number.to_le_bytes()[0] & 0xf)];
+        number >>= 4;
     }
+    digits
+}
+
+/// Appends the lowest `N` hexadecimal digits of a number.
+pub(super) fn write_hex<const N: usize>(number: u128, out: &mut Vec<u8>) {
+    out.extend_from_slice(&hex::<N>(number));
 }
 
 /// Appends a UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
@@ -168,11 +176,12 @@ pub fn uuid_text(id: u128) -> String {
 }
 
 fn write_uuid(id: u128, out: &mut Vec<u8>) {
-    write_hex(id >> 96, 8, out);
-    for (shift, digits) in [(80, 4), (64, 4), (48, 4), (0, 12)] {
-        out.push(b'-');
-        write_hex(id >> shift, digits, out);
+    let digits = hex::<32>(id);
+    let mut text = [b'-'; 36];
+    for (from, to) in [(0..8, 0..8), (8..12, 9..13), (12..16, 14..18), (16..20, 19..23), (20..32, 24..36)] {
+        text[to].copy_from_slice(&digits[from]);
     }
+    out.extend_from_slice(&text);
 }
 
 /// Appends text with the escapes that RFC 8259 section 7 demands, and no others.
@@ -188,7 +197,7 @@ fn write_escaped(text: &str, out: &mut Vec<u8>) {
             quoted @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', quoted]),
             control => {
                 out.extend_from_slice(b"\\u");
-                write_hex(u128::from(control), 4, out);
+                write_hex::<4>(u128::from(control), out);
             }
         }
         rest = &special[1..];

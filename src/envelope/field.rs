@@ -4,7 +4,7 @@
 //! lends for as long as the message is looked at. What breaks a bound is told by naming the field and the bound.
 
 use super::command::Client;
-use super::tree::{Object, Value, unescape};
+use super::tree::{Object, Value, has_escape, unescape};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Position, Seq};
 use crate::limits;
@@ -79,9 +79,9 @@ impl<'a> Strings<'a> {
 
     /// A string of which only the inside is at hand.
     pub(super) fn check(&mut self, escaped: &'a str, bound: Bound) -> Result<&'a str, Fault> {
-        let plain = if escaped.contains('\\') { self.unescaped(escaped).ok_or(bound.fault)? } else { escaped };
+        let plain = if has_escape(escaped) { self.unescaped(escaped).ok_or(bound.fault)? } else { escaped };
         let fits = (1..=bound.bytes_max).contains(&plain.len());
-        if fits && !plain.chars().any(char::is_control) { Ok(plain) } else { Err(bound.fault) }
+        if fits && !has_control(plain) { Ok(plain) } else { Err(bound.fault) }
     }
 
     fn unescaped(&mut self, escaped: &str) -> Option<&'a str> {
@@ -148,6 +148,12 @@ impl<'a> Strings<'a> {
             batch: flag(batch, "client.batch must be true or false")?,
         })
     }
+}
+
+/// Whether a name has control characters. Nearly all names are ASCII, where a byte tells.
+fn has_control(name: &str) -> bool {
+    let plain = name.bytes().fold(true, |plain, byte| plain & (b' '..0x7f).contains(&byte));
+    !plain && name.chars().any(char::is_control)
 }
 
 /// Keeps the position of a channel; the last one given counts.

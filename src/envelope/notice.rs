@@ -312,7 +312,7 @@ pub fn write_rate_details(limit: u64, retry_after_s: u64, window_s: u64, out: &m
 fn write_connection(key: &str, connection: ConnectionName, out: &mut Vec<u8>) {
     write_key(key, out);
     out.push(b'"');
-    write_hex(connection.0, 32, out);
+    write_hex::<32>(connection.0, out);
     out.push(b'"');
 }
 

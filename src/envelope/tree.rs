@@ -50,7 +50,7 @@ impl<'a> Value<'a> {
     /// What the value is.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.raw().as_bytes().first() {
+        match self.marks.first().and_then(|&start| byte_at(self.text, start)) {
             Some(b'{') => Kind::Object,
             Some(b'[') => Kind::Array,
             Some(b'"') => Kind::String,
@@ -147,7 +147,7 @@ impl<'a> Key<'a> {
         'a: 'b,
     {
         let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or("");
-        if !inner.contains('\\') {
+        if !has_escape(inner) {
             return inner;
         }
         match unescape(inner, scratch) {
@@ -173,7 +173,8 @@ impl<'a> Iterator for Members<'a> {
         }
         // Key, colon, value; an object that ends here has `}` alone.
         let [key, colon, value @ ..] = self.marks else { return None };
-        let key = self.text.get(*key as usize..*colon as usize)?.trim_end_matches(WHITESPACE);
+        let key = *key as usize;
+        let key = self.text.get(key..trimmed(self.text, key, *colon as usize))?;
         let (count, end) = extent(self.text, value)?;
         let (marks, rest) = value.split_at_checked(count)?;
         self.marks = rest;
@@ -204,8 +205,15 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// RFC 8259 section 2: these and no others are insignificant.
-const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+/// Where a scalar ends that was found between two marks. RFC 8259 section 2: these four and no others are
+/// insignificant.
+fn trimmed(text: &str, start: usize, mut end: usize) -> usize {
+    let bytes = text.as_bytes();
+    while end > start && matches!(bytes.get(end - 1), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        end -= 1;
+    }
+    end
+}
 
 fn byte_at(text: &str, mark: u32) -> Option<u8> {
     text.as_bytes().get(mark as usize).copied()
@@ -216,8 +224,7 @@ fn extent(text: &str, marks: &[u32]) -> Option<(usize, usize)> {
     let first = *marks.first()?;
     if !matches!(byte_at(text, first)?, b'{' | b'[') {
         let next = marks.get(1).map_or(text.len(), |&next| next as usize);
-        let raw = text.get(first as usize..next)?.trim_end_matches(WHITESPACE);
-        return Some((1, first as usize + raw.len()));
+        return Some((1, trimmed(text, first as usize, next)));
     }
     let mut depth = 0_usize;
     for (index, &mark) in marks.iter().enumerate() {
@@ -231,6 +238,11 @@ fn extent(text: &str, marks: &[u32]) -> Option<(usize, usize)> {
         }
     }
     None
+}
+
+/// Whether a JSON string's inside has escapes. A plain loop: such strings are short.
+pub(super) fn has_escape(inner: &str) -> bool {
+    inner.bytes().fold(false, |found, byte| found | (byte == b'\\'))
 }
 
 /// Undoes the escapes of a valid JSON string's inside. Returns the bytes written, or `None` if the room is
