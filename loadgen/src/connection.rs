@@ -45,6 +45,8 @@ pub struct Connection {
     pub(crate) opened_ns: u64,
     /// Publishes of the closed loop to be sent in this turn.
     pub(crate) publishes_owed: u32,
+    /// Publishes of the closed loop that wait for the first delivery.
+    pub(crate) publishes_held: u32,
 }
 
 impl Connection {
@@ -59,6 +61,7 @@ impl Connection {
             since_ns: 0,
             opened_ns: 0,
             publishes_owed: 0,
+            publishes_held: 0,
         }
     }
 

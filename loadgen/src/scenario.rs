@@ -106,6 +106,10 @@ pub struct Group {
     /// Closed loop: publishes outstanding, per publisher.
     #[serde(default = "one")]
     pub outstanding: u32,
+    /// Closed loop: hold half of the outstanding publishes back until the first delivery, so that the server has work
+    /// while the room's last members read; what reaches a member at once is then half of `outstanding`.
+    #[serde(default)]
+    pub stagger: bool,
     /// Bytes of the body.
     #[serde(default = "body_bytes")]
     pub payload_bytes: usize,

@@ -73,8 +73,10 @@ impl Engine<'_> {
                 }
                 Mode::Open => {}
                 Mode::Closed => {
+                    let held = if group.stagger { group.outstanding / 2 } else { 0 };
                     for publisher in publishers {
-                        self.owe(index(publisher), group.outstanding);
+                        self.owe(index(publisher), group.outstanding - held);
+                        self.connections[index(publisher)].publishes_held = held;
                     }
                 }
             }
@@ -252,8 +254,10 @@ impl Engine<'_> {
         if group.mode == Mode::Closed {
             let slot = room.lacking_at + index(publisher * group.outstanding + marker.seq % group.outstanding);
             self.lacking[slot] = self.lacking[slot].saturating_sub(1);
-            if self.lacking[slot] == 0 {
-                self.owe(index(marker.publisher), 1);
+            let whole = u32::from(self.lacking[slot] == 0);
+            let held = std::mem::take(&mut self.connections[index(marker.publisher)].publishes_held);
+            if whole + held > 0 {
+                self.owe(index(marker.publisher), whole + held);
             }
         }
     }
