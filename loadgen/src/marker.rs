@@ -100,17 +100,25 @@ fn encode_hex(value: u64, place: &mut [u8]) {
     }
 }
 
-fn decode_hex(place: &[u8]) -> Result<u64, Corrupt> {
-    let mut value = 0;
-    for &digit in place {
-        let nibble = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return Err(Corrupt),
-        };
-        value = value << 4 | u64::from(nibble);
+/// The value of each hexadecimal digit, 255 for what is none: one look per digit, checked once per field.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [255; 256];
+    let mut value: u8 = 0;
+    while value < 16 {
+        nibbles[HEX[value as usize] as usize] = value;
+        value += 1;
     }
-    Ok(value)
+    nibbles
+};
+
+fn decode_hex(place: &[u8]) -> Result<u64, Corrupt> {
+    let (mut value, mut seen) = (0, 0);
+    for &digit in place {
+        let nibble = NIBBLES[usize::from(digit)];
+        seen |= nibble;
+        value = value << 4 | u64::from(nibble & 15);
+    }
+    if seen > 15 { Err(Corrupt) } else { Ok(value) }
 }
 
 fn decode_hex_u32(place: &[u8]) -> Result<u32, Corrupt> {

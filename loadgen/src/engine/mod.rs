@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::frame::{self, FrameHead, Masks};
 use crate::limits::{RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MAX};
+use crate::marker::SENTINEL;
 use crate::scenario::Scenario;
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
@@ -129,7 +130,7 @@ impl<'a> Engine<'a> {
             receive: vec![0; RECEIVE_BYTES],
             scratch: Vec::with_capacity(RECEIVE_BYTES),
             ready: Vec::new(),
-            finder: memchr::memmem::Finder::new(crate::marker::SENTINEL),
+            finder: memchr::memmem::Finder::new(SENTINEL),
         })
     }
 
@@ -249,7 +250,14 @@ impl<'a> Engine<'a> {
     }
 
     fn on_text(&mut self, number: usize, text: &[u8], now: u64) {
-        match self.finder.find(text) {
+        // Frames of a room have heads of one length, so the marker mostly stands where it stood last.
+        let group = &mut self.groups[self.rooms[index(self.connections[number].room)].group];
+        let at = if text.get(group.marker_at..).is_some_and(|rest| rest.starts_with(SENTINEL)) {
+            Some(group.marker_at)
+        } else {
+            self.finder.find(text).inspect(|&at| group.marker_at = at)
+        };
+        match at {
             Some(at) => self.on_delivery(number, text, at, now),
             None => self.on_control(number, text, now),
         }

@@ -193,7 +193,7 @@ impl Engine<'_> {
             }
             Control::Event(kind) => {
                 self.events.add(kind);
-                if let Some(seq) = connection::envelope_seq(text) {
+                if let Some(seq) = connection::envelope_seq(text, &mut 0) {
                     self.checker.on_server_seq(room, member, seq);
                 }
             }

@@ -30,6 +30,10 @@ pub struct GroupTraffic {
     pub window_delivered: u64,
     /// Publishes not sent, because the socket was full for too long or not open.
     pub blocked: u64,
+    /// Where the marker stood in the group's last delivery.
+    pub(super) marker_at: usize,
+    /// Where the key of the sequence number stood in it.
+    seq_at: usize,
     schedule: Option<Schedule>,
     template: [&'static str; 3],
     body_bytes: usize,
@@ -47,6 +51,8 @@ impl GroupTraffic {
             window_published: 0,
             window_delivered: 0,
             blocked: 0,
+            marker_at: 0,
+            seq_at: 0,
             schedule: None,
             template: group.template(),
             body_bytes: group.body_bytes(),
@@ -185,7 +191,7 @@ impl Engine<'_> {
         let intended_ns = intended_ns.unwrap_or(actual_ns);
         traffic.published += 1;
         traffic.window_published += u64::from(self.window_open);
-        if (self.window_ns.0..self.window_ns.1).contains(&intended_ns) {
+        if group.mode == Mode::Open && (self.window_ns.0..self.window_ns.1).contains(&intended_ns) {
             traffic.lateness.record(actual_ns.saturating_sub(intended_ns));
         }
         if group.mode == Mode::Closed {
@@ -231,7 +237,7 @@ impl Engine<'_> {
         if marker.room != room_number || publisher >= room.shape.publishers {
             return self.checker.on_wrong_room();
         }
-        if let Some(seq) = connection::envelope_seq(&text[..at]) {
+        if let Some(seq) = connection::envelope_seq(&text[..at], &mut self.groups[room.group].seq_at) {
             self.checker.on_server_seq(room_number, member, seq);
         }
         self.deliveries_count += 1;
@@ -249,7 +255,10 @@ impl Engine<'_> {
         traffic.window_delivered += u64::from(self.window_open);
         if (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns) {
             traffic.corrected.record(now.saturating_sub(marker.intended_ns));
-            traffic.uncorrected.record(now.saturating_sub(marker.actual_ns));
+            // In the closed loop what is sent was intended then.
+            if group.mode == Mode::Open {
+                traffic.uncorrected.record(now.saturating_sub(marker.actual_ns));
+            }
         }
         if group.mode == Mode::Closed {
             let slot = room.lacking_at + index(publisher * group.outstanding + marker.seq % group.outstanding);
