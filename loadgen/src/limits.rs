@@ -35,6 +35,10 @@ pub const ORDER_LOG_COUNT_MAX: usize = 4096;
 pub const MISSING_COUNT_MAX: usize = 4096;
 /// Kinds of events and of failures counted by name; further names are counted together.
 pub const NAMES_COUNT_MAX: usize = 64;
+/// Refusals of the server kept word for word, the first ones.
+pub const REFUSALS_COUNT_MAX: usize = 8;
+/// Bytes of a refusal that are kept.
+pub const REFUSAL_BYTES_MAX: usize = 400;
 /// Every how manieth delivery is read by a JSON parser as well.
 pub const JSON_SAMPLE_EVERY: u64 = 1000;
 /// Publishes outstanding per publisher in the closed loop.

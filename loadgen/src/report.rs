@@ -29,6 +29,8 @@ pub struct Report {
     pub closes: Names,
     /// Ends that were asked for, and how many were.
     pub closes_expected: (u64, u64),
+    /// The first refusals, as the server worded them.
+    pub refusals: Vec<String>,
     /// Frames that break the protocol.
     pub protocol_faults: Names,
     /// The server, if its process is known.
@@ -165,6 +167,7 @@ impl Report {
             events: engine.events,
             closes: engine.closes,
             closes_expected: (engine.closes_expected, u64::try_from(refusals).unwrap_or(u64::MAX)),
+            refusals: engine.refusals,
             protocol_faults: engine.protocol_faults,
             server: None,
             own_busy: 0.0,
@@ -283,6 +286,9 @@ impl fmt::Display for Report {
         writeln!(f, "          order unchecked {order_unchecked}  owed to ended connections {owed_to_closed}")?;
         writeln!(f, "events    {}", listed("", &self.events))?;
         writeln!(f, "ended     {}", listed("unasked: ", &self.closes))?;
+        for refusal in &self.refusals {
+            writeln!(f, "          {}", refusal.trim_end().replace("\r\n", " | "))?;
+        }
         self.write_server(f)?;
         if self.own_cpu > 0.0 {
             let (busy, cpu) = (100.0 * self.own_busy, 100.0 * self.own_cpu);

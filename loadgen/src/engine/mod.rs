@@ -50,6 +50,8 @@ pub struct Engine<'a> {
     pub(crate) closes_expected: u64,
     /// Frames that break the protocol.
     pub(crate) protocol_faults: Names,
+    /// The first refusals, as the server worded them.
+    pub(crate) refusals: Vec<String>,
     /// Time spent waiting for something to do.
     pub(crate) idle_ns: u64,
     poll: Poll,
@@ -115,6 +117,7 @@ impl<'a> Engine<'a> {
             closes: Names::default(),
             closes_expected: 0,
             protocol_faults: Names::default(),
+            refusals: Vec::new(),
             idle_ns: 0,
             poll: Poll::new()?,
             masks: Masks::new(0x5eed),

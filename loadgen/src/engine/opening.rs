@@ -6,7 +6,10 @@ use crate::clock::seconds;
 use crate::connection::{self, Connection, Control, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
-use crate::limits::{CLOSING_DEADLINE_NS, OPENING_DEADLINE_NS, RESPONSE_HEAD_BYTES_MAX, WAIT_NS_MAX};
+use crate::limits::{
+    CLOSING_DEADLINE_NS, OPENING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX,
+    WAIT_NS_MAX,
+};
 use crate::scenario::{Auth, Kind};
 use crate::socket::{self, Interest};
 use crate::stats::{Latency, Names};
@@ -158,6 +161,7 @@ impl Engine<'_> {
             return None;
         };
         if let Err(reason) = connection::check_response(&bytes[..end]) {
+            self.keep_refusal(bytes);
             self.on_gone(number, &reason);
             return None;
         }
@@ -182,7 +186,10 @@ impl Engine<'_> {
         let Connection { room, member, phase, .. } = self.connections[number];
         match connection::decode_control(text) {
             Control::AuthGood => {}
-            Control::AuthBad => self.on_gone(number, "authentication refused"),
+            Control::AuthBad => {
+                self.keep_refusal(text);
+                self.on_gone(number, "authentication refused");
+            }
             Control::Subscribed(seq) => {
                 if let Some(seq) = seq {
                     self.checker.on_subscribed(room, member, seq);
@@ -193,10 +200,20 @@ impl Engine<'_> {
             }
             Control::Event(kind) => {
                 self.events.add(kind);
+                if matches!(kind, "connection_error" | "connection_close" | "nack" | "gap") {
+                    self.keep_refusal(text);
+                }
                 if let Some(seq) = connection::envelope_seq(text, &mut 0) {
                     self.checker.on_server_seq(room, member, seq);
                 }
             }
+        }
+    }
+
+    fn keep_refusal(&mut self, text: &[u8]) {
+        if self.refusals.len() < REFUSALS_COUNT_MAX {
+            let kept = &text[..text.len().min(REFUSAL_BYTES_MAX)];
+            self.refusals.push(String::from_utf8_lossy(kept).into_owned());
         }
     }
 
