@@ -15,6 +15,8 @@ pub const SOURCE_ADDRESSES_COUNT: u8 = 4;
 pub const RECEIVE_BYTES: usize = 1024 * 1024;
 /// Events of one wait.
 pub const EVENTS_PER_TURN: usize = 1024;
+/// Sockets looked at before the open loop's clock is looked at again: about 100 us of work.
+pub const EVENTS_PER_SEND: usize = 64;
 /// Sends of the open loop before the sockets are looked at again.
 pub const SENDS_PER_TURN: usize = 256;
 /// Bytes kept for a connection whose socket is full; over it a publish is not sent and counted as blocked.

@@ -14,7 +14,7 @@ use crate::checker::{Checker, RoomShape};
 use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::frame::{self, FrameHead, Masks};
-use crate::limits::{RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MAX};
+use crate::limits::{EVENTS_PER_SEND, RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MAX};
 use crate::marker::SENTINEL;
 use crate::scenario::Scenario;
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
@@ -162,8 +162,12 @@ impl<'a> Engine<'a> {
         if timeout > 0 || ready.is_empty() {
             self.idle_ns += self.clock.now_ns().saturating_sub(before);
         }
-        for readiness in &ready {
-            self.on_ready(*readiness);
+        for batch in ready.chunks(EVENTS_PER_SEND) {
+            for readiness in batch {
+                self.on_ready(*readiness);
+            }
+            // A burst of deliveries must not make the sends late.
+            self.send_due();
         }
         self.ready = ready;
         self.send_owed();
