@@ -37,6 +37,8 @@ pub struct Comparison {
     pub busy: Vec<[f64; 2]>,
     /// Deliveries a second of both, by pair.
     pub delivered_per_s: Vec<[f64; 2]>,
+    /// Mean bytes of a delivered message of both, by pair; unequal ones make the ratio unfair.
+    pub bytes_per_delivery: Vec<[f64; 2]>,
     /// First over second, by pair, sorted.
     pub ratios: Vec<f64>,
     /// Runs that failed or were invalid, with the reason.
@@ -58,17 +60,19 @@ impl Contest<'_> {
             cpu_us_per_delivery: Vec::new(),
             busy: Vec::new(),
             delivered_per_s: Vec::new(),
+            bytes_per_delivery: Vec::new(),
             ratios: Vec::new(),
             objections: Vec::new(),
         };
         for pair in 0..self.pairs {
-            let (mut cpu, mut busy, mut rate) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+            let (mut cpu, mut busy, mut rate, mut bytes) = ([0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2]);
             for turn in 0..2usize {
                 let which = if pair % 2 == 0 { turn } else { 1 - turn };
                 let report = self.run_one(which, scenario, setting)?;
                 let server = report.server.as_ref().ok_or("the server's processor time is unknown")?;
                 (cpu[which], busy[which]) = (server.cpu_us_per_delivery, server.busy);
                 rate[which] = report.groups.iter().map(|group| group.delivered_per_s).sum();
+                bytes[which] = report.bytes_per_delivery();
                 let reasons = report.objections().into_iter().chain(report.invalid.clone());
                 comparison.objections.extend(reasons.map(|reason| format!("pair {pair}, {}: {reason}", name(which))));
             }
@@ -87,6 +91,7 @@ impl Contest<'_> {
             comparison.cpu_us_per_delivery.push(cpu);
             comparison.busy.push(busy);
             comparison.delivered_per_s.push(rate);
+            comparison.bytes_per_delivery.push(bytes);
             comparison.ratios.push(ratio);
         }
         comparison.ratios.sort_by(f64::total_cmp);
@@ -158,6 +163,8 @@ impl std::fmt::Display for Comparison {
             of(1.0),
             self.ratios.len()
         )?;
+        let last = self.bytes_per_delivery.last().copied().unwrap_or_default();
+        writeln!(f, "bytes per delivery: a {:.1}  b {:.1}", last[0], last[1])?;
         for objection in &self.objections {
             writeln!(f, "OBJECTION {objection}")?;
         }

@@ -86,6 +86,8 @@ pub struct GroupReport {
     pub published: u64,
     /// Deliveries of the whole run.
     pub delivered: u64,
+    /// Mean bytes of a delivered message: two servers are comparable only if they send the same.
+    pub bytes_per_delivery: f64,
     /// Publishes not sent, because the connection could not take them.
     pub blocked: u64,
     /// Publishes a second in the measured time.
@@ -145,6 +147,7 @@ impl Report {
             name: group.name.clone(),
             published: traffic.published,
             delivered: traffic.delivered,
+            bytes_per_delivery: traffic.delivered_bytes as f64 / traffic.delivered.max(1) as f64,
             blocked: traffic.blocked,
             published_per_s: per_s(traffic.window_published),
             delivered_per_s: per_s(traffic.window_delivered),
@@ -175,6 +178,14 @@ impl Report {
             invalid,
             scenario,
         }
+    }
+
+    /// Mean bytes of a delivered message over all groups.
+    #[must_use]
+    pub fn bytes_per_delivery(&self) -> f64 {
+        let delivered: u64 = self.groups.iter().map(|group| group.delivered).sum();
+        let bytes: f64 = self.groups.iter().map(|group| group.bytes_per_delivery * group.delivered as f64).sum();
+        bytes / delivered.max(1) as f64
     }
 
     /// What the checks object to; empty for a run that passes.
@@ -270,10 +281,11 @@ impl fmt::Display for Report {
         }
         for group in &self.groups {
             let GroupReport { name, published, delivered, published_per_s, delivered_per_s, blocked, .. } = group;
+            let bytes = group.bytes_per_delivery;
             writeln!(
                 f,
                 "{name:<9} published {published} ({published_per_s:.0}/s)  delivered {delivered} \
-                 ({delivered_per_s:.0}/s)  blocked {blocked}"
+                 ({delivered_per_s:.0}/s, {bytes:.1} bytes each)  blocked {blocked}"
             )?;
         }
         let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;

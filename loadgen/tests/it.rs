@@ -62,6 +62,8 @@ fn a_faultless_server_passes_in_open_and_closed_loop() {
     assert_eq!((open.published, open.delivered), (10 * 31, 10 * (9 * 9 + 4 * 4)));
     assert!(report.groups.iter().all(|group| group.latency.count > 0), "{report}");
     assert!(report.server.as_ref().is_some_and(|server| server.cpu_us_per_delivery > 0.0));
+    // An echo is its body; a delivered trip update is the body in an envelope of fixed length but for the number.
+    assert!((report.groups[2].bytes_per_delivery - 128.0).abs() < 1e-9 && open.bytes_per_delivery > 400.0);
     serde_json::to_string(&report).unwrap();
     assert_eq!(server.end().deliveries, delivered);
 }

@@ -24,6 +24,8 @@ pub struct GroupTraffic {
     pub published: u64,
     /// Deliveries had, warm-up included.
     pub delivered: u64,
+    /// Bytes of the messages of those deliveries, frame heads not counted.
+    pub delivered_bytes: u64,
     /// Publishes sent in the measured time.
     pub window_published: u64,
     /// Deliveries had in the measured time.
@@ -48,6 +50,7 @@ impl GroupTraffic {
             lateness: Latency::new(),
             published: 0,
             delivered: 0,
+            delivered_bytes: 0,
             window_published: 0,
             window_delivered: 0,
             blocked: 0,
@@ -252,6 +255,7 @@ impl Engine<'_> {
         }
         let traffic = &mut self.groups[room.group];
         traffic.delivered += 1;
+        traffic.delivered_bytes += u64::try_from(text.len()).unwrap_or(0);
         traffic.window_delivered += u64::from(self.window_open);
         if (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns) {
             traffic.corrected.record(now.saturating_sub(marker.intended_ns));
