@@ -227,6 +227,10 @@ impl Engine<'_> {
         let Connection { room: room_number, member, .. } = self.connections[number];
         let room = &self.rooms[index(room_number)];
         let group = &self.scenario.group[room.group];
+        // The number counts whatever became of the body, so that one fault has one name.
+        if let Some(seq) = connection::envelope_seq(&text[..at], &mut self.groups[room.group].seq_at) {
+            self.checker.on_server_seq(room_number, member, seq);
+        }
         let end = at + self.groups[room.group].body_bytes;
         // The body ends where its string ends; an echo is nothing but the body.
         let whole = match group.kind {
@@ -239,9 +243,6 @@ impl Engine<'_> {
         let publisher = marker.publisher.wrapping_sub(first);
         if marker.room != room_number || publisher >= room.shape.publishers {
             return self.checker.on_wrong_room();
-        }
-        if let Some(seq) = connection::envelope_seq(&text[..at], &mut self.groups[room.group].seq_at) {
-            self.checker.on_server_seq(room_number, member, seq);
         }
         self.deliveries_count += 1;
         if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY) && group.kind != Kind::Echo {
