@@ -8,7 +8,11 @@
 //! ring, and one send for each connection that is owed something.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::accept::Door;
 use super::clock::Clock;
@@ -23,9 +27,6 @@ use crate::shard::effect::{Batch, Effect, Effects};
 use crate::shard::message::Lane;
 use crate::shard::{Input, Shard};
 use crate::time::{Millis, Now};
-use rustix::io::Errno;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 
 /// A shard and all that its thread holds for it.
 #[derive(Debug)]
