@@ -203,8 +203,10 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use super::*;
+    use crate::runtime::ring::RingSizes;
 
     fn any() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
@@ -226,6 +228,44 @@ mod tests {
         let address = first[0].local_addr().unwrap();
         assert!(matches!(listeners(address, 1, Sharing::Alone), Err(ListenError::InUse(taken)) if taken == address));
         assert_eq!(listeners(address, 2, Sharing::WithOthers).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_door_pauses_when_something_is_lacking_and_goes_on_at_once_otherwise() {
+        let mut ring = Ring::new(RingSizes::default()).unwrap();
+        let listener = listeners(any(), 1, Sharing::Alone).unwrap().remove(0);
+        let mut door = Door::open(0, listener, &mut ring);
+        for errno in [None, Some(Errno::CONNABORTED), Some(Errno::INTR)] {
+            assert!(!door.on_end(errno, Millis(5), &mut ring) && door.retry_at().is_none(), "{errno:?}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::INVAL] {
+            assert!(door.on_end(Some(errno), Millis(5), &mut ring), "{errno:?}");
+            assert_eq!(door.retry_at(), Some(Millis(5 + ACCEPT_BACKOFF_MS)));
+            door.on_time(Millis(4 + ACCEPT_BACKOFF_MS), &mut ring);
+            assert!(door.retry_at().is_some(), "{errno:?}: a millisecond early");
+            door.on_time(Millis(5 + ACCEPT_BACKOFF_MS), &mut ring);
+            assert!(door.retry_at().is_none(), "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_closed_door_lets_nobody_in_from_its_last_completion_on() {
+        let mut ring = Ring::new(RingSizes::default()).unwrap();
+        let listener = listeners(any(), 1, Sharing::Alone).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let mut door = Door::open(0, listener, &mut ring);
+        door.close(&mut ring);
+        door.close(&mut ring);
+        while door.state != State::Closed {
+            ring.park(Duration::from_secs(5)).unwrap();
+            let mut completions = Vec::new();
+            ring.collect(&mut completions, 8).unwrap();
+            for completion in completions.iter().filter(|completion| completion.token.kind == Kind::Accept) {
+                door.on_end(completion.result.err(), Millis(0), &mut ring);
+            }
+        }
+        let refused = (0..500).any(|_| TcpStream::connect(address).is_err());
+        assert!(refused, "the kernel lets go of a listener once its operation is forgotten");
     }
 
     #[test]

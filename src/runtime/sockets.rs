@@ -287,3 +287,6 @@ impl Sockets {
         (socket.phase != Phase::Free && socket.generation == conn.generation).then_some(socket)
     }
 }
+
+#[cfg(test)]
+mod tests;
