@@ -65,6 +65,10 @@ struct Totals {
     slow_pings: AtomicU64,
     worst_us: AtomicU64,
     signals: AtomicU64,
+    /// How long the storm itself kept the server stopped, which is no fault of the server.
+    held_us: AtomicU64,
+    /// The longest that a thread of this program overslept: what the machine adds to any wake.
+    worst_stall_us: AtomicU64,
 }
 
 /// How one connection's life came to an early end.
@@ -358,10 +362,11 @@ fn probe(args: &Args, totals: &Totals, until: Instant) -> Result<(), Trouble> {
     client.socket.set_nodelay(true)?;
     while Instant::now() < until {
         thread::sleep(Duration::from_millis(7));
-        let sent = Instant::now();
+        let (sent, held) = (Instant::now(), totals.held_us.load(Relaxed));
         client.send(32)?;
         client.receive(client.sent, totals)?;
-        let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let held = totals.held_us.load(Relaxed) - held;
+        let micros = micros_since(sent).saturating_sub(held);
         totals.pings.fetch_add(1, Relaxed);
         totals.worst_us.fetch_max(micros, Relaxed);
         totals.slow_pings.fetch_add(u64::from(micros > args.wake_ms * 1000), Relaxed);
@@ -374,11 +379,27 @@ fn interrupt(args: &Args, totals: &Totals, until: Instant) {
     let pause = Duration::from_micros(1_000_000 / args.signal_hz.max(1));
     while Instant::now() < until {
         thread::sleep(pause);
+        let stopped = Instant::now();
         if kill_process(pid, Signal::STOP).and_then(|()| kill_process(pid, Signal::CONT)).is_err() {
             return;
         }
+        totals.held_us.fetch_add(micros_since(stopped), Relaxed);
         totals.signals.fetch_add(2, Relaxed);
     }
+}
+
+/// Measures how late this machine wakes a thread that sleeps for a millisecond.
+fn watch(totals: &Totals, until: Instant) {
+    const NAP: Duration = Duration::from_millis(1);
+    while Instant::now() < until {
+        let began = Instant::now();
+        thread::sleep(NAP);
+        totals.worst_stall_us.fetch_max(micros_since(began).saturating_sub(1000), Relaxed);
+    }
+}
+
+fn micros_since(instant: Instant) -> u64 {
+    u64::try_from(instant.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn main() -> std::process::ExitCode {
@@ -391,6 +412,7 @@ fn main() -> std::process::ExitCode {
             scope.spawn(|| storm(&args, &totals, random, until));
         }
         scope.spawn(|| interrupt(&args, &totals, until));
+        scope.spawn(|| watch(&totals, until));
         scope.spawn(|| {
             if let Err(trouble) = probe(&args, &totals, until) {
                 totals.failed.fetch_add(1, Relaxed);
@@ -401,7 +423,8 @@ fn main() -> std::process::ExitCode {
     let read = |total: &AtomicU64| total.load(Relaxed);
     let (wrong, slow) = (read(&totals.misdelivered), read(&totals.slow_pings));
     println!(
-        "opened {} echoed bytes {} misdelivered {wrong} failed {} pings {} over {} ms {slow} worst {} us signals {}",
+        "opened {} echoed bytes {} misdelivered {wrong} failed {} pings {} over {} ms {slow} worst {} us signals {} \
+         machine's worst stall {} us",
         read(&totals.opened),
         read(&totals.bytes),
         read(&totals.failed),
@@ -409,6 +432,7 @@ fn main() -> std::process::ExitCode {
         args.wake_ms,
         read(&totals.worst_us),
         read(&totals.signals),
+        read(&totals.worst_stall_us),
     );
     let good = wrong == 0 && slow == 0 && read(&totals.failed) == 0;
     if good { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }

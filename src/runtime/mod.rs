@@ -1,7 +1,7 @@
 //! The host of a shard: one pinned thread, one io_uring, and the loop that drives the rules.
 //!
 //! Stations 1 and 10 of the walk. [`spawn`] starts a thread with a glommio executor that runs exactly
-//! one task, the loop of [`turn`]; the executor places and pins the thread, and nothing here waits on
+//! one task, the loop of `turn`; the executor places and pins the thread, and nothing here waits on
 //! it. The shard is built on its own thread, so that its memory is that core's.
 //!
 //! Invariants: everything a loop holds is its own; a socket is closed and its slot given out again

@@ -4,7 +4,7 @@
 //! thread that built a ring enters it (`SINGLE_ISSUER`), completions are made when that thread enters
 //! (`DEFER_TASKRUN`), and a flag in shared memory says when there are any to make (`TASKRUN_FLAG`).
 //!
-//! Every operation carries a [`Token`]: what it is, the slot it belongs to and the slot's generation.
+//! Every operation carries a `Token`: what it is, the slot it belongs to and the slot's generation.
 //! Interrupted and refused entries, an overflown completion queue and multishots that ended are
 //! ordinary and are retried or reported; completions that the kernel lost are an error that ends the
 //! shard. Absent: any knowledge of connections.
