@@ -35,7 +35,11 @@ impl fmt::Display for Greeting<'_> {
         writeln!(f, "\nSee it work in a browser:\n  http://{near}/#token={}", self.token)?;
         writeln!(f, "\nOr join a room from a shell, with any WebSocket client:")?;
         writeln!(f, "  npx wscat -c 'ws://{near}/ws/chat/demo?token={}'", self.token)?;
-        writeln!(f, "\nThe token is good for a day. `waystation token --user NAME` prints others.\n")
+        let directory = self.key.path.parent().unwrap_or(&self.key.path).display();
+        writeln!(
+            f,
+            "\nThe token is good for a day. For another user:\n  waystation token --user NAME --data {directory}\n"
+        )
     }
 }
 
