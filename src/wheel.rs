@@ -1,6 +1,6 @@
 //! The timing wheel: one per shard, for every deadline of every connection and channel.
 //!
-//! Deadlines are rounded up to slots of [`limits::WHEEL_SLOT_MS`]; those further than one turn of the
+//! Deadlines are rounded up to slots of [`crate::limits::WHEEL_SLOT_MS`]; those further than one turn of the
 //! wheel wait in their slot for the next turn. There is no cancelling: whoever fires an entry looks
 //! whether it still applies, and an owner keeps at most one entry per purpose in the wheel. So pings of
 //! ten thousand connections that joined over a second fire in four batches, not ten thousand times.
