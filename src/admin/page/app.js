@@ -128,10 +128,9 @@ function start(token) {
   const right = new Peer($("#right"), token, onEvent);
   const say = (content) => {
     const id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-    if (!left.send({ type: "chat_message", id, payload: { content } })) return false;
     sent.set(id, performance.now());
     if (sent.size > LOG_LINES_MAX) sent.delete(sent.keys().next().value);
-    return true;
+    return left.send({ type: "chat_message", id, payload: { content } });
   };
   $("#say").addEventListener("submit", (submit) => {
     submit.preventDefault();
