@@ -18,7 +18,8 @@ pub struct Member {
     /// The next event that it is owed. Every event before it was written, skipped or announced as lost.
     pub next: Seq,
     /// Where it asked to start, until that is decided: a mirror decides when it is live.
-    pub start: Option<Option<Position>>,
+    /// Boxed, since nearly every member has started.
+    pub start: Option<Box<Option<Position>>>,
     /// What has to be said before the first event.
     pub greeting: Option<Box<Greeting>>,
 }

@@ -49,6 +49,7 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
 
 fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     logs::start(&wanted.logs)?;
+    doctor::keep_pages_small();
     doctor::check_ring(wanted.shards.len())?;
     doctor::check_memlock(wanted.shards.len())?;
     let connections = doctor::raise_descriptors(wanted.shards.len())?;

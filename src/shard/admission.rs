@@ -21,6 +21,10 @@ use crate::wire::encoder::close_frame;
 /// This server's version, as clients are told it.
 const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How long before a token's end its connection gets an entry in the wheel: longer than the time between
+/// two looks at the connection's liveness, which is when it is noticed.
+const EXPIRY_WATCH_MS: u64 = 2 * PING_AFTER_MS;
+
 /// Why a first frame does not let its sender in.
 struct Denied {
     code: ErrorCode,
@@ -108,8 +112,8 @@ impl Shard {
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
         conn.stage = Stage::Open;
         self.wheel.insert(conn.live.first_look(), Timer::Live(id));
-        self.wheel.insert(now.millis().after(ms_until(claims.expires_at, now)), Timer::Expiry(id));
         conn.claims = Some(claims);
+        self.watch_expiry(now, id);
         self.queue(now, id, Lane::Critical, frame, effects);
         self.join_first(now, id, own.as_deref(), auth, effects);
     }
@@ -129,6 +133,11 @@ impl Shard {
             // The endpoint was permitted before; a full table is the only way to fail, and it is told.
             if let Err(code) = self.join(now, id, own, encoding, position(own), effects) {
                 self.error(now, id, code, "the endpoint's channel cannot be joined", None, effects);
+            }
+            // One copy of the name serves the room and its members.
+            let room = self.rooms.find(own).and_then(|room| self.rooms.at(room));
+            if let (Some(room), Some(conn)) = (room, self.slots.find_mut(id)) {
+                conn.own = Some(std::sync::Arc::clone(&room.name));
             }
         }
         for name in &auth.channels {
@@ -175,14 +184,11 @@ impl Shard {
             }
             Ok(claims) => {
                 conn.known |= auth.client.is_some();
-                let sooner = conn.claims.as_ref().is_none_or(|before| claims.expires_at < before.expires_at);
-                if sooner {
-                    self.wheel.insert(now.millis().after(ms_until(claims.expires_at, now)), Timer::Expiry(id));
-                }
                 self.reply_success(now, id, &claims, &auth.channels, effects);
                 if let Some(conn) = self.slots.find_mut(id) {
                     conn.claims = Some(claims);
                 }
+                self.watch_expiry(now, id);
                 self.leave_forbidden(now, id, effects);
                 self.join_first(now, id, None, auth, effects);
             }
@@ -192,12 +198,27 @@ impl Shard {
         }
     }
 
-    /// The token may have ended; if it was refreshed, look again when the new one does.
+    /// Notes when the token ends, once that is near. Most tokens end long after the connection, and an
+    /// entry in the wheel for each would be a tenth of an idle connection's memory.
+    pub(super) fn watch_expiry(&mut self, now: Now, id: ConnId) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let Some(claims) = &conn.claims else { return };
+        let left = ms_until(claims.expires_at, now);
+        if left <= EXPIRY_WATCH_MS && !conn.expiry_timer {
+            conn.expiry_timer = true;
+            self.wheel.insert(now.millis().after(left), Timer::Expiry(id));
+        }
+    }
+
+    /// The token may have ended, unless it was refreshed.
     pub(super) fn on_expiry(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        let Some(claims) = self.slots.find(id).and_then(|conn| conn.claims.as_ref()) else { return };
-        match ms_until(claims.expires_at, now) {
-            0 => self.close(now, id, CloseCode::TOKEN, "the token has expired", effects),
-            wait => self.wheel.insert(now.millis().after(wait), Timer::Expiry(id)),
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.expiry_timer = false;
+        match &conn.claims {
+            Some(claims) if ms_until(claims.expires_at, now) == 0 => {
+                self.close(now, id, CloseCode::TOKEN, "the token has expired", effects);
+            }
+            _ => self.watch_expiry(now, id),
         }
     }
 

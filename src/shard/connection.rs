@@ -84,6 +84,8 @@ pub(super) struct Connection {
     pub(super) blocked: Option<Millis>,
     /// Whether the wheel holds a look at `blocked`.
     pub(super) stuck_timer: bool,
+    /// Whether the wheel holds the token's end.
+    pub(super) expiry_timer: bool,
     /// Reading is paused because echoes have piled up.
     pub(super) choked: bool,
     /// Whether it counts among the open connections.
@@ -117,6 +119,7 @@ impl Connection {
             dirty: false,
             blocked: None,
             stuck_timer: false,
+            expiry_timer: false,
             choked: false,
             upgraded: false,
             owed: false,

@@ -113,7 +113,7 @@ impl Shard {
         let Some(member) = members.at_mut(place) else { return };
         match start {
             Start::At(position) => {
-                member.start = Some(position);
+                member.start = Some(Box::new(position));
                 if live {
                     settle(history, history.last(), fallback(name), member);
                 }
@@ -292,7 +292,7 @@ enum Start {
 /// it is told before.
 pub(super) fn settle(history: &History, last: Seq, fallback: Fallback, member: &mut Member) {
     if let Some(position) = member.start.take() {
-        let (greeting, next) = resume(history, last, position, fallback);
+        let (greeting, next) = resume(history, last, *position, fallback);
         member.next = next;
         member.greeting = Some(Box::new(greeting));
     }

@@ -79,6 +79,7 @@ impl Shard {
     }
 
     fn on_live(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        self.watch_expiry(now, id);
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
         if conn.paused.is_some() {
             // Its silence is our doing: the idle timer waits with it (protocol.md, section 10).
