@@ -148,6 +148,9 @@ pub const VISITS_PER_TURN_MAX: usize = 512;
 pub const VISITS_PER_TURN_BUSY: usize = 64;
 /// Members of one channel visited before the next channel's turn: a large room does not delay small ones.
 pub const VISITS_PER_CHANNEL: usize = 32;
+/// Members from which the events of a channel are put together for all that are owed the same ones. Below it
+/// the copy costs as much as it saves.
+pub const JOIN_MEMBERS_MIN: usize = 16;
 /// Events in one message to a shard that follows a channel; the rest goes in the next.
 pub const TAIL_EVENTS_MAX: usize = 64;
 

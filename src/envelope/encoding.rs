@@ -67,7 +67,7 @@ impl EncodingSet {
 
     /// The encodings in the set, lowest first.
     pub fn iter(self) -> impl Iterator<Item = Encoding> {
-        (0_u8..32).map(Encoding).filter(move |&encoding| self.contains(encoding))
+        Encoding::ALL.into_iter().filter(move |&encoding| self.contains(encoding))
     }
 }
 

@@ -109,6 +109,13 @@ impl Members {
             .filter(|encoding| self.encodings[encoding.index()] > 0)
             .fold(EncodingSet::EMPTY, EncodingSet::with)
     }
+
+    /// The earliest event that some member is still owed; `next` if nobody is owed any.
+    #[must_use]
+    pub fn needed(&self, next: Seq) -> Seq {
+        let started = self.places.iter().flatten().filter(|member| member.start.is_none());
+        started.map(|member| member.next).min().unwrap_or(next).min(next)
+    }
 }
 
 #[cfg(test)]
@@ -141,13 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn the_encodings_in_use_are_known() {
+    fn the_encodings_in_use_and_the_slowest_member_are_known() {
         let mut members = Members::default();
-        assert_eq!(members.encodings(), EncodingSet::EMPTY);
+        assert_eq!((members.encodings(), members.needed(Seq(8))), (EncodingSet::EMPTY, Seq(8)));
         let place = members.enter(member(1, 5));
         members.enter(member(2, 7));
         members.set_encoding(place, Encoding::TRIPSAGE_ALIAS);
         assert!(members.encodings().contains(Encoding::TRIPSAGE_ALIAS));
+        assert_eq!(members.needed(Seq(8)), Seq(5));
         members.leave(place);
         assert!(!members.encodings().contains(Encoding::TRIPSAGE_ALIAS));
     }

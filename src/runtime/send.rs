@@ -4,7 +4,6 @@ use rustix::io::Errno;
 
 use super::turn::Host;
 use crate::ids::ConnId;
-use crate::metrics::Metric;
 
 impl Host {
     /// Writes once to every connection on the list. Whoever joins it meanwhile is next turn's.
@@ -28,14 +27,11 @@ impl Host {
         let (bytes, full) = (self.batch.bytes(), !self.batch.has_room());
         let sent = self.sockets.transport(conn).map_or(Err(Errno::NOTCONN), |transport| transport.send(&self.batch));
         let taken = sent.unwrap_or(0);
-        self.metrics.count(Metric::Sends);
-        self.metrics.add(Metric::BytesOut, taken as u64);
         self.shard.written(self.now, conn, &mut self.batch, taken, &mut self.effects);
         debug_assert!(self.batch.is_empty(), "the shard takes back what was not written");
         if sent.is_err() {
             self.lose(conn);
         } else if taken < bytes {
-            self.metrics.count(Metric::ShortWrites);
             self.sockets.await_room(conn, &mut self.ring);
         } else if full {
             // There may be more than fits into one write.

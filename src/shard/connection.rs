@@ -16,10 +16,10 @@ use crate::time::Millis;
 use crate::wire::assembler::Assembler;
 
 /// How far a connection has come.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Reading the request head; these bytes of it have come.
-    Head(Vec<u8>),
+    /// Reading the request head.
+    Head,
     /// Upgraded, and waiting for the first frame's token.
     Auth,
     /// Authenticated.
@@ -40,6 +40,61 @@ pub(super) struct Membership {
     pub(super) place: u32,
 }
 
+/// A connection's channels. Nearly every connection is in one, which stands here; the others are elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Memberships {
+    first: Option<Membership>,
+    #[expect(clippy::box_collection, reason = "a word in every connection instead of three")]
+    more: Option<Box<Vec<Membership>>>,
+}
+
+impl Memberships {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
+    }
+
+    /// The one at a place in their order.
+    pub(super) fn at(&self, index: usize) -> Option<Membership> {
+        match index.checked_sub(1) {
+            None => self.first,
+            Some(index) => self.more.as_ref()?.get(index).copied(),
+        }
+    }
+
+    /// All of them in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Membership> {
+        self.first.into_iter().chain(self.more.iter().flat_map(|more| more.iter().copied()))
+    }
+
+    /// Adds one as the last.
+    pub(super) fn push(&mut self, membership: Membership) {
+        match self.first {
+            None => self.first = Some(membership),
+            Some(_) => self.more.get_or_insert_default().push(membership),
+        }
+    }
+
+    /// Takes one out; the last takes its place in the order.
+    pub(super) fn remove(&mut self, index: usize) -> Option<Membership> {
+        let removed = self.at(index)?;
+        let last = self.more.as_mut().and_then(|more| more.pop());
+        if self.more.as_ref().is_some_and(|more| more.is_empty()) {
+            self.more = None;
+        }
+        match (last, index.checked_sub(1)) {
+            (None, _) => self.first = None,
+            (last, None) => self.first = last,
+            (Some(last), Some(index)) => {
+                if let Some(place) = self.more.as_mut().and_then(|more| more.get_mut(index)) {
+                    *place = last;
+                }
+            }
+        }
+        Some(removed)
+    }
+}
+
 /// An acknowledgement that waits until its author has been sent everything up to the event.
 #[derive(Debug)]
 pub(super) struct HeldAnswer {
@@ -57,51 +112,58 @@ pub(super) struct Paused {
     pub(super) rest: Vec<u8>,
 }
 
-/// One connection.
+/// One connection. The order of the fields is theirs in memory: what every delivery looks at comes first
+/// and shares a cache line, down to the outbox's count; then what every message that comes in looks at.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection {
+    pub(super) memberships: Memberships,
+    /// What waits for events, in their order; never empty.
+    #[expect(clippy::box_collection, reason = "a word in every connection instead of four")]
+    pub(super) answers: Option<Box<VecDeque<HeldAnswer>>>,
+    /// Since when the socket takes no bytes.
+    pub(super) blocked: Option<Millis>,
+    /// A write effect is under way; another would be a second send in one turn.
+    pub(super) dirty: bool,
+    /// The last fill stopped for lack of room.
+    pub(super) owed: bool,
     pub(super) stage: Stage,
     pub(super) door: Door,
-    pub(super) peer: IpAddr,
-    pub(super) accepted: Millis,
-    pub(super) name: ConnectionName,
+    /// Whether the client told its name: it knows more than the seeds' clients.
+    pub(super) known: bool,
+    pub(super) invalid_in_a_row: u8,
+    pub(super) refused_in_a_row: u8,
+    pub(super) outbox: Outbox,
+    pub(super) assembler: Assembler,
+    pub(super) bucket: Bucket,
+    pub(super) live: Liveness,
     /// The channel that the endpoint is about.
     pub(super) own: Option<Arc<str>>,
     /// Who this is; `None` until a token was good.
     pub(super) claims: Option<Claims>,
-    /// Whether the client told its name: it knows more than the seeds' clients.
-    pub(super) known: bool,
-    pub(super) assembler: Assembler,
-    pub(super) bucket: Bucket,
-    pub(super) live: Liveness,
-    pub(super) memberships: Vec<Membership>,
-    pub(super) answers: VecDeque<HeldAnswer>,
-    pub(super) outbox: Outbox,
     pub(super) paused: Option<Box<Paused>>,
-    /// A write effect is under way; another would be a second send in one turn.
-    pub(super) dirty: bool,
-    /// Since when the socket takes no bytes.
-    pub(super) blocked: Option<Millis>,
+    /// Bytes of the request head that have come; empty after it.
+    pub(super) head: Vec<u8>,
+    pub(super) name: ConnectionName,
+    pub(super) accepted: Millis,
+    /// When the client was last told that its rate is used up.
+    pub(super) told_rate: Option<Millis>,
+    pub(super) peer: IpAddr,
+    /// Whether it counts among the open connections.
+    pub(super) upgraded: bool,
     /// Whether the wheel holds a look at `blocked`.
     pub(super) stuck_timer: bool,
     /// Whether the wheel holds the token's end.
     pub(super) expiry_timer: bool,
     /// Reading is paused because echoes have piled up.
     pub(super) choked: bool,
-    /// Whether it counts among the open connections.
-    pub(super) upgraded: bool,
-    /// The last fill stopped for lack of room.
-    pub(super) owed: bool,
-    pub(super) invalid_in_a_row: u8,
-    pub(super) refused_in_a_row: u8,
-    /// When the client was last told that its rate is used up.
-    pub(super) told_rate: Option<Millis>,
 }
 
 impl Connection {
     pub(super) fn new(now: Millis, peer: IpAddr, name: ConnectionName) -> Self {
         Self {
-            stage: Stage::Head(Vec::new()),
+            stage: Stage::Head,
+            head: Vec::new(),
             door: Door::Open,
             peer,
             accepted: now,
@@ -112,8 +174,8 @@ impl Connection {
             assembler: Assembler::default(),
             bucket: Bucket::default(),
             live: Liveness::new(now),
-            memberships: Vec::new(),
-            answers: VecDeque::new(),
+            memberships: Memberships::default(),
+            answers: None,
             outbox: Outbox::default(),
             paused: None,
             dirty: false,
@@ -141,3 +203,31 @@ impl Connection {
 }
 
 const _: () = assert!(size_of::<Connection>() <= 512, "half of an idle connection's kibibyte");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memberships_keep_what_was_put_in_whatever_is_taken_out() {
+        for count in 0..5_u32 {
+            for removed in 0..=count as usize {
+                let mut memberships = Memberships::default();
+                let mut expected = Vec::new();
+                for place in 0..count {
+                    let membership = Membership { room: RoomId::default(), place };
+                    memberships.push(membership);
+                    expected.push(place);
+                }
+                let taken = memberships.remove(removed).map(|membership| membership.place);
+                assert_eq!(taken, expected.get(removed).copied());
+                if removed < expected.len() {
+                    expected.swap_remove(removed);
+                }
+                assert_eq!(memberships.iter().map(|membership| membership.place).collect::<Vec<_>>(), expected);
+                let by_index = (0..memberships.len()).filter_map(|index| memberships.at(index));
+                assert_eq!(by_index.map(|membership| membership.place).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+}

@@ -49,7 +49,7 @@ impl Shard {
             return;
         }
         match conn.stage {
-            Stage::Head(_) => self.on_head_bytes(now, id, bytes, effects),
+            Stage::Head => self.on_head_bytes(now, id, bytes, effects),
             Stage::Auth | Stage::Open | Stage::Echo => self.on_frames(now, id, bytes, effects),
             Stage::Ending | Stage::Leaving => {}
         }

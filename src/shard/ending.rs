@@ -37,9 +37,8 @@ impl Shard {
         conn.stage = Stage::Ending;
         conn.paused = None;
         let before = conn.outbox.bytes();
-        for answer in std::mem::take(&mut conn.answers) {
-            conn.outbox.push_over(answer.frame);
-        }
+        let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
+        held.for_each(|answer| conn.outbox.push_over(answer.frame));
         conn.outbox.push_over(last);
         self.metrics.add(Metric::OutboxBytes, (conn.outbox.bytes() - before) as u64);
         self.metrics.count(metric);
@@ -76,7 +75,7 @@ impl Shard {
 
     fn leave_all(&mut self, now: Millis, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        for membership in std::mem::take(&mut conn.memberships) {
+        for membership in std::mem::take(&mut conn.memberships).iter() {
             self.leave_room(now, membership, effects);
         }
     }
@@ -120,7 +119,7 @@ impl Shard {
             Some(Stage::Auth | Stage::Open | Stage::Echo) => {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
             }
-            Some(Stage::Head(_)) => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
+            Some(Stage::Head) => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
             Some(Stage::Ending | Stage::Leaving) | None => {}
         }
     }

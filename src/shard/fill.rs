@@ -9,16 +9,16 @@ use super::Shard;
 use super::connection::{Connection, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects};
 use super::pen::Pen;
-use super::rooms::{Room, Rooms};
+use super::rooms::{Joined, Room, Rooms};
 use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::notice::{self, Missed, Recovery};
 use crate::ids::{ConnId, Seq};
-use crate::limits::{OUTBOX_BYTES_MAX, STUCK_MS};
+use crate::limits::{BATCH_BYTES_MAX, JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
 use crate::metrics::{Metric, Metrics};
 use crate::outbox::Lane;
 use crate::payload::Payload;
-use crate::room::history::Event;
+use crate::room::history::{Event, History};
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
 use crate::time::Now;
@@ -33,20 +33,26 @@ impl Shard {
         if conn.blocked.is_some() {
             return;
         }
-        while batch.has_room()
-            && let Some((rest, skip)) = conn.outbox.pop_unsent()
-        {
-            batch.push(rest, skip);
+        if !conn.outbox.is_empty() {
+            while batch.has_room()
+                && let Some((rest, skip)) = conn.outbox.pop_unsent()
+            {
+                batch.push(rest, skip);
+            }
+            take_lane(conn, Lane::Critical, batch, &self.metrics);
         }
-        take_lane(conn, Lane::Critical, batch, &self.metrics);
         let mut tools = Tools { now, id, pen: &mut self.pen, metrics: &self.metrics };
         for index in 0..conn.memberships.len() {
-            let Some(membership) = conn.memberships.get(index).copied() else { break };
+            let Some(membership) = conn.memberships.at(index) else { break };
             conn.owed |= tools.take_events(&mut self.rooms, membership, batch);
         }
-        release_answers(conn, &self.rooms, batch);
-        take_lane(conn, Lane::Low, batch, &self.metrics);
-        conn.owed |= !conn.outbox.is_empty();
+        if conn.answers.is_some() {
+            release_answers(conn, &self.rooms, batch);
+        }
+        if !conn.outbox.is_empty() {
+            take_lane(conn, Lane::Low, batch, &self.metrics);
+            conn.owed |= !conn.outbox.is_empty();
+        }
     }
 
     /// The socket took `bytes` of `batch`; the rest is kept and goes first next time. If it took less than
@@ -132,7 +138,8 @@ impl Tools<'_> {
     /// Takes a channel's events from the member's position on. Returns whether more are owed.
     fn take_events(&mut self, rooms: &mut Rooms, at: Membership, batch: &mut Batch) -> bool {
         let Some(room) = rooms.at_mut(at.room).filter(|room| room.is_live()) else { return false };
-        let Room { name, history, members, .. } = room;
+        let Room { name, history, members, joined, .. } = room;
+        let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
         if batch.has_room()
             && let Some(greeting) = member.greeting.take()
@@ -142,12 +149,16 @@ impl Tools<'_> {
         if batch.has_room() && member.next < history.oldest() {
             batch.push(self.tell_gap(name, member, history.oldest()), 0);
         }
+        let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
+        if batch.has_room()
+            && let Some(frames) = join(history, joined, member.next, &whole, self.pen)
+        {
+            self.metrics.add(Metric::Delivered, whole.next.0 - member.next.0);
+            batch.push(frames, 0);
+            member.next = whole.next;
+        }
         let mut delivered = 0;
-        while member.next < history.next() {
-            if !batch.has_room() {
-                self.metrics.add(Metric::Delivered, delivered);
-                return true;
-            }
+        while member.next < history.next() && batch.has_room() {
             let Some(event) = history.event(member.next) else { break };
             if event.excluded != Some(self.id) {
                 batch.push(frame_for(event, member.encoding, name), 0);
@@ -156,7 +167,7 @@ impl Tools<'_> {
             member.next = member.next.next();
         }
         self.metrics.add(Metric::Delivered, delivered);
-        member.greeting.is_some()
+        member.greeting.is_some() || member.next < history.next()
     }
 
     fn greet(&mut self, channel: &str, encoding: Encoding, greeting: &Greeting) -> Payload {
@@ -185,6 +196,40 @@ impl Tools<'_> {
             |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, "slow_consumer", Missed::Lost, out);
         self.pen.notice(self.now, member.encoding, write)
     }
+}
+
+/// What a member is owed if nothing stands between it and the end of the history.
+struct Whole {
+    next: Seq,
+    encoding: Encoding,
+    /// Whether others are likely to be owed the same.
+    crowd: bool,
+}
+
+/// All events from `first` on as one stretch of bytes. Members of a busy room are owed the same ones, so
+/// what was put together for one serves the others, and each is written to from one piece of memory.
+/// `None` where single frames do as well, or somebody is not to get one of the events.
+fn join(history: &History, joined: &mut Option<Joined>, first: Seq, whole: &Whole, pen: &mut Pen) -> Option<Payload> {
+    if !whole.crowd || first.next() >= whole.next {
+        return None;
+    }
+    if let Some(joined) = joined
+        && (joined.first, joined.next, joined.encoding) == (first, whole.next, whole.encoding)
+    {
+        return Some(joined.frames.clone());
+    }
+    let frames = pen.join(|out| {
+        (first.0..whole.next.0).all(|seq| {
+            let event = history.event(Seq(seq)).filter(|event| event.excluded.is_none());
+            let frame = event.and_then(|event| event.frame(whole.encoding));
+            frame.is_some_and(|frame| {
+                out.extend_from_slice(frame);
+                out.len() <= BATCH_BYTES_MAX
+            })
+        })
+    })?;
+    *joined = Some(Joined { first, next: whole.next, encoding: whole.encoding, frames: frames.clone() });
+    Some(frames)
 }
 
 /// The event's frame in an encoding; made from the plain one if nobody used that encoding when it was
@@ -225,6 +270,7 @@ fn take_lane(conn: &mut Connection, lane: Lane, batch: &mut Batch, metrics: &Met
 
 /// Moves the acknowledgements into the batch whose events the author has been sent.
 fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) {
+    let Some(answers) = &mut conn.answers else { return };
     let memberships = &conn.memberships;
     let passed = |room, seq| {
         let at = memberships.iter().find(|membership| membership.room == room);
@@ -233,18 +279,18 @@ fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) {
     };
     let mut index = 0;
     while batch.has_room()
-        && let Some(answer) = conn.answers.get(index)
+        && let Some(answer) = answers.get(index)
     {
         if passed(answer.room, answer.seq) {
-            if let Some(answer) = conn.answers.remove(index) {
+            if let Some(answer) = answers.remove(index) {
                 batch.push(answer.frame, 0);
             }
         } else {
             index += 1;
         }
     }
-    if conn.answers.is_empty() && conn.answers.capacity() > 0 {
-        conn.answers = std::collections::VecDeque::new();
+    conn.owed |= !batch.has_room() && !answers.is_empty();
+    if answers.is_empty() {
+        conn.answers = None;
     }
-    conn.owed |= !batch.has_room() && !conn.answers.is_empty();
 }

@@ -62,6 +62,11 @@ impl Shard {
             Ok(room) => room,
             Err(code) => return self.answer(now, proposal, Err(code), effects),
         };
+        self.propose_in(now, room, proposal, effects);
+    }
+
+    /// The same for a room that is known.
+    pub(super) fn propose_in(&mut self, now: Now, room: RoomId, proposal: &Proposal<'_>, effects: &mut Effects) {
         let operation = proposal.operation;
         let Some(state) = self.rooms.at_mut(room) else { return };
         let Role::Home { dedup, .. } = &mut state.role else {
@@ -132,6 +137,7 @@ impl Shard {
         let keep = self.options.retention;
         let Some(room) = self.rooms.at_mut(id) else { return };
         let before = room.history.bytes();
+        room.joined = None;
         room.history.push(event);
         room.history.trim(&keep, room.needed.min(room.needed_now), now.unix_ms);
         let after = room.history.bytes();

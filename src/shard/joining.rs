@@ -1,5 +1,6 @@
 //! Joining and leaving channels, from the connection's side.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shard;
@@ -70,7 +71,7 @@ impl Shard {
             self.metrics.count(Metric::RefusedPermission);
             return Err(ErrorCode::PermissionDenied);
         }
-        let joined = conn.memberships.iter().find(|membership| self.is_called(membership.room, channel)).copied();
+        let joined = conn.memberships.iter().find(|membership| self.is_called(membership.room, channel));
         if joined.is_none() && conn.memberships.len() >= MEMBERSHIPS_PER_CONNECTION_MAX {
             return Err(ErrorCode::ConnectionLimitExceeded);
         }
@@ -201,7 +202,7 @@ impl Shard {
     pub(super) fn leave_forbidden(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let mut index = 0;
         while let Some(conn) = self.slots.find(id) {
-            let Some(membership) = conn.memberships.get(index) else { break };
+            let Some(membership) = conn.memberships.at(index) else { break };
             let room = self.rooms.at(membership.room);
             let allowed = room.zip(conn.claims.as_ref()).is_some_and(|(room, claims)| {
                 self.options.policy.allows(&claims.holder(), &room.name, Verb::Subscribe)
@@ -222,7 +223,7 @@ impl Shard {
     /// What the member is still owed of the channel is dropped: it asked for no more of it.
     fn leave_with_notice(&mut self, now: Now, id: ConnId, index: usize, reason: Option<&str>, effects: &mut Effects) {
         let Some(conn) = self.slots.find(id) else { return };
-        let Some(membership) = conn.memberships.get(index).copied() else { return };
+        let Some(membership) = conn.memberships.at(index) else { return };
         let named = self.rooms.at(membership.room).map(|room| {
             let encoding = room.members.at(membership.place).map_or(Encoding::TRIPSAGE, |member| member.encoding);
             (Arc::clone(&room.name), encoding)
@@ -238,10 +239,11 @@ impl Shard {
     /// Takes a connection out of one of its channels.
     pub(super) fn leave(&mut self, now: Millis, id: ConnId, index: usize, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        let membership = conn.memberships.swap_remove(index);
-        let held = std::mem::take(&mut conn.answers);
-        let (released, kept): (Vec<_>, Vec<_>) = held.into_iter().partition(|answer| answer.room == membership.room);
-        conn.answers = kept.into();
+        let Some(membership) = conn.memberships.remove(index) else { return };
+        let held = conn.answers.take().map_or_else(VecDeque::new, |answers| *answers);
+        let (released, kept): (VecDeque<_>, VecDeque<_>) =
+            held.into_iter().partition(|answer| answer.room == membership.room);
+        conn.answers = (!kept.is_empty()).then(|| Box::new(kept));
         for answer in released {
             self.queue_answer(id, answer.frame, effects);
         }

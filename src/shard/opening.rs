@@ -82,12 +82,12 @@ impl Shard {
 
     /// Station 1, before the upgrade.
     pub(super) fn on_head_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], effects: &mut Effects) {
-        let Some(Stage::Head(head)) = self.slots.find_mut(id).map(|conn| &mut conn.stage) else { return };
+        let Some(head) = self.slots.find_mut(id).map(|conn| &mut conn.head) else { return };
         head.extend_from_slice(bytes);
         match read_head(head) {
             Ok(None) => {}
             Ok(Some((request, used))) => {
-                let leftover = head.split_off(used);
+                let leftover = std::mem::take(head).split_off(used);
                 self.on_request(now, id, request, leftover, effects);
             }
             Err(error) => self.refuse(now, id, error, Metric::RefusedHead, effects),
@@ -259,7 +259,7 @@ impl Shard {
 
     /// Head deadline: a request that does not come is no request.
     pub(super) fn on_head_deadline(&mut self, id: ConnId, effects: &mut Effects) {
-        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Head(_))) {
+        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Head)) {
             self.metrics.count(Metric::RefusedLate);
             self.forget(id, Closing::Abort, Metric::ClosedIdle, effects);
         }

@@ -8,6 +8,7 @@ use crate::envelope::Encoding;
 use crate::envelope::event::event_id;
 use crate::envelope::notice::Stamp;
 use crate::ids::{ConnectionName, Epoch, ShardId};
+use crate::limits::FRAME_BUFFER_BYTES_KEPT_MAX;
 use crate::payload::Payload;
 use crate::route::HashKey;
 use crate::time::Now;
@@ -18,6 +19,7 @@ use crate::wire::encoder::{FrameBuffer, Opcode};
 #[derive(Debug)]
 pub(super) struct Pen {
     frames: FrameBuffer,
+    joining: Vec<u8>,
     key: HashKey,
     shard: ShardId,
     /// Ids made. Never reset, and no two shards share a number.
@@ -28,7 +30,7 @@ pub(super) struct Pen {
 
 impl Pen {
     pub(super) fn new(key: HashKey, shard: ShardId) -> Self {
-        Self { frames: FrameBuffer::default(), key, shard, count: 0, pool: 0 }
+        Self { frames: FrameBuffer::default(), joining: Vec::new(), key, shard, count: 0, pool: 0 }
     }
 
     /// 128 bits that nobody can foresee.
@@ -66,6 +68,14 @@ impl Pen {
     pub(super) fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Payload {
         write(self.frames.body());
         self.frames.finish(Opcode::Text)
+    }
+
+    /// Frames that exist already, one after another, unless `write` says that they cannot be.
+    pub(super) fn join(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Payload> {
+        self.joining.clear();
+        let joined = write(&mut self.joining).then(|| Payload::copy_of(&self.joining));
+        self.joining.shrink_to(FRAME_BUFFER_BYTES_KEPT_MAX);
+        joined
     }
 
     /// A text frame that carries one event about the connection itself.

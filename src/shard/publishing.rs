@@ -6,6 +6,7 @@ use super::Shard;
 use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::message::{Answer, MeshMessage, Publication};
+use super::rooms::{Role, RoomId};
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::body::{Said, write_chat_message, write_trip_update};
@@ -144,10 +145,12 @@ impl Shard {
 
     /// Station 6: to the channel's home, here or over the mesh.
     fn send(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, draft: &Draft<'_>, effects: &mut Effects) {
-        let home = route::home(&self.options.key, &draft.channel, self.options.shards);
         let wants_ack = inbound.ack && inbound.id.is_some();
         let operation =
             inbound.id.map(|id| Operation::new(&self.options.key, &draft.user, id, draft.kind, draft.written));
+        let joined = self.joined_at_home(id, &draft.channel);
+        let home =
+            joined.map_or_else(|| route::home(&self.options.key, &draft.channel, self.options.shards), |_| self.id);
         if home == self.id {
             let proposal = Proposal {
                 author: id,
@@ -160,7 +163,10 @@ impl Shard {
                 wants_ack,
                 exclude_author: inbound.exclude_sender,
             };
-            self.propose(now, &proposal, effects);
+            match joined {
+                Some(room) => self.propose_in(now, room, &proposal, effects),
+                None => self.propose(now, &proposal, effects),
+            }
         } else if effects.congested(home) {
             self.metrics.count(Metric::RefusedOverload);
             self.refuse_message(now, id, inbound, ErrorCode::Overloaded, effects);
@@ -178,6 +184,16 @@ impl Shard {
             };
             effects.list.push(Effect::Mesh(home, MeshMessage::Publish(Box::new(publication))));
         }
+    }
+
+    /// The room of a channel that is at home here and that the connection has joined: the usual case, which
+    /// needs no look into the table of names.
+    fn joined_at_home(&self, id: ConnId, channel: &Arc<str>) -> Option<RoomId> {
+        let mut rooms = self.slots.find(id)?.memberships.iter().map(|membership| membership.room);
+        rooms.find(|room| {
+            let room = self.rooms.at(*room);
+            room.is_some_and(|room| Arc::ptr_eq(&room.name, channel) && matches!(room.role, Role::Home { .. }))
+        })
     }
 
     fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
@@ -214,7 +230,7 @@ impl Shard {
     pub(super) fn on_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
         let index = self.membership_index(answer.to, &answer.channel);
         let Some(conn) = self.slots.find(answer.to) else { return };
-        let membership = index.and_then(|index| conn.memberships.get(index).copied());
+        let membership = index.and_then(|index| conn.memberships.at(index));
         let member = membership.and_then(|at| self.rooms.at(at.room)?.members.at(at.place).map(|member| (at, member)));
         let encoding = member.map_or(Encoding::TRIPSAGE, |(_, member)| member.encoding);
         let operation = answer.id.as_deref().unwrap_or("");
@@ -245,8 +261,9 @@ impl Shard {
 
     fn hold_answer(&mut self, id: ConnId, held: HeldAnswer, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        let overflow = if conn.answers.len() >= ANSWERS_HELD_MAX { conn.answers.pop_front() } else { None };
-        conn.answers.push_back(held);
+        let answers = conn.answers.get_or_insert_default();
+        let overflow = if answers.len() >= ANSWERS_HELD_MAX { answers.pop_front() } else { None };
+        answers.push_back(held);
         self.mark(id, effects);
         if let Some(early) = overflow {
             self.queue_answer(id, early.frame, effects);

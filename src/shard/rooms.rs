@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use crate::envelope::EncodingSet;
+use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{Seq, ShardId};
+use crate::payload::Payload;
 use crate::room::dedup::Dedup;
 use crate::room::history::History;
 use crate::room::members::Members;
@@ -15,7 +16,7 @@ use crate::route::HashKey;
 use crate::time::Millis;
 
 /// A channel's place in the shard's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct RoomId(u32);
 
 /// Another shard that has members of a channel at home here: a cursor like a member's.
@@ -27,6 +28,16 @@ pub(super) struct Follower {
     /// The next event that it is owed.
     pub(super) next: Seq,
     pub(super) encodings: EncodingSet,
+}
+
+/// A stretch of events put together for the members that are owed just these.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) first: Seq,
+    /// The event after the last one here.
+    pub(super) next: Seq,
+    pub(super) encoding: Encoding,
+    pub(super) frames: Payload,
 }
 
 /// What this shard is to a channel.
@@ -54,12 +65,15 @@ pub(super) enum Role {
     },
 }
 
-/// A channel on this shard.
+/// A channel on this shard. The order of the fields is theirs in memory: what a delivery looks at first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Room {
-    pub(super) name: Arc<str>,
     pub(super) history: History,
     pub(super) members: Members,
+    /// The events that the latest member was owed, as one frame after another.
+    pub(super) joined: Option<Joined>,
+    pub(super) name: Arc<str>,
     pub(super) role: Role,
     /// Whether the room stands in the line of the fan-out.
     pub(super) queued: bool,
@@ -83,6 +97,7 @@ impl Room {
             history,
             members: Members::default(),
             role,
+            joined: None,
             queued: false,
             cursor: 0,
             left: 0,

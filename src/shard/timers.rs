@@ -125,6 +125,12 @@ impl Shard {
         for id in self.rooms.sweep(CHANNEL_SWEEP_COUNT) {
             let keep = self.options.retention;
             let Some(room) = self.rooms.at_mut(id) else { continue };
+            if !room.queued {
+                // A visit notes what a member needs before it is written to; here the writing is done.
+                room.needed = room.members.needed(room.history.next());
+                room.needed_now = room.needed;
+                room.joined = None;
+            }
             let freed = room.history.trim(&keep, room.needed, now.unix_ms);
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
             if let Role::Home { dedup, .. } = &mut room.role {
