@@ -7,8 +7,9 @@
 //! writes is meant to go; `SO_REUSEADDR`, so that a restart does not wait for old connections. Sizes
 //! of socket buffers are left to the kernel's tuning, and keep-alive to the protocol's pings.
 //!
-//! When a listener is closed, the kernel resets what waits in its queue. A client takes that as a
-//! refused connection and comes back, which is what a drain wants.
+//! A drain leaves the doors open for its window: who comes is told that the server is not ready, which a
+//! probe needs to hear. When a listener is closed then, the kernel resets what waits in its queue; a client
+//! takes that as a refused connection and comes back.
 
 use std::fmt;
 use std::io;

@@ -141,6 +141,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         batch: Batch::default(),
         flushing: Vec::new(),
         drain_end: None,
+        doors_close: None,
     })
 }
 

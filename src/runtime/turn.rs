@@ -53,6 +53,8 @@ pub(super) struct Host {
     pub(super) flushing: Vec<ConnId>,
     /// When a drain ends, whoever is left.
     pub(super) drain_end: Option<Millis>,
+    /// When the doors close. Until then a drain answers: a probe has to hear that the server is not ready.
+    pub(super) doors_close: Option<Millis>,
 }
 
 impl Host {
@@ -241,9 +243,7 @@ impl Host {
             return;
         }
         self.drain_end = Some(self.now.millis().after(window_ms.saturating_add(DRAIN_GRACE_MS)));
-        for door in &mut self.doors {
-            door.close(&mut self.ring);
-        }
+        self.doors_close = Some(self.now.millis().after(window_ms));
         self.shard.handle(self.now, Input::Drain(window_ms), &mut self.effects);
     }
 
@@ -265,8 +265,12 @@ impl Host {
         while let Some(conn) = self.sockets.take_overdue(now) {
             self.settle(conn);
         }
+        let closing = self.doors_close.take_if(|at| *at <= now).is_some();
         for door in &mut self.doors {
             door.on_time(now, &mut self.ring);
+            if closing {
+                door.close(&mut self.ring);
+            }
         }
         true
     }
@@ -274,7 +278,7 @@ impl Host {
     /// When something is due next.
     fn deadline(&self) -> Option<Millis> {
         let doors = self.doors.iter().filter_map(Door::retry_at);
-        [self.shard.next_deadline(), self.sockets.linger_until(), self.drain_end]
+        [self.shard.next_deadline(), self.sockets.linger_until(), self.doors_close, self.drain_end]
             .into_iter()
             .flatten()
             .chain(doors)

@@ -109,18 +109,19 @@ impl Shard {
                 continue;
             }
             if let Some(id) = self.slots.tenant_mut(slot).map(|(id, _)| id) {
-                self.on_wave_reaches(now, id, effects);
+                self.on_wave_reaches(now, id, last, effects);
             }
         }
     }
 
-    fn on_wave_reaches(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+    fn on_wave_reaches(&mut self, now: Now, id: ConnId, last: bool, effects: &mut Effects) {
         match self.slots.find(id).map(|conn| &conn.stage) {
             Some(Stage::Auth | Stage::Open | Stage::Echo) => {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
             }
-            Some(Stage::Head) => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
-            Some(Stage::Ending | Stage::Leaving) | None => {}
+            Some(Stage::Head) if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
+            // What is asked in the meantime is still answered: a probe that is reset learns nothing.
+            Some(Stage::Head | Stage::Ending | Stage::Leaving) | None => {}
         }
     }
 
