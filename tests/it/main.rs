@@ -1,5 +1,31 @@
-//! The real binary with real sockets, seen from outside. One module for each matter.
-#![expect(clippy::expect_used, reason = "a test that cannot set its scene should say so and stop")]
+//! The gateway as its users meet it: the built program, real sockets, real signals.
+//!
+//! Every test starts a server of its own on a free port with a directory of its own, and speaks to it
+//! through `tungstenite` or, where bytes matter, through a bare socket: neither is the server's own codec.
+//! Whatever is waited for has a deadline, and nothing is waited for by sleeping. Absent: rules that a table
+//! beside the code shows already, and all that needs simulated time.
 
-mod server;
+#![expect(clippy::unwrap_used, reason = "a test ends where its expectation fails")]
+#![expect(clippy::disallowed_methods, reason = "deadlines of tests are on the real clock")]
+
+mod auth;
+mod backpressure;
+mod client;
+mod cross_shard;
+mod deadlines;
+mod descriptors;
+mod drain;
+mod expiry;
+mod floods;
+mod frames;
+mod gateway;
+mod http;
+mod liveness;
+mod opening;
+mod rates;
+mod raw;
+mod resume;
+mod rooms;
 mod start;
+mod tokens;
+mod verbatim;

@@ -5,24 +5,27 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
 
 use rustix::process::Signal;
+use serde_json::json;
 
-use crate::server::{Place, Server, command};
+use crate::client::Client;
+use crate::gateway::{Directory, Gateway, SOON, command};
+use crate::raw;
 
 fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("a binary that runs")
+    command(arguments).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 #[test]
 fn bad_usage_ends_with_2_and_what_cannot_be_done_with_78() {
-    let place = Place::new();
+    let place = Directory::new();
     let data = place.data();
-    let data = data.to_str().expect("UTF-8");
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("its address");
+    let data = data.to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
     for (arguments, code, told) in [
         (&["--help"][..], 0, ""),
         (&["--version"], 0, ""),
@@ -43,14 +46,14 @@ fn bad_usage_ends_with_2_and_what_cannot_be_done_with_78() {
 
 #[test]
 fn token_prints_one_token_a_line_and_nothing_else() {
-    let place = Place::new();
+    let place = Directory::new();
     let data = place.data();
-    let output = run(&["token", "--user", "u", "--count", "3", "--data", data.to_str().expect("UTF-8")]);
+    let output = run(&["token", "--user", "u", "--count", "3", "--data", data.to_str().unwrap()]);
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((lines.len(), output.status.code(), output.stderr.is_empty()), (3, Some(0), true));
     for (index, token) in lines.iter().enumerate() {
-        let rules = &jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token).expect("a token");
+        let rules = &jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token).unwrap();
         assert_eq!(rules.claims["sub"], format!("u-{}", index + 1));
     }
 }
@@ -58,37 +61,68 @@ fn token_prints_one_token_a_line_and_nothing_else() {
 #[test]
 fn serve_greets_drains_on_a_signal_and_ends_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
-        let place = Place::new();
-        let server = Server::start(&place.data(), &["--shards", "1"]);
+        let place = Directory::new();
+        let mut server = Gateway::within(&place, &["--shards", "1"]);
         let token = server.greeting.split("#token=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let token = token.expect("a token in the greeting").to_owned();
+        let token = token.unwrap().to_owned();
         assert!(server.greeting.contains("made a development key"), "{}", server.greeting);
         assert!(server.greeting.contains("in memory only"), "{}", server.greeting);
         assert!(server.greeting.contains(&format!("http://{}/#token=", server.address)), "{}", server.greeting);
         server.signal(signal);
-        let (status, log) = server.end();
+        let (status, log) = (server.wait(SOON), server.log());
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(log.contains("draining") && !log.contains(&token), "{log}");
-        let again = Server::start(&place.data(), &["--shards", "1"]);
+        let again = Gateway::within(&place, &["--shards", "1"]);
         assert!(again.greeting.contains("uses the development key"), "{}", again.greeting);
     }
 }
 
 #[test]
 fn serve_warns_of_what_is_open() {
-    let place = Place::new();
-    let server = Server::start(&place.data(), &["--shards", "1", "--echo", "--limits", "unlimited"]);
+    let place = Directory::new();
+    let mut server = Gateway::within(&place, &["--shards", "1", "--echo", "--limits", "unlimited"]);
     server.signal(Signal::TERM);
-    let (status, log) = server.end();
+    let (status, log) = (server.wait(SOON), server.log());
     assert_eq!((status.code(), status.signal()), (Some(0), None));
     assert!(log.contains("/echo is served") && log.contains("rates are off"), "{log}");
 }
 
 #[test]
 fn a_data_directory_that_is_a_file_is_refused() {
-    let place = Place::new();
+    let place = Directory::new();
     let file = place.path().join("file");
-    std::fs::write(&file, "").expect("a file");
-    let output = run(&["serve", "--data", file.to_str().expect("UTF-8")]);
+    std::fs::write(&file, "").unwrap();
+    let output = run(&["serve", "--data", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn a_second_server_on_the_same_port_is_refused_and_the_first_goes_on() {
+    let first = Gateway::start();
+    let place = Directory::new();
+    let (data, listen) = (place.data(), first.address.to_string());
+    let second = run(&["serve", "--shards", "1", "--data", data.to_str().unwrap(), "--listen", &listen]);
+    let error = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(78), "{error}");
+    assert!(error.contains(&listen) && error.contains("in use") && error.contains("another port"), "{error}");
+    assert!(second.stdout.is_empty(), "it greets nobody");
+    assert_eq!(raw::get(&first, "GET", "/health").status, 200);
+}
+
+#[test]
+fn tokens_and_words_of_clients_are_never_logged() {
+    let mut gateway = Gateway::with(&["--shards", "1", "--echo"]);
+    let token = gateway.token("ada");
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &token);
+    ada.send(&json!({ "type": "chat_message", "payload": { "content": "confidential" } }));
+    ada.event_of("chat_message");
+    ada.send(&json!({ "type": "confidential" }));
+    ada.event_of("connection_error");
+    let query = Client::try_open(&gateway, &format!("/ws?token={token}x"), &[]);
+    assert_eq!(query.unwrap_err().0, 401);
+    gateway.terminate();
+    assert_eq!(gateway.wait(SOON).code(), Some(0));
+    let log = gateway.log();
+    assert!(log.contains("draining"), "{log}");
+    assert!(!log.contains("confidential") && !log.contains(&token), "{log}");
 }

@@ -1,0 +1,150 @@
+//! Readers that do not read: the others do not notice, and the memory that the slow ones hold is bounded.
+//! Half of a room reads, half never does. Those that begin to read later find an announced gap; those that
+//! never do are closed.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::gateway::{Gateway, until};
+use crate::raw::{FIN, PING, PONG, Raw, frame, text_frame};
+
+const READERS: usize = 12;
+const STUCK: usize = 12;
+const EVENTS: usize = 1500;
+
+/// A member that will not read. Its receive buffer is small, so that its socket fills soon, and large enough
+/// for a segment of the loopback device, so that it empties soon too.
+fn member(gateway: &Gateway, token: &str) -> Raw {
+    let mut raw = Raw::connect(gateway);
+    socket2::SockRef::from(&raw.stream).set_recv_buffer_size(128 * 1024).unwrap();
+    raw.write(crate::raw::upgrade_head(gateway, &format!("/ws/chat/s?token={token}"), "").as_bytes());
+    assert!(raw.head().starts_with("HTTP/1.1 101 "));
+    while !raw.text().contains(r#""type":"subscribed""#) {}
+    raw
+}
+
+/// Publishes `EVENTS` events of 8 KiB and has every reader read each at once. Gives the slowest step.
+fn run(readers: &mut [Client], from: usize) -> Duration {
+    let content = "x".repeat(8 * 1024);
+    let mut slowest = Duration::ZERO;
+    for seq in from..from + EVENTS {
+        let start = Instant::now();
+        readers[0].send(&json!({ "type": "chat_message", "payload": { "content": content } }));
+        for reader in &mut *readers {
+            let text = reader.text();
+            assert!(text.contains(&format!(r#""seq":{seq},"#)), "{}", &text[..200]);
+        }
+        slowest = slowest.max(start.elapsed());
+    }
+    slowest
+}
+
+/// Has the server use each of its receive buffers once: their memory is of no connection.
+fn warm_up(gateway: &Gateway) {
+    let mut raw = member(gateway, &gateway.token("warm"));
+    let pongs = frame(FIN | PONG, &[b'x'; 125]).repeat(64);
+    for _ in 0..1000 {
+        raw.write(&pongs);
+    }
+    raw.write(&frame(FIN | PING, b"done"));
+    assert_eq!(raw.frame(), Some((FIN | PONG, b"done".to_vec())));
+}
+
+#[test]
+fn readers_that_never_read_hurt_nobody_and_are_bounded_told_and_cut() {
+    let gateway = Gateway::unlimited();
+    let tokens = gateway.token_row("reader", READERS);
+    let mut readers: Vec<Client> = tokens.iter().map(|token| Client::join(&gateway, "/ws/chat/s", token)).collect();
+    let alone = run(&mut readers, 1);
+    let before = gateway.anonymous_kib();
+    let tokens = gateway.token_row("stuck", STUCK + 1);
+    let mut stuck: Vec<Raw> = tokens.iter().map(|token| member(&gateway, token)).collect();
+    let beside = run(&mut readers, 1 + EVENTS);
+    // Wall clock of a shared machine: an order of magnitude is what is shown here.
+    assert!(beside < alone * 10 + Duration::from_secs(1), "slowest step {alone:?} alone, {beside:?} beside them");
+    // 12 MiB were published twice over. History and the live part are bounded, and each stuck connection
+    // holds what a write left over: one batch.
+    let grown = gateway.anonymous_kib().saturating_sub(before);
+    assert!(grown < 16 * 1024, "{grown} KiB more");
+    assert_eq!(gateway.metric("waystation_connections", ""), u64::try_from(READERS + STUCK + 1).unwrap());
+
+    // One begins to read: what it was sent before, then the gap, then everything from there on.
+    let mut late = stuck.remove(0);
+    let (mut last, mut gaps) = (EVENTS, Vec::new());
+    while last < 2 * EVENTS {
+        let event: Value = serde_json::from_str(&late.text()).unwrap();
+        if event["type"] == "gap" {
+            let (from, to) =
+                (event["payload"]["from_seq"].as_u64().unwrap(), event["payload"]["to_seq"].as_u64().unwrap());
+            assert_eq!(usize::try_from(from).unwrap(), last + 1, "{event}");
+            assert_eq!(event["payload"]["lost"], true);
+            last = usize::try_from(to).unwrap();
+            gaps.push(to - from + 1);
+        } else {
+            last += 1;
+            assert_eq!(event["seq"], last, "a hole that no gap announces");
+        }
+    }
+    assert!(!gaps.is_empty(), "{EVENTS} events of 8 KiB fitted into buffers");
+    // The others never do, and are cut after 30 seconds without a byte.
+    let slow = u64::try_from(STUCK).unwrap();
+    until("stuck readers are closed", Duration::from_secs(40), || {
+        gateway.metric("waystation_closed_total", "reason=\"slow\"") == slow
+    });
+    for raw in &mut stuck {
+        raw.rest();
+    }
+    until("their connections are gone", Duration::from_secs(10), || {
+        gateway.metric("waystation_connections", "") == u64::try_from(READERS + 1).unwrap()
+    });
+    late.write(&text_frame(r#"{"type":"chat_message","payload":{"content":"I am here"}}"#));
+    // Heartbeats have come meanwhile.
+    while !late.text().contains("I am here") {}
+    assert_eq!(readers[5].event_of("chat_message")["payload"]["content"], "I am here");
+}
+
+#[test]
+fn answers_that_nobody_reads_end_the_connection() {
+    let gateway = Gateway::unlimited();
+    warm_up(&gateway);
+    let mut raw = member(&gateway, &gateway.token("ada"));
+    let pings = frame(FIN | PING, &[b'x'; 125]).repeat(512);
+    let before = gateway.anonymous_kib();
+    // The write fails once the server no longer reads and closes.
+    let mut sent = 0;
+    raw.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    while sent < 512 * 1024 * 1024 && std::io::Write::write_all(&mut raw.stream, &pings).is_ok() {
+        sent += pings.len();
+    }
+    until("it is closed", Duration::from_secs(15), || {
+        gateway.metric("waystation_closed_total", "reason=\"slow\"") == 1
+    });
+    let grown = gateway.anonymous_kib().saturating_sub(before);
+    assert!(grown < 4 * 1024, "{grown} KiB more after {sent} bytes of pings");
+}
+
+#[test]
+fn an_echo_that_is_not_read_stops_the_reading_and_loses_nothing() {
+    let gateway = Gateway::with(&["--shards", "1", "--echo"]);
+    warm_up(&gateway);
+    let mut writer = Raw::upgraded(&gateway, "/echo");
+    let mut reader = Raw::beside(&writer);
+    let before = gateway.anonymous_kib();
+    let count = 1000_usize;
+    let sending = std::thread::spawn(move || {
+        for index in 0..count {
+            writer.write(&frame(FIN | 0x2, &index.to_le_bytes().repeat(2048)));
+        }
+    });
+    until("what is queued has reached its bound", Duration::from_secs(15), || {
+        gateway.metric("waystation_outbox_bytes", "") > 256 * 1024
+    });
+    let grown = gateway.anonymous_kib().saturating_sub(before);
+    assert!(grown < 4 * 1024, "{grown} KiB more");
+    for index in 0..count {
+        assert_eq!(reader.frame().unwrap().1, index.to_le_bytes().repeat(2048), "{index}");
+    }
+    sending.join().unwrap();
+}

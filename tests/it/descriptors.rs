@@ -1,0 +1,72 @@
+//! Out of descriptors: who is connected is served, nothing spins, and accepting goes on when some return. And
+//! before that, the bound on connections that a server draws from its limit of descriptors.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::gateway::{Gateway, until};
+use crate::raw::Raw;
+
+// One after the other: what the second inherits must not reach the first.
+#[test]
+fn without_room_or_descriptors_the_connected_are_served_and_accepting_goes_on_later() {
+    connections_beyond_the_bound_are_closed_at_once();
+    accepting_goes_on_when_descriptors_return();
+}
+
+fn accepting_goes_on_when_descriptors_return() {
+    // More are in use than it reckons with, so that its own bound on connections does not come first.
+    let gateway = Gateway::with_descriptors(160, 80, &["--shards", "1"]);
+    let mut canary = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    // The kernel completes these whether the server can accept them or not.
+    let mut held: Vec<Raw> = (0..100).map(|_| Raw::connect(&gateway)).collect();
+    let speak = |canary: &mut Client, word: &str| {
+        canary.send(&json!({ "type": "chat_message", "payload": { "content": word } }));
+        assert_eq!(canary.event()["payload"]["content"], word);
+    };
+    speak(&mut canary, "full");
+    let used = gateway.processor_time();
+    canary.set_patience(Duration::from_millis(2000));
+    let silence = canary.socket.read();
+    assert!(silence.is_err(), "{silence:?}");
+    canary.set_patience(crate::gateway::SOON);
+    let used = gateway.processor_time() - used;
+    assert!(used <= Duration::from_millis(200), "{used:?} of processor time in two seconds of nothing");
+    speak(&mut canary, "still full");
+    held.clear();
+    let token = gateway.token("bob");
+    let mut bob = None;
+    until("somebody is let in again", Duration::from_secs(10), || {
+        bob = Client::try_open(&gateway, &format!("/ws/chat/s?token={token}"), &[]).ok();
+        bob.is_some()
+    });
+    let mut bob = bob.unwrap();
+    bob.event_of("subscribed");
+    speak(&mut canary, "room again");
+    assert_eq!(bob.event()["payload"]["content"], "room again");
+    assert!(gateway.metric("waystation_accept_failures_total", "") > 0, "the descriptors never ran out");
+}
+
+fn connections_beyond_the_bound_are_closed_at_once() {
+    let gateway = Gateway::with_descriptors(160, 0, &["--shards", "1"]);
+    let room = gateway.greeting.split("room for ").nth(1).unwrap().split(' ').next().unwrap();
+    let room: usize = room.parse().unwrap();
+    assert!((1..160).contains(&room), "{room} connections with 160 descriptors");
+    let mut canary = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    let mut held: Vec<Raw> = (0..room - 1).map(|_| Raw::connect(&gateway)).collect();
+    for _ in 0..20 {
+        assert_eq!(Raw::connect(&gateway).rest(), b"", "it is closed without a word");
+    }
+    canary.send(&json!({ "type": "chat_message", "payload": { "content": "full" } }));
+    assert_eq!(canary.event()["payload"]["content"], "full");
+    held.truncate(room / 2);
+    until("there is room again", Duration::from_secs(10), || {
+        let mut raw = Raw::connect(&gateway);
+        let asked = std::io::Write::write_all(&mut raw.stream, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+        asked.is_ok() && raw.rest().starts_with(b"HTTP/1.1 200 ")
+    });
+    assert!(gateway.metric("waystation_refused_total", "reason=\"full\"") >= 20);
+    assert_eq!(gateway.metric("waystation_accept_failures_total", ""), 0);
+}

@@ -1,0 +1,138 @@
+//! SIGTERM under load: everybody is told, nobody new is let in, connections are closed 1012 in waves over
+//! the window, what was acknowledged had been delivered, and the exit code is 0.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Seen};
+use crate::gateway::{Gateway, until};
+use crate::raw;
+
+const CLIENTS: usize = 40;
+/// Over this time a server sees its connections off.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What a client saw of the drain.
+struct Farewell {
+    told: bool,
+    code: u16,
+    after: Duration,
+    delivered: HashSet<String>,
+    acked: Vec<String>,
+}
+
+/// Goes on publishing, one after the other, until the server closes the connection.
+fn publish_to_the_end(mut client: Client, name: usize, start: Instant) -> Farewell {
+    let mut farewell =
+        Farewell { told: false, code: 0, after: Duration::ZERO, delivered: HashSet::new(), acked: Vec::new() };
+    let mut next = 0;
+    let mut open = true;
+    loop {
+        if open {
+            let message = json!({
+                "type": "chat_message", "id": format!("{name}-{next}"), "ack": true, "payload": { "content": "x" },
+            });
+            next += 1;
+            open = client.socket.send(tungstenite::Message::text(message.to_string())).is_ok();
+        }
+        loop {
+            match client.next() {
+                Seen::Text(text) => {
+                    let event: Value = serde_json::from_str(&text).unwrap();
+                    match event["type"].as_str().unwrap() {
+                        "draining" => {
+                            assert!(event["payload"]["reconnect_after_ms"].is_number(), "{event}");
+                            farewell.told = true;
+                        }
+                        "chat_message" => {
+                            farewell.delivered.insert(event["op_id"].as_str().unwrap().to_owned());
+                        }
+                        "ack" => {
+                            farewell.acked.push(event["payload"]["id"].as_str().unwrap().to_owned());
+                            break;
+                        }
+                        "connection_close" => assert_eq!(event["payload"]["code"], 1012),
+                        other => panic!("unexpected: {other}"),
+                    }
+                }
+                Seen::Close(code, _) => {
+                    farewell.code = code.unwrap();
+                    farewell.after = start.elapsed();
+                }
+                Seen::End => return farewell,
+                Seen::Ping | Seen::Pong(_) => {}
+                Seen::Binary(_) => panic!("a binary message"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_drain_under_load_tells_everybody_closes_in_waves_and_ends_with_0() {
+    let mut gateway = Gateway::with(&["--shards", "2", "--limits", "unlimited"]);
+    let tokens = gateway.token_row("user", CLIENTS);
+    let clients: Vec<Client> = tokens
+        .iter()
+        .enumerate()
+        .map(|(index, token)| Client::join_known(&gateway, &format!("/ws/chat/s-{}", index / 4), token))
+        .collect();
+    let start = Instant::now();
+    let threads: Vec<_> = clients
+        .into_iter()
+        .enumerate()
+        .map(|(name, client)| std::thread::spawn(move || publish_to_the_end(client, name, start)))
+        .collect();
+    until("the load runs", Duration::from_secs(10), || gateway.metric("waystation_published_total", "") > 200);
+    gateway.terminate();
+    let asked = start.elapsed();
+    until("it says that it is not ready", Duration::from_secs(2), || {
+        raw::get(&gateway, "GET", "/readyz").status == 503
+    });
+    assert_eq!(raw::get(&gateway, "GET", "/health").status, 200, "it is alive all the same");
+    let refused = raw::ask(&gateway, &raw::upgrade_head(&gateway, "/ws", ""));
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("Retry-After").is_some(), "{refused:?}");
+    let status = gateway.wait(WINDOW + Duration::from_secs(3));
+    assert_eq!(status.code(), Some(0), "{}", gateway.log());
+    let farewells: Vec<Farewell> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    for (name, farewell) in farewells.iter().enumerate() {
+        assert_eq!((farewell.told, farewell.code), (true, 1012), "client {name}");
+        for id in &farewell.acked {
+            assert!(farewell.delivered.contains(id), "client {name}: {id} was acknowledged and not delivered");
+        }
+    }
+    let mut after: Vec<Duration> = farewells.iter().map(|farewell| farewell.after.saturating_sub(asked)).collect();
+    after.sort_unstable();
+    assert!(after[CLIENTS - 1] - after[0] > Duration::from_secs(2), "all at once: {after:?}");
+    assert!(after[CLIENTS - 1] < WINDOW + Duration::from_secs(1), "{after:?}");
+    let most_at_once =
+        after.iter().map(|at| after.iter().filter(|other| other.abs_diff(*at).as_millis() < 150).count());
+    assert!(most_at_once.max().unwrap() <= CLIENTS / 2, "no waves: {after:?}");
+}
+
+#[test]
+fn a_server_without_connections_ends_at_once_and_one_with_a_dead_one_within_the_window() {
+    let mut idle = Gateway::start();
+    idle.terminate();
+    assert_eq!(idle.wait(Duration::from_secs(8)).code(), Some(0));
+    // Clients that never answer the close: an upgraded one and a half-open one.
+    let mut gateway = Gateway::start();
+    let _silent = raw::Raw::admitted(&gateway, "/ws", &gateway.token("ada"));
+    let _half_open = raw::Raw::connect(&gateway);
+    gateway.terminate();
+    assert_eq!(gateway.wait(Duration::from_secs(15)).code(), Some(0), "{}", gateway.log());
+}
+
+#[test]
+fn a_second_signal_ends_it_without_waiting() {
+    let mut gateway = Gateway::start();
+    // Enough that some are left for the later waves.
+    let token = gateway.token("ada");
+    let _clients: Vec<Client> = (0..20).map(|_| Client::join(&gateway, "/ws", &token)).collect();
+    gateway.terminate();
+    until("it drains", Duration::from_secs(5), || raw::get(&gateway, "GET", "/readyz").status == 503);
+    gateway.terminate();
+    assert_eq!(gateway.wait(Duration::from_secs(2)).code(), Some(128 + 15));
+}
