@@ -96,6 +96,12 @@ impl Outbox {
         self.critical.push_back(frame);
     }
 
+    /// Drops what is queued in the low lane: nothing of it may follow the last frame of a connection.
+    pub fn drop_low(&mut self) {
+        self.bytes -= self.low.drain(..).map(|frame| frame.len()).sum::<usize>();
+        self.low = VecDeque::new();
+    }
+
     /// Drops what is queued and not begun.
     pub fn drop_queued(&mut self) {
         self.critical = VecDeque::new();
@@ -193,6 +199,17 @@ mod tests {
         assert_eq!(outbox.pop_unsent().map(|(frame, skip)| (frame.len(), skip)), Some((5, 3)));
         assert_eq!(outbox.pop_unsent().map(|(frame, skip)| (frame.len(), skip)), Some((6, 0)));
         assert!(outbox.pop_unsent().is_none());
+    }
+
+    #[test]
+    fn the_low_lane_is_dropped_alone() {
+        let mut outbox = Outbox::default();
+        for (lane, len) in [(Lane::Low, 10), (Lane::Critical, 20), (Lane::Low, 30)] {
+            assert_eq!(outbox.push(lane, frame(len)), Queued::Waits);
+        }
+        outbox.drop_low();
+        assert_eq!((outbox.bytes(), outbox.pop(Lane::Low).is_none()), (20, true));
+        assert_eq!(outbox.pop(Lane::Critical).map(|frame| frame.len()), Some(20));
     }
 
     #[test]

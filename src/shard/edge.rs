@@ -89,8 +89,9 @@ impl Shard {
                 Err(violation) => self.on_violation(now, id, violation, effects),
             };
             match go {
-                Go::On => {}
-                Go::Stop => return Go::Stop,
+                // A refusal may have found the outbox full: a connection that ends is not read any more.
+                Go::On if self.slots.find(id).is_some_and(|conn| conn.is_upgraded()) => {}
+                Go::On | Go::Stop => return Go::Stop,
                 Go::Paused => {
                     if let Some(paused) = self.slots.find_mut(id).and_then(|conn| conn.paused.as_mut()) {
                         paused.rest.extend_from_slice(&bytes[at..]);
@@ -220,7 +221,7 @@ impl Shard {
         if tell {
             conn.told_rate = Some(now.millis());
         }
-        if inbound.ack {
+        if inbound.ack && inbound.id.is_some() {
             self.refuse_operation(now, id, inbound, ErrorCode::RateLimitExceeded, Some(retry_ms), effects);
         } else if tell {
             let mut details = Vec::new();

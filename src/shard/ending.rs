@@ -18,8 +18,11 @@ impl Shard {
     /// Ends a connection from our side: says why in an event, then in the close frame.
     pub(super) fn close(&mut self, now: Now, id: ConnId, code: CloseCode, reason: &str, effects: &mut Effects) {
         let Some(conn) = self.slots.find(id) else { return };
-        if !conn.is_upgraded() {
-            return self.forget(id, Closing::Abort, metric_of(code), effects);
+        match conn.stage {
+            Stage::Auth | Stage::Open | Stage::Echo => {}
+            Stage::Head(_) => return self.forget(id, Closing::Abort, metric_of(code), effects),
+            // Its last frame is on its way, and the first reason stands.
+            Stage::Ending | Stage::Leaving => return,
         }
         if !matches!(conn.stage, Stage::Echo) {
             let back = (code == CloseCode::RESTART).then_some(RECONNECT_AFTER_MS / 1000);
@@ -37,10 +40,13 @@ impl Shard {
         conn.stage = Stage::Ending;
         conn.paused = None;
         let before = conn.outbox.bytes();
+        // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
+        conn.outbox.drop_low();
         let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
         held.for_each(|answer| conn.outbox.push_over(answer.frame));
         conn.outbox.push_over(last);
-        self.metrics.add(Metric::OutboxBytes, (conn.outbox.bytes() - before) as u64);
+        self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
+        self.metrics.subtract(Metric::OutboxBytes, before as u64);
         self.metrics.count(metric);
         self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
         self.leave_all(now.millis(), id, effects);

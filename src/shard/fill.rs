@@ -96,7 +96,8 @@ impl Shard {
     /// Queues a frame and marks the connection. A client for whom the critical lane is full is cut off.
     pub(super) fn queue(&mut self, now: Now, id: ConnId, lane: Lane, frame: Payload, effects: &mut Effects) {
         use crate::outbox::Queued;
-        let Some(conn) = self.slots.find_mut(id) else { return };
+        // Nothing follows a close frame or a response that ends the connection (RFC 6455 section 5.5.1).
+        let Some(conn) = self.slots.find_mut(id).filter(|conn| !matches!(conn.stage, Stage::Ending)) else { return };
         let before = conn.outbox.bytes();
         let queued = conn.outbox.push(lane, frame);
         let after = conn.outbox.bytes();

@@ -242,10 +242,10 @@ impl Shard {
     }
 
     fn respond(&mut self, now: Now, id: ConnId, response: &Response, head_only: bool, effects: &mut Effects) {
+        self.queue(now, id, Lane::Critical, Payload::copy_of(&response.encode(head_only)), effects);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Ending;
         self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
-        self.queue(now, id, Lane::Critical, Payload::copy_of(&response.encode(head_only)), effects);
     }
 
     /// The host released the socket of a connection that is over or that has moved on.
