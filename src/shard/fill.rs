@@ -43,6 +43,12 @@ impl Shard {
         }
         let mut tools = Tools { now, id, pen: &mut self.pen, metrics: &self.metrics };
         for index in 0..conn.memberships.len() {
+            if !batch.has_room() {
+                // What is left of the critical lane goes first: the `unsubscribed` of an earlier membership and
+                // the `subscribe_response` of this one may be in it.
+                conn.owed = true;
+                break;
+            }
             let Some(membership) = conn.memberships.at(index) else { break };
             conn.owed |= tools.take_events(&mut self.rooms, membership, batch);
         }
@@ -147,7 +153,10 @@ impl Tools<'_> {
         {
             batch.push(self.greet(name, member.encoding, &greeting), 0);
         }
-        if batch.has_room() && member.next < history.oldest() {
+        if !batch.has_room() {
+            return true;
+        }
+        if member.next < history.oldest() {
             batch.push(self.tell_gap(name, member, history.oldest()), 0);
         }
         let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
