@@ -254,7 +254,12 @@ fn frame_for(event: &Arc<Event>, encoding: Encoding, channel: &str) -> Payload {
 
 /// The text of a plain frame with the channel named in another form.
 fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
-    let start = plain.iter().position(|byte| *byte == b'{')?;
+    // A brace may stand in the header too: a length can have its value.
+    let start = match plain.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
     let text = std::str::from_utf8(plain.get(start..)?).ok()?;
     let mut old = Vec::from(&b",\"channel\":"[..]);
     crate::envelope::event::write_channel(Encoding::TRIPSAGE, channel, &mut old);
@@ -302,5 +307,21 @@ fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) {
     conn.owed |= !batch.has_room() && !answers.is_empty();
     if answers.is_empty() {
         conn.answers = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_any_length_is_renamed_and_stays_whole() {
+        for len in 0..=700 {
+            let pad = "x".repeat(len);
+            let plain = format!(r#"{{"id":"1","type":"a","channel":"chat:s","payload":"{pad}"}}"#);
+            let expected = plain.replace("chat:s", "session:s");
+            let renamed = rename(&frame(Opcode::Text, plain.as_bytes()), "chat:s", Encoding::TRIPSAGE_ALIAS);
+            assert_eq!(renamed.as_deref(), Some(expected.as_bytes()), "{len}");
+        }
     }
 }
