@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::envelope::{Encoding, EncodingSet};
-use crate::ids::{ConnId, Epoch, Seq};
+use crate::ids::{ConnId, Epoch, Position, Seq};
 use crate::limits::HISTORY_LIVE_BYTES_MAX;
 use crate::payload::Payload;
 
@@ -105,6 +105,12 @@ impl History {
     #[must_use]
     pub const fn last(&self) -> Seq {
         Seq(self.next.0 - 1)
+    }
+
+    /// Whether a position of this run lies ahead of it.
+    #[must_use]
+    pub fn is_behind(&self, position: Position) -> bool {
+        position.epoch == Some(self.epoch) && position.seq >= self.next
     }
 
     /// The oldest position kept; `next` if nothing is.

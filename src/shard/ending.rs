@@ -20,7 +20,7 @@ impl Shard {
         let Some(conn) = self.slots.find(id) else { return };
         match conn.stage {
             Stage::Auth | Stage::Open | Stage::Echo => {}
-            Stage::Head(_) => return self.forget(id, Closing::Abort, metric_of(code), effects),
+            Stage::Head => return self.forget(id, Closing::Abort, metric_of(code), effects),
             // Its last frame is on its way, and the first reason stands.
             Stage::Ending | Stage::Leaving => return,
         }

@@ -179,7 +179,7 @@ impl Shard {
         }
     }
 
-    /// Another shard has members of a channel at home here from now on.
+    /// Another shard has members of a channel at home here from now on, or asks where the channel is.
     pub(super) fn on_attach(
         &mut self,
         now: Now,
@@ -198,16 +198,18 @@ impl Shard {
             debug_assert!(false, "an attachment comes to the channel's home");
             return;
         };
-        followers.retain(|follower| follower.shard != from);
-        followers.push(Follower { shard: from, attachment, next: oldest, encodings });
-        let tail = Tail {
-            channel: Arc::clone(channel),
-            attachment,
-            epoch,
-            first: oldest,
-            goal: Some(last),
-            events: Vec::new(),
+        let known = followers.iter_mut().find(|follower| (follower.shard, follower.attachment) == (from, attachment));
+        let first = if let Some(follower) = known {
+            // It asks where the channel is; what it is owed it gets as before.
+            follower.encodings = encodings;
+            follower.next
+        } else {
+            followers.retain(|follower| follower.shard != from);
+            followers.push(Follower { shard: from, attachment, next: oldest, encodings });
+            oldest
         };
+        let tail =
+            Tail { channel: Arc::clone(channel), attachment, epoch, first, goal: Some(last), events: Vec::new() };
         effects.list.push(Effect::Mesh(from, MeshMessage::Tail(Box::new(tail))));
         self.feed(id, effects);
     }

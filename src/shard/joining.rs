@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::admission::full_name;
-use super::connection::Membership;
+use super::connection::{Membership, Stage};
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::rooms::{Role, Room, RoomId};
@@ -63,6 +63,9 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<(), ErrorCode> {
         let conn = self.slots.find(id).ok_or(ErrorCode::ServerError)?;
+        if !matches!(conn.stage, Stage::Open) {
+            return Err(ErrorCode::ServerError); // An earlier part of the same message ended the connection.
+        }
         let claims = conn.claims.as_ref().ok_or(ErrorCode::AuthFailed)?;
         if channel.is_empty() || channel.len() > CHANNEL_NAME_BYTES_MAX {
             return Err(ErrorCode::ChannelNotFound);
@@ -81,7 +84,7 @@ impl Shard {
             (Some(membership), position) => (membership, Start::At(position)),
             (None, position) => (self.enter(id, room), Start::At(position)),
         };
-        self.place(room, membership.place, encoding, start);
+        self.place(room, membership.place, encoding, start, effects);
         self.tell_interest(room, effects);
         if joined.is_none() {
             self.note_heat(room, effects);
@@ -106,8 +109,13 @@ impl Shard {
     }
 
     /// Decides where a member starts, or notes what it asked for until the mirror is live.
-    fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, start: Start) {
+    fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, start: Start, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else { return };
+        if let Start::At(Some(position)) = start
+            && room.history.is_behind(position)
+        {
+            ask_home(room, effects);
+        }
         let live = room.is_live();
         room.members.set_encoding(place, encoding);
         let Room { history, members, name, .. } = room;
@@ -279,6 +287,18 @@ impl Shard {
             self.metrics.subtract(Metric::Channels, 1);
             self.metrics.subtract(Metric::HistoryBytes, room.history.bytes() as u64);
         }
+    }
+}
+
+/// A client may have been elsewhere and have seen more of the channel than this mirror has yet. The home
+/// answers with where the channel is, and until the mirror is there too nobody here is told anything.
+fn ask_home(room: &mut Room, effects: &mut Effects) {
+    let encodings = room.members.encodings();
+    let Role::Mirror { home, attachment, goal, unsettled, .. } = &mut room.role else { return };
+    *unsettled = true;
+    if goal.take().is_some() {
+        let message = MeshMessage::Attach { channel: Arc::clone(&room.name), attachment: *attachment, encodings };
+        effects.list.push(Effect::Mesh(*home, message));
     }
 }
 

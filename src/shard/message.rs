@@ -113,7 +113,7 @@ pub struct Tail {
     pub epoch: Epoch,
     /// The position of the first event here. A jump means that those between are lost.
     pub first: Seq,
-    /// The channel's last event when the attachment was made; only in the first tail.
+    /// The channel's last event when the attachment was made or asked about; only in the answer to it.
     pub goal: Option<Seq>,
     /// Without a hole.
     pub events: Vec<Arc<Event>>,
@@ -130,7 +130,8 @@ pub enum MeshMessage {
     Publish(Box<Publication>),
     /// Tell an author.
     Answer(Box<Answer>),
-    /// Send this shard the channel's history and what follows.
+    /// Send this shard the channel's history and what follows; for an attachment that is known already: say
+    /// where the channel is.
     Attach {
         /// The channel.
         channel: Arc<str>,

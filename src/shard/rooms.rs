@@ -58,7 +58,7 @@ pub(super) enum Role {
         /// The encodings that the home knows to be used here; `None` before the attachment.
         told: Option<EncodingSet>,
         /// The channel's last event when the attachment was made: the mirror is live from there on.
-        /// `None` until the home has answered.
+        /// `None` until the home has answered, at first or when it was asked again.
         goal: Option<Seq>,
         /// Whether members wait for the mirror to be live.
         unsettled: bool,
