@@ -157,7 +157,13 @@ impl Tools<'_> {
             return true;
         }
         if member.next < history.oldest() {
-            batch.push(self.tell_gap(name, member, history.oldest()), 0);
+            let gap = self.tell_gap(name, member, history.oldest());
+            #[cfg(feature = "planted-faults")]
+            if !super::fault::is(super::fault::Fault::GapSilent) {
+                batch.push(gap, 0);
+            }
+            #[cfg(not(feature = "planted-faults"))]
+            batch.push(gap, 0);
         }
         let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
         if batch.has_room()

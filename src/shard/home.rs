@@ -74,6 +74,8 @@ impl Shard {
             return;
         };
         let epoch = state.history.epoch();
+        #[cfg(feature = "planted-faults")]
+        let operation = operation.filter(|_| !super::fault::is(super::fault::Fault::DedupDropped));
         match operation.map_or(Known::New, |operation| dedup.find(now.millis(), operation)) {
             Known::Done(seq) => {
                 self.metrics.count(Metric::Duplicates);

@@ -236,6 +236,11 @@ impl Shard {
             let encoding = room.members.at(membership.place).map_or(Encoding::TRIPSAGE, |member| member.encoding);
             (Arc::clone(&room.name), encoding)
         });
+        #[cfg(feature = "planted-faults")]
+        if !super::fault::is(super::fault::Fault::DeliveryAfterLeave) {
+            self.leave(now.millis(), id, index, effects);
+        }
+        #[cfg(not(feature = "planted-faults"))]
         self.leave(now.millis(), id, index, effects);
         if let Some((name, encoding)) = named {
             let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, &name, reason, out);
@@ -262,6 +267,10 @@ impl Shard {
         self.metrics.subtract(Metric::Memberships, 1);
         let Some(room) = self.rooms.at_mut(membership.room) else { return };
         room.members.leave(membership.place);
+        #[cfg(feature = "planted-faults")]
+        if super::fault::is(super::fault::Fault::CursorLost) {
+            room.left = 0;
+        }
         room.idle_since = now;
         let count = room.members.len();
         match &mut room.role {
@@ -316,6 +325,10 @@ pub(super) fn settle(history: &History, last: Seq, fallback: Fallback, member: &
     if let Some(position) = member.start.take() {
         let (greeting, next) = resume(history, last, *position, fallback);
         member.next = next;
+        #[cfg(feature = "planted-faults")]
+        if greeting.recovered == Some(Ok(())) && super::fault::is(super::fault::Fault::ResumeOffByOne) {
+            member.next = next.next().min(history.next());
+        }
         member.greeting = Some(Box::new(greeting));
     }
 }

@@ -9,6 +9,8 @@
 //! `fill` write what is owed; `timers` and `ending` do the rest.
 
 pub mod effect;
+#[cfg(feature = "planted-faults")]
+pub mod fault;
 pub mod message;
 
 mod admission;

@@ -1,0 +1,40 @@
+//! Faults that are planted on purpose, so that the simulator can show that it finds them.
+//!
+//! Compiled only with the feature `planted-faults`; no build that serves has it.
+
+use std::cell::Cell;
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An operation that was sequenced before is sequenced again.
+    DedupDropped,
+    /// A resumed member misses the first event that it asked for.
+    ResumeOffByOne,
+    /// When a member leaves during a pass of the fan-out, the pass ends with it.
+    CursorLost,
+    /// A member that fell off the history is not told.
+    GapSilent,
+    /// A member that left is told so, and gets events all the same.
+    DeliveryAfterLeave,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 5] =
+        [Self::DedupDropped, Self::ResumeOffByOne, Self::CursorLost, Self::GapSilent, Self::DeliveryAfterLeave];
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Plants a fault in the shards of this thread, or takes it out.
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+/// Whether this fault is planted.
+pub(super) fn is(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}

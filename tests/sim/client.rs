@@ -1,0 +1,456 @@
+//! A client: what it asked for, what it was told, and whether that is what it may be told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use super::counts::{Counts, Kind};
+use super::invariants::{Ledger, Place, Seen};
+use super::wire::{Frame, take_frame};
+
+/// How far a connection has come, as its client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not connected.
+    Away,
+    /// The request is sent.
+    Opening,
+    /// The 101 is there, the welcome is not.
+    Upgraded,
+    Open,
+    /// A refusal is there.
+    Refused,
+    /// The gateway's close frame is there.
+    Over,
+}
+
+/// A join that is not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) position: Option<Place>,
+    /// The position is one that the client really had.
+    pub(crate) truthful: bool,
+    /// A leave was sent in the same breath before it.
+    pub(crate) after_leave: bool,
+}
+
+/// The client is in a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Joined {
+    pub(crate) epoch: String,
+    /// The next position that it has not had.
+    pub(crate) expected: u64,
+    /// How the channel is called in its events.
+    name: String,
+}
+
+/// A client's part in a channel.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) ask: Option<Ask>,
+    pub(crate) joined: Option<Joined>,
+    pub(crate) leaving: bool,
+}
+
+/// A client and its present connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) user: String,
+    pub(crate) known: bool,
+    /// Counts connections of all clients; tells this one from earlier ones.
+    pub(crate) serial: u64,
+    pub(crate) phase: Phase,
+    pub(crate) refreshed: bool,
+    /// An acknowledgement that came before its event, in words.
+    pub(crate) early: Option<String>,
+    /// Positions over which an acknowledgement went, until something else follows it.
+    tentative: Vec<(String, String, u64)>,
+    pub(crate) socket: Option<usize>,
+    pub(crate) own: Option<String>,
+    pub(crate) parts: BTreeMap<String, Part>,
+    /// The names in each `subscribe` that is not answered.
+    pub(crate) requests: VecDeque<Vec<String>>,
+    /// Where it was in each channel.
+    pub(crate) memory: BTreeMap<String, Place>,
+    /// Operations that want an answer on this connection, with how many.
+    pub(crate) awaited: BTreeMap<String, u32>,
+    pub(crate) input: Vec<u8>,
+    /// What it answers by itself.
+    pub(crate) pongs: u32,
+    pub(crate) wake_micros: u64,
+    /// Reads nothing before this time.
+    pub(crate) asleep_until: u64,
+    pub(crate) never_reads: bool,
+    pub(crate) told_draining: bool,
+    pub(crate) expires_ms: u64,
+}
+
+impl Client {
+    pub(crate) fn new(user: String, known: bool) -> Self {
+        Self {
+            user,
+            known,
+            serial: 0,
+            phase: Phase::Away,
+            refreshed: false,
+            early: None,
+            tentative: Vec::new(),
+            socket: None,
+            own: None,
+            parts: BTreeMap::new(),
+            requests: VecDeque::new(),
+            memory: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            input: Vec::new(),
+            pongs: 0,
+            wake_micros: 0,
+            asleep_until: 0,
+            never_reads: false,
+            told_draining: false,
+            expires_ms: 0,
+        }
+    }
+
+    /// Forgets the connection, but not where it was in its channels.
+    pub(crate) fn reset(&mut self) {
+        (self.phase, self.socket) = (Phase::Away, None);
+        self.parts.clear();
+        self.requests.clear();
+        self.awaited.clear();
+        self.input.clear();
+        self.early = None;
+        self.tentative.clear();
+        (self.pongs, self.asleep_until) = (0, 0);
+        (self.never_reads, self.told_draining, self.refreshed) = (false, false, false);
+    }
+
+    pub(crate) fn part(&mut self, channel: &str) -> &mut Part {
+        self.parts.entry(channel.to_owned()).or_default()
+    }
+
+    /// Reads what has come.
+    pub(crate) fn read(&mut self, ledger: &mut Ledger, counts: &mut Counts) {
+        if self.phase == Phase::Opening {
+            let Some(end) = self.input.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return };
+            let head = String::from_utf8(self.input[..end].to_vec()).expect("a text head");
+            if !head.starts_with("HTTP/1.1 101 ") {
+                assert!(head.starts_with("HTTP/1.1 "), "{head}");
+                counts.count(if head.contains(" 404 ") { Kind::Admin } else { Kind::Refused });
+                self.phase = Phase::Refused;
+                return;
+            }
+            self.input.drain(..end + 4);
+            self.phase = Phase::Upgraded;
+        }
+        if self.phase == Phase::Refused {
+            return;
+        }
+        while self.phase != Phase::Away
+            && let Some(frame) = take_frame(&mut self.input)
+        {
+            self.on_frame(&frame, ledger, counts);
+        }
+    }
+
+    fn on_frame(&mut self, frame: &Frame, ledger: &mut Ledger, counts: &mut Counts) {
+        assert_ne!(self.phase, Phase::Over, "nothing follows a close frame: {frame:?}");
+        match frame.opcode {
+            0x1 => {
+                let text = std::str::from_utf8(&frame.payload).expect("a text is UTF-8");
+                let value: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+                self.on_text(&value, ledger, counts);
+            }
+            0x8 => self.on_close(&frame.payload, counts),
+            0x9 => {
+                counts.count(Kind::Pinged);
+                self.pongs += 1;
+            }
+            0xa => counts.count(Kind::Pong),
+            other => panic!("a frame with opcode {other}"),
+        }
+    }
+
+    fn on_close(&mut self, payload: &[u8], counts: &mut Counts) {
+        self.phase = Phase::Over;
+        if payload.is_empty() {
+            return;
+        }
+        let code = u16::from_be_bytes([payload[0], payload[1]]);
+        assert!(matches!(code, 1000..=1003 | 1007..=1012 | 4000..=4999), "close code {code}");
+        std::str::from_utf8(&payload[2..]).expect("a close reason is UTF-8");
+        match code {
+            1012 => counts.count(Kind::ClosedInDrain),
+            4001 => counts.count(Kind::TokenExpired),
+            _ => {}
+        }
+    }
+
+    fn on_text(&mut self, value: &Value, ledger: &mut Ledger, counts: &mut Counts) {
+        if let Some(success) = value.get("success") {
+            assert!(self.phase != Phase::Opening, "an answer before the 101");
+            if *success == Value::Bool(false) {
+                counts.count(Kind::BadToken);
+            } else {
+                assert_eq!(text(value, "user_id"), self.user);
+            }
+            return;
+        }
+        let payload = &value["payload"];
+        assert!(self.early.is_none() || text(value, "type") == "ack", "{:?}, then {value}", self.early);
+        if text(value, "type") != "ack" {
+            for (channel, epoch, seq) in self.tentative.drain(..) {
+                ledger.hole(&channel, &epoch, seq, self.serial);
+            }
+        }
+        match text(value, "type") {
+            "connection_established" => {
+                assert_eq!(self.phase, Phase::Upgraded, "one welcome");
+                self.phase = Phase::Open;
+            }
+            "subscribe_response" => self.on_subscribe_response(payload, counts),
+            "subscribed" => self.on_subscribed(payload, ledger, counts),
+            "unsubscribed" => self.on_unsubscribed(payload, counts),
+            "gap" => self.on_gap(payload, ledger, counts),
+            "ack" => self.on_ack(payload, ledger, counts),
+            "nack" => self.on_nack(payload, counts),
+            "connection_error" => on_error(payload, counts),
+            "connection_heartbeat" => counts.count(Kind::Heartbeat),
+            "draining" => {
+                counts.count(Kind::Draining);
+                self.told_draining = true;
+            }
+            "connection_close" | "pong" => {}
+            _ => self.on_event(value, ledger, counts),
+        }
+    }
+
+    fn on_subscribe_response(&mut self, payload: &Value, counts: &mut Counts) {
+        let names = self.requests.pop_front().expect("an answer to a subscribe");
+        let failures = payload["failures"].as_array().expect("failures");
+        for failure in failures {
+            if text(failure, "code") == "PERMISSION_DENIED" {
+                counts.count(Kind::PermissionDenied);
+            }
+            let channel = own_name(text(failure, "channel"), &self.user);
+            self.part(&channel).ask = None;
+        }
+        let joined = payload["subscribed_channels"].as_array().expect("subscribed_channels");
+        assert_eq!(joined.len() + failures.len(), names.len(), "each name is answered");
+    }
+
+    fn on_subscribed(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
+        let name = text(payload, "channel");
+        let channel = own_name(name, &self.user);
+        let (epoch, seq, oldest) = (text(payload, "epoch"), number(payload, "seq"), number(payload, "oldest_seq"));
+        let named = self.requests.iter().any(|names| names.contains(&channel));
+        assert!(!named, "subscribe_response precedes subscribed: {channel}");
+        let part = self.parts.entry(channel.clone()).or_default();
+        let ask = part.ask.take().unwrap_or_else(|| panic!("subscribed to {channel} without having asked"));
+        assert!(!ask.after_leave, "subscribed before unsubscribed: {channel}");
+        counts.count(Kind::Subscribed);
+        let recovered = payload.get("recovered").map(|value| value.as_bool().expect("a truth value"));
+        assert_eq!(recovered.is_some(), ask.position.is_some(), "a position is answered: {payload}");
+        let expected = match (&ask.position, recovered) {
+            (Some((old, at)), Some(true)) => {
+                assert!(old == epoch && *at <= seq && oldest <= at + 1, "recovered from {old} {at}: {payload}");
+                counts.count(Kind::ResumedExactly);
+                at + 1
+            }
+            (Some(position), _) => {
+                check_lost(position, ask.truthful, payload, counts);
+                let kept = ["chat:", "trip:", "notifications:"].iter().any(|prefix| channel.starts_with(prefix));
+                if kept { oldest } else { seq.max(oldest) }
+            }
+            (None, _) => {
+                if let Some(joined) = part.joined.as_ref().filter(|_| !part.leaving) {
+                    counts.count(Kind::JoinAgain);
+                    let same = joined.epoch == epoch && joined.expected <= seq + 1;
+                    assert!(same, "joining again goes back: had {joined:?}, told {payload}");
+                    for hole in joined.expected..=seq {
+                        let lacks = ledger.may_lack(&channel, epoch, hole, self.serial);
+                        assert!(lacks, "joining again skips events: had {joined:?}, told {payload}");
+                        ledger.hole(&channel, epoch, hole, self.serial);
+                    }
+                }
+                seq + 1
+            }
+        };
+        if expected <= seq {
+            counts.count(Kind::Replayed);
+        }
+        if name != channel {
+            counts.count(Kind::Alias);
+        }
+        self.memory.insert(channel, (epoch.to_owned(), expected - 1));
+        part.joined = Some(Joined { epoch: epoch.to_owned(), expected, name: name.to_owned() });
+    }
+
+    fn on_unsubscribed(&mut self, payload: &Value, counts: &mut Counts) {
+        let channel = own_name(text(payload, "channel"), &self.user);
+        let part = self.parts.entry(channel.clone()).or_default();
+        assert!(part.leaving || payload.get("reason").is_some(), "unsubscribed from {channel} without having asked");
+        counts.count(Kind::Unsubscribed);
+        (part.joined, part.leaving) = (None, false);
+        match &mut part.ask {
+            Some(ask) if ask.after_leave => ask.after_leave = false,
+            ask => *ask = None,
+        }
+    }
+
+    fn on_gap(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
+        let channel = own_name(text(payload, "channel"), &self.user);
+        let (from, to) = (number(payload, "from_seq"), number(payload, "to_seq"));
+        counts.count(Kind::Gap);
+        assert!(from <= to, "{payload}");
+        let serial = self.serial;
+        let joined = self.parts.get_mut(&channel).and_then(|part| part.joined.as_mut());
+        let joined = joined.unwrap_or_else(|| panic!("a gap in {channel} for a non-member"));
+        assert!(joined.expected <= from, "a gap over what was sent: {joined:?} {payload}");
+        for seq in joined.expected..from {
+            ledger.hole(&channel, &joined.epoch, seq, serial);
+        }
+        joined.expected = to + 1;
+        self.memory.insert(channel, (joined.epoch.clone(), to));
+    }
+
+    fn on_event(&mut self, value: &Value, ledger: &mut Ledger, counts: &mut Counts) {
+        let name = text(value, "channel");
+        let channel = own_name(name, &self.user);
+        let (epoch, seq) = (text(value, "epoch"), number(value, "seq"));
+        let said = said(value);
+        counts.count(Kind::Delivered);
+        counts.add(Kind::LargeEvent, u64::from(said.len() > 4096));
+        let seen = Seen {
+            channel: &channel,
+            epoch,
+            seq,
+            event_id: text(value, "id"),
+            op_id: value.get("op_id").and_then(Value::as_str),
+            user: text(value, "user_id"),
+            text: said,
+            serial: self.serial,
+        };
+        let part = self.parts.get_mut(&channel);
+        let settled = part.as_ref().is_some_and(|part| part.ask.is_none());
+        let joined = part.and_then(|part| part.joined.as_mut());
+        let joined = joined.unwrap_or_else(|| panic!("an event for a non-member {}: {seen:?}", self.serial));
+        assert!(!settled || joined.name == name, "the channel's name changes: {joined:?} {seen:?}");
+        assert!(joined.epoch == epoch && joined.expected <= seq, "twice or out of order: {joined:?} {seen:?}");
+        for hole in joined.expected..seq {
+            counts.count(Kind::Hole);
+            ledger.hole(&channel, epoch, hole, self.serial);
+            assert!(ledger.may_lack(&channel, epoch, hole, self.serial), "silent gap: {joined:?} {seen:?}");
+        }
+        joined.expected = seq + 1;
+        self.memory.insert(channel.clone(), (epoch.to_owned(), seq));
+        ledger.see(&seen);
+    }
+
+    fn on_ack(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
+        let channel = own_name(text(payload, "channel"), &self.user);
+        let id = text(payload, "id");
+        let place = (text(payload, "epoch").to_owned(), number(payload, "seq"));
+        let duplicate = payload.get("duplicate").is_some();
+        self.answered(id);
+        counts.count(if duplicate { Kind::Duplicate } else { Kind::Ack });
+        ledger.acked(&channel, &self.user, id, &place, duplicate);
+        let serial = self.serial;
+        let Some(part) = self.parts.get_mut(&channel) else { return };
+        let settled = part.ask.is_none() && !part.leaving;
+        let Some(joined) = part.joined.as_mut().filter(|joined| settled && joined.epoch == place.0) else { return };
+        for seq in joined.expected..=place.1 {
+            let lacks = ledger.may_lack(&channel, &place.0, seq, serial);
+            if !lacks {
+                // Only what a connection's end released may come early: nothing but the close follows it.
+                self.early = Some(format!("acknowledged before it was delivered: {joined:?} {payload}"));
+                return;
+            }
+        }
+        // At a connection's end an acknowledgement may go without its event; only what follows it tells.
+        self.tentative.extend((joined.expected..=place.1).map(|seq| (channel.clone(), place.0.clone(), seq)));
+        joined.expected = joined.expected.max(place.1 + 1);
+    }
+
+    fn on_nack(&mut self, payload: &Value, counts: &mut Counts) {
+        self.answered(text(payload, "id"));
+        match text(payload, "code") {
+            "ID_REUSED" => counts.count(Kind::IdReused),
+            "OVERLOADED" => counts.count(Kind::Overloaded),
+            "RATE_LIMIT_EXCEEDED" => counts.count(Kind::RateRefused),
+            "PERMISSION_DENIED" => counts.count(Kind::PermissionDenied),
+            other => panic!("a nack for {other}"),
+        }
+    }
+
+    fn answered(&mut self, id: &str) {
+        let count = self.awaited.get_mut(id).unwrap_or_else(|| panic!("an answer to {id}, which was not sent"));
+        *count -= 1;
+        if *count == 0 {
+            self.awaited.remove(id);
+        }
+    }
+}
+
+fn on_error(payload: &Value, counts: &mut Counts) {
+    match text(payload, "code") {
+        "PERMISSION_DENIED" => counts.count(Kind::PermissionDenied),
+        "UNKNOWN_TYPE" => counts.count(Kind::Unknown),
+        "INVALID_JSON" | "INVALID_MESSAGE_FORMAT" => counts.count(Kind::Invalid),
+        "RATE_LIMIT_EXCEEDED" => counts.count(Kind::RateRefused),
+        "OVERLOADED" => counts.count(Kind::Overloaded),
+        "ID_REUSED" => counts.count(Kind::IdReused),
+        other => panic!("an error {other}: {payload}"),
+    }
+}
+
+/// A position could not be resumed from: the reason is a true one.
+fn check_lost(position: &Place, truthful: bool, payload: &Value, counts: &mut Counts) {
+    let (epoch, at) = position;
+    let same = epoch == text(payload, "epoch");
+    match text(payload, "reason") {
+        "epoch_changed" => {
+            assert!(!same, "the epoch is the same: {payload}");
+            counts.count(Kind::EpochChanged);
+        }
+        "trimmed" => {
+            assert!(same && at + 1 < number(payload, "oldest_seq"), "not trimmed at {at}: {payload}");
+            counts.count(Kind::Trimmed);
+        }
+        "too_far" => {
+            assert!(same && *at > number(payload, "seq") && !truthful, "not too far at {at}: {payload}");
+            counts.count(Kind::TooFar);
+        }
+        other => panic!("a reason {other}"),
+    }
+}
+
+/// What an event says, whatever its type.
+fn said(value: &Value) -> &str {
+    let payload = &value["payload"];
+    match text(value, "type") {
+        "chat_message" => {
+            assert_eq!(payload["message"]["content"], payload["content"]);
+            text(payload, "content")
+        }
+        "trip_update_broadcast" => text(&payload["changes"]["budget.total"], "new_value"),
+        "sim_note" => text(payload, "text"),
+        other => panic!("an event of type {other}"),
+    }
+}
+
+/// The channel that a client means by a name.
+pub(crate) fn own_name(name: &str, user: &str) -> String {
+    match name.split_once(':') {
+        None if name == "notifications" => format!("notifications:{user}"),
+        Some(("session", rest)) => format!("chat:{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("{key} is a text in {value}"))
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or_else(|| panic!("{key} is a number in {value}"))
+}
