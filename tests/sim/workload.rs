@@ -194,7 +194,7 @@ impl World {
                 self.sockets[socket].closed = self.rng.chance(30);
             }
             92 => (0..self.rng.within(5..=40)).for_each(|_| self.publish(index)),
-            _ if self.config.crowd => self.leave(index, true),
+            _ if self.config.crowd && may_join => self.leave(index, true),
             _ => {}
         }
     }
