@@ -23,9 +23,9 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The operation `id` of `user`, an event of type `kind` with `payload`.
+    /// The operation `id` of `user`, an event of type `kind` for which the client wrote `parts`.
     #[must_use]
-    pub fn new(key: &HashKey, user: &str, id: &str, kind: &str, payload: &[u8]) -> Self {
+    pub fn new(key: &HashKey, user: &str, id: &str, kind: &str, parts: &[&[u8]]) -> Self {
         let mut identity = SipHasher13::new_with_key(key);
         identity.write_usize(user.len());
         identity.write(user.as_bytes());
@@ -33,7 +33,10 @@ impl Operation {
         let mut content = SipHasher13::new_with_key(key);
         content.write_usize(kind.len());
         content.write(kind.as_bytes());
-        content.write(payload);
+        for part in parts {
+            content.write_usize(part.len());
+            content.write(part);
+        }
         Self { identity: identity.finish128().as_u128(), content: content.finish128().h1 }
     }
 }
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     fn operation(user: &str, id: &str, payload: &str) -> Operation {
-        Operation::new(&[3; 16], user, id, "note", payload.as_bytes())
+        Operation::new(&[3; 16], user, id, "note", &[payload.as_bytes()])
     }
 
     #[test]

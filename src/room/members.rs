@@ -8,6 +8,16 @@ use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{Position, Seq};
 use crate::room::resume::Greeting;
 
+/// A member's wish to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// After this position, or with what comes next.
+    pub position: Option<Position>,
+    /// How often the channel's home had been asked for its position by then; only a later answer can say
+    /// that the position is none.
+    pub after: u32,
+}
+
 /// One connection's membership.
 #[derive(Debug)]
 pub struct Member {
@@ -19,7 +29,7 @@ pub struct Member {
     pub next: Seq,
     /// Where it asked to start, until that is decided: a mirror decides when it is live.
     /// Boxed, since nearly every member has started.
-    pub start: Option<Box<Option<Position>>>,
+    pub start: Option<Box<Pending>>,
     /// What has to be said before the first event.
     pub greeting: Option<Box<Greeting>>,
 }

@@ -47,7 +47,7 @@ impl Shard {
         let places = room.members.places();
         room.left = room.left.min(places);
         let visits = room.left.min(turns);
-        let (live, next) = (room.is_live(), room.history.next());
+        let next = room.history.next();
         for _ in 0..visits {
             let place = if room.cursor as usize >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
@@ -55,8 +55,8 @@ impl Shard {
             if member.start.is_none() {
                 room.needed_now = room.needed_now.min(member.next);
             }
-            if live
-                && (member.start.is_some() || member.greeting.is_some() || member.next < next)
+            if member.start.is_none()
+                && (member.greeting.is_some() || member.next < next)
                 && let Some((conn_id, conn)) = self.slots.tenant_mut(member.slot)
             {
                 mark_connection(conn_id, conn, effects);

@@ -144,7 +144,7 @@ struct Tools<'a> {
 impl Tools<'_> {
     /// Takes a channel's events from the member's position on. Returns whether more are owed.
     fn take_events(&mut self, rooms: &mut Rooms, at: Membership, batch: &mut Batch) -> bool {
-        let Some(room) = rooms.at_mut(at.room).filter(|room| room.is_live()) else { return false };
+        let Some(room) = rooms.at_mut(at.room) else { return false };
         let Room { name, history, members, joined, .. } = room;
         let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };

@@ -18,7 +18,7 @@ use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SHARD_MAX, MEMBERSHIPS_
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::room::history::History;
-use crate::room::members::Member;
+use crate::room::members::{Member, Pending};
 use crate::room::resume::{Fallback, Greeting, resume};
 use crate::route;
 use crate::time::{Millis, Now};
@@ -108,32 +108,35 @@ impl Shard {
         membership
     }
 
-    /// Decides where a member starts, or notes what it asked for until the mirror is live.
+    /// Decides where a member starts, or notes what it asked for until the mirror can tell.
     fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, start: Start, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else { return };
-        if let Start::At(Some(position)) = start
-            && room.history.is_behind(position)
-        {
-            ask_home(room, effects);
-        }
         let live = room.is_live();
         room.members.set_encoding(place, encoding);
-        let Room { history, members, name, .. } = room;
+        let Room { history, members, name, role, .. } = room;
         let Some(member) = members.at_mut(place) else { return };
-        match start {
-            Start::At(position) => {
-                member.start = Some(Box::new(position));
-                if live {
+        match (start, role) {
+            (Start::At(position), Role::Home { .. }) => {
+                member.start = Some(Box::new(Pending { position, after: 0 }));
+                settle(history, history.last(), fallback(name), member);
+            }
+            (Start::At(position), Role::Mirror { asks, unsettled, .. }) => {
+                member.start = Some(Box::new(Pending { position, after: *asks }));
+                // A client may have been elsewhere and have seen more of the channel than is here yet.
+                if live && !position.is_some_and(|position| history.is_behind(position)) {
                     settle(history, history.last(), fallback(name), member);
+                } else {
+                    *unsettled = true;
+                    room.ask_home(effects);
                 }
             }
             // It has its place; it is told where that is.
-            Start::Stay if member.start.is_none() => {
+            (Start::Stay, _) if member.start.is_none() => {
                 let (seq, oldest) = (Seq(member.next.0.saturating_sub(1)), history.oldest());
                 let greeting = Greeting { epoch: history.epoch(), seq, oldest, recovered: None };
                 member.greeting.get_or_insert_with(|| Box::new(greeting));
             }
-            Start::Stay => {}
+            (Start::Stay, _) => {}
         }
     }
 
@@ -153,7 +156,15 @@ impl Shard {
             Role::Home { followers: Vec::new(), dedup: Box::default(), hot: false }
         } else {
             self.attachments = self.attachments.wrapping_add(1);
-            Role::Mirror { home, attachment: self.attachments, told: None, goal: None, unsettled: true }
+            Role::Mirror {
+                home,
+                attachment: self.attachments,
+                told: None,
+                goal: None,
+                asks: 0,
+                answers: 0,
+                unsettled: true,
+            }
         };
         self.metrics.add(Metric::Channels, 1);
         Ok(self.rooms.insert(Room::new(name, history, role, now.millis())))
@@ -163,12 +174,15 @@ impl Shard {
     pub(super) fn tell_interest(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let encodings = room.members.encodings();
-        let Role::Mirror { home, attachment, told, .. } = &mut room.role else { return };
+        let Role::Mirror { home, attachment, told, asks, .. } = &mut room.role else { return };
         let (channel, attachment) = (Arc::clone(&room.name), *attachment);
         let message = match told {
             Some(told) if *told == encodings => return,
             Some(_) => MeshMessage::Interest { channel, attachment, encodings },
-            None => MeshMessage::Attach { channel, attachment, encodings },
+            None => {
+                *asks += 1;
+                MeshMessage::Attach { channel, attachment, encodings }
+            }
         };
         *told = Some(encodings);
         effects.list.push(Effect::Mesh(*home, message));
@@ -299,18 +313,6 @@ impl Shard {
     }
 }
 
-/// A client may have been elsewhere and have seen more of the channel than this mirror has yet. The home
-/// answers with where the channel is, and until the mirror is there too nobody here is told anything.
-fn ask_home(room: &mut Room, effects: &mut Effects) {
-    let encodings = room.members.encodings();
-    let Role::Mirror { home, attachment, goal, unsettled, .. } = &mut room.role else { return };
-    *unsettled = true;
-    if goal.take().is_some() {
-        let message = MeshMessage::Attach { channel: Arc::clone(&room.name), attachment: *attachment, encodings };
-        effects.list.push(Effect::Mesh(*home, message));
-    }
-}
-
 /// Where a member that joins begins to read.
 enum Start {
     /// After a position, or with what comes next.
@@ -322,8 +324,8 @@ enum Start {
 /// Decides where a member starts that has asked for it when `last` was the channel's last event, and what
 /// it is told before.
 pub(super) fn settle(history: &History, last: Seq, fallback: Fallback, member: &mut Member) {
-    if let Some(position) = member.start.take() {
-        let (greeting, next) = resume(history, last, *position, fallback);
+    if let Some(pending) = member.start.take() {
+        let (greeting, next) = resume(history, last, pending.position, fallback);
         member.next = next;
         #[cfg(feature = "planted-faults")]
         if greeting.recovered == Some(Ok(())) && super::fault::is(super::fault::Fault::ResumeOffByOne) {

@@ -4,22 +4,27 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::effect::Effects;
 use super::joining::{fallback, settle};
 use super::message::Tail;
 use super::rooms::{Role, Room, RoomId};
+use crate::ids::Seq;
 use crate::metrics::Metric;
 use crate::time::Now;
 
 impl Shard {
     /// Events from the channel's home.
-    pub(super) fn on_tail(&mut self, now: Now, tail: Tail) {
+    pub(super) fn on_tail(&mut self, now: Now, tail: Tail, effects: &mut Effects) {
         let Some(id) = self.rooms.find(&tail.channel) else { return };
         let Some(room) = self.rooms.at_mut(id) else { return };
-        let Role::Mirror { attachment, goal, .. } = &mut room.role else { return };
+        let Role::Mirror { attachment, goal, answers, .. } = &mut room.role else { return };
         if *attachment != tail.attachment {
             return; // Sent before the home knew that the members here had left.
         }
-        *goal = tail.goal.or(*goal);
+        if tail.goal.is_some() {
+            *goal = tail.goal;
+            *answers += 1;
+        }
         if tail.epoch != room.history.epoch() || tail.first != room.history.next() {
             // The first tail gives the position to start from. A later jump says that this shard fell off
             // the home's history: members that needed what lies between find out by their positions.
@@ -29,20 +34,34 @@ impl Shard {
         for event in tail.events {
             self.append(now, id, Arc::clone(&event));
         }
-        self.settle_members(id);
+        self.settle_members(id, effects);
         self.line_up(id);
     }
 
-    /// Once the mirror holds what the channel held when it attached, everybody who joined meanwhile starts
-    /// from there: what came after is live to them.
-    fn settle_members(&mut self, id: RoomId) {
+    /// Once the mirror holds what the channel held when its home answered, everybody who joined meanwhile
+    /// starts from there: what came after is live to them. Who names a position beyond waits for an answer
+    /// that was asked for after it joined.
+    fn settle_members(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id).filter(|room| room.is_live()) else { return };
-        let Room { role: Role::Mirror { goal: Some(goal), unsettled, .. }, history, members, name, .. } = room else {
+        let Room { role: Role::Mirror { goal: Some(goal), answers, unsettled, .. }, history, members, name, .. } = room
+        else {
             return;
         };
-        if std::mem::replace(unsettled, false) {
-            let fallback = fallback(name);
-            members.iter_mut().for_each(|member| settle(history, *goal, fallback, member));
+        if !std::mem::replace(unsettled, false) {
+            return;
+        }
+        let fallback = fallback(name);
+        for member in members.iter_mut() {
+            let Some(pending) = member.start.as_deref() else { continue };
+            if pending.position.is_some_and(|position| history.is_behind(position)) && *answers <= pending.after {
+                *unsettled = true;
+                continue;
+            }
+            let seen = pending.position.map_or(Seq(0), |position| position.seq).min(history.last());
+            settle(history, seen.max(*goal), fallback, member);
+        }
+        if *unsettled {
+            room.ask_home(effects);
         }
     }
 }

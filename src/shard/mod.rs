@@ -192,7 +192,7 @@ impl Shard {
                 self.on_interest(from, &channel, (attachment, encodings));
             }
             MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment),
-            MeshMessage::Tail(tail) => self.on_tail(now, *tail),
+            MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
         }
     }
 

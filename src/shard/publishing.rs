@@ -31,7 +31,7 @@ struct Draft<'a> {
     kind: &'a str,
     payload: &'a [u8],
     /// What the client itself wrote: by it a retry is recognised.
-    written: &'a [u8],
+    written: &'a [&'a [u8]],
 }
 
 impl Shard {
@@ -59,7 +59,7 @@ impl Shard {
             user,
             kind: "chat_message",
             payload: &payload,
-            written: chat.content.as_bytes(),
+            written: &[chat.content, chat.role.unwrap_or(""), chat.attachments.unwrap_or("")].map(str::as_bytes),
         };
         self.send(now, id, inbound, &draft, effects);
         self.keep_scratch(payload);
@@ -85,7 +85,7 @@ impl Shard {
             user,
             kind: "trip_update_broadcast",
             payload: &payload,
-            written: &payload,
+            written: &[&payload],
         };
         self.send(now, id, inbound, &draft, effects);
         self.keep_scratch(payload);
@@ -105,7 +105,7 @@ impl Shard {
             return self.refuse_message(now, id, inbound, ErrorCode::InvalidMessageFormat, effects);
         }
         let payload = publish.payload.as_bytes();
-        let draft = Draft { channel, user, kind: publish.kind, payload, written: payload };
+        let draft = Draft { channel, user, kind: publish.kind, payload, written: &[payload] };
         self.send(now, id, inbound, &draft, effects);
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
+use super::effect::{Effect, Effects};
+use super::message::MeshMessage;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{Seq, ShardId};
 use crate::payload::Payload;
@@ -57,9 +59,13 @@ pub(super) enum Role {
         attachment: u32,
         /// The encodings that the home knows to be used here; `None` before the attachment.
         told: Option<EncodingSet>,
-        /// The channel's last event when the attachment was made: the mirror is live from there on.
-        /// `None` until the home has answered, at first or when it was asked again.
+        /// The channel's last event when its home last answered: the mirror is live from there on. `None`
+        /// until the first answer.
         goal: Option<Seq>,
+        /// How often the home was asked where the channel is, the attachment included.
+        asks: u32,
+        /// How often it has answered.
+        answers: u32,
         /// Whether members wait for the mirror to be live.
         unsettled: bool,
     },
@@ -112,6 +118,18 @@ impl Room {
         match &self.role {
             Role::Home { .. } => true,
             Role::Mirror { goal, .. } => goal.is_some_and(|goal| self.history.next() > goal),
+        }
+    }
+
+    /// Asks a mirror's home where the channel is, unless an answer is on its way already. The attachment
+    /// itself is such a question, and is made by whoever brings the first member in.
+    pub(super) fn ask_home(&mut self, effects: &mut Effects) {
+        let encodings = self.members.encodings();
+        let Role::Mirror { home, attachment, asks, answers, .. } = &mut self.role else { return };
+        if *asks > 0 && asks == answers {
+            *asks += 1;
+            let message = MeshMessage::Attach { channel: Arc::clone(&self.name), attachment: *attachment, encodings };
+            effects.list.push(Effect::Mesh(*home, message));
         }
     }
 

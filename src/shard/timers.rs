@@ -133,10 +133,11 @@ impl Shard {
             }
             let freed = room.history.trim(&keep, room.needed, now.unix_ms);
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+            let mut unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
             if let Role::Home { dedup, .. } = &mut room.role {
                 dedup.expire(now.millis());
+                unneeded &= dedup.is_empty();
             }
-            let unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
             if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
                 self.drop_room(id);
             }

@@ -23,7 +23,7 @@ use counts::Counts;
 use world::World;
 
 /// Seeds of a default run.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 66;
 /// How often each kind of event has to occur in a default run.
 const LEAST: u64 = 100;
 
