@@ -13,8 +13,8 @@ use crate::auth::token::{Key, Keys, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
-    ADMIN_QUEUED_COUNT_MAX, CONNECTIONS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT,
-    HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+    ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_AGE_MS_DEFAULT,
+    HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
@@ -165,6 +165,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         echo: start.wanted.echo,
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
         connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX).min(CONNECTIONS_PER_SHARD_MAX),
+        channels_max: CHANNELS_PER_SHARD_MAX,
         retention: Retention {
             count: HISTORY_COUNT_DEFAULT,
             bytes: HISTORY_BYTES_DEFAULT,

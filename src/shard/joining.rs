@@ -14,7 +14,7 @@ use crate::code::ErrorCode;
 use crate::envelope::tripsage::canonical;
 use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Position, Seq};
-use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SHARD_MAX, MEMBERSHIPS_PER_CONNECTION_MAX};
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::room::history::History;
@@ -145,7 +145,7 @@ impl Shard {
         if let Some(room) = self.rooms.find(channel) {
             return Ok(room);
         }
-        if self.rooms.len() >= CHANNELS_PER_SHARD_MAX && !self.evict_one() {
+        if self.rooms.len() >= self.options.channels_max && !self.evict_one() {
             self.metrics.count(Metric::RefusedOverload);
             return Err(ErrorCode::Overloaded);
         }

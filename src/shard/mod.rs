@@ -37,13 +37,13 @@ use crate::auth::caps::Policy;
 use crate::auth::token::Verifier;
 use crate::envelope::Parser;
 use crate::ids::{ConnId, ShardId};
-use crate::metrics::{Metric, Metrics};
+use crate::metrics::Metrics;
 use crate::payload::Payload;
 use crate::room::history::Retention;
 use crate::route::HashKey;
 use crate::session::admit::Rate;
 use crate::session::endpoint::Door;
-use crate::time::{Millis, Now};
+use crate::time::Now;
 use crate::wheel::Wheel;
 use crate::wire::upgrade::Origins;
 use effect::Effects;
@@ -75,6 +75,8 @@ pub struct Options {
     pub unlimited: bool,
     /// Connections on this shard; over it sockets are closed at accept.
     pub connections_max: usize,
+    /// Channels that this shard knows; over it deserted ones are forgotten.
+    pub channels_max: usize,
     /// What a channel's history keeps.
     pub retention: Retention,
     /// Bytes of history on this shard.
@@ -208,20 +210,12 @@ impl Shard {
         self.slots.taken()
     }
 
-    /// Milliseconds until the wheel wants to be asked, from `now`; `None` if nothing waits.
-    #[must_use]
-    pub fn idle_for(&self, now: Millis) -> Option<u64> {
-        self.next_deadline().map(|deadline| deadline.since(now))
-    }
-
     /// The shard's numbers.
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
-
-    /// A number of the shard, for hosts that write some of them.
-    pub fn count(&self, metric: Metric) {
-        self.metrics.count(metric);
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! How connections end, and what still goes out before they do.
+
+use super::*;
+use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_WAVES, IDLE_MS, OUTBOX_BYTES_MAX, PING_AFTER_MS, STUCK_MS};
+
+#[test]
+fn a_silent_client_is_pinged_and_then_given_up() {
+    for known in [false, true] {
+        let mut world = World::new();
+        let who = world.client(known, "/ws", "ann");
+        world.wait(PING_AFTER_MS - 1);
+        assert!(world.heard(who).is_empty());
+        world.wait(1);
+        assert_eq!(world.heard_words(who), ["connection_heartbeat", "ping frame"]);
+        world.wait(IDLE_MS - PING_AFTER_MS - 1);
+        assert!(world.is_open(who));
+        world.heard(who);
+        world.wait(1);
+        assert_eq!(world.heard_words(who), ["connection_close 4010", "close 4010"]);
+    }
+}
+
+#[test]
+fn any_frame_is_life() {
+    let frames =
+        [masked(10, b""), masked(9, b""), text(r#"{"type":"pong"}"#), text("{"), masked(1, b"x")[..3].to_vec()];
+    for life in frames {
+        let mut world = World::new();
+        let who = world.legacy("/ws", "ann");
+        world.wait(IDLE_MS - 1);
+        world.send(who, &life);
+        world.wait(IDLE_MS - 1);
+        assert!(world.is_open(who), "{life:?}");
+        world.wait(WHEEL_SLOT_MS);
+        assert!(!world.is_open(who));
+    }
+}
+
+#[test]
+fn a_close_is_answered_in_kind_and_the_socket_ends_once_it_is_written() {
+    for (payload, expected) in [(&b"\x03\xe8bye"[..], "close 1000"), (b"\x0f\xa5", "close 4005")] {
+        let mut world = World::new();
+        let who = world.legacy("/ws/chat/s", "ann");
+        world.send(who, &masked(8, payload));
+        assert_eq!(world.heard_words(who), [expected]);
+        assert_eq!(world.sockets[who].end, Some(Closing::Linger));
+        assert_eq!((world.read(Metric::Memberships), world.read(Metric::Connections)), (0, 0));
+    }
+}
+
+#[test]
+fn a_last_frame_has_its_time() {
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    world.sockets[who].room = 0;
+    world.send(who, &masked(8, b"\x03\xe8"));
+    world.wait(CLOSE_DEADLINE_MS - 1);
+    assert_eq!(world.sockets[who].end, None);
+    world.wait(1);
+    assert_eq!(world.sockets[who].end, Some(Closing::Abort));
+    assert_eq!(world.read(Metric::Sockets), 0);
+}
+
+#[test]
+fn a_socket_that_takes_nothing_for_too_long_is_cut() {
+    let mut world = World::new();
+    let (who, author) = (world.legacy("/ws/chat/s", "ann"), world.legacy("/ws", "bob"));
+    world.sockets[who].room = 0;
+    world.say(author, &publish("chat:s", "1", &json!({})));
+    world.wait(STUCK_MS - 1);
+    assert!(world.is_open(who));
+    world.wait(1);
+    assert!(!world.is_open(who));
+    assert_eq!((world.read(Metric::ClosedSlow), world.sockets[who].end), (1, None));
+    world.wait(1000);
+    world.open(who, usize::MAX);
+    assert_eq!(world.heard_words(who), ["note", "close 4013"], "what was begun is ended, then it is told");
+}
+
+#[test]
+fn a_socket_that_takes_a_byte_has_its_time_anew() {
+    let mut world = World::new();
+    let (who, author) = (world.legacy("/ws/chat/s", "ann"), world.legacy("/ws", "bob"));
+    world.sockets[who].room = 0;
+    world.say(author, &publish("chat:s", "1", &json!({})));
+    world.wait(STUCK_MS - 1000);
+    world.open(who, 1);
+    world.wait(STUCK_MS - 1);
+    assert!(world.is_open(who));
+    world.wait(WHEEL_SLOT_MS);
+    assert!(!world.is_open(who));
+}
+
+#[test]
+fn what_waits_for_a_client_that_does_not_read_is_bounded() {
+    // A pong to a ping of 125 bytes has 127.
+    let full = OUTBOX_BYTES_MAX / 127;
+    let rest = OUTBOX_BYTES_MAX - full * 127;
+    for (last, cut) in [(rest - 1, false), (rest, false), (rest + 1, true)] {
+        for known in [false, true] {
+            let mut world = World::new();
+            let who = world.client(known, "/ws", "ann");
+            world.sockets[who].room = 0;
+            // The first is taken up by a write; those after it are queued.
+            world.send(who, &masked(9, b""));
+            world.send(who, &masked(9, &[7; 125]).repeat(full));
+            assert!(world.is_open(who));
+            world.send(who, &masked(9, &vec![7; last - 2]));
+            assert_eq!(world.is_open(who), !cut, "{last} bytes more");
+            world.open(who, usize::MAX);
+            let heard = world.heard(who);
+            assert_eq!(heard.len(), if cut { 2 } else { full + 2 });
+            assert_eq!(heard.last().map(word).unwrap(), if cut { "close 4013" } else { "pong frame" });
+            assert_eq!(world.read(Metric::OutboxBytes), 0);
+        }
+    }
+}
+
+#[test]
+fn a_drain_tells_everybody_and_closes_them_in_waves() {
+    let mut world = World::new();
+    let clients: Vec<Who> =
+        (0..20).map(|index| world.client(index % 2 == 0, &format!("/ws/chat/{index}"), "ann")).collect();
+    let head = world.try_accept(0).unwrap();
+    world.handle(0, Input::Drain(10_000));
+    world.run();
+    assert!(clients.iter().all(|who| world.heard_words(*who) == ["draining"]));
+    let late = world.upgrade_on(0, "/ws");
+    assert_eq!(world.status(late), 503);
+    world.wait(WHEEL_SLOT_MS);
+    for wave in 1..=DRAIN_WAVES {
+        let open = clients.iter().filter(|who| world.is_open(**who)).count();
+        assert_eq!(open as u64, 20 - 20 * wave / DRAIN_WAVES, "after wave {wave}");
+        assert_eq!(world.hosts[0].0.drained(), wave == DRAIN_WAVES);
+        world.wait(10_000 / DRAIN_WAVES);
+    }
+    assert_eq!(world.sockets[head].end, Some(Closing::Abort));
+    assert!(clients.iter().all(|who| world.heard_words(*who) == ["connection_close 1012", "close 1012"]));
+}
+
+#[test]
+fn what_has_happened_is_acknowledged_before_a_drain_closes() {
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    world.put(who, &text(&publish("chat:s", "1", &json!({}))));
+    world.handle(0, Input::Drain(0));
+    world.now.micros += WHEEL_SLOT_MS * 1000;
+    let (shard, effects) = &mut world.hosts[0];
+    shard.on_time(world.now, effects);
+    world.run();
+    assert_eq!(world.heard_words(who), ["draining", "connection_close 1012", "ack", "close 1012"]);
+}
+
+#[test]
+fn a_request_that_is_no_upgrade_is_answered_and_ends() {
+    for (head, status) in [
+        ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("POST /health HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("GET /ws HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+    ] {
+        let mut world = World::new();
+        let who = world.try_accept(0).unwrap();
+        world.send(who, head.as_bytes());
+        assert_eq!((world.status(who), world.sockets[who].end), (status, Some(Closing::Linger)), "{head}");
+    }
+}

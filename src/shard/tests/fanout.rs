@@ -1,0 +1,202 @@
+//! Delivery: how much at a time, in which turn, and over two shards.
+
+use super::*;
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_PARTS_MAX, TAIL_EVENTS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX,
+};
+
+/// The connections that a turn would write to.
+fn writes(world: &mut World, others_wait: bool) -> (Vec<Who>, bool) {
+    let (shard, effects) = &mut world.hosts[0];
+    let more = shard.fan_out(world.now, others_wait, effects);
+    let written = effects.list.iter().filter_map(|effect| match effect {
+        Effect::Write(id) => Some(world.owners[id]),
+        _ => None,
+    });
+    (written.collect(), more)
+}
+
+/// Publishes without any turn, and does what the author itself is answered.
+fn publish_quietly(world: &mut World, author: Who, channel: &str) {
+    let message = json!({ "type": "publish", "payload": { "channel": channel, "type": "note", "payload": {} } });
+    world.put(author, &text(&message.to_string()));
+    assert!(world.hosts[0].1.list.is_empty(), "an event is owed, not sent");
+}
+
+#[test]
+fn a_turn_visits_so_many_members_and_fewer_while_others_wait() {
+    for (others_wait, max) in [(false, VISITS_PER_TURN_MAX), (true, VISITS_PER_TURN_BUSY)] {
+        for (members, more) in [(max - 1, false), (max, false), (max + 1, true)] {
+            let mut world = World::new();
+            let author = world.legacy("/ws", "ann");
+            for _ in 0..members {
+                world.legacy("/ws/chat/s", "bob");
+            }
+            publish_quietly(&mut world, author, "chat:s");
+            let (written, left) = writes(&mut world, others_wait);
+            assert_eq!((written.len(), left), (members.min(max), more), "{members} members");
+            world.run();
+            assert_eq!(world.read(Metric::Delivered), members as u64);
+        }
+    }
+}
+
+#[test]
+fn small_rooms_do_not_wait_for_a_room_of_ten_thousand() {
+    let mut world = World::new();
+    let author = world.legacy("/ws", "ann");
+    for _ in 0..10_000 {
+        world.legacy("/ws/chat/large", "bob");
+    }
+    let small: Vec<Who> = (0..10).map(|room| world.legacy(&format!("/ws/chat/small{room}"), "bob")).collect();
+    publish_quietly(&mut world, author, "chat:large");
+    (0..10).for_each(|room| publish_quietly(&mut world, author, &format!("chat:small{room}")));
+    let (written, more) = writes(&mut world, true);
+    assert!(more && small.iter().all(|who| written.contains(who)), "all in the first turn");
+    assert_eq!(written.iter().position(|who| small.contains(who)), Some(VISITS_PER_CHANNEL));
+    assert_eq!(written.len(), VISITS_PER_TURN_BUSY);
+    world.run();
+    assert_eq!(world.read(Metric::Delivered), 10_010);
+}
+
+#[test]
+fn one_write_takes_so_many_frames_and_the_rest_follows() {
+    for (events, expected) in [
+        (BATCH_PARTS_MAX - 1, &[BATCH_PARTS_MAX - 1][..]),
+        (BATCH_PARTS_MAX, &[BATCH_PARTS_MAX]),
+        (BATCH_PARTS_MAX + 1, &[BATCH_PARTS_MAX, 1]),
+    ] {
+        let mut world = World::new();
+        let author = world.legacy("/ws", "ann");
+        let who = world.legacy("/ws/chat/s", "bob");
+        (0..events).for_each(|_| publish_quietly(&mut world, author, "chat:s"));
+        world.writes.clear();
+        world.run();
+        let parts: Vec<usize> = world.writes.iter().map(|(_, parts, _)| *parts).collect();
+        assert_eq!(parts, expected, "{events} events");
+        assert_eq!(world.heard(who).len(), events);
+    }
+}
+
+#[test]
+fn a_write_takes_no_further_frame_after_so_many_bytes() {
+    let mut world = World::new();
+    let author = world.legacy("/ws", "ann");
+    let who = world.legacy("/ws/chat/s", "bob");
+    (0..10).for_each(|_| world.put(author, &text(&publish_of("chat:s", 60_000))));
+    world.writes.clear();
+    world.run();
+    for (_, parts, bytes) in &world.writes {
+        assert!(bytes / parts * (parts - 1) < BATCH_BYTES_MAX, "the last frame found room");
+    }
+    assert!(world.writes.len() == 2 && world.writes[0].2 >= BATCH_BYTES_MAX, "{:?}", world.writes);
+    assert_eq!(world.heard(who).len(), 10);
+}
+
+#[test]
+fn a_channel_is_hot_from_so_many_members_and_its_new_members_stay_where_they_are() {
+    let mut world = World::with(|options| (options.shards, options.hot_members) = (2, 4));
+    let path = format!("/ws/{}", at_home("chat:", 0, 2).replace(':', "/"));
+    let mut members: Vec<Who> = Vec::new();
+    for (count, expected) in [(3, 0), (4, 0), (5, 1)] {
+        while members.len() < count {
+            let who = world.upgrade_on(1, &format!("{path}?token={}", token("ann")));
+            assert_eq!(world.status(who), 101);
+            members.push(who);
+        }
+        let last = *members.last().unwrap();
+        assert_eq!(world.sockets[last].id.shard, ShardId(expected), "the member that makes {count}");
+    }
+    for (who, home) in [(0, 1), (1, 0)] {
+        // Four members at home: three are three quarters of what makes it hot.
+        let id = world.sockets[members[who]].id;
+        if who == 1 {
+            world.handle(0, Input::Gone(id));
+            world.run();
+        }
+        let probe = world.upgrade_on(1, &format!("{path}?token={}", token("ann")));
+        assert_eq!(world.sockets[probe].id.shard, ShardId(home));
+    }
+}
+
+#[test]
+fn a_mirror_is_fed_so_many_events_at_a_time() {
+    for (events, expected) in [
+        (TAIL_EVENTS_MAX - 1, vec![TAIL_EVENTS_MAX - 1]),
+        (TAIL_EVENTS_MAX, vec![TAIL_EVENTS_MAX]),
+        (TAIL_EVENTS_MAX + 1, vec![TAIL_EVENTS_MAX, 1]),
+    ] {
+        let mut world = World::with(|options| options.shards = 2);
+        let channel = at_home("chat:", 0, 2);
+        let (author, who) = (world.upgrade_on(0, "/ws"), world.upgrade_on(1, "/ws"));
+        for client in [author, who] {
+            world.say(client, &json!({ "token": token("ann") }).to_string());
+            world.heard(client);
+        }
+        (0..events).for_each(|index| world.say(author, &publish(&channel, &index.to_string(), &json!({}))));
+        let heard = world.heard(author);
+        let since = json!({ &channel: { "epoch": heard[0]["payload"]["epoch"], "seq": 0 } });
+        world.say(who, &json!({ "type": "subscribe", "channels": [channel], "since": since }).to_string());
+        assert_eq!(world.tails.iter().copied().filter(|events| *events > 0).collect::<Vec<_>>(), expected);
+        let heard = world.heard(who);
+        assert_eq!(heard[1]["payload"]["recovered"], true);
+        assert_eq!(seqs(&heard, "note"), (1..=events as u64).collect::<Vec<_>>());
+        world.say(author, &publish(&channel, "live", &json!({})));
+        assert_eq!(seqs(&world.heard(who), "note"), [events as u64 + 1]);
+    }
+}
+
+#[test]
+fn an_author_on_another_shard_is_answered_after_its_own_delivery() {
+    let mut world = World::with(|options| options.shards = 2);
+    let channel = at_home("chat:", 0, 2);
+    let who = world.upgrade_on(1, &format!("/ws?token={}", token("ann")));
+    world.say(who, &subscribe(std::slice::from_ref(&channel)));
+    world.heard(who);
+    world.say(who, &publish(&channel, "1", &json!({})));
+    assert_eq!(world.heard_words(who), ["note", "ack"]);
+    let excluding = publish(&channel, "2", &json!({})).replacen('{', r#"{"exclude_sender":true,"#, 1);
+    world.say(who, &excluding);
+    assert_eq!(world.heard_words(who), ["ack"]);
+    world.say(who, &publish(&channel, "1", &json!({})));
+    assert_eq!(world.heard(who)[0]["payload"]["duplicate"], true);
+}
+
+#[test]
+fn a_message_to_a_shard_that_is_behind_is_refused_to_be_tried_again() {
+    for known in [false, true] {
+        let mut world = World::with(|options| options.shards = 2);
+        let channel = at_home("chat:", 1, 2);
+        let who = world.client(known, "/ws", "ann");
+        world.hosts[0].1.set_congested(ShardId(1), true);
+        world.say(who, &publish(&channel, "1", &json!({})));
+        world.say(who, &publish_of(&channel, 200));
+        let heard = world.heard(who);
+        assert_eq!(words(&heard), ["nack OVERLOADED", "connection_error OVERLOADED"]);
+        assert_eq!(heard[0]["payload"]["retryable"], true);
+        world.hosts[0].1.set_congested(ShardId(1), false);
+        world.say(who, &publish(&channel, "1", &json!({})));
+        assert_eq!(world.heard_words(who), ["ack"], "what was refused was not done");
+    }
+}
+
+#[test]
+fn a_follower_that_is_behind_is_owed_and_gets_all_in_order_later() {
+    let mut world = World::with(|options| options.shards = 2);
+    let channel = at_home("chat:", 0, 2);
+    let author = world.legacy("/ws", "ann");
+    let who = world.upgrade_on(1, &format!("/ws?token={}", token("bob")));
+    world.say(who, &subscribe(std::slice::from_ref(&channel)));
+    world.heard(who);
+    world.hosts[0].1.set_congested(ShardId(1), true);
+    for index in 0..3 {
+        world.put(author, &text(&publish(&channel, &index.to_string(), &json!({}))));
+    }
+    let (shard, effects) = &mut world.hosts[0];
+    shard.fan_out(world.now, false, effects);
+    world.apply(0);
+    assert!(world.heard(who).is_empty());
+    world.hosts[0].1.set_congested(ShardId(1), false);
+    world.run();
+    assert_eq!(seqs(&world.heard(who), "note"), [1, 2, 3]);
+}

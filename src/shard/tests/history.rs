@@ -1,0 +1,97 @@
+//! What a channel keeps, and what a member is told of what it no longer keeps.
+
+use super::*;
+use crate::limits::{HISTORY_LIVE_BYTES_MAX, MESSAGE_BYTES_MAX};
+
+/// Publishes `count` events of the same size.
+fn publish_many(world: &mut World, who: Who, channel: &str, count: usize, len: usize) {
+    for _ in 0..count {
+        world.say(who, &publish_of(channel, len));
+    }
+}
+
+/// Joins a channel from a position on; the position's epoch is what a first join says.
+fn join_from(world: &mut World, who: Who, channel: &str, seq: u64) -> Vec<Value> {
+    world.say(who, &subscribe(&[channel.into()]));
+    let epoch = world.heard(who)[1]["payload"]["epoch"].clone();
+    world.say(who, &json!({ "type": "unsubscribe", "channels": [channel] }).to_string());
+    world.heard(who);
+    let since = json!({ channel: { "epoch": epoch, "seq": seq } });
+    world.say(who, &json!({ "type": "subscribe", "channels": [channel], "since": since }).to_string());
+    world.heard(who).split_off(1)
+}
+
+#[test]
+fn a_member_that_falls_off_is_told_which_events_it_lost() {
+    let len = MESSAGE_BYTES_MAX - 1000;
+    let fits = HISTORY_LIVE_BYTES_MAX / len;
+    for (count, lost) in [(fits - 1, None), (fits, None), (fits + 1, Some((2, 2))), (fits + 2, Some((2, 3)))] {
+        for known in [false, true] {
+            let mut world = World::with(|options| options.retention.count = 0);
+            let author = world.legacy("/ws/chat/s", "ann");
+            let slow = world.client(known, "/ws/chat/s", "bob");
+            world.sockets[slow].room = 0;
+            publish_many(&mut world, author, "chat:s", 1, 200);
+            publish_many(&mut world, author, "chat:s", count, len);
+            assert_eq!(seqs(&world.heard(author), "note").len(), count + 1, "nobody else is hurt");
+            world.open(slow, usize::MAX);
+            let heard = world.heard(slow);
+            let gap = of_type(&heard, "gap").first().map(|gap| {
+                assert_eq!((&gap["payload"]["lost"], &gap["payload"]["channel"]), (&json!(true), &json!("chat:s")));
+                (gap["payload"]["from_seq"].as_u64().unwrap(), gap["payload"]["to_seq"].as_u64().unwrap())
+            });
+            assert_eq!(gap, lost, "{count} events of {len} bytes");
+            let next = lost.map_or(2, |(_, to)| to + 1);
+            let expected: Vec<u64> = std::iter::once(1).chain(next..=count as u64 + 1).collect();
+            assert_eq!(seqs(&heard, "note"), expected);
+            assert_eq!(world.read(Metric::Gaps), u64::from(lost.is_some()));
+        }
+    }
+}
+
+#[test]
+fn history_holds_so_many_events_and_says_when_it_does_not_reach_back() {
+    for (count, recovered, first) in
+        [(HISTORY_COUNT_DEFAULT - 1, true, 1), (HISTORY_COUNT_DEFAULT, true, 1), (HISTORY_COUNT_DEFAULT + 1, false, 2)]
+    {
+        let mut world = World::new();
+        let author = world.legacy("/ws", "ann");
+        publish_many(&mut world, author, "chat:s", count, 200);
+        let who = world.legacy("/ws", "bob");
+        let heard = join_from(&mut world, who, "chat:s", 0);
+        assert_eq!(heard[0]["payload"]["recovered"], recovered, "{count} events");
+        assert_eq!(heard[0]["payload"].get("reason").and_then(Value::as_str), (!recovered).then_some("trimmed"));
+        assert_eq!(seqs(&heard, "note"), (first..=count as u64).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn history_holds_so_many_bytes() {
+    let mut world = World::new();
+    let author = world.legacy("/ws", "ann");
+    publish_many(&mut world, author, "chat:s", 1, 60_000);
+    let one = usize::try_from(world.read(Metric::HistoryBytes)).unwrap();
+    let fits = HISTORY_BYTES_DEFAULT / one;
+    // Positions up to 9 take a byte less than the others, once in each frame.
+    assert!(fits * (one + 1) <= HISTORY_BYTES_DEFAULT && (fits + 1) * one > HISTORY_BYTES_DEFAULT);
+    for (count, oldest) in [(fits - 1, 1), (fits, 1), (fits + 1, 2)] {
+        let mut world = World::new();
+        let author = world.legacy("/ws", "ann");
+        publish_many(&mut world, author, "chat:s", count, 60_000);
+        world.say(author, &subscribe(&["chat:s".into()]));
+        assert_eq!(world.heard(author)[1]["payload"]["oldest_seq"], oldest, "{count} events");
+        assert!(world.read(Metric::HistoryBytes) <= HISTORY_BYTES_DEFAULT as u64);
+    }
+}
+
+#[test]
+fn history_is_forgotten_at_its_age_though_nothing_happens_in_the_channel() {
+    let mut world = World::new();
+    let author = world.legacy("/ws", "ann");
+    publish_many(&mut world, author, "chat:s", 1, 200);
+    world.jump(HISTORY_AGE_MS_DEFAULT - 1000);
+    world.jump(1000);
+    assert_ne!(world.read(Metric::HistoryBytes), 0, "of that age it is kept");
+    world.jump(1000);
+    assert_eq!(world.read(Metric::HistoryBytes), 0);
+}

@@ -1,0 +1,184 @@
+//! From accept to the end of the token.
+
+use super::*;
+use crate::limits::{AUTH_DEADLINE_MS, HEAD_DEADLINE_MS};
+
+#[test]
+fn a_head_has_its_time_and_dribbling_does_not_stretch_it() {
+    let mut world = World::new();
+    let who = world.try_accept(0).unwrap();
+    for byte in b"GET /ws H" {
+        world.send(who, &[*byte]);
+        world.wait(1000);
+    }
+    world.wait(HEAD_DEADLINE_MS - 9 * 1000 - 1);
+    assert_eq!(world.sockets[who].end, None);
+    world.wait(1);
+    assert_eq!(world.sockets[who].end, Some(Closing::Abort));
+    assert_eq!((world.read(Metric::RefusedLate), world.read(Metric::Sockets)), (1, 0));
+}
+
+#[test]
+fn a_token_has_its_time_and_pings_do_not_stretch_it() {
+    let mut world = World::new();
+    let who = world.upgrade("/ws/chat/s");
+    for _ in 0..9 {
+        world.send(who, &masked(9, b"x"));
+        world.say(who, r#"{"type":"ping"}"#);
+        world.wait(1000);
+    }
+    world.wait(AUTH_DEADLINE_MS - 9 * 1000 - 1);
+    assert_eq!(world.heard_words(who), ["pong frame"; 9]);
+    world.wait(1);
+    assert_eq!(world.heard_words(who), ["unwelcome INVALID_MESSAGE_FORMAT", "close 4000"]);
+    assert_eq!(world.sockets[who].end, Some(Closing::Linger));
+}
+
+#[test]
+fn a_first_frame_lets_its_sender_in_or_says_why_not() {
+    let auth = |token: &str| json!({ "token": token }).to_string();
+    let none = json!({ "caps": {} });
+    for (first, path, expected) in [
+        (auth(&token("ann")), "/ws/chat/s", ["welcome", "connection_established"]),
+        (
+            r#"{"type":"subscribe","channels":[]}"#.into(),
+            "/ws/chat/s",
+            ["unwelcome INVALID_MESSAGE_FORMAT", "close 4000"],
+        ),
+        ("{".into(), "/ws/chat/s", ["unwelcome INVALID_MESSAGE_FORMAT", "close 4000"]),
+        (auth("a.b.c"), "/ws/chat/s", ["unwelcome AUTH_FAILED", "close 4001"]),
+        (auth(&token_with("ann", 0, json!({}))), "/ws/chat/s", ["unwelcome TOKEN_EXPIRED", "close 4001"]),
+        (auth(&token_with("ann", 9, none.clone())), "/ws/chat/s", ["unwelcome PERMISSION_DENIED", "close 4003"]),
+        (auth(&token_with("ann", 9, none)), "/ws", ["welcome", "connection_established"]),
+        (
+            auth(&token_with("ann", 9, json!({ "session_id": "s" }))),
+            "/ws/chat/s",
+            ["welcome", "connection_established"],
+        ),
+        (
+            auth(&token_with("ann", 9, json!({ "session_id": "other" }))),
+            "/ws/chat/s",
+            ["unwelcome PERMISSION_DENIED", "close 4003"],
+        ),
+    ] {
+        let mut world = World::new();
+        let who = world.upgrade(path);
+        world.say(who, &first);
+        let heard = world.heard_words(who);
+        assert_eq!(heard[..2], expected, "{first} at {path}");
+    }
+}
+
+#[test]
+fn a_token_of_the_request_admits_or_is_refused_before_the_upgrade() {
+    for (token, expected) in [
+        (token("ann"), 101),
+        ("a.b.c".into(), 401),
+        (token_with("ann", 0, json!({})), 401),
+        (token_with("ann", 9, json!({ "caps": {} })), 403),
+        (token_with("ann", 9, json!({ "session_id": "other" })), 403),
+    ] {
+        let mut world = World::new();
+        let who = world.upgrade_on(0, &format!("/ws/chat/s?token={token}"));
+        assert_eq!(world.status(who), expected, "{token}");
+    }
+}
+
+#[test]
+fn a_shard_takes_connections_up_to_its_bound_and_again_when_one_is_released() {
+    let mut world = World::with(|options| options.connections_max = 3);
+    let sockets: Vec<Option<Who>> = (0..4).map(|_| world.try_accept(0)).collect();
+    assert_eq!(sockets, [Some(0), Some(1), Some(2), None]);
+    assert_eq!(world.read(Metric::RefusedFull), 1);
+    let id = world.sockets[1].id;
+    world.handle(0, Input::Gone(id));
+    world.run();
+    assert_eq!((world.try_accept(0), world.try_accept(0)), (Some(3), None));
+}
+
+#[test]
+fn a_full_shard_gives_a_handed_over_connection_back() {
+    let mut world = World::with(|options| (options.shards, options.connections_max) = (2, 1));
+    let channel = at_home("chat:", 1, 2);
+    let who = world.upgrade_on(0, &format!("/ws/{}", channel.replace(':', "/")));
+    assert_eq!((world.status(who), world.sockets[who].id.shard), (101, ShardId(1)));
+    let passport = super::super::message::Passport {
+        peer: std::net::IpAddr::from([127, 0, 0, 1]),
+        accepted: Millis(0),
+        endpoint: crate::session::endpoint::Endpoint { door: Door::Open, channel: None },
+        response: Payload::copy_of(b"HTTP/1.1 101"),
+        claims: None,
+        key_generation: 0,
+        leftover: Vec::new(),
+    };
+    let (shard, effects) = &mut world.hosts[1];
+    assert!(shard.on_adopt(world.now, Box::new(passport), effects).is_err());
+}
+
+#[test]
+fn a_connection_ends_with_its_token_at_most_a_second_late() {
+    for ttl_s in [1, 5, 39, 40, 41, 60, 61, 100] {
+        let mut world = World::new();
+        let who = world.upgrade(&format!("/ws?token={}", token_with("ann", ttl_s, json!({}))));
+        for _ in 0..ttl_s * 4 - 1 {
+            world.wait(250);
+            world.put(who, &text(r#"{"type":"pong"}"#));
+        }
+        world.wait(249);
+        assert!(world.is_open(who), "{ttl_s} s");
+        world.heard(who);
+        world.wait(1000);
+        assert_eq!(world.heard_words(who).last().unwrap(), "close 4001", "{ttl_s} s");
+    }
+}
+
+#[test]
+fn a_refresh_prolongs_a_connection_and_keeps_its_place() {
+    let mut world = World::new();
+    let who = world.upgrade(&format!("/ws/chat/s?token={}", token_with("ann", 5, json!({}))));
+    world.heard(who);
+    world.wait(3000);
+    world.say(who, &json!({ "type": "auth", "token": token_with("ann", 60, json!({})) }).to_string());
+    assert_eq!(world.heard_words(who), ["welcome"]);
+    world.wait(5000);
+    world.say(who, &publish("chat:s", "1", &json!({})));
+    assert_eq!(world.heard_words(who), ["note", "ack"]);
+}
+
+#[test]
+fn a_refresh_with_a_token_that_does_not_fit_ends_the_connection() {
+    for (token, expected) in [
+        (token("eve"), ["unwelcome AUTH_FAILED", "close 4003"]),
+        (token_with("ann", 0, json!({})), ["unwelcome TOKEN_EXPIRED", "close 4001"]),
+        ("a.b.c".into(), ["unwelcome AUTH_FAILED", "close 4001"]),
+        (token_with("ann", 9, json!({ "session_id": "x" })), ["unwelcome PERMISSION_DENIED", "close 4003"]),
+    ] {
+        for known in [false, true] {
+            let mut world = World::new();
+            let who = world.client(known, "/ws/chat/s", "ann");
+            world.say(who, &json!({ "type": "auth", "token": token }).to_string());
+            assert_eq!(world.heard_words(who), expected, "{token}");
+        }
+    }
+}
+
+#[test]
+fn what_a_refreshed_token_no_longer_permits_is_left_with_notice() {
+    let mut world = World::new();
+    let who = world.legacy("/ws", "ann");
+    world.say(who, &subscribe(&["chat:a".into(), "trip:b".into()]));
+    world.heard(who);
+    let caps = json!({ "caps": { "trip:b": ["subscribe", "publish"] } });
+    world.say(who, &json!({ "type": "auth", "token": token_with("ann", 60, caps) }).to_string());
+    let heard = world.heard(who);
+    assert_eq!(words(&heard), ["welcome", "unsubscribed"]);
+    let left = &heard[1]["payload"];
+    assert_eq!((left["channel"].as_str(), left["reason"].as_str()), (Some("chat:a"), Some("permission_denied")));
+    let other = world.legacy("/ws/chat/a", "bob");
+    for channel in ["chat:a", "trip:b"] {
+        world.say(other, &publish(channel, channel, &json!({})));
+    }
+    let heard = world.heard(who);
+    assert_eq!(of_type(&heard, "note").len(), 1);
+    assert_eq!(heard[0]["channel"], "trip:b");
+}
