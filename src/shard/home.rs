@@ -137,6 +137,11 @@ impl Shard {
     /// Adds an event to a history here, and forgets what its bounds no longer allow.
     pub(super) fn append(&mut self, now: Now, id: RoomId, event: Arc<Event>) {
         let keep = self.options.retention;
+        // Before the event joins: the older ones make place, and it is there for those who keep up.
+        let shard_bytes = self.metrics.read(Metric::HistoryBytes) + event.bytes() as u64;
+        if shard_bytes > self.options.history_bytes_max as u64 {
+            self.shed_history();
+        }
         let Some(room) = self.rooms.at_mut(id) else { return };
         let before = room.history.bytes();
         room.joined = None;
@@ -147,9 +152,6 @@ impl Shard {
             self.metrics.add(Metric::HistoryBytes, (after - before) as u64);
         } else {
             self.metrics.subtract(Metric::HistoryBytes, (before - after) as u64);
-        }
-        if self.metrics.read(Metric::HistoryBytes) > self.options.history_bytes_max as u64 {
-            self.shed_history();
         }
     }
 

@@ -95,3 +95,23 @@ fn history_is_forgotten_at_its_age_though_nothing_happens_in_the_channel() {
     world.jump(1000);
     assert_eq!(world.read(Metric::HistoryBytes), 0);
 }
+
+#[test]
+fn a_shard_over_its_bytes_of_history_forgets_older_halves_and_never_the_newest_event() {
+    let one = {
+        let mut world = World::new();
+        let author = world.legacy("/ws", "ann");
+        publish_many(&mut world, author, "chat:s", 1, 1000);
+        usize::try_from(world.read(Metric::HistoryBytes)).unwrap()
+    };
+    for (max, kept) in [(4 * one - 1, [1, 2, 3, 2]), (4 * one, [1, 2, 3, 4]), (4 * one + 1, [1, 2, 3, 4]), (1, [1; 4])]
+    {
+        let mut world = World::with(|options| options.history_bytes_max = max);
+        let who = world.legacy("/ws/chat/s", "ann");
+        for (index, kept) in kept.into_iter().enumerate() {
+            publish_many(&mut world, who, "chat:s", 1, 1000);
+            assert_eq!(world.read(Metric::HistoryBytes), kept * one as u64, "{index} of {max} bytes");
+            assert_eq!(world.heard_words(who), ["note"], "a member that keeps up gets every event");
+        }
+    }
+}
