@@ -114,7 +114,10 @@ impl Shard {
         match (incoming, &conn.stage) {
             (Incoming::Text(text), Stage::Echo) => self.echo(id, Opcode::Text, text.as_bytes(), effects),
             (Incoming::Binary(bytes), Stage::Echo) => self.echo(id, Opcode::Binary, bytes, effects),
-            (Incoming::Text(text), _) => return self.on_text(now, id, parser, text, effects),
+            (Incoming::Text(text), _) => {
+                self.metrics.count(Metric::MessagesIn);
+                return self.on_text(now, id, parser, text, effects);
+            }
             (Incoming::Ping(payload), _) => self.queue(now, id, Lane::Critical, pong_frame(payload), effects),
             (Incoming::Pong(_) | Incoming::Binary(_), _) => {}
             (Incoming::Close(reason), _) => {
@@ -146,7 +149,6 @@ impl Shard {
 
     /// Station 3 and 4: a text becomes a command that is paid for.
     fn on_text(&mut self, now: Now, id: ConnId, parser: &mut Parser, text: &str, effects: &mut Effects) -> Go {
-        self.metrics.count(Metric::MessagesIn);
         let parsed = parser.parse(text);
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         if matches!(conn.stage, Stage::Auth) {

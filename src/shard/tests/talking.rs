@@ -98,6 +98,7 @@ fn a_legacy_client_over_its_rate_is_read_later_and_loses_nothing() {
         let heard = world.heard(who);
         let said: Vec<&str> = of_type(&heard, "chat_message").iter().map(|frame| text_of(frame)).collect();
         assert_eq!(said, (0..count).map(|index| index.to_string()).collect::<Vec<_>>());
+        assert_eq!(world.read(Metric::MessagesIn), count as u64, "a message that waited is counted once");
     }
 }
 
