@@ -62,8 +62,11 @@ impl Shard {
     }
 
     /// The socket took `bytes` of `batch`; the rest is kept and goes first next time. If it took less than
-    /// all, the host sends `Input::Writable` when it takes bytes again.
+    /// all, the host sends `Input::Writable` when it takes bytes again. An empty batch says nothing.
     pub fn written(&mut self, now: Now, id: ConnId, batch: &mut Batch, bytes: usize, effects: &mut Effects) {
+        if batch.is_empty() {
+            return;
+        }
         self.metrics.count(Metric::Sends);
         self.metrics.add(Metric::BytesOut, bytes as u64);
         let short = bytes < batch.bytes();

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_PARTS_MAX, TAIL_EVENTS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX,
+    BATCH_BYTES_MAX, BATCH_PARTS_MAX, MESSAGE_BYTES_MAX, TAIL_EVENTS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY,
+    VISITS_PER_TURN_MAX,
 };
 
 /// The connections that a turn would write to.
@@ -76,6 +77,25 @@ fn one_write_takes_so_many_frames_and_the_rest_follows() {
         assert_eq!(parts, expected, "{events} events");
         assert_eq!(world.heard(who).len(), events);
     }
+}
+
+#[test]
+fn writes_are_counted_once_and_a_write_of_nothing_is_none() {
+    let mut world = World::new();
+    let who = world.upgrade("/echo");
+    world.sockets[who].room = 0;
+    (0..3).for_each(|_| world.send(who, &text(&"x".repeat(MESSAGE_BYTES_MAX)).repeat(2)));
+    assert!(!world.sockets[who].reads, "its echoes pile up");
+    let (id, mut batch) = (world.sockets[who].id, Batch::default());
+    let (shard, effects) = &mut world.hosts[0];
+    shard.fill(world.now, id, &mut batch);
+    shard.written(world.now, id, &mut batch, 0, effects);
+    assert!(batch.is_empty() && effects.list.is_empty());
+    world.open(who, usize::MAX);
+    let bytes: usize = world.writes.iter().map(|(_, _, bytes)| bytes).sum();
+    let (sends, short) = (world.writes.len() as u64, 1);
+    assert_eq!((world.read(Metric::Sends), world.read(Metric::ShortWrites)), (sends, short));
+    assert_eq!(world.read(Metric::BytesOut), (bytes - world.writes[1].2) as u64, "nothing of the second was taken");
 }
 
 #[test]
