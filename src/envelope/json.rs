@@ -11,7 +11,8 @@
 use super::command::{self, Inbound, Rejected};
 use super::field::Fault;
 use super::tree::{self, Value};
-use crate::{code::ErrorCode, limits};
+use crate::code::ErrorCode;
+use crate::limits;
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 use std::fmt;
 

@@ -123,4 +123,28 @@ mod tests {
         }
         assert_eq!(arrived, [0, 1, 2, 3, 4]);
     }
+
+    /// Keeps `count` messages towards a shard that takes none.
+    fn keep(count: usize) -> usize {
+        let mut mesh = Mesh::new(2, Capacities { control: 1, data: 1 }).unwrap();
+        let mut near = mesh.take_end(ShardId(0)).unwrap();
+        let (mut kept, mut effects) = (Kept::new(2), Effects::new(2));
+        for tag in (0..).take(count + 1) {
+            kept.put(ShardId(1), message(tag), &mut near.outbox, &mut effects);
+        }
+        kept.count
+    }
+
+    #[test]
+    fn what_one_turn_can_produce_is_kept() {
+        for count in [MESH_KEPT_ITEMS_MAX - 1, MESH_KEPT_ITEMS_MAX] {
+            assert_eq!(keep(count), count);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a congested shard did not hold back")]
+    fn more_than_one_turn_can_produce_is_a_mistake_of_ours() {
+        keep(MESH_KEPT_ITEMS_MAX + 1);
+    }
 }

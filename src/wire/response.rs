@@ -196,7 +196,7 @@ mod tests {
         check(401, &["WWW-Authenticate: Bearer", "Connection: close"]);
         check(405, &["Allow: GET"]);
         check(426, &["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Connection: Upgrade, close"]);
-        let retry_after = format!("Retry-After: {RETRY_AFTER_S}");
+        let retry_after = ["Retry-After: ", &RETRY_AFTER_S.to_string()].concat();
         check(429, &[&retry_after]);
         check(503, &[&retry_after]);
     }

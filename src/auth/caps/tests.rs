@@ -131,7 +131,8 @@ fn patterns_are_bounded() {
     for (len, good) in [(143, true), (144, true), (145, false)] {
         assert_eq!(parse(&format!(r#"{{"{}":[]}}"#, "c".repeat(len))).is_ok(), good, "{len}");
     }
-    for (count, good) in [(63, true), (64, true), (65, false)] {
+    let max = limits::CAPS_PATTERNS_MAX;
+    for (count, good) in [(max - 1, true), (max, true), (max + 1, false)] {
         let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
         let rows = names.iter().map(|name| (name.as_str(), Verbs::NONE));
         assert_eq!(Caps::new(rows).is_ok(), good, "{count}");

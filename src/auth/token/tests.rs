@@ -304,16 +304,36 @@ fn names_have_1_to_128_bytes() {
 }
 
 #[test]
+fn a_token_may_begin_a_little_later_and_end_no_later_than_a_number_holds() {
+    let (leeway, max) = (limits::NOT_BEFORE_LEEWAY_S, limits::SEQ_MAX);
+    for (nbf, exp, good) in [
+        (NOW + leeway - 1, NOW + 1, true),
+        (NOW + leeway, NOW + 1, true),
+        (NOW + leeway + 1, NOW + 1, false),
+        (NOW, max - 1, true),
+        (NOW, max, true),
+        (NOW, max + 1, false),
+    ] {
+        let token = with_payload(&json!({ "sub": "ada", "nbf": nbf, "exp": exp }).to_string());
+        assert_eq!(verifier().verify(&token, NOW).is_ok(), good, "{nbf} {exp}");
+    }
+}
+
+#[test]
 fn a_set_of_keys_is_bounded_and_its_ids_are_unique() {
     let key = |id: Option<&str>| Key::hs256(id.map(str::to_owned), SECRET);
-    for (count, good) in [(15, true), (16, true), (17, false)] {
+    let max = limits::KEYS_COUNT_MAX;
+    for (count, good) in [(max - 1, true), (max, true), (max + 1, false)] {
         assert_eq!(Keys::new(vec![key(None); count]).is_ok(), good, "{count}");
     }
     for (len, good) in [(0, false), (1, true), (128, true), (129, false)] {
         assert_eq!(Keys::new(vec![key(Some(&"k".repeat(len)))]).is_ok(), good, "{len}");
     }
     assert!(Keys::new(vec![key(Some("a")), key(Some("b")), key(Some("a"))]).is_err());
-    assert!(!key(None).is_weak() && Key::hs256(None, &SECRET[..31]).is_weak());
+    let min = limits::HS256_SECRET_BYTES_MIN;
+    for (len, weak) in [(min - 1, true), (min, false), (min + 1, false)] {
+        assert_eq!(Key::hs256(None, &vec![7; len]).is_weak(), weak, "{len}");
+    }
     assert!(!format!("{:?}", key(None)).contains("secret"));
 }
 

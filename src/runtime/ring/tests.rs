@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::limits::TURN_COMPLETIONS_MAX;
 
 const SMALL: RingSizes = RingSizes { submissions: 4, completions: 8, buffers: 4, buffer_bytes: 16 };
 
@@ -104,6 +105,26 @@ fn more_operations_than_the_queue_holds_are_all_made_though_completions_overflow
         }
     }
     assert!(seen.iter().all(|seen| *seen) && overflowed);
+}
+
+#[test]
+fn a_turn_collects_so_many_completions_and_the_rest_waits() {
+    const MAX: usize = TURN_COMPLETIONS_MAX;
+    for (count, expected) in [
+        (MAX - 1, [(MAX - 1, false), (0, false)]),
+        (MAX, [(MAX, false), (0, false)]),
+        (MAX + 1, [(MAX, true), (1, false)]),
+    ] {
+        let mut ring = Ring::new(RingSizes::default()).unwrap();
+        let (near, _far) = UnixStream::pair().unwrap();
+        (0..).take(count).for_each(|slot| ring.poll_room(near.as_fd(), token(Kind::Room, slot)));
+        let turns = [(); 2].map(|()| {
+            let mut batch = Vec::new();
+            let more = ring.collect(&mut batch, MAX).unwrap().more;
+            (batch.len(), more)
+        });
+        assert_eq!(turns, expected, "{count} completions");
+    }
 }
 
 #[test]

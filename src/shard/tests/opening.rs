@@ -102,7 +102,7 @@ fn a_full_shard_gives_a_handed_over_connection_back() {
     let channel = at_home("chat:", 1, 2);
     let who = world.upgrade_on(0, &format!("/ws/{}", channel.replace(':', "/")));
     assert_eq!((world.status(who), world.sockets[who].id.shard), (101, ShardId(1)));
-    let passport = super::super::message::Passport {
+    let passport = message::Passport {
         peer: std::net::IpAddr::from([127, 0, 0, 1]),
         accepted: Millis(0),
         endpoint: crate::session::endpoint::Endpoint { door: Door::Open, channel: None },
