@@ -1,20 +1,24 @@
 //! Every number that bounds memory, time or work, with what happens at it and why it is that number.
 //!
 //! A number elsewhere is a defect; protocol constants such as opcodes live with their protocol.
-//! Units stand in the names. Relations between limits are asserted at compile time, at the end.
+//! Units stand in the names. They stand in the order of the floors that keep them; relations between them are
+//! asserted at compile time, at the end.
 
-// Opening
+// Floor 1: timing wheel
+
+/// Width of a slot of the timing wheel. Everything timed is counted in seconds, so a quarter is near enough,
+/// and the pings of a quarter second share one wake-up.
+pub const WHEEL_SLOT_MS: u64 = 250;
+/// Slots of the timing wheel: one turn is 128 s, longer than every timer of an idle connection.
+pub const WHEEL_SLOTS: usize = 512;
+
+// Floor 2: wire
 
 /// Bytes of a request head (request line, headers, empty line); over it: HTTP 431. Room for a 4 KiB token
 /// in a header and one in the query.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Header lines in a request head; over it: HTTP 431. Browsers send about 15.
 pub const HEADERS_COUNT_MAX: usize = 64;
-/// Time from accept to a whole head; over it the socket is closed. Long enough for a slow phone,
-/// short enough that 10,000 half-open sockets are gone within seconds.
-pub const HEAD_DEADLINE_MS: u64 = 10_000;
-/// Time from the upgrade to a good token; over it: close 4000.
-pub const AUTH_DEADLINE_MS: u64 = 10_000;
 /// Bytes of a resource id in a path after percent-decoding; over it: HTTP 400.
 pub const RESOURCE_ID_BYTES_MAX: usize = 128;
 /// Sub-protocols that one request may offer; over it: HTTP 400. Clients offer one or two; the bound keeps the
@@ -22,21 +26,22 @@ pub const RESOURCE_ID_BYTES_MAX: usize = 128;
 pub const SUB_PROTOCOLS_COUNT_MAX: usize = 16;
 /// Seconds in the `Retry-After` of a 429 or 503 that names no other time: long enough to let a burst pass.
 pub const RETRY_AFTER_S: u32 = 5;
-
-// Messages in
-
 /// Bytes of a message after reassembly; over it: `MESSAGE_TOO_LARGE` and close 1009.
 pub const MESSAGE_BYTES_MAX: usize = 65_536;
 /// Bytes of a message on `/echo`: what the conformance suite sends.
 pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Frames of one message; over it: close 1002. Lifted on `/echo`.
 pub const FRAGMENTS_COUNT_MAX: u32 = 1024;
+/// Bytes that a frame buffer keeps between two events; a larger one is given back after its event. One per shard
+/// and encoding, so it may hold a whole message.
+pub const FRAME_BUFFER_BYTES_KEPT_MAX: usize = 128 * 1024;
+
+// Floor 2: envelope
+
 /// Nesting of a JSON text; deeper: `INVALID_JSON`.
 pub const JSON_DEPTH_MAX: usize = 32;
 /// Bytes of an authentication frame; over it: close 4000.
 pub const AUTH_FRAME_BYTES_MAX: usize = 24 * 1024;
-/// Bytes of a token; over it the token is refused. Also bounds the work of splitting it.
-pub const TOKEN_BYTES_MAX: usize = 4096;
 /// Channels in one authentication frame or `subscribe`; over it: `INVALID_MESSAGE_FORMAT`.
 pub const CHANNELS_PER_MESSAGE_MAX: usize = 50;
 /// Bytes of a channel name; over it: `CHANNEL_NOT_FOUND`. A prefix of 16 and the longest resource id.
@@ -45,32 +50,6 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 144;
 pub const OPERATION_ID_BYTES_MAX: usize = 128;
 /// Bytes of an event type in `publish`; over it: `INVALID_MESSAGE_FORMAT`.
 pub const EVENT_TYPE_BYTES_MAX: usize = 64;
-
-// Time
-
-/// Width of a slot of the timing wheel. Everything timed is counted in seconds, so a quarter is near enough,
-/// and the pings of a quarter second share one wake-up.
-pub const WHEEL_SLOT_MS: u64 = 250;
-/// Slots of the timing wheel: one turn is 128 s, longer than every timer of an idle connection.
-pub const WHEEL_SLOTS: usize = 512;
-
-// Writing
-
-/// Frames in one write; the rest follows in the next turn. The kernel's bound on vectors is 1,024
-/// (`UIO_MAXIOV`); 64 keeps one busy connection from holding up a turn.
-pub const BATCH_PARTS_MAX: usize = 64;
-/// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
-pub const BATCH_BYTES_MAX: usize = 256 * 1024;
-// Wire
-
-/// Bytes that a frame buffer keeps between two events; a larger one is given back after its event. One per shard
-/// and encoding, so it may hold a whole message.
-pub const FRAME_BUFFER_BYTES_KEPT_MAX: usize = 128 * 1024;
-
-const _: () =
-    assert!(FRAME_BUFFER_BYTES_KEPT_MAX >= MESSAGE_BYTES_MAX, "an ordinary event never gives the buffer back");
-// Envelope
-
 /// Largest position and largest whole number read from a client: what a JavaScript number holds exactly.
 /// Over it: `INVALID_MESSAGE_FORMAT`.
 pub const SEQ_MAX: u64 = (1 << 53) - 1;
@@ -83,8 +62,10 @@ pub const FIELD_NAME_BYTES_MAX: usize = 256;
 /// Bytes of a timestamp that a pong repeats; a longer one is left out. An RFC 3339 instant takes 26 to 40.
 pub const ECHOED_TIMESTAMP_BYTES_MAX: usize = 64;
 
-// Tokens and permissions
+// Floor 3: tokens and permissions
 
+/// Bytes of a token; over it the token is refused. Also bounds the work of splitting it.
+pub const TOKEN_BYTES_MAX: usize = 4096;
 /// Bytes of a user id, a session claim and a token id; over it the token is refused.
 pub const USER_ID_BYTES_MAX: usize = 128;
 /// Bytes of a key id, in the configuration or in a token; over it the token is refused.
@@ -100,13 +81,7 @@ pub const NOT_BEFORE_LEEWAY_S: u64 = 10;
 /// looked at for each message.
 pub const CAPS_PATTERNS_MAX: usize = 64;
 
-const _: () = assert!(AUTH_FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX, "an authentication frame is a message");
-const _: () = assert!(TOKEN_BYTES_MAX < AUTH_FRAME_BYTES_MAX, "a token fits its frame");
-const _: () =
-    assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
-const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");
-
-// Channels
+// Floor 3: rooms
 
 /// Events that a channel's history keeps by default; the oldest are forgotten.
 pub const HISTORY_COUNT_DEFAULT: usize = 100;
@@ -117,13 +92,54 @@ pub const HISTORY_AGE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 /// Bytes beyond history that a channel keeps while live members have yet to get them; a member that needs
 /// more is told of the gap.
 pub const HISTORY_LIVE_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of history on one shard; over it the channels' older halves are forgotten, one after another.
-pub const HISTORY_SHARD_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 /// How long an operation id is remembered.
 pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 /// Operation ids that a channel remembers; over it the oldest is forgotten. An hour of a busy chat, and at
 /// most 50 KiB.
 pub const DEDUP_ENTRIES_MAX: usize = 512;
+
+// Floor 3: outbox
+
+/// Bytes queued in the critical and high lanes towards one client; over it: close 4013.
+/// In the low lane the oldest is dropped.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+
+// Floor 4: session
+
+/// Silence after which a client is pinged and sent a heartbeat. A shipped client gives up after 31 s.
+pub const PING_AFTER_MS: u64 = 20_000;
+/// Silence after which a client is given up: close 4010.
+pub const IDLE_MS: u64 = 75_000;
+
+// Floor 5: a shard's connections
+
+/// Connections on one shard; over it the socket is closed at accept.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 20;
+/// Time from accept to a whole head; over it the socket is closed. Long enough for a slow phone,
+/// short enough that 10,000 half-open sockets are gone within seconds.
+pub const HEAD_DEADLINE_MS: u64 = 10_000;
+/// Time from the upgrade to a good token; over it: close 4000.
+pub const AUTH_DEADLINE_MS: u64 = 10_000;
+/// Channels that one connection may be in; over it `CONNECTION_LIMIT_EXCEEDED`.
+pub const MEMBERSHIPS_PER_CONNECTION_MAX: usize = 100;
+/// Invalid messages in a row after which a known client is closed 1008.
+pub const INVALID_IN_A_ROW_MAX: u8 = 10;
+/// Refusals for rate in a row after which a known client is closed 4029.
+pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
+/// Bytes kept of a client whose rate is used up, while reading pauses; over it: close 4029.
+/// What may be in flight when the pause begins.
+pub const PAUSED_BYTES_MAX: usize = 256 * 1024;
+/// Acknowledgements that wait for their author to get the events before them; over it they go at once.
+pub const ANSWERS_HELD_MAX: usize = 1024;
+/// How long a socket may take no byte of what it is owed; over it: close 4013.
+pub const STUCK_MS: u64 = 30_000;
+/// Time from our close frame until the socket is closed if the client says nothing.
+pub const CLOSE_DEADLINE_MS: u64 = 5_000;
+/// Waves in which a drain closes them: a tenth of the clients comes back at a time.
+pub const DRAIN_WAVES: u64 = 10;
+
+// Floor 5: a shard's channels
+
 /// Channels known to one shard; over it empty ones are forgotten, and if there is none the subscription or
 /// publish is refused `OVERLOADED`.
 pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 18;
@@ -132,15 +148,15 @@ pub const CHANNEL_SWEEP_COUNT: usize = 1024;
 /// How long an empty channel without events is remembered, so that a client that comes back to it finds the
 /// same epoch.
 pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;
-/// Channels that one connection may be in; over it `CONNECTION_LIMIT_EXCEEDED`.
-pub const MEMBERSHIPS_PER_CONNECTION_MAX: usize = 100;
+/// Bytes of history on one shard; over it the channels' older halves are forgotten, one after another.
+pub const HISTORY_SHARD_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 /// Members from which a channel counts as hot: further members stay on the shard that accepted them. Below
 /// three quarters of it the channel has cooled down; well below, so that it does not flicker.
 pub const HOT_MEMBERS: usize = 2000;
 /// Hot channels that a shard remembers; over it the oldest is forgotten, and its members gather at home again.
 pub const HOT_CHANNELS_MAX: usize = 1024;
 
-// Fan-out
+// Floor 5: fan-out and writing
 
 /// Members visited in one turn.
 pub const VISITS_PER_TURN_MAX: usize = 512;
@@ -153,48 +169,13 @@ pub const VISITS_PER_CHANNEL: usize = 32;
 pub const JOIN_MEMBERS_MIN: usize = 16;
 /// Events in one message to a shard that follows a channel; the rest goes in the next.
 pub const TAIL_EVENTS_MAX: usize = 64;
+/// Frames in one write; the rest follows in the next turn. The kernel's bound on vectors is 1,024
+/// (`UIO_MAXIOV`); 64 keeps one busy connection from holding up a turn.
+pub const BATCH_PARTS_MAX: usize = 64;
+/// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 
-// Connections
-
-/// Connections on one shard; over it the socket is closed at accept.
-pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 20;
-/// Bytes queued in the critical and high lanes towards one client; over it: close 4013.
-/// In the low lane the oldest is dropped.
-pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
-/// Acknowledgements that wait for their author to get the events before them; over it they go at once.
-pub const ANSWERS_HELD_MAX: usize = 1024;
-/// Bytes kept of a client whose rate is used up, while reading pauses; over it: close 4029.
-/// What may be in flight when the pause begins.
-pub const PAUSED_BYTES_MAX: usize = 256 * 1024;
-/// How long a socket may take no byte of what it is owed; over it: close 4013.
-pub const STUCK_MS: u64 = 30_000;
-/// Silence after which a client is pinged and sent a heartbeat. A shipped client gives up after 31 s.
-pub const PING_AFTER_MS: u64 = 20_000;
-/// Silence after which a client is given up: close 4010.
-pub const IDLE_MS: u64 = 75_000;
-/// Time from our close frame until the socket is closed if the client says nothing.
-pub const CLOSE_DEADLINE_MS: u64 = 5_000;
-/// Invalid messages in a row after which a known client is closed 1008.
-pub const INVALID_IN_A_ROW_MAX: u8 = 10;
-/// Refusals for rate in a row after which a known client is closed 4029.
-pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
-
-// Draining
-
-/// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.
-pub const DRAIN_PUT_TRIES: u32 = 1_000_000;
-/// Waves in which a drain closes them: a tenth of the clients comes back at a time.
-pub const DRAIN_WAVES: u64 = 10;
-
-const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
-const _: () =
-    assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event does not overrun live members");
-const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
-const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
-const _: () = assert!(AUTH_FRAME_BYTES_MAX > TOKEN_BYTES_MAX);
-const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
-
-// Mesh
+// Floor 6: mesh
 
 /// Places in the control lane of a shard's inbox; a hand-over that finds it full is answered 503. Slots are
 /// allocated up front, and a thousand hand-overs a turn are more than a core accepts.
@@ -206,6 +187,13 @@ pub const MESH_DATA_ITEMS_TOTAL: usize = 65_536;
 pub const MESH_DATA_ITEMS_MIN: usize = 1024;
 /// Most places in one data lane: more only adds delay between two shards.
 pub const MESH_DATA_ITEMS_MAX: usize = 16_384;
+
+// Floor 7: a shard's turn
+
+/// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait.
+pub const TURN_COMPLETIONS_MAX: usize = 512;
+/// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
+pub const TURN_MESH_ITEMS_MAX: usize = 256;
 /// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is
 /// one. What one turn can produce: each input may carry commands for every channel a message may name.
 /// Asserted, since a larger number is a mistake of ours.
@@ -213,21 +201,13 @@ pub const MESH_KEPT_ITEMS_MAX: usize = (TURN_COMPLETIONS_MAX + 2 * TURN_MESH_ITE
 /// How long a host that keeps messages sleeps before it tries the full lane again. The peer needs a fraction
 /// of that for a turn.
 pub const MESH_RETRY_MS: u64 = 1;
-/// Requests on their way to the administration executor; over it: 503. Administration is rare, and each holds
-/// a socket.
-pub const ADMIN_REQUESTS_MAX: usize = 256;
-
-// Turn
-
-/// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait.
-pub const TURN_COMPLETIONS_MAX: usize = 512;
-/// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
-pub const TURN_MESH_ITEMS_MAX: usize = 256;
 /// Longest sleep of a shard that has nothing to do. Keeps the time of its last turn fresh enough to tell an
 /// idle shard from a stuck one.
 pub const PARK_MS_MAX: u64 = 1000;
+/// What a drain may take beyond its window, for the last sockets to linger.
+pub const DRAIN_GRACE_MS: u64 = 1000;
 
-// Ring and sockets
+// Floor 7: ring and sockets
 
 /// Submission entries of a shard's ring; over it the ring is entered early. Steady traffic submits nothing,
 /// since receives are multishot and sends are direct.
@@ -250,54 +230,18 @@ pub const ACCEPT_BACKOFF_MS: u64 = 100;
 /// How long the last bytes to a peer may take to be read before its socket is closed all the same. A round trip
 /// and some losses; a close frame that is not answered by then will not be.
 pub const LINGER_MS: u64 = 2000;
-/// What a drain may take beyond its window, for the last sockets to linger.
-pub const DRAIN_GRACE_MS: u64 = 1000;
 /// Memory for disk operations of a shard's executor, which does none. The least that the executor takes.
 pub const EXECUTOR_IO_BYTES: usize = 64 * 1024;
 /// Entries in each of the executor's own rings. It runs one task that never waits for them.
 pub const EXECUTOR_RING_DEPTH: usize = 16;
+/// Locked memory limit under which the executor library refuses to start, whoever runs it.
+pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 /// Locked memory that starting takes once, besides each shard's: rings that were only made to see whether they
 /// can be, whose memory the kernel returns a little after they are closed. Measured, Linux 6.18: 1, 2 and 4
 /// shards of a plain user start from 512, 684 and 1,076 KiB.
 pub const MEMLOCK_START_BYTES: u64 = 320 * 1024;
 
-const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);
-const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS as usize >= 2 * TURN_COMPLETIONS_MAX);
-const _: () =
-    assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
-const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
-
-// The house
-
-/// Shards of one process; over it: bad usage. Inboxes and per-peer tables grow with the square of it.
-pub const SHARDS_COUNT_MAX: u16 = 128;
-/// Highest processor number in `--cpus`; over it: bad usage. What the kernel's affinity mask of 1,024 bits holds.
-pub const CPU_INDEX_MAX: usize = 1023;
-/// Microseconds a shard may look for work before it sleeps; over it: bad usage. Longer only burns the core.
-pub const SPIN_US_MAX: u32 = 1000;
-/// Seconds that a token of the `token` command is good; over it: bad usage. A year: nothing development needs lasts longer.
-pub const TOKEN_TTL_S_MAX: u64 = 366 * 86_400;
-/// Seconds that the token which `serve` prints is good. A working day and a night.
-pub const START_TOKEN_TTL_S: u64 = 86_400;
-/// Tokens of one `token` command; over it: bad usage. Ten times the largest load that one machine is tested with.
-pub const TOKEN_COUNT_MAX: u32 = 1_000_000;
-/// Bytes of a key file; over it the start is refused. Ours has 65.
-pub const KEY_FILE_BYTES_MAX: usize = 4096;
-/// Descriptors kept back for logs, keys, rings and the administration executor.
-pub const DESCRIPTORS_RESERVED: u64 = 64;
-/// Descriptors of a shard: its two rings, its listener, its eventfds, with room to spare.
-pub const DESCRIPTORS_PER_SHARD: u64 = 16;
-/// Connections that the descriptor limit must allow at least; under it the start is refused.
-pub const CONNECTIONS_COUNT_MIN: u64 = 16;
-/// Locked memory limit under which the executor library refuses to start, whoever runs it.
-pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
-/// Locked memory that one executor is counted with, for users whom the kernel counts; over the limit the
-/// start is refused. Its rings and its registered buffers, rounded up.
-pub const MEMLOCK_BYTES_PER_EXECUTOR: u64 = 256 * 1024;
-/// Time that a drain may take; at its end what is still open is cut.
-pub const DRAIN_WINDOW_MS: u64 = 10_000;
-
-// Administration
+// Floor 7: administration
 
 /// Administration requests waiting for the executor; over it the shard answers 503 itself. A page load is three.
 pub const ADMIN_QUEUED_COUNT_MAX: usize = 64;
@@ -314,5 +258,55 @@ pub const ADMIN_IO_MEMORY_BYTES: usize = 64 * 1024;
 /// Entries of each of the administration executor's three rings.
 pub const ADMIN_RING_ENTRIES: usize = 16;
 
+// Floor 8: configuration
+
+/// Shards of one process; over it: bad usage. Inboxes and per-peer tables grow with the square of it.
+pub const SHARDS_COUNT_MAX: u16 = 128;
+/// Highest processor number in `--cpus`; over it: bad usage. What the kernel's affinity mask of 1,024 bits holds.
+pub const CPU_INDEX_MAX: usize = 1023;
+/// Microseconds a shard may look for work before it sleeps; over it: bad usage. Longer only burns the core.
+pub const SPIN_US_MAX: u32 = 1000;
+/// Seconds that a token of the `token` command is good; over it: bad usage. A year: nothing development needs lasts longer.
+pub const TOKEN_TTL_S_MAX: u64 = 366 * 86_400;
+/// Tokens of one `token` command; over it: bad usage. Ten times the largest load that one machine is tested with.
+pub const TOKEN_COUNT_MAX: u32 = 1_000_000;
+
+// Floor 9: server
+
+/// Seconds that the token which `serve` prints is good. A working day and a night.
+pub const START_TOKEN_TTL_S: u64 = 86_400;
+/// Bytes of a key file; over it the start is refused. Ours has 65.
+pub const KEY_FILE_BYTES_MAX: usize = 4096;
+/// Descriptors kept back for logs, keys, rings and the administration executor.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors of a shard: its two rings, its listener, its eventfds, with room to spare.
+pub const DESCRIPTORS_PER_SHARD: u64 = 16;
+/// Connections that the descriptor limit must allow at least; under it the start is refused.
+pub const CONNECTIONS_COUNT_MIN: u64 = 16;
+/// Time that a drain may take; at its end what is still open is cut.
+pub const DRAIN_WINDOW_MS: u64 = 10_000;
+/// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.
+pub const DRAIN_PUT_TRIES: u32 = 1_000_000;
+
+// Relations
+
+const _: () =
+    assert!(FRAME_BUFFER_BYTES_KEPT_MAX >= MESSAGE_BYTES_MAX, "an ordinary event never gives the buffer back");
+const _: () = assert!(AUTH_FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX, "an authentication frame is a message");
+const _: () = assert!(TOKEN_BYTES_MAX < AUTH_FRAME_BYTES_MAX, "a token fits its frame");
+const _: () =
+    assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
+const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");
+const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
+const _: () =
+    assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event does not overrun live members");
+const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
+const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
+const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
+const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS as usize >= 2 * TURN_COMPLETIONS_MAX);
+const _: () =
+    assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
+const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
 const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
 const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");

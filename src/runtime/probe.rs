@@ -8,6 +8,7 @@ use std::io;
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::ring::{Ring, RingSizes};
+use crate::limits::{EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH, MEMLOCK_BYTES_MIN, MEMLOCK_START_BYTES};
 
 /// The first kernel with everything that a ring uses (deferred completions came last).
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -96,16 +97,20 @@ pub fn probe() -> Result<(), ProbeError> {
     Ring::new(RingSizes::default()).map(drop)
 }
 
-/// Checks that this user may lock what `shards` shards need. Root is not limited.
+/// Checks that this user may lock what `shards` shards need.
 ///
 /// # Errors
 /// The need and the limit.
 pub fn probe_memlock(shards: usize, sizes: RingSizes) -> Result<(), ProbeError> {
-    let needed = memlock_bytes(shards, sizes);
-    match memlock_limit() {
-        Some(allowed) if needed > allowed && !geteuid().is_root() => {
-            Err(ProbeError::Memlock { needed, allowed: Some(allowed) })
-        }
+    memlock_enough(memlock_limit(), geteuid().is_root(), memlock_bytes(shards, sizes))
+}
+
+/// Whether `counted` bytes may be locked. The kernel does not count what root locks, but the executor library
+/// asks everybody for its minimum.
+fn memlock_enough(allowed: Option<u64>, root: bool, counted: u64) -> Result<(), ProbeError> {
+    let needed = if root { MEMLOCK_BYTES_MIN } else { counted.max(MEMLOCK_BYTES_MIN) };
+    match allowed {
+        Some(limit) if limit < needed => Err(ProbeError::Memlock { needed, allowed }),
         _ => Ok(()),
     }
 }
@@ -114,7 +119,6 @@ pub fn probe_memlock(shards: usize, sizes: RingSizes) -> Result<(), ProbeError> 
 /// are not locked), and its executor's rings and registered memory.
 #[must_use]
 pub fn memlock_bytes(shards: usize, sizes: RingSizes) -> u64 {
-    use crate::limits::{EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH, MEMLOCK_START_BYTES};
     const PAGE: u64 = 4096;
     const EXECUTOR_RINGS: u64 = 3;
     let pages = |bytes: u64| bytes.div_ceil(PAGE) * PAGE;
@@ -175,6 +179,25 @@ mod tests {
         for (shards, measured_kib) in [(1, 512), (2, 684), (4, 1076)] {
             let computed = memlock_bytes(shards, RingSizes::default()) / 1024;
             assert!((measured_kib..measured_kib + 128).contains(&computed), "{shards} shards: {computed} KiB");
+        }
+    }
+
+    #[test]
+    fn locked_memory_must_hold_what_a_plain_user_is_counted_and_the_librarys_minimum() {
+        let (counted, min) = (memlock_bytes(4, RingSizes::default()), MEMLOCK_BYTES_MIN);
+        assert!(counted > min);
+        for (allowed, root, counted, good) in [
+            (None, false, u64::MAX, true),
+            (Some(counted - 1), false, counted, false),
+            (Some(counted), false, counted, true),
+            (Some(counted + 1), false, counted, true),
+            (Some(min - 1), true, counted, false),
+            (Some(min), true, counted, true),
+            (Some(min + 1), true, counted, true),
+            (Some(min - 1), false, 1, false),
+            (Some(min), false, 1, true),
+        ] {
+            assert_eq!(memlock_enough(allowed, root, counted).is_ok(), good, "{allowed:?} {root} {counted}");
         }
     }
 

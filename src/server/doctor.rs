@@ -7,37 +7,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::StartError;
-use crate::limits::{
-    CONNECTIONS_COUNT_MIN, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, MEMLOCK_BYTES_MIN, MEMLOCK_BYTES_PER_EXECUTOR,
-};
+use crate::limits::{CONNECTIONS_COUNT_MIN, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED};
 use crate::runtime::accept::{self, Sharing};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
-
-/// Raises the soft limit of locked memory to the hard one and checks that the executors fit in.
-pub(super) fn check_memlock(shards: usize) -> Result<(), StartError> {
-    let limit = raise(Resource::Memlock).current;
-    memlock_enough(limit, geteuid().is_root(), shards)
-}
-
-/// Whether `shards` executors and the administration's fit into `limit` bytes (`None`: no limit). The
-/// executor library asks for its minimum even where the kernel does not count, as for root.
-fn memlock_enough(limit: Option<u64>, root: bool, shards: usize) -> Result<(), StartError> {
-    let executors = u64::try_from(shards).unwrap_or(u64::MAX).saturating_add(1);
-    let counted = if root { 0 } else { executors.saturating_mul(MEMLOCK_BYTES_PER_EXECUTOR) };
-    let need = counted.max(MEMLOCK_BYTES_MIN);
-    match limit {
-        Some(limit) if limit < need => Err(StartError::new(
-            format!("{executors} executors need {need} bytes of locked memory, the limit is {limit}"),
-            "RLIMIT_MEMLOCK",
-            "raise it (ulimit -l unlimited, LimitMEMLOCK=infinity, or a memlock line in limits.conf), or use fewer --shards",
-        )),
-        _ => Ok(()),
-    }
-}
 
 /// Raises the soft limit of descriptors to the hard one and says how many connections that allows.
 pub(super) fn raise_descriptors(shards: usize) -> Result<u64, StartError> {
@@ -106,8 +82,10 @@ pub(super) fn keep_pages_small() {
     }
 }
 
-/// Checks that io_uring works here and that this user may lock what `shards` rings need.
+/// Raises the soft limit of locked memory to the hard one, and checks that io_uring works here and that this
+/// user may lock what `shards` shards need.
 pub(super) fn check_ring(shards: usize) -> Result<(), StartError> {
+    raise(Resource::Memlock);
     let probed = probe::probe().and_then(|()| probe::probe_memlock(shards, RingSizes::default()));
     probed.map_err(|error| StartError::new("the shards cannot use io_uring", "the system", error.to_string()))
 }
@@ -162,22 +140,6 @@ mod tests {
 
     use super::scratch::Scratch;
     use super::*;
-
-    #[test]
-    fn locked_memory_must_hold_every_executor_of_a_plain_user() {
-        let two = 3 * MEMLOCK_BYTES_PER_EXECUTOR;
-        for (limit, root, shards, good) in [
-            (None, false, 128, true),
-            (Some(two), false, 2, true),
-            (Some(two + 1), false, 2, true),
-            (Some(two - 1), false, 2, false),
-            (Some(MEMLOCK_BYTES_MIN), true, 128, true),
-            (Some(MEMLOCK_BYTES_MIN + 1), true, 128, true),
-            (Some(MEMLOCK_BYTES_MIN - 1), true, 1, false),
-        ] {
-            assert_eq!(memlock_enough(limit, root, shards).is_ok(), good, "{limit:?} {root} {shards}");
-        }
-    }
 
     #[test]
     fn descriptors_are_connections_less_what_the_server_keeps() {

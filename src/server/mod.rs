@@ -51,7 +51,6 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     logs::start(&wanted.logs)?;
     doctor::keep_pages_small();
     doctor::check_ring(wanted.shards.len())?;
-    doctor::check_memlock(wanted.shards.len())?;
     let connections = doctor::raise_descriptors(wanted.shards.len())?;
     doctor::check_directory(&wanted.data)?;
     let (address, listeners) = doctor::listen(wanted.listen, wanted.shards.len())?;
