@@ -27,7 +27,7 @@ enum Task {
     /// Runs one scenario.
     Run {
         #[command(flatten)]
-        common: Common,
+        wanted: Wanted,
         /// The server's process, to measure its processor time and memory.
         #[arg(long)]
         pid: Option<u32>,
@@ -35,7 +35,7 @@ enum Task {
     /// Runs one scenario against two servers in turn and compares their processor time per delivery.
     Pair {
         #[command(flatten)]
-        common: Common,
+        wanted: Wanted,
         /// Command that starts the first server.
         #[arg(long)]
         a: String,
@@ -54,7 +54,7 @@ enum Task {
 }
 
 #[derive(Debug, Args)]
-struct Common {
+struct Wanted {
     /// A scenario's name or file.
     #[arg(long)]
     scenario: String,
@@ -90,20 +90,20 @@ fn main() -> ExitCode {
 
 fn execute(task: Task) -> Result<u8, String> {
     match task {
-        Task::Run { common, pid } => {
-            let (scenario, mut setting) = common.prepare()?;
+        Task::Run { wanted, pid } => {
+            let (scenario, mut setting) = wanted.prepare()?;
             setting.server = pid.map(Process::new).transpose()?;
             let report = plan::run(&scenario, &setting)?;
             println!("{report}");
-            common.write_json(&report)?;
+            wanted.write_json(&report)?;
             Ok(report.exit_code())
         }
-        Task::Pair { common, a, b, pairs, server_cpu } => {
-            let (scenario, mut setting) = common.prepare()?;
+        Task::Pair { wanted, a, b, pairs, server_cpu } => {
+            let (scenario, mut setting) = wanted.prepare()?;
             let contest = Contest { commands: [&a, &b], pairs, cpu: server_cpu };
             let comparison = contest.run(&scenario, &mut setting, &mut std::io::stdout())?;
             println!("{comparison}");
-            common.write_json(&comparison)?;
+            wanted.write_json(&comparison)?;
             Ok(u8::from(!comparison.objections.is_empty()))
         }
         Task::List => {
@@ -115,7 +115,7 @@ fn execute(task: Task) -> Result<u8, String> {
     }
 }
 
-impl Common {
+impl Wanted {
     fn prepare(&self) -> Result<(Scenario, Setting), String> {
         let shipped = SHIPPED.iter().find(|(name, _)| *name == self.scenario);
         let text = match shipped {
