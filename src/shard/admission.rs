@@ -91,7 +91,7 @@ impl Shard {
         let claims = self.options.verifier.verify(token, now.unix_seconds()).map_err(Denied::of)?;
         let own = self.slots.find(id).and_then(|conn| conn.own.as_ref());
         match own {
-            Some(channel) if self.may_enter(&claims, channel).is_err() => Err(Denied::FORBIDDEN),
+            Some(channel) if !self.permits(&claims, channel, Verb::Subscribe) => Err(Denied::FORBIDDEN),
             _ => Ok(claims),
         }
     }
@@ -160,7 +160,7 @@ impl Shard {
     }
 
     fn may_join(&self, claims: &Claims, name: &str) -> bool {
-        self.options.policy.allows(&claims.holder(), &full_name(name, &claims.user), Verb::Subscribe)
+        self.permits(claims, &full_name(name, &claims.user), Verb::Subscribe)
     }
 
     fn deny(&mut self, now: Now, id: ConnId, denied: &Denied, effects: &mut Effects) -> Go {

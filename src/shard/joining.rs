@@ -70,7 +70,7 @@ impl Shard {
         if channel.is_empty() || channel.len() > CHANNEL_NAME_BYTES_MAX {
             return Err(ErrorCode::ChannelNotFound);
         }
-        if !self.options.policy.allows(&claims.holder(), channel, Verb::Subscribe) {
+        if !self.permits(claims, channel, Verb::Subscribe) {
             self.metrics.count(Metric::RefusedPermission);
             return Err(ErrorCode::PermissionDenied);
         }
@@ -226,9 +226,9 @@ impl Shard {
         while let Some(conn) = self.slots.find(id) {
             let Some(membership) = conn.memberships.at(index) else { break };
             let room = self.rooms.at(membership.room);
-            let allowed = room.zip(conn.claims.as_ref()).is_some_and(|(room, claims)| {
-                self.options.policy.allows(&claims.holder(), &room.name, Verb::Subscribe)
-            });
+            let allowed = room
+                .zip(conn.claims.as_ref())
+                .is_some_and(|(room, claims)| self.permits(claims, &room.name, Verb::Subscribe));
             if allowed {
                 index += 1;
             } else {

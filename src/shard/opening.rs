@@ -160,8 +160,10 @@ impl Shard {
             Door::Echo => None,
             _ => self.early_claims(now, request, offered_token)?,
         };
-        if let (Some(claims), Some(channel)) = (&claims, &endpoint.channel) {
-            self.may_enter(claims, channel).map_err(|()| (HttpError::FORBIDDEN, Metric::RefusedPermission))?;
+        if let (Some(claims), Some(channel)) = (&claims, &endpoint.channel)
+            && !self.permits(claims, channel, Verb::Subscribe)
+        {
+            return Err((HttpError::FORBIDDEN, Metric::RefusedPermission));
         }
         Ok(Passport {
             peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -196,16 +198,12 @@ impl Shard {
         }
     }
 
-    /// Whether a user may use the endpoint of a channel: it may join, and a token that is bound to a
-    /// session names this one.
-    pub(super) fn may_enter(&self, claims: &Claims, channel: &str) -> Result<(), ()> {
+    /// Whether a user may do something in a channel: policy and token allow it, and a token that is bound to a
+    /// chat session is good for no other.
+    pub(super) fn permits(&self, claims: &Claims, channel: &str, verb: Verb) -> bool {
         let bound = claims.session.as_deref().zip(channel.strip_prefix("chat:"));
         let session_fits = bound.is_none_or(|(session, channel)| session == channel);
-        if session_fits && self.options.policy.allows(&claims.holder(), channel, Verb::Subscribe) {
-            Ok(())
-        } else {
-            Err(())
-        }
+        session_fits && self.options.policy.allows(&claims.holder(), channel, verb)
     }
 
     /// The connection lives here from now on: the 101 goes out first, then whatever its token earns it.

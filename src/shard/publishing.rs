@@ -140,7 +140,7 @@ impl Shard {
 
     fn may(&self, id: ConnId, channel: &str, verb: Verb) -> bool {
         let claims = self.slots.find(id).and_then(|conn| conn.claims.as_ref());
-        claims.is_some_and(|claims| self.options.policy.allows(&claims.holder(), channel, verb))
+        claims.is_some_and(|claims| self.permits(claims, channel, verb))
     }
 
     /// Station 6: to the channel's home, here or over the mesh.

@@ -85,6 +85,23 @@ fn a_token_of_the_request_admits_or_is_refused_before_the_upgrade() {
 }
 
 #[test]
+fn a_token_that_is_bound_to_a_session_opens_no_other_by_message_either() {
+    let mut world = World::new();
+    let bound = token_with("ann", 60, json!({ "session_id": "s" }));
+    let who = world.upgrade(&format!("/ws?token={bound}"));
+    world.heard(who);
+    world.say(who, &subscribe(&["chat:s".into(), "chat:other".into(), "session:other".into(), "trip:1".into()]));
+    let heard = world.heard(who);
+    assert_eq!(heard[0]["payload"]["subscribed_channels"], json!(["chat:s", "trip:1"]));
+    for (channel, expected) in
+        [("chat:s", "note ack"), ("chat:other", "nack PERMISSION_DENIED"), ("session:other", "nack PERMISSION_DENIED")]
+    {
+        world.say(who, &publish(channel, channel, &json!({})));
+        assert_eq!(world.heard_words(who).join(" "), expected, "{channel}");
+    }
+}
+
+#[test]
 fn a_shard_takes_connections_up_to_its_bound_and_again_when_one_is_released() {
     let mut world = World::with(|options| options.connections_max = 3);
     let sockets: Vec<Option<Who>> = (0..4).map(|_| world.try_accept(0)).collect();
