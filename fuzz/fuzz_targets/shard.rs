@@ -62,6 +62,7 @@ impl World {
             echo: true,
             unlimited: false,
             connections_max: CONNECTIONS_MAX,
+            channels_max: 1 << 10,
             retention: Retention { count: 4, bytes: 1 << 16, age_ms: 5000 },
             history_bytes_max: 1 << 15,
             hot_members: 2,

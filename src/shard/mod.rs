@@ -198,12 +198,6 @@ impl Shard {
         }
     }
 
-    /// Which shard this is.
-    #[must_use]
-    pub const fn id(&self) -> ShardId {
-        self.id
-    }
-
     /// Sockets that this shard holds or waits to be released.
     #[must_use]
     pub const fn sockets(&self) -> usize {

@@ -108,6 +108,7 @@ impl World {
             echo: false,
             unlimited: config.unlimited,
             connections_max: 1000,
+            channels_max: 1 << 10,
             retention: config.retention,
             history_bytes_max: 1 << 30,
             hot_members: config.hot_members,
