@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_PARTS_MAX, MESSAGE_BYTES_MAX, TAIL_EVENTS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY,
-    VISITS_PER_TURN_MAX,
+    BATCH_BYTES_MAX, BATCH_PARTS_MAX, JOIN_MEMBERS_MIN, MESSAGE_BYTES_MAX, TAIL_EVENTS_MAX, VISITS_PER_CHANNEL,
+    VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX,
 };
 
 /// The connections that a turn would write to.
@@ -58,6 +58,23 @@ fn small_rooms_do_not_wait_for_a_room_of_ten_thousand() {
     assert_eq!(written.len(), VISITS_PER_TURN_BUSY);
     world.run();
     assert_eq!(world.read(Metric::Delivered), 10_010);
+}
+
+#[test]
+fn a_crowd_shares_one_stretch_of_bytes_and_every_member_reads_the_same_events() {
+    for (members, parts) in [(JOIN_MEMBERS_MIN - 1, 3), (JOIN_MEMBERS_MIN, 1), (JOIN_MEMBERS_MIN + 1, 1)] {
+        let mut world = World::new();
+        let author = world.legacy("/ws", "ann");
+        let crowd: Vec<Who> = (0..members).map(|_| world.legacy("/ws/chat/s", "bob")).collect();
+        (0..3).for_each(|_| publish_quietly(&mut world, author, "chat:s"));
+        world.writes.clear();
+        world.run();
+        assert!(world.writes.iter().all(|(_, written, _)| *written == parts), "{members} members");
+        for who in crowd {
+            assert_eq!(seqs(&world.heard(who), "note"), [1, 2, 3]);
+        }
+        assert_eq!(world.read(Metric::Delivered), 3 * members as u64);
+    }
 }
 
 #[test]
