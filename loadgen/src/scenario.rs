@@ -6,10 +6,11 @@ use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OUTSTANDING_
 use crate::marker::MARKER_BYTES;
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 10] = [
+pub const SHIPPED: [(&str, &str); 11] = [
     ("trips-10k", include_str!("../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../scenarios/echo.toml")),
+    ("echo-64", include_str!("../scenarios/echo-64.toml")),
     ("single-1000", include_str!("../scenarios/single-1000.toml")),
     ("big-64k", include_str!("../scenarios/big-64k.toml")),
     ("storm", include_str!("../scenarios/storm.toml")),
