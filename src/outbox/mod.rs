@@ -98,6 +98,7 @@ impl Outbox {
 
     /// Drops what is queued in the low lane: nothing of it may follow the last frame of a connection.
     pub fn drop_low(&mut self) {
+        self.count -= self.low.len();
         self.bytes -= self.low.drain(..).map(|frame| frame.len()).sum::<usize>();
         self.low = VecDeque::new();
     }
@@ -210,6 +211,7 @@ mod tests {
         outbox.drop_low();
         assert_eq!((outbox.bytes(), outbox.pop(Lane::Low).is_none()), (20, true));
         assert_eq!(outbox.pop(Lane::Critical).map(|frame| frame.len()), Some(20));
+        assert!(outbox.is_empty(), "what was dropped does not count as waiting");
     }
 
     #[test]

@@ -49,6 +49,16 @@ fn a_close_is_answered_in_kind_and_the_socket_ends_once_it_is_written() {
 }
 
 #[test]
+fn an_answer_that_a_close_drops_does_not_keep_the_socket_open() {
+    let ping = text(r#"{"type":"ping"}"#);
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    world.send(who, &[ping, masked(8, b"\x03\xe8")].concat());
+    assert_eq!(world.heard_words(who), ["close 1000"]);
+    assert_eq!(world.sockets[who].end, Some(Closing::Linger));
+}
+
+#[test]
 fn a_last_frame_has_its_time() {
     let mut world = World::new();
     let who = world.legacy("/ws/chat/s", "ann");
