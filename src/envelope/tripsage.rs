@@ -70,6 +70,41 @@ pub fn is_reserved(kind: &str) -> bool {
     EXACT.contains(&kind) || kind.starts_with("connection_")
 }
 
+/// Whether events of this type say in their payload who did something, in which role, or what state is in
+/// force. Clients believe it, so only those may send them as they like who speak for others.
+#[must_use]
+pub fn is_attributed(kind: &str) -> bool {
+    const EXACT: [&str; 11] = [
+        "user_message",
+        "user_typing",
+        "user_stop_typing",
+        "typing",
+        "typing_start",
+        "typing_stop",
+        "cursor_update",
+        "status_update",
+        "task_start",
+        "task_complete",
+        "trip_update",
+    ];
+    const FAMILIES: [&str; 13] = [
+        "chat_message",
+        "chat_typing_",
+        "agent_",
+        "tool_call_",
+        "stream_",
+        "trip_update_",
+        "trip_conflict_",
+        "trip_collaborat",
+        "trip_field_",
+        "collaborat",
+        "optimistic_update_",
+        "conflict_resolution_",
+        "field_lock_",
+    ];
+    EXACT.contains(&kind) || FAMILIES.iter().any(|family| kind.starts_with(family))
+}
+
 /// A channel's own name in two pieces, and the encoding that answers in the name the client used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Canonical<'a> {
@@ -174,6 +209,25 @@ mod tests {
         }
         for kind in ["chat_message", "notification", "itinerary", "connection", "acknowledged", "system_message"] {
             assert!(!is_reserved(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_says_who_did_something_is_attributed() {
+        for kind in [
+            "chat_message",
+            "chat_message_complete",
+            "chat_typing_start",
+            "trip_update_broadcast",
+            "optimistic_update_confirmed",
+            "collaborator_joined",
+            "agent_status_update",
+            "user_typing",
+        ] {
+            assert!(is_attributed(kind), "{kind}");
+        }
+        for kind in ["note", "itinerary", "notification", "chat", "trip_liked", "agents", "system_message"] {
+            assert!(!is_attributed(kind), "{kind}");
         }
     }
 }

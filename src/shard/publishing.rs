@@ -12,7 +12,7 @@ use crate::code::ErrorCode;
 use crate::envelope::body::{Said, write_chat_message, write_trip_update};
 use crate::envelope::event::uuid_text;
 use crate::envelope::notice::{self, Answered};
-use crate::envelope::tripsage::is_reserved;
+use crate::envelope::tripsage::{is_attributed, is_reserved};
 use crate::envelope::{Change, Chat, Encoding, Inbound, Publish};
 use crate::ids::ConnId;
 use crate::limits::ANSWERS_HELD_MAX;
@@ -103,6 +103,12 @@ impl Shard {
         let Some((channel, user)) = self.target(now, id, inbound, Verb::Publish, effects) else { return };
         if is_reserved(publish.kind) {
             return self.refuse_message(now, id, inbound, ErrorCode::InvalidMessageFormat, effects);
+        }
+        // The payload goes out as it came: in these it could name another user, the assistant's role, or
+        // fields that the sender may not edit.
+        if is_attributed(publish.kind) && !self.may(id, &channel, Verb::Stream) {
+            self.metrics.count(Metric::RefusedPermission);
+            return self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
         }
         let payload = publish.payload.as_bytes();
         let draft = Draft { channel, user, kind: publish.kind, payload, written: &[payload] };

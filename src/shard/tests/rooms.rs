@@ -165,6 +165,22 @@ fn a_role_is_only_for_those_who_may_produce_streams() {
 }
 
 #[test]
+fn an_event_that_names_its_doer_is_published_only_by_those_who_may_speak_for_others() {
+    let claims = [json!({}), json!({ "caps": { "*": ["subscribe", "publish"] } }), json!({ "role": "service" })];
+    for (more, may) in claims.into_iter().zip([false, false, true]) {
+        let mut world = World::new();
+        let who = world.upgrade(&format!("/ws?token={}", token_with("ann", 60, more)));
+        world.heard(who);
+        for (channel, kind) in [("chat:s", "chat_message"), ("trip:1", "trip_update_broadcast")] {
+            let forged = json!({ "message": { "role": "assistant", "user_id": "bob" }, "updated_by": "bob" });
+            let body = json!({ "channel": channel, "type": kind, "payload": forged });
+            world.say(who, &json!({ "type": "publish", "id": "1", "ack": true, "payload": body }).to_string());
+            assert_eq!(world.heard_words(who), [if may { "ack" } else { "nack PERMISSION_DENIED" }], "{kind}");
+        }
+    }
+}
+
+#[test]
 fn what_may_not_be_sent_is_refused_and_the_connection_lives() {
     let mut world = World::new();
     let who = world.legacy("/ws", "ann");
