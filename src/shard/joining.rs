@@ -38,7 +38,13 @@ impl Shard {
         for name in names {
             let channel = full_name(name, &user);
             let position = since.iter().find(|(other, _)| full_name(other, &user) == channel).map(|(_, at)| *at);
-            match self.join(now, id, &channel, canonical(name, &user).encoding, position, effects) {
+            let outcome = if self.is_out_of_reach(&channel, effects) {
+                self.metrics.count(Metric::RefusedOverload);
+                Err(ErrorCode::Overloaded)
+            } else {
+                self.join(now, id, &channel, canonical(name, &user).encoding, position, effects)
+            };
+            match outcome {
                 Ok(()) => joined.push(*name),
                 Err(code) => failed.push((*name, code)),
             }
@@ -91,6 +97,14 @@ impl Shard {
         }
         self.mark(id, effects);
         Ok(())
+    }
+
+    /// Whether a channel is not mirrored here and its home takes no messages at the moment. An attachment
+    /// would only pile up at the host, and one after another without a bound. What an authentication frame
+    /// asks for is let through: its refusal would not be told.
+    fn is_out_of_reach(&self, channel: &str, effects: &Effects) -> bool {
+        let home = route::home(&self.options.key, channel, self.options.shards);
+        effects.congested(home) && self.rooms.find(channel).is_none()
     }
 
     fn is_called(&self, room: RoomId, name: &str) -> bool {
@@ -178,6 +192,8 @@ impl Shard {
         let (channel, attachment) = (Arc::clone(&room.name), *attachment);
         let message = match told {
             Some(told) if *told == encodings => return,
+            // It only saves work: a frame in another encoding is made here if need be.
+            Some(_) if effects.congested(*home) => return,
             Some(_) => MeshMessage::Interest { channel, attachment, encodings },
             None => {
                 *asks += 1;

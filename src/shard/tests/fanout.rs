@@ -218,6 +218,34 @@ fn a_message_to_a_shard_that_is_behind_is_refused_to_be_tried_again() {
 }
 
 #[test]
+fn joining_and_leaving_puts_nothing_to_a_shard_that_is_behind() {
+    let mut world = World::with(|options| options.shards = 2);
+    let channel = at_home("chat:", 1, 2);
+    let alias = channel.replace("chat:", "session:");
+    let (member, who) = (world.legacy("/ws", "ann"), world.legacy("/ws", "bob"));
+    world.say(member, &subscribe(std::slice::from_ref(&channel)));
+    world.heard(member);
+    world.hosts[0].1.set_congested(ShardId(1), true);
+    let other = at_home("trip:", 1, 2);
+    world.put(who, &text(&subscribe(std::slice::from_ref(&other))));
+    for name in [&channel, &alias, &channel, &alias] {
+        world.put(member, &text(&subscribe(std::slice::from_ref(name))));
+    }
+    let meshed = world.hosts[0].1.list.iter().filter(|effect| matches!(effect, Effect::Mesh(..))).count();
+    assert_eq!(meshed, 0);
+    world.run();
+    let heard = world.heard(who);
+    assert_eq!(heard[0]["payload"]["failures"][0]["code"], "OVERLOADED");
+    world.heard(member);
+    world.hosts[0].1.set_congested(ShardId(1), false);
+    world.say(who, &subscribe(&[other.clone(), channel.clone()]));
+    world.heard(who);
+    world.say(who, &publish(&channel, "1", &json!({})));
+    assert_eq!(world.heard_words(who), ["note", "ack"]);
+    assert_eq!(world.heard(member)[0]["channel"], alias.as_str(), "under the name that was asked for last");
+}
+
+#[test]
 fn a_follower_that_is_behind_is_owed_and_gets_all_in_order_later() {
     let mut world = World::with(|options| options.shards = 2);
     let channel = at_home("chat:", 0, 2);
