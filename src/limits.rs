@@ -100,7 +100,8 @@ pub const DEDUP_ENTRIES_MAX: usize = 512;
 
 // Floor 3: outbox
 
-/// Bytes queued in the critical and high lanes towards one client; over it: close 4013.
+/// Bytes queued in the critical and high lanes towards one client, with what each frame costs beside its own;
+/// over it: close 4013.
 /// In the low lane the oldest is dropped.
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 

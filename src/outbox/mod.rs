@@ -41,12 +41,12 @@ pub struct Outbox {
     skip: usize,
     critical: VecDeque<Payload>,
     low: VecDeque<Payload>,
-    /// Bytes of `critical` and `low`.
+    /// Memory that `critical` and `low` account for.
     bytes: usize,
 }
 
 impl Outbox {
-    /// Bytes queued, without what a short write left over.
+    /// Memory that is queued, as far as frames account for it, without what a short write left over.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -67,7 +67,7 @@ impl Outbox {
     /// Queues a frame.
     pub fn push(&mut self, lane: Lane, frame: Payload) -> Queued {
         let mut displaced = 0;
-        while self.bytes + frame.len() > OUTBOX_BYTES_MAX {
+        while self.bytes + cost(&frame) > OUTBOX_BYTES_MAX {
             let Some(oldest) = self.low.pop_front() else {
                 // A single frame may be larger than the bound; an empty queue takes it.
                 if self.critical.is_empty() && lane == Lane::Critical {
@@ -75,11 +75,11 @@ impl Outbox {
                 }
                 return if lane == Lane::Critical { Queued::Full } else { Queued::Displaced(displaced + 1) };
             };
-            self.bytes -= oldest.len();
+            self.bytes -= cost(&oldest);
             self.count -= 1;
             displaced += 1;
         }
-        self.bytes += frame.len();
+        self.bytes += cost(&frame);
         self.count += 1;
         match lane {
             Lane::Critical => self.critical.push_back(frame),
@@ -91,7 +91,7 @@ impl Outbox {
     /// Queues a frame in the critical lane whatever it holds: the last frame of a connection, or one whose
     /// volume somebody else bounds.
     pub fn push_over(&mut self, frame: Payload) {
-        self.bytes += frame.len();
+        self.bytes += cost(&frame);
         self.count += 1;
         self.critical.push_back(frame);
     }
@@ -99,7 +99,7 @@ impl Outbox {
     /// Drops what is queued in the low lane: nothing of it may follow the last frame of a connection.
     pub fn drop_low(&mut self) {
         self.count -= self.low.len();
-        self.bytes -= self.low.drain(..).map(|frame| frame.len()).sum::<usize>();
+        self.bytes -= self.low.drain(..).map(|frame| cost(&frame)).sum::<usize>();
         self.low = VecDeque::new();
     }
 
@@ -138,7 +138,7 @@ impl Outbox {
         let frame = queue.pop_front();
         match &frame {
             Some(frame) => {
-                self.bytes -= frame.len();
+                self.bytes -= cost(frame);
                 self.count -= 1;
             }
             None if queue.capacity() > KEPT_FRAMES => *queue = VecDeque::new(),
@@ -146,6 +146,15 @@ impl Outbox {
         }
         frame
     }
+}
+
+/// What a queued frame accounts for beside its bytes: its place in a queue that doubles, and its two counts.
+/// Small frames, such as pongs to empty pings, would otherwise take many times the bound.
+pub const FRAME_OVERHEAD_BYTES: usize = 2 * size_of::<Payload>() + 2 * size_of::<usize>();
+
+/// Memory that a queued frame accounts for.
+fn cost(frame: &Payload) -> usize {
+    frame.len() + FRAME_OVERHEAD_BYTES
 }
 
 /// Places that an emptied queue keeps, so that an answer at a time costs no allocation for its queue.
@@ -159,12 +168,15 @@ mod tests {
         Payload::copy_of(&vec![b'x'; len])
     }
 
+    /// What the bound leaves for a frame's own bytes.
+    const ROOM: usize = OUTBOX_BYTES_MAX - FRAME_OVERHEAD_BYTES;
+
     #[test]
     fn the_critical_lane_is_full_at_its_bound() {
         for (len, queued) in [
-            (OUTBOX_BYTES_MAX - 101, Queued::Waits),
-            (OUTBOX_BYTES_MAX - 100, Queued::Waits),
-            (OUTBOX_BYTES_MAX - 99, Queued::Full),
+            (ROOM - FRAME_OVERHEAD_BYTES - 101, Queued::Waits),
+            (ROOM - FRAME_OVERHEAD_BYTES - 100, Queued::Waits),
+            (ROOM - FRAME_OVERHEAD_BYTES - 99, Queued::Full),
         ] {
             let mut outbox = Outbox::default();
             assert_eq!(outbox.push(Lane::Critical, frame(100)), Queued::Waits);
@@ -184,11 +196,12 @@ mod tests {
         for len in [10, 20, 30] {
             assert_eq!(outbox.push(Lane::Low, frame(len)), Queued::Waits);
         }
-        assert_eq!(outbox.push(Lane::Critical, frame(OUTBOX_BYTES_MAX - 55)), Queued::Displaced(1));
+        let large = ROOM - 2 * FRAME_OVERHEAD_BYTES - 55;
+        assert_eq!(outbox.push(Lane::Critical, frame(large)), Queued::Displaced(1));
         assert_eq!(outbox.push(Lane::Low, frame(10)), Queued::Displaced(1));
         assert_eq!(outbox.pop(Lane::Low).map(|frame| frame.len()), Some(30));
         assert_eq!(outbox.pop(Lane::Low).map(|frame| frame.len()), Some(10));
-        assert_eq!(outbox.bytes(), OUTBOX_BYTES_MAX - 55);
+        assert_eq!(outbox.bytes(), large + FRAME_OVERHEAD_BYTES);
     }
 
     #[test]
@@ -209,7 +222,7 @@ mod tests {
             assert_eq!(outbox.push(lane, frame(len)), Queued::Waits);
         }
         outbox.drop_low();
-        assert_eq!((outbox.bytes(), outbox.pop(Lane::Low).is_none()), (20, true));
+        assert_eq!((outbox.bytes(), outbox.pop(Lane::Low).is_none()), (20 + FRAME_OVERHEAD_BYTES, true));
         assert_eq!(outbox.pop(Lane::Critical).map(|frame| frame.len()), Some(20));
         assert!(outbox.is_empty(), "what was dropped does not count as waiting");
     }

@@ -126,8 +126,9 @@ impl Shard {
     /// more until it does, so what is queued is what one receive can bring beyond the bound.
     pub(super) fn queue_echo(&mut self, id: ConnId, frame: Payload, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        self.metrics.add(Metric::OutboxBytes, frame.len() as u64);
+        let before = conn.outbox.bytes();
         conn.outbox.push_over(frame);
+        self.metrics.add(Metric::OutboxBytes, (conn.outbox.bytes() - before) as u64);
         if conn.outbox.bytes() > OUTBOX_BYTES_MAX && !conn.choked {
             conn.choked = true;
             effects.list.push(Effect::Pause(id));

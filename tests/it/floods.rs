@@ -8,6 +8,8 @@ use crate::gateway::Gateway;
 use crate::raw::{CONTINUATION, FIN, PING, Raw, TEXT, frame, upgrade_head};
 
 const GROWTH_KIB: u64 = 4 * 1024;
+/// Pings that may arrive in one turn of the server: their answers wait together, just within the outbox's bound.
+const PINGS: usize = 1400;
 
 /// Runs a flood beside a canary that keeps talking, and looks at the memory.
 fn check(gateway: &Gateway, mut flood: impl FnMut(usize)) {
@@ -33,12 +35,12 @@ fn a_flood_of_pings_is_answered_in_bounded_memory() {
     let gateway = Gateway::unlimited();
     let mut raw = Raw::admitted(&gateway, "/ws/chat/s", &gateway.token("ada"));
     while !raw.text().contains(r#""type":"subscribed""#) {}
-    let pings = frame(FIN | PING, &[b'x'; 125]).repeat(2000);
+    let pings = frame(FIN | PING, &[b'x'; 125]).repeat(PINGS);
     check(&gateway, |_| {
         let mut writer = raw.stream.try_clone().unwrap();
         let pings = pings.clone();
         let sending = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &pings).unwrap());
-        for _ in 0..2000 {
+        for _ in 0..PINGS {
             assert_eq!(raw.frame().unwrap().1.len(), 125);
         }
         sending.join().unwrap();

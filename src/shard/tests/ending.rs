@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_WAVES, IDLE_MS, OUTBOX_BYTES_MAX, PING_AFTER_MS, STUCK_MS};
+use crate::outbox::FRAME_OVERHEAD_BYTES;
 
 #[test]
 fn a_silent_client_is_pinged_and_then_given_up() {
@@ -104,8 +105,9 @@ fn a_socket_that_takes_a_byte_has_its_time_anew() {
 #[test]
 fn what_waits_for_a_client_that_does_not_read_is_bounded() {
     // A pong to a ping of 125 bytes has 127.
-    let full = OUTBOX_BYTES_MAX / 127;
-    let rest = OUTBOX_BYTES_MAX - full * 127;
+    let pong = 127 + FRAME_OVERHEAD_BYTES;
+    let full = OUTBOX_BYTES_MAX / pong;
+    let rest = OUTBOX_BYTES_MAX - full * pong - FRAME_OVERHEAD_BYTES;
     for (last, cut) in [(rest - 1, false), (rest, false), (rest + 1, true)] {
         for known in [false, true] {
             let mut world = World::new();
@@ -123,6 +125,20 @@ fn what_waits_for_a_client_that_does_not_read_is_bounded() {
             assert_eq!(heard.last().map(word).unwrap(), if cut { "close 4013" } else { "pong frame" });
             assert_eq!(world.read(Metric::OutboxBytes), 0);
         }
+    }
+}
+
+#[test]
+fn small_frames_that_wait_are_counted_with_what_they_cost() {
+    let held = OUTBOX_BYTES_MAX / (2 + FRAME_OVERHEAD_BYTES);
+    for (count, cut) in [(held, false), (held + 1, true)] {
+        let mut world = World::new();
+        // Nobody needs a token to send pings.
+        let who = world.upgrade("/ws");
+        world.sockets[who].room = 0;
+        world.send(who, &masked(9, b""));
+        world.send(who, &masked(9, b"").repeat(count));
+        assert_eq!(world.is_open(who), !cut, "{count} pongs");
     }
 }
 

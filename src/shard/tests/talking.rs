@@ -5,6 +5,7 @@ use crate::limits::{
     ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX,
     PAUSED_BYTES_MAX,
 };
+use crate::outbox::FRAME_OVERHEAD_BYTES;
 
 const CHAT: &str = r#"{"type":"chat_message","content":"hello"}"#;
 /// What a chat connection may send at once.
@@ -156,7 +157,7 @@ fn an_echo_of_the_limit_passes_and_one_byte_more_ends_the_connection() {
 #[test]
 fn a_client_that_does_not_read_its_echoes_is_not_read_until_it_does() {
     const HEADER_BYTES: usize = 4;
-    let echo_of = |frame_bytes: usize| text(&"x".repeat(frame_bytes - HEADER_BYTES));
+    let echo_of = |cost: usize| text(&"x".repeat(cost - FRAME_OVERHEAD_BYTES - HEADER_BYTES));
     let quarter = OUTBOX_BYTES_MAX / 4;
     for (last, reads) in [(quarter - 1, true), (quarter, true), (quarter + 1, false)] {
         let mut world = World::new();
