@@ -29,6 +29,8 @@ pub enum Parcel {
         /// Time that the good-byes may be spread over.
         window_ms: u64,
     },
+    /// The sender has seen all its connections off. It ends when nobody else needs its channels.
+    Drained,
 }
 
 /// A connection whose request the administration executor answers. It owns the socket from here on,

@@ -141,6 +141,8 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         batch: Batch::default(),
         flushing: Vec::new(),
         drain_end: None,
+        untold: (0..).map(ShardId).take(shards).filter(|peer| *peer != seat.options.shard).collect(),
+        peers_open: shards.saturating_sub(1),
         doors_close: None,
     })
 }

@@ -53,6 +53,10 @@ pub(super) struct Host {
     pub(super) flushing: Vec<ConnId>,
     /// When a drain ends, whoever is left.
     pub(super) drain_end: Option<Millis>,
+    /// The other shards that were not told yet that this one's connections are gone.
+    pub(super) untold: Vec<ShardId>,
+    /// How many of the others may still have connections, which need the channels at home here.
+    pub(super) peers_open: usize,
     /// When the doors close. Until then a drain answers: a probe has to hear that the server is not ready.
     pub(super) doors_close: Option<Millis>,
 }
@@ -90,6 +94,7 @@ impl Host {
         self.apply();
         self.flush();
         let timed = self.on_time();
+        self.tell_drained();
         let woken = self.outbox.wake_all();
         self.metrics.add(Metric::Wakes, woken);
         self.now = self.clock.now();
@@ -234,6 +239,7 @@ impl Host {
                 Err(_passport) => transport.refuse(),
             },
             Parcel::Drain { window_ms } => self.drain(window_ms),
+            Parcel::Drained => self.peers_open = self.peers_open.saturating_sub(1),
         }
         self.apply();
     }
@@ -247,9 +253,24 @@ impl Host {
         self.shard.handle(self.now, Input::Drain(window_ms), &mut self.effects);
     }
 
-    /// Whether a drain is over: everybody left, or its time passed.
+    /// Whether everybody left in a drain.
+    fn is_drained(&self) -> bool {
+        self.drain_end.is_some() && self.shard.drained() && self.sockets.open() == 0
+    }
+
+    /// Tells the others, each once, that nobody is left here. Who cannot be told now is told in a later turn.
+    fn tell_drained(&mut self) {
+        if self.is_drained() {
+            let outbox = &mut self.outbox;
+            self.untold.retain(|peer| outbox.try_put(*peer, Lane::Control, Parcel::Drained).is_err());
+        }
+    }
+
+    /// Whether a drain is over: everybody left, here and on the other shards, or its time passed. Until then
+    /// the channels at home here are served, since connections elsewhere are in them.
     fn is_over(&self) -> bool {
-        self.drain_end.is_some_and(|end| self.now.millis() >= end || (self.shard.drained() && self.sockets.open() == 0))
+        let all_left = || self.is_drained() && self.untold.is_empty() && self.peers_open == 0;
+        self.drain_end.is_some_and(|end| self.now.millis() >= end || all_left())
     }
 
     /// Does what is due. Returns whether something was.

@@ -112,6 +112,43 @@ fn a_drain_under_load_tells_everybody_closes_in_waves_and_ends_with_0() {
     assert!(most_at_once.max().unwrap() <= CLIENTS / 2, "no waves: {after:?}");
 }
 
+/// Publishes to each of ten channels. Returns whether all was acknowledged before the connection ended.
+fn is_served(client: &mut Client) -> bool {
+    const CHANNELS: usize = 10;
+    for index in 0..CHANNELS {
+        let body = json!({ "channel": format!("chat:other-{index}"), "type": "note", "payload": {} });
+        let message = json!({ "type": "publish", "id": index.to_string(), "ack": true, "payload": body });
+        let _may_be_closed = client.socket.send(tungstenite::Message::text(message.to_string()));
+    }
+    let mut acked = 0;
+    while acked < CHANNELS {
+        match client.next() {
+            Seen::Text(text) => {
+                let event: Value = serde_json::from_str(&text).unwrap();
+                assert_ne!(event["type"], "nack", "{event}");
+                acked += usize::from(event["type"] == "ack");
+            }
+            Seen::Close(..) | Seen::End => return false,
+            Seen::Ping | Seen::Pong(_) | Seen::Binary(_) => {}
+        }
+    }
+    true
+}
+
+#[test]
+fn channels_at_home_on_a_shard_without_connections_are_served_until_the_last_connection_elsewhere_is_gone() {
+    let gateway = Gateway::with(&["--shards", "2", "--limits", "unlimited"]);
+    let tokens = gateway.token_row("user", 20);
+    // All live on the home of the one chat; half of the ten channels are at home on the other shard.
+    let mut clients: Vec<Client> =
+        tokens.iter().map(|token| Client::join_known(&gateway, "/ws/chat/s", token)).collect();
+    gateway.terminate();
+    until("it drains", Duration::from_secs(2), || raw::get(&gateway, "GET", "/readyz").status == 503);
+    std::thread::sleep(Duration::from_millis(300));
+    let served = clients.iter_mut().map(is_served).filter(|served| *served).count();
+    assert!(served >= clients.len() / 4, "{served} are left for the later waves");
+}
+
 #[test]
 fn a_server_without_connections_ends_at_once_and_one_with_a_dead_one_within_the_window() {
     let mut idle = Gateway::start();
