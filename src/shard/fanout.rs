@@ -16,6 +16,9 @@ impl Shard {
     pub fn fan_out(&mut self, now: Now, others_wait: bool, effects: &mut Effects) -> bool {
         self.latest = now;
         for id in std::mem::take(&mut self.behind) {
+            if let Some(room) = self.rooms.at_mut(id) {
+                room.behind = false;
+            }
             self.feed(id, effects);
         }
         let mut budget = if others_wait { VISITS_PER_TURN_BUSY } else { VISITS_PER_TURN_MAX };

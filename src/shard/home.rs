@@ -265,7 +265,7 @@ impl Shard {
                 effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Tail(Box::new(tail))));
             }
         }
-        if behind && !self.behind.contains(&id) {
+        if behind && !std::mem::replace(&mut room.behind, true) {
             self.metrics.count(Metric::MeshFull);
             self.behind.push(id);
         }

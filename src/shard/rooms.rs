@@ -83,6 +83,8 @@ pub(super) struct Room {
     pub(super) role: Role,
     /// Whether the room stands in the line of the fan-out.
     pub(super) queued: bool,
+    /// Whether it stands among those that owe events to a shard whose inbox was full.
+    pub(super) behind: bool,
     /// Where among the members the next visit is.
     pub(super) cursor: u32,
     /// Visits until everybody was visited since the last event.
@@ -105,6 +107,7 @@ impl Room {
             role,
             joined: None,
             queued: false,
+            behind: false,
             cursor: 0,
             left: 0,
             needed,
