@@ -127,15 +127,18 @@ pub const MEMBERSHIPS_PER_CONNECTION_MAX: usize = 100;
 pub const INVALID_IN_A_ROW_MAX: u8 = 10;
 /// Refusals for rate in a row after which a known client is closed 4029.
 pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
-/// Bytes kept of a client whose rate is used up, while reading pauses; over it: close 4029.
-/// What may be in flight when the pause begins.
-pub const PAUSED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes kept of a client whose rate is used up, while reading pauses; over it: close 4029. All receive buffers:
+/// that much may be in flight when the pause begins, and a client is slowed for it, not cut.
+pub const PAUSED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Acknowledgements that wait for their author to get the events before them; over it they go at once.
 pub const ANSWERS_HELD_MAX: usize = 1024;
 /// How long a socket may take no byte of what it is owed; over it: close 4013.
 pub const STUCK_MS: u64 = 30_000;
 /// Time from our close frame until the socket is closed if the client says nothing.
 pub const CLOSE_DEADLINE_MS: u64 = 5_000;
+/// Age from which a drain closes a socket at once that has sent nothing; younger ones may be a probe whose request is
+/// on its way.
+pub const DRAIN_SILENT_MS: u64 = 1000;
 /// Waves in which a drain closes them: a tenth of the clients comes back at a time.
 pub const DRAIN_WAVES: u64 = 10;
 
@@ -311,3 +314,4 @@ const _: () =
 const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
 const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
 const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");
+const _: () = assert!(PAUSED_BYTES_MAX >= RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES as usize);

@@ -144,7 +144,13 @@ impl Shard {
             let channel = full_name(name, &user);
             if own != Some(channel.as_str()) {
                 let encoding = canonical(name, &user).encoding;
-                let _refused_silently = self.join(now, id, &channel, encoding, position(&channel), effects);
+                match self.join(now, id, &channel, encoding, position(&channel), effects) {
+                    // Left out silently, as the seeds' servers do: it is not in the reply either.
+                    Ok(()) | Err(ErrorCode::PermissionDenied) => {}
+                    Err(code) => {
+                        self.error(now, id, code, "a channel that was asked for cannot be joined", None, effects)
+                    }
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use super::timers::Timer;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_WAVES};
+use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -96,9 +96,14 @@ impl Shard {
             notice::write_draining(stamp, RECONNECT_AFTER_MS, out);
         });
         for slot in 0..self.slots.count() {
-            let open = self.slots.tenant_mut(slot).filter(|(_, conn)| matches!(conn.stage, Stage::Open));
-            if let Some(id) = open.map(|(id, _)| id) {
-                self.queue(now, id, Lane::Critical, frame.clone(), effects);
+            let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
+            match conn.stage {
+                Stage::Open => self.queue(now, id, Lane::Critical, frame.clone(), effects),
+                // A socket that has said nothing for so long is no probe on its way.
+                Stage::Head if conn.head.is_empty() && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS => {
+                    self.forget(id, Closing::Abort, Metric::ClosedDrain, effects);
+                }
+                _ => {}
             }
         }
         for wave in 0..DRAIN_WAVES {
@@ -121,13 +126,14 @@ impl Shard {
     }
 
     fn on_wave_reaches(&mut self, now: Now, id: ConnId, last: bool, effects: &mut Effects) {
-        match self.slots.find(id).map(|conn| &conn.stage) {
-            Some(Stage::Auth | Stage::Open | Stage::Echo) => {
+        let Some(conn) = self.slots.find(id) else { return };
+        match conn.stage {
+            Stage::Auth | Stage::Open | Stage::Echo => {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
             }
-            Some(Stage::Head) if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
+            Stage::Head if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
             // What is asked in the meantime is still answered: a probe that is reset learns nothing.
-            Some(Stage::Head | Stage::Ending | Stage::Leaving) | None => {}
+            Stage::Head | Stage::Ending | Stage::Leaving => {}
         }
     }
 

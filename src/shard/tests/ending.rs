@@ -1,7 +1,9 @@
 //! How connections end, and what still goes out before they do.
 
 use super::*;
-use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_WAVES, IDLE_MS, OUTBOX_BYTES_MAX, PING_AFTER_MS, STUCK_MS};
+use crate::limits::{
+    CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES, IDLE_MS, OUTBOX_BYTES_MAX, PING_AFTER_MS, STUCK_MS,
+};
 use crate::outbox::FRAME_OVERHEAD_BYTES;
 
 #[test]
@@ -162,6 +164,21 @@ fn a_drain_tells_everybody_and_closes_them_in_waves() {
     }
     assert_eq!(world.sockets[head].end, Some(Closing::Abort));
     assert!(clients.iter().all(|who| world.heard_words(*who) == ["connection_close 1012", "close 1012"]));
+}
+
+#[test]
+fn a_drain_does_not_wait_for_sockets_that_have_said_nothing_for_a_while() {
+    for (age, waits) in [(DRAIN_SILENT_MS - 1, true), (DRAIN_SILENT_MS, false), (DRAIN_SILENT_MS + 1, false)] {
+        let mut world = World::new();
+        let silent = world.try_accept(0).unwrap();
+        let begun = world.try_accept(0).unwrap();
+        world.send(begun, b"GET /readyz HTTP/1.1\r\n");
+        world.jump(age);
+        world.handle(0, Input::Drain(10_000));
+        world.run();
+        assert_eq!(world.sockets[silent].end.is_none(), waits, "{age} ms old");
+        assert!(world.sockets[begun].end.is_none(), "a request that has begun is still answered");
+    }
 }
 
 #[test]
