@@ -4,6 +4,8 @@
 //! nothing ever moves, so a cursor that stands among the members visits everybody exactly once a round
 //! whatever joins and leaves meanwhile.
 
+use std::collections::BTreeSet;
+
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{Position, Seq};
 use crate::room::resume::Greeting;
@@ -38,7 +40,8 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct Members {
     places: Vec<Option<Member>>,
-    holes: Vec<u32>,
+    /// Places without a member, none of them the last.
+    holes: BTreeSet<u32>,
     /// How many members use each encoding.
     encodings: [u32; Encoding::COUNT],
 }
@@ -76,7 +79,8 @@ impl Members {
     /// Adds a member and returns its place.
     pub fn enter(&mut self, member: Member) -> u32 {
         self.encodings[member.encoding.index()] += 1;
-        if let Some(place) = self.holes.pop() {
+        // The lowest first, so that a room that has shrunk has its members close together.
+        if let Some(place) = self.holes.pop_first() {
             self.places[place as usize] = Some(member);
             return place;
         }
@@ -94,10 +98,13 @@ impl Members {
     pub fn leave(&mut self, place: u32) -> Option<Member> {
         let member = self.places.get_mut(place as usize)?.take()?;
         self.encodings[member.encoding.index()] -= 1;
-        self.holes.push(place);
-        if self.is_empty() {
-            // Nobody is left to be moved, so the memory of a crowd can go.
-            *self = Self::default();
+        self.holes.insert(place);
+        while self.places.last().is_some_and(Option::is_none) {
+            self.places.pop();
+            self.holes.pop_last();
+        }
+        if self.places.len() < self.places.capacity() / 4 {
+            self.places.shrink_to(self.places.len() * 2);
         }
         Some(member)
     }
@@ -155,6 +162,22 @@ mod tests {
         let places: Vec<u32> = (0..100).map(|slot| members.enter(member(slot, 1))).collect();
         places.into_iter().for_each(|place| assert!(members.leave(place).is_some()));
         assert_eq!((members.len(), members.places(), members.places.capacity()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_room_that_shrinks_is_walked_as_far_as_its_last_member() {
+        let mut members = Members::default();
+        (0..100).for_each(|slot| assert_eq!(members.enter(member(slot, 1)), slot));
+        (10..99).for_each(|place| assert!(members.leave(place).is_some()));
+        assert_eq!((members.len(), members.places()), (11, 100));
+        assert!(members.leave(99).is_some());
+        assert_eq!((members.len(), members.places()), (10, 10));
+        assert!(members.holes.is_empty() && members.places.capacity() <= 50);
+        assert!(members.leave(3).is_some() && members.leave(5).is_some());
+        assert_eq!(
+            (members.enter(member(200, 1)), members.enter(member(201, 1)), members.enter(member(202, 1))),
+            (3, 5, 10)
+        );
     }
 
     #[test]

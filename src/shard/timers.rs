@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::effect::{Closing, Effects};
-use super::rooms::{Role, RoomId};
+use super::rooms::Role;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
@@ -144,11 +144,19 @@ impl Shard {
         }
     }
 
-    /// Makes place for a channel by forgetting a deserted one. Returns whether there was one.
+    /// Makes place for a channel by forgetting a deserted one, rather one without events: whoever opens channels
+    /// by the thousand should not make the chats of others go. Returns whether there was one.
     pub(super) fn evict_one(&mut self) -> bool {
-        let places = self.rooms.sweep(CHANNEL_SWEEP_COUNT);
-        let deserted = |id: &RoomId| self.rooms.at(*id).is_some_and(|room| room.is_deserted() && !room.queued);
-        let Some(id) = places.into_iter().find(deserted) else { return false };
+        let mut found = None;
+        for id in self.rooms.sweep(CHANNEL_SWEEP_COUNT) {
+            let Some(room) = self.rooms.at(id).filter(|room| room.is_deserted() && !room.queued) else { continue };
+            if room.history.is_empty() {
+                found = Some(id);
+                break;
+            }
+            found.get_or_insert(id);
+        }
+        let Some(id) = found else { return false };
         self.metrics.count(Metric::ChannelsEvicted);
         self.drop_room(id);
         true

@@ -55,6 +55,24 @@ fn a_shard_knows_channels_up_to_its_bound_and_forgets_deserted_ones_for_new_ones
 }
 
 #[test]
+fn a_deserted_channel_without_events_goes_before_one_with_a_history() {
+    let mut world = World::with(|options| options.channels_max = 3);
+    let who = world.legacy("/ws", "ann");
+    for channel in ["trip:talked", "trip:silent", "trip:held"] {
+        assert_eq!(join(&mut world, who, channel), "ok");
+    }
+    world.say(who, &publish("trip:talked", "1", &json!({})));
+    world.say(who, r#"{"type":"unsubscribe","channels":["trip:talked","trip:silent"]}"#);
+    assert_eq!(join(&mut world, who, "trip:new"), "ok");
+    world.heard(who);
+    let position = json!({ "type": "subscribe", "channels": ["trip:talked"] });
+    world.say(who, &position.to_string());
+    let heard = world.heard(who);
+    let subscribed = of_type(&heard, "subscribed");
+    assert_eq!(subscribed.first().map(|frame| &frame["payload"]["seq"]), Some(&json!(1)), "{heard:?}");
+}
+
+#[test]
 fn the_search_for_a_deserted_channel_looks_at_so_many_and_goes_on_from_there() {
     for (occupied, expected) in [
         (CHANNEL_SWEEP_COUNT - 1, ["ok", "OVERLOADED"]),
