@@ -48,8 +48,10 @@ fn serve(listener: &TcpListener, planted: Planted) {
             Planted::SkipSeq => seq += 1,
             Planted::OtherRoom => body = body_of_other_room(&body),
             Planted::Close => {
-                let _ = socket.close(None);
-                continue;
+                let _already_gone = socket.close(None);
+                // What the client sent before it heard of the close is read and not answered.
+                while socket.read().is_ok() {}
+                return;
             }
             _ => {}
         }
