@@ -48,7 +48,8 @@ pub const CHANNELS_PER_MESSAGE_MAX: usize = 50;
 pub const CHANNEL_NAME_BYTES_MAX: usize = 144;
 /// Bytes of an operation id; over it: `INVALID_MESSAGE_FORMAT`.
 pub const OPERATION_ID_BYTES_MAX: usize = 128;
-/// Bytes of an event type in `publish`; over it: `INVALID_MESSAGE_FORMAT`.
+/// Bytes of a message's or event's type, of a role, and of a method's or group's name; over it:
+/// `INVALID_MESSAGE_FORMAT`.
 pub const EVENT_TYPE_BYTES_MAX: usize = 64;
 /// Largest position and largest whole number read from a client: what a JavaScript number holds exactly.
 /// Over it: `INVALID_MESSAGE_FORMAT`.
@@ -61,6 +62,13 @@ pub const CHANGES_PER_UPDATE_MAX: usize = 64;
 pub const FIELD_NAME_BYTES_MAX: usize = 256;
 /// Bytes of a timestamp that a pong repeats; a longer one is left out. An RFC 3339 instant takes 26 to 40.
 pub const ECHOED_TIMESTAMP_BYTES_MAX: usize = 64;
+
+/// Messages in one `batch`; over it: `INVALID_MESSAGE_FORMAT`. The seeds' client sends 10 at a time.
+pub const BATCH_MESSAGES_MAX: usize = 100;
+/// Messages of a `batch` that one token of the sender's rate pays for: a batch saves the server work.
+pub const BATCH_MESSAGES_PER_TOKEN: usize = 10;
+/// Methods in one `register`; over it: `INVALID_MESSAGE_FORMAT`. As many as channels in a `subscribe`.
+pub const METHODS_PER_MESSAGE_MAX: usize = 50;
 
 // Floor 3: tokens and permissions
 

@@ -7,9 +7,17 @@
 //! Raw spans are slices of the message and go out as they came in. Nothing is allocated for the frequent
 //! types (chat, a trip update of one field, `publish`, heartbeats).
 
+mod batch;
+mod live;
+mod service;
+
+pub use batch::Batch;
+pub use live::{Fields, Typing};
+pub use service::{Params, Request, Response};
+
 use super::field::{self, Fault, Strings, flag, malformed};
+use super::kinds::{self, Ask, Cost, Form, Row};
 use super::tree::{Kind, Object, Value};
-use super::tripsage::{self, Request};
 use crate::code::ErrorCode;
 use crate::ids::Position;
 use crate::limits;
@@ -25,8 +33,23 @@ pub struct Inbound<'a> {
     pub ack: bool,
     /// Whether the event should not come back to its sender.
     pub exclude_sender: bool,
+    /// How urgent an event without a number is, if the client says so.
+    pub priority: Option<Priority>,
+    /// What the message takes from its sender's rate.
+    pub tokens: u32,
     /// What it asks for.
     pub command: Command<'a>,
+}
+
+/// How urgent an event without a number is: 1, 2 and 3 of the seeds' clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// 1, `high`, `critical`.
+    High,
+    /// 2, `normal`, `medium`.
+    Normal,
+    /// 3, `low`.
+    Low,
 }
 
 /// What a message asks for.
@@ -42,6 +65,8 @@ pub enum Command<'a> {
         unsubscribe: Vec<&'a str>,
         /// Where the client was in channels that it joins again.
         since: Vec<(&'a str, Position)>,
+        /// The consumers that share the channels' events with this one.
+        group: Option<&'a str>,
     },
     /// Leave channels.
     Unsubscribe {
@@ -66,6 +91,48 @@ pub enum Command<'a> {
     },
     /// A sign of life.
     Pong,
+    /// Say that one writes, or writes no more.
+    Typing(Typing<'a>),
+    /// Show where the cursor is.
+    Cursor {
+        /// Where, in the client's words.
+        fields: Fields<'a>,
+    },
+    /// Tell the others in a trip something as it is.
+    Relay {
+        /// The event's type.
+        kind: &'static str,
+        /// Its payload.
+        fields: Fields<'a>,
+    },
+    /// Say what an agent does.
+    Report {
+        /// The event's type.
+        kind: &'static str,
+        /// Its payload.
+        fields: Fields<'a>,
+    },
+    /// Ask the gateway or a service.
+    Request(Request<'a>),
+    /// Answer a request.
+    Response(Response<'a>),
+    /// Offer to answer requests.
+    Register {
+        /// For these methods.
+        methods: Vec<&'a str>,
+    },
+    /// Take a request back.
+    Cancel {
+        /// The request.
+        id: &'a str,
+    },
+    /// Say how far the message's channel was read.
+    Ack {
+        /// The last event.
+        position: Position,
+    },
+    /// Several messages.
+    Batch(Batch<'a>),
     /// A type that this server does not know.
     Unknown {
         /// The type.
@@ -187,7 +254,7 @@ impl<'a> Changes<'a> {
 /// An event of any type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish<'a> {
-    /// The event's type. Whether it is reserved is for the session to say ([`tripsage::is_reserved`]).
+    /// The event's type. Whether it is reserved is for the session to say ([`super::tripsage::is_reserved`]).
     pub kind: &'a str,
     /// A raw JSON object.
     pub payload: &'a str,
@@ -224,7 +291,7 @@ pub(super) fn read<'a>(
     text_bytes: usize,
     scratch: &'a mut [u8],
 ) -> Result<Inbound<'a>, Rejected<'a>> {
-    let [kind, id, channel, ack, exclude, payload, data, timestamp] = root.find([
+    let [kind, id, channel, ack, exclude, payload, data, timestamp, priority] = root.find([
         &["type"],
         &["id"],
         &["channel"],
@@ -233,6 +300,7 @@ pub(super) fn read<'a>(
         &["payload"],
         &["data"],
         &["timestamp"],
+        &["priority"],
     ]);
     let mut strings = Strings::new(scratch);
     let id = id.map(|value| strings.name(value, field::ID)).transpose().map_err(Rejected::bare)?;
@@ -246,8 +314,8 @@ pub(super) fn read<'a>(
         None if has_token(body.fields) => "auth",
         None => return Err(reject(None)(malformed("type is missing"))),
     };
-    let asked = tripsage::request(kind);
-    let kind = if asked == Some(Request::Auth) { "auth" } else { kind };
+    let row = kinds::find(kind);
+    let kind = if row.is_some_and(|row| row.ask == Ask::Auth) { "auth" } else { kind };
     let reject = reject(Some(kind));
     let channel = channel.map(|value| body.strings.name(value, field::CHANNEL)).transpose().map_err(&reject)?;
     let mut inbound = Inbound {
@@ -255,15 +323,12 @@ pub(super) fn read<'a>(
         channel,
         ack: flag(ack, "ack must be true or false").map_err(&reject)?,
         exclude_sender: flag(exclude, "exclude_sender must be true or false").map_err(&reject)?,
+        priority: priority.map(|value| body.strings.priority(value)).transpose().map_err(&reject)?,
+        tokens: 1,
         command: Command::Unknown { kind },
     };
-    let Some(asked) = asked else { return Ok(inbound) };
-    if asked == Request::Publish {
-        let (channel, publish) = body.publish().map_err(&reject)?;
-        inbound.channel = channel.or(inbound.channel);
-        inbound.command = Command::Publish(publish);
-    } else {
-        inbound.command = body.command(asked, text_bytes).map_err(&reject)?;
+    if let Some(row) = row {
+        body.ask(row, text_bytes, &mut inbound).map_err(&reject)?;
     }
     Ok(inbound)
 }
@@ -284,24 +349,56 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn command(&mut self, asked: Request, text_bytes: usize) -> Result<Command<'a>, Fault> {
-        Ok(match asked {
-            Request::Auth if text_bytes > limits::AUTH_FRAME_BYTES_MAX => {
+    /// Reads what a message of a known type asks for.
+    fn ask(&mut self, row: &Row, text_bytes: usize, inbound: &mut Inbound<'a>) -> Result<(), Fault> {
+        if row.form == Form::Wrapped && self.flat {
+            return Err(malformed("payload must be an object, which holds all that this type is about"));
+        }
+        let named;
+        (named, inbound.command) = match row.ask {
+            Ask::Publish => self.publish().map(|(channel, publish)| (channel, Command::Publish(publish)))?,
+            Ask::Ack => self.ack()?,
+            _ => (None, self.command(row, text_bytes, inbound.id)?),
+        };
+        inbound.channel = named.or(inbound.channel);
+        inbound.tokens = match (row.cost, &inbound.command) {
+            (Cost::PerTen, Command::Batch(batch)) => batch.tokens(),
+            (Cost::Free, _) => 0,
+            (Cost::One | Cost::PerTen, _) => 1,
+        };
+        Ok(())
+    }
+
+    fn command(&mut self, row: &Row, text_bytes: usize, id: Option<&'a str>) -> Result<Command<'a>, Fault> {
+        Ok(match row.ask {
+            Ask::Auth if text_bytes > limits::AUTH_FRAME_BYTES_MAX => {
                 return Err(malformed("an authentication frame may have 24576 bytes"));
             }
-            Request::Auth => Command::Auth(self.auth()?),
-            Request::Subscribe => self.subscribe()?,
-            Request::Unsubscribe => {
+            Ask::Auth => Command::Auth(self.auth()?),
+            Ask::Subscribe => self.subscribe()?,
+            Ask::Unsubscribe => {
                 let [channels] = self.fields.find([&["channels", "unsubscribe_channels", "unsubscribeChannels"]]);
                 let channels = channels.ok_or(malformed("channels is missing"))?;
                 Command::Unsubscribe { channels: self.strings.channels(Some(channels))? }
             }
-            Request::Chat => Command::Chat(self.chat()?),
-            Request::TripUpdate => Command::TripUpdate { changes: self.changes()? },
-            Request::Heartbeat => Command::Heartbeat,
-            Request::Ping => Command::Ping { timestamp: self.timestamp() },
-            Request::Pong => Command::Pong,
-            Request::Publish => Command::Publish(self.publish()?.1),
+            Ask::Chat => Command::Chat(self.chat()?),
+            Ask::TripUpdate => Command::TripUpdate { changes: self.changes()? },
+            Ask::Publish => Command::Publish(self.publish()?.1),
+            Ask::Typing => self.typing()?,
+            Ask::TypingStop => self.typing_stop()?,
+            Ask::Cursor => Command::Cursor { fields: self.whole() },
+            Ask::Relay => self.relay(row),
+            Ask::Report => self.report(row),
+            Ask::Request => self.request(id)?,
+            Ask::Call => self.call(row, id),
+            Ask::Response => self.response(id)?,
+            Ask::Register => self.register()?,
+            Ask::Cancel => self.cancel(id)?,
+            Ask::Ack => self.ack()?.1,
+            Ask::Batch => Command::Batch(self.batch()?),
+            Ask::Heartbeat => Command::Heartbeat,
+            Ask::Ping => Command::Ping { timestamp: self.timestamp() },
+            Ask::Pong => Command::Pong,
         })
     }
 
@@ -323,8 +420,8 @@ impl<'a> Body<'a> {
     }
 
     fn subscribe(&mut self) -> Result<Command<'a>, Fault> {
-        let [channels, unsubscribe, since] =
-            self.fields.find([&["channels"], &["unsubscribe_channels", "unsubscribeChannels"], &["since"]]);
+        let [channels, unsubscribe, since, group] =
+            self.fields.find([&["channels"], &["unsubscribe_channels", "unsubscribeChannels"], &["since"], &["group"]]);
         if channels.is_none() && unsubscribe.is_none() {
             return Err(malformed("channels is missing"));
         }
@@ -332,6 +429,7 @@ impl<'a> Body<'a> {
             channels: self.strings.channels(channels)?,
             unsubscribe: self.strings.channels(unsubscribe)?,
             since: since.map(|value| self.strings.since(value)).transpose()?.unwrap_or_default(),
+            group: group.map(|value| self.strings.name(value, field::GROUP)).transpose()?,
         })
     }
 
@@ -398,9 +496,6 @@ impl<'a> Body<'a> {
 
     /// The channel that the body names, and the event.
     fn publish(&mut self) -> Result<(Option<&'a str>, Publish<'a>), Fault> {
-        if self.flat {
-            return Err(malformed("payload must be an object with channel, type and payload"));
-        }
         let [channel, kind, payload, data] = self.fields.find([&["channel"], &["type"], &["payload"], &["data"]]);
         let payload = payload.or(data).and_then(Value::object);
         let payload = payload.ok_or(malformed("payload.payload must be an object"))?;
@@ -417,3 +512,6 @@ impl<'a> Body<'a> {
         (plain && value.raw().len() <= limits::ECHOED_TIMESTAMP_BYTES_MAX).then(|| value.raw())
     }
 }
+
+#[cfg(test)]
+mod tests;

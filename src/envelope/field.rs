@@ -3,7 +3,7 @@
 //! Strings without escapes are slices of the text; the others are undone once, in scratch that the parser
 //! lends for as long as the message is looked at. What breaks a bound is told by naming the field and the bound.
 
-use super::command::Client;
+use super::command::{Client, Priority};
 use super::tree::{Object, Value, has_escape, unescape};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Position, Seq};
@@ -51,6 +51,14 @@ pub(super) const SESSION: Bound = Bound {
     bytes_max: limits::RESOURCE_ID_BYTES_MAX,
     fault: malformed("session_id must be a string of 1 to 128 bytes without control characters"),
 };
+pub(super) const METHOD: Bound = Bound {
+    bytes_max: limits::EVENT_TYPE_BYTES_MAX,
+    fault: malformed("a method must be a string of 1 to 64 bytes without control characters"),
+};
+pub(super) const GROUP: Bound = Bound {
+    bytes_max: limits::EVENT_TYPE_BYTES_MAX,
+    fault: malformed("group must be a string of 1 to 64 bytes without control characters"),
+};
 const CLIENT: Bound = Bound {
     bytes_max: limits::CLIENT_NAME_BYTES_MAX,
     fault: malformed("client.name and client.version must be strings of 1 to 64 bytes without control characters"),
@@ -86,10 +94,32 @@ impl<'a> Strings<'a> {
 
     fn unescaped(&mut self, escaped: &str) -> Option<&'a str> {
         let room = std::mem::take(&mut self.0);
-        let len = unescape(escaped, room)?;
+        let Some(len) = unescape(escaped, room) else {
+            // Other strings of the text may be good, if this one is looked at in a batch.
+            self.0 = room;
+            return None;
+        };
         let (plain, room) = room.split_at_mut_checked(len)?;
         self.0 = room;
         std::str::from_utf8(plain).ok()
+    }
+
+    /// Gives away the room for a part of the text.
+    pub(super) fn split(&mut self, bytes: usize) -> &'a mut [u8] {
+        let room = std::mem::take(&mut self.0);
+        let (part, room) = room.split_at_mut(bytes.min(room.len()));
+        self.0 = room;
+        part
+    }
+
+    /// A number of the seeds' clients or a lane's name.
+    pub(super) fn priority(&mut self, value: Value<'a>) -> Result<Priority, Fault> {
+        match value.raw() {
+            "1" | "\"high\"" | "\"critical\"" => Ok(Priority::High),
+            "2" | "\"normal\"" | "\"medium\"" => Ok(Priority::Normal),
+            "3" | "\"low\"" => Ok(Priority::Low),
+            _ => Err(malformed("priority must be 1, 2, 3, high, normal or low")),
+        }
     }
 
     pub(super) fn channels(&mut self, list: Option<Value<'a>>) -> Result<Vec<&'a str>, Fault> {
@@ -130,7 +160,7 @@ impl<'a> Strings<'a> {
         Ok(positions)
     }
 
-    fn position(&mut self, fields: Object<'a>) -> Result<Position, Fault> {
+    pub(super) fn position(&self, fields: Object<'a>) -> Result<Position, Fault> {
         let [epoch, seq] = fields.find([&["epoch"], &["seq"]]);
         let epoch = epoch.and_then(|value| value.escaped()).ok_or(malformed("epoch must be a string"))?;
         let seq = seq.and_then(|value| value.whole()).filter(|&seq| seq <= limits::SEQ_MAX);

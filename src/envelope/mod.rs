@@ -11,11 +11,15 @@ pub mod encoding;
 pub mod event;
 mod field;
 pub mod json;
+pub mod kinds;
 pub mod notice;
 pub mod tree;
 pub mod tripsage;
 
-pub use command::{AuthFrame, Change, Changes, Chat, Client, Command, Inbound, Publish, Rejected};
+pub use command::{
+    AuthFrame, Batch, Change, Changes, Chat, Client, Command, Fields, Inbound, Params, Priority, Publish, Rejected,
+    Request, Response, Typing,
+};
 pub use encoding::{Encoding, EncodingSet};
 pub use event::{EventHead, write_event};
 pub use json::Parser;

@@ -1,49 +1,9 @@
-//! The names of the TripSage dialect: message types with their aliases, channels with theirs.
+//! The names of the TripSage dialect: event types that are not for everybody, channels with their aliases.
 //!
 //! Inside, a channel has one name. A client that used an older one is answered in it
 //! ([`Encoding::TRIPSAGE_ALIAS`]).
 
 use super::encoding::Encoding;
-
-/// What a message from a client asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Authentication or its refresh.
-    Auth,
-    /// Join channels, and leave others.
-    Subscribe,
-    /// Leave channels.
-    Unsubscribe,
-    /// A chat message.
-    Chat,
-    /// Fields of a trip.
-    TripUpdate,
-    /// Any event.
-    Publish,
-    /// Asks for a `connection_heartbeat`.
-    Heartbeat,
-    /// Asks for a `pong`.
-    Ping,
-    /// Only a sign of life.
-    Pong,
-}
-
-/// What a message type asks for; `None` if this server does not know it.
-#[must_use]
-pub fn request(kind: &str) -> Option<Request> {
-    Some(match kind {
-        "auth" | "authentication" | "authenticate" => Request::Auth,
-        "subscribe" => Request::Subscribe,
-        "unsubscribe" => Request::Unsubscribe,
-        "chat_message" | "user_message" => Request::Chat,
-        "trip_update" => Request::TripUpdate,
-        "publish" => Request::Publish,
-        "heartbeat" | "connection_heartbeat" => Request::Heartbeat,
-        "ping" => Request::Ping,
-        "pong" => Request::Pong,
-        _ => return None,
-    })
-}
 
 /// Whether only the gateway itself may send events of this type: they tell a client about its own
 /// connection, its own requests or a channel's continuity, and a forged one would mislead it.

@@ -4,5 +4,6 @@
 //! its queues, and everything that several connections share.
 
 pub mod admit;
+pub mod duty;
 pub mod endpoint;
 pub mod liveness;

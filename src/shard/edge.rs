@@ -158,7 +158,7 @@ impl Shard {
             Ok(inbound) => inbound,
             Err(rejected) => return self.on_invalid(now, id, &rejected, effects),
         };
-        if is_paid(&inbound.command) {
+        if inbound.tokens > 0 {
             let rate = self.options.rate(conn.door);
             match conn.bucket.try_take(rate, now.millis()) {
                 Ok(()) => conn.refused_in_a_row = 0,
@@ -251,7 +251,7 @@ impl Shard {
     fn on_command(&mut self, now: Now, id: ConnId, inbound: Inbound<'_>, effects: &mut Effects) -> Go {
         match &inbound.command {
             Command::Auth(auth) => self.on_refresh(now, id, auth, effects),
-            Command::Subscribe { channels, unsubscribe, since } => {
+            Command::Subscribe { channels, unsubscribe, since, .. } => {
                 self.unsubscribe(now, id, unsubscribe, effects);
                 self.subscribe(now, id, channels, since, effects);
             }
@@ -269,7 +269,17 @@ impl Shard {
                 self.queue(now, id, Lane::Low, frame, effects);
             }
             Command::Pong => {}
-            Command::Unknown { .. } => {
+            Command::Typing(_)
+            | Command::Cursor { .. }
+            | Command::Relay { .. }
+            | Command::Report { .. }
+            | Command::Request(_)
+            | Command::Response(_)
+            | Command::Register { .. }
+            | Command::Cancel { .. }
+            | Command::Ack { .. }
+            | Command::Batch(_)
+            | Command::Unknown { .. } => {
                 self.error(now, id, ErrorCode::UnknownType, "this message type is not known", None, effects);
             }
         }
@@ -300,9 +310,4 @@ impl Shard {
             self.forget(id, Closing::Abort, Metric::ClosedGone, effects);
         }
     }
-}
-
-/// Whether a command costs a token. What keeps a connection alive does not.
-const fn is_paid(command: &Command<'_>) -> bool {
-    !matches!(command, Command::Heartbeat | Command::Ping { .. } | Command::Pong)
 }

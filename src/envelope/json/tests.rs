@@ -189,10 +189,13 @@ fn a_malformed_authentication_frame_is_told_from_other_messages() {
 #[test]
 fn subscriptions_name_channels_and_positions() {
     for (text, expected) in [
-        (r#"{"type":"subscribe","channels":["a"]}"#, r#"Subscribe { channels: ["a"], unsubscribe: [], since: [] }"#),
+        (
+            r#"{"type":"subscribe","channels":["a"]}"#,
+            r#"Subscribe { channels: ["a"], unsubscribe: [], since: [], group: None }"#,
+        ),
         (
             r#"{"type":"subscribe","payload":{"channels":[],"unsubscribeChannels":["b"],"since":{"a":{"epoch":"00000000000000ff","seq":5}}}}"#,
-            r#"Subscribe { channels: [], unsubscribe: ["b"], since: [("a", Position { epoch: Some(Epoch(255)), seq: Seq(5) })] }"#,
+            r#"Subscribe { channels: [], unsubscribe: ["b"], since: [("a", Position { epoch: Some(Epoch(255)), seq: Seq(5) })], group: None }"#,
         ),
         (r#"{"type":"unsubscribe","channels":["\u0061"," b"]}"#, r#"Unsubscribe { channels: ["a", " b"] }"#),
         (
@@ -275,7 +278,7 @@ fn what_is_wrong_is_named() {
         ),
         (
             r#"{"type":"publish","channel":"c","event":"t"}"#,
-            r#"INVALID_MESSAGE_FORMAT Some("publish") None: payload must be an object with channel, type and payload"#,
+            r#"INVALID_MESSAGE_FORMAT Some("publish") None: payload must be an object, which holds all that this type is about"#,
         ),
     ] {
         check(text, expected);
