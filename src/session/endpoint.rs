@@ -11,8 +11,12 @@ use crate::wire::http::decode_segment;
 pub enum Door {
     /// `/ws/chat/{session_id}`
     Chat,
+    /// `/ws/agent-status/{user_id}`
+    AgentStatus,
     /// `/ws/trips/{trip_id}/collab`
     Collab,
+    /// `/ws/notifications/{user_id}`
+    Notifications,
     /// `/ws`: channels by message.
     Open,
     /// `/echo`: for conformance and comparison.
@@ -26,6 +30,14 @@ pub struct Endpoint {
     pub door: Door,
     /// The channel that it is about.
     pub channel: Option<Arc<str>>,
+}
+
+impl Endpoint {
+    /// The one user whom the endpoint is for, if it is a user's own.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.door.owner(self.channel.as_deref()?)
+    }
 }
 
 /// Where a path leads.
@@ -52,6 +64,8 @@ pub fn place(path: &str) -> Result<Place, HttpError> {
     let place = match (segments.next(), segments.next(), segments.next(), segments.next(), segments.next()) {
         (Some("ws"), None, ..) => Place::Endpoint(Endpoint { door: Door::Open, channel: None }),
         (Some("ws"), Some("chat"), Some(id), None, _) => named(Door::Chat, "chat:", id)?,
+        (Some("ws"), Some("agent-status"), Some(id), None, _) => named(Door::AgentStatus, "agent:", id)?,
+        (Some("ws"), Some("notifications"), Some(id), None, _) => named(Door::Notifications, "notifications:", id)?,
         (Some("ws"), Some("trips"), Some(id), Some("collab"), None) => named(Door::Collab, "trip:", id)?,
         (Some("echo"), None, ..) => Place::Endpoint(Endpoint { door: Door::Echo, channel: None }),
         (Some("health"), None, ..) => Place::Health,
@@ -67,12 +81,24 @@ fn named(door: Door, prefix: &str, id: &str) -> Result<Place, HttpError> {
 }
 
 impl Door {
+    /// The one user whom the endpoint of `channel` behind this door is for, if it is a user's own.
+    #[must_use]
+    pub fn owner(self, channel: &str) -> Option<&str> {
+        match self {
+            Self::AgentStatus => channel.strip_prefix("agent:"),
+            Self::Notifications => channel.strip_prefix("notifications:"),
+            Self::Chat | Self::Collab | Self::Open | Self::Echo => None,
+        }
+    }
+
     /// The default rate of a connection (protocol.md, section 10).
     #[must_use]
     pub const fn rate(self) -> Rate {
         match self {
             Self::Chat => Rate { per_minute: 120, burst: 20 },
+            Self::AgentStatus => Rate { per_minute: 60, burst: 10 },
             Self::Collab => Rate { per_minute: 300, burst: 50 },
+            Self::Notifications => Rate { per_minute: 30, burst: 5 },
             Self::Open => Rate { per_minute: 600, burst: 100 },
             Self::Echo => Rate::UNLIMITED,
         }
@@ -96,7 +122,23 @@ mod tests {
         check("/ws/chat/session-123", Door::Chat, Some("chat:session-123"));
         check("/ws/chat/caf%C3%A9%2F1", Door::Chat, Some("chat:café/1"));
         check("/ws/trips/7/collab", Door::Collab, Some("trip:7"));
+        check("/ws/agent-status/ada%20b", Door::AgentStatus, Some("agent:ada b"));
+        check("/ws/notifications/ada", Door::Notifications, Some("notifications:ada"));
         check(&format!("/ws/chat/{}", "x".repeat(128)), Door::Chat, Some(&format!("chat:{}", "x".repeat(128))));
+    }
+
+    #[test]
+    fn only_a_users_own_endpoints_have_an_owner() {
+        for (path, expected) in [
+            ("/ws/agent-status/ada", Some("ada")),
+            ("/api/ws/notifications/ada", Some("ada")),
+            ("/ws/chat/ada", None),
+            ("/ws/trips/ada/collab", None),
+            ("/ws", None),
+        ] {
+            let Ok(Place::Endpoint(endpoint)) = place(path) else { panic!("{path}") };
+            assert_eq!(endpoint.owner(), expected, "{path}");
+        }
     }
 
     #[test]
@@ -112,6 +154,8 @@ mod tests {
             ("/ws/chat", Place::Elsewhere),
             ("/ws/chat/a/b", Place::Elsewhere),
             ("/ws/trips/7", Place::Elsewhere),
+            ("/ws/agent-status", Place::Elsewhere),
+            ("/ws/notifications/a/b", Place::Elsewhere),
             ("/ws/trips/7/collab/x", Place::Elsewhere),
             ("/api/api/ws", Place::Elsewhere),
             ("/metrics", Place::Elsewhere),
@@ -122,7 +166,15 @@ mod tests {
 
     #[test]
     fn an_id_out_of_bounds_is_refused() {
-        for path in ["/ws/chat/", "/ws/trips//collab", "/ws/chat/%00", "/ws/chat/%ff", "/ws/chat/%1"] {
+        for path in [
+            "/ws/chat/",
+            "/ws/agent-status/",
+            "/ws/notifications/%0a",
+            "/ws/trips//collab",
+            "/ws/chat/%00",
+            "/ws/chat/%ff",
+            "/ws/chat/%1",
+        ] {
             assert_eq!(place(path).err().map(|error| error.status), Some(400), "{path}");
         }
         assert!(place(&format!("/ws/chat/{}", "x".repeat(129))).is_err());

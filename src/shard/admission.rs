@@ -47,6 +47,7 @@ impl Denied {
         close: CloseCode::WRONG_USER,
         text: "the token does not permit this endpoint",
     };
+    const OTHERS: Self = Self { text: "this endpoint is another user's", ..Self::FORBIDDEN };
     const WRONG_USER: Self =
         Self { code: ErrorCode::AuthFailed, close: CloseCode::WRONG_USER, text: "the token is another user's" };
 
@@ -89,9 +90,13 @@ impl Shard {
     fn judge(&self, now: Now, id: ConnId, auth: &AuthFrame<'_>) -> Result<Claims, Denied> {
         let token = auth.token.ok_or(Denied::MALFORMED)?;
         let claims = self.options.verifier.verify(token, now.unix_seconds()).map_err(Denied::of)?;
-        let own = self.slots.find(id).and_then(|conn| conn.own.as_ref());
+        let conn = self.slots.find(id);
+        let own = conn.and_then(|conn| conn.own.as_deref().map(|channel| (conn.door, channel)));
         match own {
-            Some(channel) if !self.permits(&claims, channel, Verb::Subscribe) => Err(Denied::FORBIDDEN),
+            Some((door, channel)) if door.owner(channel).is_some_and(|owner| owner != &*claims.user) => {
+                Err(Denied::OTHERS)
+            }
+            Some((_, channel)) if !self.permits(&claims, channel, Verb::Subscribe) => Err(Denied::FORBIDDEN),
             _ => Ok(claims),
         }
     }

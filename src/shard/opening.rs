@@ -161,7 +161,8 @@ impl Shard {
             _ => self.early_claims(now, request, offered_token)?,
         };
         if let (Some(claims), Some(channel)) = (&claims, &endpoint.channel)
-            && !self.permits(claims, channel, Verb::Subscribe)
+            && !(endpoint.owner().is_none_or(|owner| owner == &*claims.user)
+                && self.permits(claims, channel, Verb::Subscribe))
         {
             return Err((HttpError::FORBIDDEN, Metric::RefusedPermission));
         }

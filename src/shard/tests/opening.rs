@@ -85,6 +85,25 @@ fn a_token_of_the_request_admits_or_is_refused_before_the_upgrade() {
 }
 
 #[test]
+fn a_users_own_endpoints_are_for_nobody_else_whatever_the_token_permits() {
+    let all = || json!({ "role": "service", "caps": { "*": ["subscribe", "publish"] } });
+    for path in ["/ws/agent-status/ann", "/api/ws/notifications/ann"] {
+        for (user, status, reply) in [
+            ("ann", 101, "welcome connection_established subscribed"),
+            ("bob", 403, "unwelcome PERMISSION_DENIED close 4003"),
+        ] {
+            let mut world = World::new();
+            let token = token_with(user, 60, all());
+            let who = world.upgrade_on(0, &format!("{path}?token={token}"));
+            assert_eq!(world.status(who), status, "{path} {user}");
+            let who = world.upgrade(path);
+            world.say(who, &json!({ "token": token }).to_string());
+            assert_eq!(world.heard_words(who).join(" "), reply, "{path} {user}");
+        }
+    }
+}
+
+#[test]
 fn a_token_that_is_bound_to_a_session_opens_no_other_by_message_either() {
     let mut world = World::new();
     let bound = token_with("ann", 60, json!({ "session_id": "s" }));
