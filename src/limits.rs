@@ -89,6 +89,9 @@ pub const NOT_BEFORE_LEEWAY_S: u64 = 10;
 /// looked at for each message.
 pub const CAPS_PATTERNS_MAX: usize = 64;
 
+/// Rows of the policy in the configuration; over it the start is refused. All are looked at for each message.
+pub const POLICY_ROWS_MAX: usize = 64;
+
 // Floor 3: rooms
 
 /// Events that a channel's history keeps by default; the oldest are forgotten.
@@ -283,6 +286,21 @@ pub const SPIN_US_MAX: u32 = 1000;
 pub const TOKEN_TTL_S_MAX: u64 = 366 * 86_400;
 /// Tokens of one `token` command; over it: bad usage. Ten times the largest load that one machine is tested with.
 pub const TOKEN_COUNT_MAX: u32 = 1_000_000;
+
+/// Bytes of the configuration file; over it the start is refused. A thousand times the documented example.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Event types that one policy row allows; over it the start is refused. Compared one by one with each publish.
+pub const POLICY_EVENTS_MAX: usize = 64;
+/// Messages a minute that a rate in the configuration may have; over it the start is refused. Ten thousand a
+/// second is more than a connection can send.
+pub const RATE_PER_MINUTE_MAX: u32 = 600_000;
+/// Events that a channel's history may be configured to keep; over it the start is refused. A resume that long is
+/// a page's worth of work for each of its members.
+pub const HISTORY_COUNT_MAX: usize = 100_000;
+/// Bytes that a channel's history may be configured to keep; over it the start is refused.
+pub const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Seconds that a channel's history may be configured to reach back; over it the start is refused. Ten years.
+pub const HISTORY_AGE_S_MAX: u64 = 3660 * 86_400;
 
 // Floor 9: server
 

@@ -1,12 +1,9 @@
 //! What a user or a service may do in a channel.
 //!
-//! Rows of a pattern and verbs, from the token's `caps` claim or, without one, from the policy. A pattern
-//! names one channel or, with a trailing `*`, all that begin alike; `{user}` stands for the own id. The id is
-//! compared as it is: one that ends in `*` or contains `{user}` opens nothing. An exact row beats every
-//! wildcard, the longest wildcard beats the others, and what no row matches is denied.
-//!
-//! Channels come by their own names, never by an alias. A check allocates nothing.
+//! Rows of a pattern and verbs, from the token's `caps` claim or, without one, from the policy; what no row
+//! matches is denied. Channels come by their own names, never by an alias. A check allocates nothing.
 
+use super::pattern::{Pattern, Table};
 use crate::limits;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -102,53 +99,9 @@ impl<'de> Deserialize<'de> for Verbs {
     }
 }
 
-/// Which channels a row is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Pattern {
-    /// What comes before `{user}`, or all of it.
-    head: Box<str>,
-    /// What comes after `{user}`, if the pattern has one.
-    tail: Option<Box<str>>,
-    wildcard: bool,
-}
-
-/// How well a pattern matches: a wildcard by the bytes it fixes, an exact one best of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
-    Wildcard(usize),
-    Exact,
-}
-
-impl Pattern {
-    /// Reads a pattern; `None` if it has a `*` elsewhere than at its end, or more than one `{user}`.
-    fn parse(text: &str) -> Option<Self> {
-        let (body, wildcard) = text.strip_suffix('*').map_or((text, false), |body| (body, true));
-        let fits = body.len() <= limits::CHANNEL_NAME_BYTES_MAX && !text.is_empty();
-        if !fits || body.contains('*') || body.chars().any(char::is_control) {
-            return None;
-        }
-        let (head, tail) = body.split_once("{user}").map_or((body, None), |(head, tail)| (head, Some(tail)));
-        if tail.is_some_and(|tail| tail.contains("{user}")) {
-            return None;
-        }
-        Some(Self { head: head.into(), tail: tail.map(Into::into), wildcard })
-    }
-
-    fn fit(&self, channel: &str, user: &str) -> Option<Fit> {
-        let mut rest = channel.strip_prefix(&*self.head)?;
-        if let Some(tail) = &self.tail {
-            rest = rest.strip_prefix(user)?.strip_prefix(&**tail)?;
-        }
-        match self.wildcard {
-            true => Some(Fit::Wildcard(channel.len() - rest.len())),
-            false => rest.is_empty().then_some(Fit::Exact),
-        }
-    }
-}
-
 /// Rows of a pattern and verbs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Caps(Vec<(Pattern, Verbs)>);
+pub struct Caps(Table<Verbs>);
 
 impl Caps {
     /// The rows of a table.
@@ -166,28 +119,30 @@ impl Caps {
 
     fn insert(&mut self, text: &str, verbs: Verbs) -> Result<(), String> {
         let Some(pattern) = Pattern::parse(text) else { return Err(format!("{text:?} is no channel pattern")) };
-        if self.0.iter().any(|(earlier, _)| *earlier == pattern) {
-            return Err(format!("{text:?} is given twice"));
-        }
         if self.0.len() == limits::CAPS_PATTERNS_MAX {
             return Err(format!("more than {} channel patterns", limits::CAPS_PATTERNS_MAX));
         }
-        self.0.push((pattern, verbs));
-        Ok(())
+        if self.0.insert(pattern, verbs) { Ok(()) } else { Err(format!("{text:?} is given twice")) }
     }
 
     /// What the rows grant `user` in `channel`.
     #[must_use]
     pub fn verbs(&self, channel: &str, user: &str) -> Verbs {
-        let rows = self.0.iter().filter_map(|(pattern, verbs)| Some((pattern.fit(channel, user)?, *verbs)));
-        // Two rows fit equally well only if one spells out the user's id: what both grant then counts.
-        rows.reduce(|best, row| match row.0.cmp(&best.0) {
+        granted(&self.0, channel, user)
+    }
+}
+
+/// The verbs of the rows that match best. Two fit equally well only if one spells out the user's id: what both
+/// grant then counts.
+fn granted(rows: &Table<Verbs>, channel: &str, user: &str) -> Verbs {
+    let matches = rows.matches(channel, user).map(|(fit, _, verbs)| (fit, *verbs));
+    matches
+        .reduce(|best, row| match row.0.cmp(&best.0) {
             std::cmp::Ordering::Less => best,
             std::cmp::Ordering::Equal => (best.0, Verbs(best.1.0 & row.1.0)),
             std::cmp::Ordering::Greater => row,
         })
         .map_or(Verbs::NONE, |(_, verbs)| verbs)
-    }
 }
 
 impl<'de> Deserialize<'de> for Caps {
@@ -221,39 +176,121 @@ pub struct Holder<'a> {
     pub caps: Option<&'a Caps>,
 }
 
-/// What is allowed to those whose token does not say.
+/// What becomes of HTML in the content of chat messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Html {
+    /// It passes: rendering is the client's duty.
+    #[default]
+    Off,
+    /// Its special characters are escaped.
+    Escape,
+    /// The message is refused.
+    Reject,
+}
+
+/// What an operator says of a pattern's channels. Each setting holds where this row is the best match among the
+/// rows that have that setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRow {
+    /// Which channels.
+    pub pattern: Pattern,
+    /// What users may do there whose token does not say.
+    pub verbs: Option<Verbs>,
+    /// The only event types that users may `publish` there.
+    pub allowed_events: Option<Vec<String>>,
+    /// Messages that a connection may send there.
+    pub rate: Option<ChannelRate>,
+    /// What becomes of HTML.
+    pub html: Option<Html>,
+}
+
+impl PolicyRow {
+    /// A row that says nothing yet.
+    #[must_use]
+    pub const fn new(pattern: Pattern) -> Self {
+        Self { pattern, verbs: None, allowed_events: None, rate: None, html: None }
+    }
+}
+
+/// How many messages a connection may send to a pattern's channels together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelRate {
+    /// Messages a minute.
+    pub per_minute: u32,
+    /// Messages at once.
+    pub burst: u32,
+}
+
+/// What is allowed to those whose token does not say, and what holds in channels whoever is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    rows: Caps,
+    verbs: Table<Verbs>,
+    allowed_events: Table<Vec<String>>,
+    rates: Table<ChannelRate>,
+    html: Table<Html>,
     require_caps: bool,
 }
 
 impl Default for Policy {
     /// The table of protocol.md section 2.
     fn default() -> Self {
-        use Verb::{Edit, History, Presence, Publish, Subscribe};
-        let own = Verbs::of(&[Subscribe, History]);
-        let chat = Verbs::of(&[Subscribe, Publish, Presence, History]);
-        let listen = Verbs::of(&[Subscribe]);
-        let rows = [
-            ("user:{user}", own),
-            ("agent:{user}", own),
-            ("notifications:{user}", own),
-            ("chat:*", chat),
-            ("trip:*", chat.with(Edit)),
-            ("general", listen),
-            ("system_messages", listen),
-        ];
-        let rows = rows.into_iter().filter_map(|(text, verbs)| Some((Pattern::parse(text)?, verbs)));
-        Self { rows: Caps(rows.collect()), require_caps: false }
+        Self::empty().with_defaults()
     }
 }
 
 impl Policy {
-    /// A policy with rows of the operator's.
-    #[must_use]
-    pub const fn new(rows: Caps) -> Self {
-        Self { rows, require_caps: false }
+    /// The default table with an operator's rows: one with the pattern of a default row takes its place.
+    ///
+    /// # Errors
+    ///
+    /// There are too many rows, or two with one pattern.
+    pub fn with_rows(rows: &[PolicyRow]) -> Result<Self, String> {
+        if rows.len() > limits::POLICY_ROWS_MAX {
+            return Err(format!("{} policy rows, at most {} are allowed", rows.len(), limits::POLICY_ROWS_MAX));
+        }
+        let mut policy = Self::empty();
+        for (index, row) in rows.iter().enumerate() {
+            if rows.iter().take(index).any(|earlier| earlier.pattern == row.pattern) {
+                return Err(format!("policy row {} has the pattern of an earlier one", index + 1));
+            }
+            policy.insert(row.clone());
+        }
+        Ok(policy.with_defaults())
+    }
+
+    fn empty() -> Self {
+        Self {
+            verbs: Table::default(),
+            allowed_events: Table::default(),
+            rates: Table::default(),
+            html: Table::default(),
+            require_caps: false,
+        }
+    }
+
+    fn with_defaults(mut self) -> Self {
+        for (text, verbs) in default_rows() {
+            if let Some(pattern) = Pattern::parse(text) {
+                self.verbs.insert(pattern, verbs);
+            }
+        }
+        self
+    }
+
+    fn insert(&mut self, row: PolicyRow) {
+        let PolicyRow { pattern, verbs, allowed_events, rate, html } = row;
+        if let Some(verbs) = verbs {
+            self.verbs.insert(pattern.clone(), verbs);
+        }
+        if let Some(events) = allowed_events {
+            self.allowed_events.insert(pattern.clone(), events);
+        }
+        if let Some(rate) = rate {
+            self.rates.insert(pattern.clone(), rate);
+        }
+        if let Some(html) = html {
+            self.html.insert(pattern, html);
+        }
     }
 
     /// The policy that denies users what no claim grants.
@@ -269,7 +306,7 @@ impl Policy {
             Some(caps) => caps.verbs(channel, holder.user),
             None if holder.service => Verbs::SERVICE,
             None if self.require_caps => Verbs::NONE,
-            None => self.rows.verbs(channel, holder.user),
+            None => granted(&self.verbs, channel, holder.user),
         }
     }
 
@@ -278,6 +315,49 @@ impl Policy {
     pub fn allows(&self, holder: &Holder<'_>, channel: &str, verb: Verb) -> bool {
         self.verbs(holder, channel).contains(verb)
     }
+
+    /// Whether `holder` may `publish` an event of this type in `channel`, provided it may publish at all. Services
+    /// may publish any.
+    #[must_use]
+    pub fn allows_event(&self, holder: &Holder<'_>, channel: &str, kind: &str) -> bool {
+        let row = self.allowed_events.best(channel, holder.user);
+        holder.service || row.is_none_or(|(_, events)| events.iter().any(|event| event == kind))
+    }
+
+    /// The rate of `channel`, if there is one, with a number by which it is told from others.
+    #[must_use]
+    pub fn rate(&self, channel: &str, user: &str) -> Option<(usize, ChannelRate)> {
+        self.rates.best(channel, user).map(|(place, rate)| (place, *rate))
+    }
+
+    /// Whether any channel has a rate.
+    #[must_use]
+    pub const fn has_rates(&self) -> bool {
+        self.rates.len() > 0
+    }
+
+    /// What becomes of HTML in `channel`.
+    #[must_use]
+    pub fn html(&self, channel: &str, user: &str) -> Html {
+        self.html.best(channel, user).map_or(Html::Off, |(_, html)| *html)
+    }
+}
+
+/// What users may do whose token does not say, unless an operator's row says so.
+fn default_rows() -> [(&'static str, Verbs); 7] {
+    use Verb::{Edit, History, Presence, Publish, Subscribe};
+    let own = Verbs::of(&[Subscribe, History]);
+    let chat = Verbs::of(&[Subscribe, Publish, Presence, History]);
+    let listen = Verbs::of(&[Subscribe]);
+    [
+        ("user:{user}", own),
+        ("agent:{user}", own),
+        ("notifications:{user}", own),
+        ("chat:*", chat),
+        ("trip:*", chat.with(Edit)),
+        ("general", listen),
+        ("system_messages", listen),
+    ]
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 
 pub mod caps;
 mod claims;
+pub mod pattern;
 pub mod token;
 
-pub use caps::{Caps, Holder, Policy, Verb, Verbs};
+pub use caps::{Caps, ChannelRate, Holder, Html, Policy, PolicyRow, Verb, Verbs};
+pub use pattern::Pattern;
 pub use token::{Claims, Key, Keys, TokenError, TokenRequest, Verifier, mint};

@@ -7,15 +7,21 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::StartError;
+use super::file::{self, File};
 use super::written::{LimitsWritten, RoleWritten, ServeArgs, TokenArgs, Verb, Written};
-use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX};
+use super::{StartError, file::limits::Profile};
+use crate::auth::{Policy, PolicyRow};
+use crate::limits::{
+    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX,
+};
+use crate::room::history::Retention;
+use crate::wire::upgrade::Origins;
 
 /// What to do, ready to be done.
 #[derive(Debug)]
 pub enum Wanted {
     /// Run the gateway.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print tokens.
     Token(Token),
 }
@@ -37,6 +43,23 @@ pub struct Serve {
     pub spin_us: u32,
     /// How to log.
     pub logs: Logs,
+    /// Whose tokens are good.
+    pub auth: Auth,
+    /// Which web pages may connect.
+    pub origins: Origins,
+    /// Who may do what.
+    pub policy: Policy,
+    /// What a channel's history keeps.
+    pub retention: Retention,
+}
+
+/// Whose tokens are good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// The `iss` that they must have.
+    pub issuer: Option<String>,
+    /// The `aud` that they must name.
+    pub audience: Option<String>,
 }
 
 /// Which limits hold.
@@ -158,23 +181,38 @@ impl Machine {
 /// Makes the written usable.
 pub(super) fn check(written: Written, environment: &Environment, machine: &Machine) -> Result<Wanted, StartError> {
     match written.verb {
-        Verb::Serve(args) => serve(args, environment, machine).map(Wanted::Serve),
+        Verb::Serve(args) => serve(args, environment, machine).map(|serve| Wanted::Serve(Box::new(serve))),
         Verb::Token(args) => token(args, environment).map(Wanted::Token),
     }
 }
 
 fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Result<Serve, StartError> {
+    let place = args.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
+    let file = args.config.as_deref().map_or_else(|| Ok(File::default()), file::read)?;
+    let wrong = |section: &str, what: String| StartError::new(what, format!("{place}, {section}"), "mend the file");
+    let mut origins = Origins::new(&file.origins.allowed).map_err(|what| wrong("[origins]", what))?;
+    origins.require_origin = file.origins.required;
+    let rows: Vec<PolicyRow> = file.policy.iter().map(file::policy::Row::usable).collect();
+    let policy = Policy::with_rows(&rows).map_err(|what| wrong("[[policy]]", what))?;
     Ok(Serve {
         listen: args.listen,
         data: data_directory(args.data, environment)?,
         shards: placed(args.shards, args.cpus.map(|list| list.0), machine)?,
-        limits: match args.limits {
-            LimitsWritten::Default => LimitsProfile::Default,
-            LimitsWritten::Unlimited => LimitsProfile::Unlimited,
+        limits: match (args.limits, file.limits.profile) {
+            (Some(LimitsWritten::Unlimited), _) | (None, Some(Profile::Unlimited)) => LimitsProfile::Unlimited,
+            (Some(LimitsWritten::Default), _) | (None, Some(Profile::Default) | None) => LimitsProfile::Default,
         },
         echo: args.echo,
         spin_us: args.spin_us,
         logs: logs(environment)?,
+        auth: Auth { issuer: file.auth.issuer, audience: file.auth.audience },
+        origins,
+        policy: if file.auth.require_caps { policy.requiring_caps() } else { policy },
+        retention: Retention {
+            count: file.history.events.unwrap_or(HISTORY_COUNT_DEFAULT),
+            bytes: file.history.bytes.unwrap_or(HISTORY_BYTES_DEFAULT),
+            age_ms: file.history.age.map_or(HISTORY_AGE_MS_DEFAULT, |seconds| seconds * 1000),
+        },
     })
 }
 

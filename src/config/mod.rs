@@ -1,11 +1,12 @@
 //! What the operator asked for, made usable.
 //!
-//! Two types: [`written::Written`] is the command line as it was typed, [`checked::Wanted`] is what the
-//! rest of the program uses. The one becomes the other once, at the start; nothing below this floor ever
-//! sees an option that was not checked. Environment and machine are arguments, so the tests need neither.
-//! Absent: reading at run time, a configuration file, any default that depends on a clock.
+//! [`written::Written`] is the command line as it was typed, [`file::File`] what `--config` names;
+//! [`checked::Wanted`] is what the rest of the program uses. Both become that once, at the start; nothing below this
+//! floor ever sees an option that was not checked. Environment and machine are arguments, so the tests need neither.
+//! Absent: reading at run time, any default that depends on a clock.
 
 pub mod checked;
+pub mod file;
 mod units;
 pub mod written;
 

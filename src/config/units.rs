@@ -15,7 +15,7 @@ pub(super) fn token_ttl_s(text: &str) -> Result<u64, String> {
 }
 
 /// Reads one or more of number and unit, without spaces. The units are `s`, `m`, `h` and `d`, largest first.
-fn duration_s(text: &str) -> Result<u64, String> {
+pub(super) fn duration_s(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no duration: write a number and s, m, h or d, as in 90s or 1h30m");
     let mut rest = text;
     let (mut seconds, mut smaller_than) = (0u64, u64::MAX);

@@ -33,6 +33,9 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+    /// What is not on the command line, as in OPERATIONS.md; what is on it goes before
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where the development key is kept [default: the platform's state directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -42,9 +45,9 @@ pub struct ServeArgs {
     /// Pin the shards to these processors, as in 0,2-3
     #[arg(long, value_name = "LIST")]
     pub cpus: Option<CpuList>,
-    /// Whether rate limits hold
-    #[arg(long, value_enum, default_value_t = LimitsWritten::Default)]
-    pub limits: LimitsWritten,
+    /// Whether rate limits hold [default: default]
+    #[arg(long, value_enum)]
+    pub limits: Option<LimitsWritten>,
     /// Serve /echo without authentication and with raised limits: for conformance tests and comparisons
     #[arg(long)]
     pub echo: bool,

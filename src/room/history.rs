@@ -61,7 +61,7 @@ const EVENT_OVERHEAD_BYTES: usize = size_of::<Event>() + 5 * size_of::<usize>();
 const OTHER_OVERHEAD_BYTES: usize = size_of::<(Encoding, Payload)>() + 2 * size_of::<usize>();
 
 /// How much of a channel is kept. All three bounds hold; the oldest events go first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Events.
     pub count: usize,

@@ -8,23 +8,20 @@ use std::time::Instant;
 
 use super::key::DevelopmentKey;
 use crate::admin;
-use crate::auth::caps::Policy;
 use crate::auth::token::{Key, Keys, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
-    ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_AGE_MS_DEFAULT,
-    HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+    ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, DRAIN_PUT_TRIES,
+    HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
-use crate::room::history::Retention;
 use crate::runtime::ring::RingSizes;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
 use crate::shard::{self, Shard};
 use crate::time::Now;
-use crate::wire::upgrade::Origins;
 
 /// Waits for a thread's end; what went wrong in it, if anything did.
 type Join = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -154,23 +151,23 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
     getrandom::fill(&mut key).map_err(|error| failed(&io::Error::other(error)))?;
     let wrong = |error: String| StartError::new(error, "the development key", "remove the key file");
     let keys = Keys::new(vec![Key::hs256(None, start.key.secret())]).map_err(wrong)?;
-    let origins = Origins::new(&[]).map_err(wrong)?;
     Ok(shard::Options {
         shards,
         key,
-        verifier: Arc::new(Verifier { keys, issuer: None, audience: None, generation: 1 }),
-        policy: Arc::new(Policy::default()),
-        origins: Arc::new(origins),
+        verifier: Arc::new(Verifier {
+            keys,
+            issuer: start.wanted.auth.issuer.clone(),
+            audience: start.wanted.auth.audience.clone(),
+            generation: 1,
+        }),
+        policy: Arc::new(start.wanted.policy.clone()),
+        origins: Arc::new(start.wanted.origins.clone()),
         loopback: start.loopback,
         echo: start.wanted.echo,
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
         connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX).min(CONNECTIONS_PER_SHARD_MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
-        retention: Retention {
-            count: HISTORY_COUNT_DEFAULT,
-            bytes: HISTORY_BYTES_DEFAULT,
-            age_ms: HISTORY_AGE_MS_DEFAULT,
-        },
+        retention: start.wanted.retention,
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,
         hot_members: HOT_MEMBERS,
     })

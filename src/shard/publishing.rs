@@ -7,7 +7,7 @@ use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::message::{Answer, MeshMessage, Publication};
 use super::rooms::{Role, RoomId};
-use crate::auth::caps::Verb;
+use crate::auth::{Claims, Verb};
 use crate::code::ErrorCode;
 use crate::envelope::body::{Said, write_chat_message, write_trip_update};
 use crate::envelope::event::uuid_text;
@@ -107,6 +107,11 @@ impl Shard {
         // The payload goes out as it came: in these it could name another user, the assistant's role, or
         // fields that the sender may not edit.
         if is_attributed(publish.kind) && !self.may(id, &channel, Verb::Stream) {
+            self.metrics.count(Metric::RefusedPermission);
+            return self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
+        }
+        let holder = self.slots.find(id).and_then(|conn| conn.claims.as_ref()).map(Claims::holder);
+        if holder.is_some_and(|holder| !self.options.policy.allows_event(&holder, &channel, publish.kind)) {
             self.metrics.count(Metric::RefusedPermission);
             return self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
         }

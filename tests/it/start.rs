@@ -34,6 +34,8 @@ fn bad_usage_ends_with_2_and_what_cannot_be_done_with_78() {
         (&["serve", "--data", data, "--cpus", "1000"], 78, "--cpus"),
         (&["serve", "--data", data, "--listen", &taken.1], 78, "another port"),
         (&["serve", "--data", "/proc/nothing"], 78, "--data"),
+        (&["serve", "--data", data, "--config", "/proc/nothing"], 78, "/proc/nothing"),
+        (&["serve", "--data", data, "--config", "Cargo.toml"], 78, "Cargo.toml, line "),
         (&["token", "--user", "ada"], 78, "--data"),
     ] {
         let output = run(arguments);

@@ -66,12 +66,78 @@ fn caps_take_the_place_of_the_policy() {
     assert!(!policy.requiring_caps().allows(&without, "chat:2", Publish));
 }
 
+fn row(pattern: &str) -> PolicyRow {
+    PolicyRow::new(Pattern::parse(pattern).unwrap())
+}
+
 #[test]
-fn an_operators_policy_counts_instead_of_the_default() {
-    let policy = Policy::new(Caps::new([("news:*", Verbs::of(&[Subscribe]))]).unwrap());
+fn an_operators_rows_take_the_place_of_default_ones_and_the_others_stay() {
+    let rows = [
+        PolicyRow { verbs: Some(Verbs::of(&[Subscribe])), ..row("news:*") },
+        PolicyRow { verbs: Some(Verbs::NONE), ..row("trip:*") },
+        PolicyRow { html: Some(Html::Escape), ..row("chat:*") },
+        PolicyRow { verbs: Some(Verbs::of(&[History])), ..row("chat:archive-*") },
+    ];
+    let policy = Policy::with_rows(&rows).unwrap();
     let holder = Holder { user: "ada", service: false, caps: None };
     check(policy.verbs(&holder, "news:1"), &[Subscribe]);
-    check(policy.verbs(&holder, "chat:1"), &[]);
+    check(policy.verbs(&holder, "trip:1"), &[]);
+    check(policy.verbs(&holder, "chat:1"), &[Subscribe, Publish, Presence, History]);
+    check(policy.verbs(&holder, "chat:archive-1"), &[History]);
+    check(policy.verbs(&holder, "user:ada"), &[Subscribe, History]);
+}
+
+#[test]
+fn each_setting_comes_from_the_best_row_that_has_it() {
+    let rate = |per_minute| Some(ChannelRate { per_minute, burst: 1 });
+    let rows = [
+        PolicyRow { rate: rate(10), html: Some(Html::Reject), ..row("*") },
+        PolicyRow { rate: rate(20), ..row("chat:*") },
+        PolicyRow { html: Some(Html::Escape), ..row("chat:1") },
+        PolicyRow { html: Some(Html::Off), rate: rate(30), ..row("chat:{user}") },
+    ];
+    let policy = Policy::with_rows(&rows).unwrap();
+    for (channel, per_minute, html) in [
+        ("trip:1", 10, Html::Reject),
+        ("chat:2", 20, Html::Reject),
+        ("chat:1", 20, Html::Escape),
+        ("chat:ada", 30, Html::Off),
+    ] {
+        let found = policy.rate(channel, "ada").map(|(_, rate)| rate.per_minute);
+        assert_eq!((found, policy.html(channel, "ada")), (Some(per_minute), html), "{channel}");
+    }
+    assert!(policy.has_rates() && !Policy::default().has_rates());
+    assert_eq!((Policy::default().rate("chat:1", "ada"), Policy::default().html("chat:1", "ada")), (None, Html::Off));
+}
+
+#[test]
+fn an_event_that_a_row_does_not_name_is_allowed_to_services_only() {
+    let rows = [
+        PolicyRow { allowed_events: Some(vec!["typing_start".into(), "note".into()]), ..row("chat:*") },
+        PolicyRow { allowed_events: Some(vec![]), ..row("chat:quiet") },
+    ];
+    let policy = Policy::with_rows(&rows).unwrap();
+    let user = Holder { user: "ada", service: false, caps: None };
+    let service = Holder { service: true, ..user };
+    for (channel, kind, expected) in [
+        ("chat:1", "note", true),
+        ("chat:1", "notes", false),
+        ("chat:quiet", "note", false),
+        ("trip:1", "anything", true),
+    ] {
+        assert_eq!(policy.allows_event(&user, channel, kind), expected, "{channel} {kind}");
+        assert!(policy.allows_event(&service, channel, kind));
+    }
+}
+
+#[test]
+fn policy_rows_are_bounded_and_their_patterns_are_unique() {
+    let max = limits::POLICY_ROWS_MAX;
+    for (count, good) in [(max - 1, true), (max, true), (max + 1, false)] {
+        let rows: Vec<PolicyRow> = (0..count).map(|n| row(&format!("c{n}"))).collect();
+        assert_eq!(Policy::with_rows(&rows).is_ok(), good, "{count}");
+    }
+    assert!(Policy::with_rows(&[row("a"), row("b"), row("a")]).is_err());
 }
 
 #[test]
@@ -142,5 +208,5 @@ fn patterns_are_bounded() {
 
 #[test]
 fn the_default_policys_patterns_are_all_good() {
-    assert_eq!(Policy::default().rows.0.len(), 7);
+    assert_eq!(Policy::default().verbs.len(), 7);
 }

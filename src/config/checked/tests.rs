@@ -22,7 +22,7 @@ fn run(line: &str) -> Result<Wanted, Refusal> {
 
 fn serve_of(line: &str) -> Serve {
     match run(line) {
-        Ok(Wanted::Serve(serve)) => serve,
+        Ok(Wanted::Serve(serve)) => *serve,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -50,6 +50,31 @@ fn every_option_of_serve_arrives() {
     assert_eq!(serve.listen.to_string(), "[::1]:0");
     assert_eq!((serve.data.as_path(), serve.shards.as_slice()), (Path::new("d"), &[Some(1)][..]));
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Unlimited, true, 50));
+}
+
+#[test]
+fn what_the_file_says_arrives_and_the_command_line_goes_before() {
+    let path = std::env::temp_dir().join(format!("waystation-checked-{}.toml", std::process::id()));
+    let text = "[auth]\nissuer = \"us\"\naudience = \"ws\"\nrequire_caps = true\n[limits]\nprofile = \"unlimited\"\n\
+        [origins]\nallowed = [\"https://a.example\"]\nrequired = true\n[history]\nevents = 7\nage = \"1m\"\n\
+        [[policy]]\npattern = \"news:*\"\nverbs = [\"subscribe\"]\n";
+    std::fs::write(&path, text).unwrap();
+    let path = path.display();
+    let serve = serve_of(&format!("serve --config {path}"));
+    assert_eq!((serve.auth.issuer.as_deref(), serve.auth.audience.as_deref()), (Some("us"), Some("ws")));
+    assert_eq!(serve.limits, LimitsProfile::Unlimited);
+    assert!(serve.origins.require_origin && serve.origins.allows(Some("https://a.example"), "h", false));
+    assert!(!serve.origins.allows(Some("https://b.example"), "b.example", false));
+    assert_eq!(serve.retention, Retention { count: 7, bytes: HISTORY_BYTES_DEFAULT, age_ms: 60_000 });
+    let row = PolicyRow::new(crate::auth::Pattern::parse("news:*").unwrap());
+    let row = PolicyRow { verbs: Some(crate::auth::Verbs::of(&[crate::auth::Verb::Subscribe])), ..row };
+    assert_eq!(serve.policy, Policy::with_rows(&[row]).unwrap().requiring_caps());
+    let serve = serve_of(&format!("serve --limits default --config {path}"));
+    assert_eq!(serve.limits, LimitsProfile::Default);
+    assert!(matches!(run("serve --config /nowhere.toml"), Err(Refusal::Start(_))));
+    let serve = serve_of("serve");
+    assert_eq!((serve.policy, serve.auth), (Policy::default(), Auth::default()));
+    assert_eq!(serve.retention.count, HISTORY_COUNT_DEFAULT);
 }
 
 #[test]

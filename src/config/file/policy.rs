@@ -1,0 +1,102 @@
+//! `[[policy]]`: what holds in which channels.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+use super::values;
+use crate::auth::{ChannelRate, Html, Pattern, Policy, PolicyRow, Verb, Verbs};
+use crate::limits::{EVENT_TYPE_BYTES_MAX, POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
+
+/// A row as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Which channels.
+    #[serde(deserialize_with = "values::pattern")]
+    pub pattern: Pattern,
+    /// What users may do there whose token does not say.
+    #[serde(default, deserialize_with = "verbs")]
+    pub verbs: Option<Verbs>,
+    /// The only event types that users may `publish` there.
+    #[serde(default, deserialize_with = "allowed_events")]
+    pub allowed_events: Option<Vec<String>>,
+    /// Messages a minute that a connection may send there.
+    #[serde(default, deserialize_with = "rate")]
+    pub rate: Option<u32>,
+    /// How many of them at once.
+    #[serde(default, deserialize_with = "rate")]
+    pub burst: Option<u32>,
+    /// What becomes of HTML in chat messages.
+    #[serde(default, deserialize_with = "html")]
+    pub html: Option<Html>,
+}
+
+impl Row {
+    /// The row as the rest of the program uses it. A burst that is not given is a sixth of the minute's messages.
+    #[must_use]
+    pub fn usable(&self) -> PolicyRow {
+        let rate = self.rate.map(|per_minute| {
+            let burst = self.burst.unwrap_or_else(|| (per_minute / 6).max(1));
+            ChannelRate { per_minute, burst }
+        });
+        let row = PolicyRow::new(self.pattern.clone());
+        PolicyRow { verbs: self.verbs, allowed_events: self.allowed_events.clone(), rate, html: self.html, ..row }
+    }
+}
+
+/// What only all rows together can have wrong.
+pub(super) fn check(rows: &[Row]) -> Result<(), String> {
+    if let Some(at) = rows.iter().position(|row| row.burst.is_some() && row.rate.is_none()) {
+        return Err(format!("policy row {} has a burst and no rate", at + 1));
+    }
+    let rows: Vec<PolicyRow> = rows.iter().map(Row::usable).collect();
+    Policy::with_rows(&rows).map(|_| ())
+}
+
+fn verbs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Verbs>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Entry(#[serde(deserialize_with = "verb")] Verb);
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    Ok(Some(entries.into_iter().fold(Verbs::NONE, |set, entry| set.with(entry.0))))
+}
+
+/// A claim may name verbs of a later version; a file that does is a mistake.
+fn verb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verb, D::Error> {
+    const NAMES: [&str; Verb::ALL.len()] = {
+        let mut names = [""; Verb::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Verb::ALL[at].1;
+            at += 1;
+        }
+        names
+    };
+    let name = String::deserialize(deserializer)?;
+    Verb::parse(&name).ok_or_else(|| D::Error::unknown_variant(&name, &NAMES))
+}
+
+fn allowed_events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let events = Vec::<String>::deserialize(deserializer)?;
+    if events.len() > POLICY_EVENTS_MAX {
+        return Err(D::Error::custom(format_args!("{} event types, over {POLICY_EVENTS_MAX}", events.len())));
+    }
+    match events.iter().find(|event| event.is_empty() || event.len() > EVENT_TYPE_BYTES_MAX) {
+        Some(event) => Err(D::Error::custom(format_args!("{event:?} has not 1 to {EVENT_TYPE_BYTES_MAX} bytes"))),
+        None => Ok(Some(events)),
+    }
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    values::within(deserializer, 1, RATE_PER_MINUTE_MAX)
+}
+
+fn html<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Html>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match name.as_str() {
+        "off" => Ok(Some(Html::Off)),
+        "escape" => Ok(Some(Html::Escape)),
+        "reject" => Ok(Some(Html::Reject)),
+        other => Err(D::Error::unknown_variant(other, &["off", "escape", "reject"])),
+    }
+}
