@@ -191,6 +191,10 @@ pub const BATCH_PARTS_MAX: usize = 64;
 /// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 
+/// How many frames of the critical lane, the high one, the normal one and the low one go in a round while all of
+/// them have some. What a lane does not need the others take.
+pub const LANE_SHARES: [usize; 4] = [16, 4, 2, 1];
+
 // Floor 6: mesh
 
 /// Places in the control lane of a shard's inbox; a hand-over that finds it full is answered 503. Slots are

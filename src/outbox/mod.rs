@@ -13,6 +13,8 @@ use crate::payload::Payload;
 pub enum Lane {
     /// Acknowledgements, errors, close, authentication, drain.
     Critical,
+    /// What somebody sends to this connection or to its user alone.
+    High,
     /// Heartbeats and whatever the latest of replaces.
     Low,
 }
@@ -35,14 +37,25 @@ pub enum Queued {
 pub struct Outbox {
     /// Frames in all queues. First, so that an idle outbox costs no further cache line than its owner's.
     count: usize,
-    /// Frames that a write began or left over; they go before everything else.
-    unsent: VecDeque<Payload>,
-    /// Bytes of the first unsent frame that are written.
-    skip: usize,
     critical: VecDeque<Payload>,
     low: VecDeque<Payload>,
-    /// Memory that `critical` and `low` account for.
+    /// Boxed, since few connections are ever sent anything alone.
+    #[expect(clippy::box_collection, reason = "a word in every connection instead of four")]
+    high: Option<Box<VecDeque<Payload>>>,
+    /// What a short write left over; boxed, since most sockets take everything.
+    rest: Option<Box<Rest>>,
+    /// Memory that the three lanes account for.
     bytes: usize,
+    /// How many critical frames go before the next greeting of a channel.
+    ahead: usize,
+}
+
+/// Frames that a write began or left over; they go before everything else.
+#[derive(Debug)]
+struct Rest {
+    frames: VecDeque<Payload>,
+    /// Bytes of the first frame that are written.
+    skip: usize,
 }
 
 impl Outbox {
@@ -60,8 +73,8 @@ impl Outbox {
 
     /// Whether a frame was begun or left over.
     #[must_use]
-    pub fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+    pub const fn has_unsent(&self) -> bool {
+        self.rest.is_some()
     }
 
     /// Queues a frame.
@@ -70,10 +83,10 @@ impl Outbox {
         while self.bytes + cost(&frame) > OUTBOX_BYTES_MAX {
             let Some(oldest) = self.low.pop_front() else {
                 // A single frame may be larger than the bound; an empty queue takes it.
-                if self.critical.is_empty() && lane == Lane::Critical {
+                if self.bytes == 0 && lane != Lane::Low {
                     break;
                 }
-                return if lane == Lane::Critical { Queued::Full } else { Queued::Displaced(displaced + 1) };
+                return if lane == Lane::Low { Queued::Displaced(displaced + 1) } else { Queued::Full };
             };
             self.bytes -= cost(&oldest);
             self.count -= 1;
@@ -83,56 +96,75 @@ impl Outbox {
         self.count += 1;
         match lane {
             Lane::Critical => self.critical.push_back(frame),
+            Lane::High => self.high.get_or_insert_default().push_back(frame),
             Lane::Low => self.low.push_back(frame),
         }
         if displaced > 0 { Queued::Displaced(displaced) } else { Queued::Waits }
     }
 
-    /// Queues a frame in the critical lane whatever it holds: the last frame of a connection, or one whose
-    /// volume somebody else bounds.
+    /// Queues a frame in the critical lane whatever it holds: one whose volume somebody else bounds.
     pub fn push_over(&mut self, frame: Payload) {
         self.bytes += cost(&frame);
         self.count += 1;
         self.critical.push_back(frame);
     }
 
-    /// Drops what is queued in the low lane: nothing of it may follow the last frame of a connection.
-    pub fn drop_low(&mut self) {
+    /// Queues the last frame of a connection. What the critical and high lanes hold goes before it, and what
+    /// the low lane holds is dropped: nothing may follow.
+    pub fn push_last(&mut self, frame: Payload) {
         self.count -= self.low.len();
         self.bytes -= self.low.drain(..).map(|frame| cost(&frame)).sum::<usize>();
         self.low = VecDeque::new();
+        self.critical.extend(self.high.take().into_iter().flat_map(|high| *high));
+        self.push_over(frame);
+    }
+
+    /// Notes that what is in the critical lane now has to be taken before a channel's greeting: an answer that
+    /// precedes it, or the end of an earlier membership.
+    pub fn hold_greetings(&mut self) {
+        self.ahead = self.critical.len();
+    }
+
+    /// Whether a channel's greeting may be written.
+    #[must_use]
+    pub const fn may_greet(&self) -> bool {
+        self.ahead == 0
     }
 
     /// Drops what is queued and not begun.
     pub fn drop_queued(&mut self) {
         self.critical = VecDeque::new();
         self.low = VecDeque::new();
-        self.bytes = 0;
-        self.count = self.unsent.len();
+        self.high = None;
+        (self.bytes, self.ahead) = (0, 0);
+        self.count = self.rest.as_ref().map_or(0, |rest| rest.frames.len());
     }
 
     /// Keeps what a write did not take; it is written next.
     pub fn put_back(&mut self, rest: impl Iterator<Item = Payload>, skip: usize) {
-        debug_assert!(self.unsent.is_empty(), "a write takes what is unsent first");
-        self.unsent.extend(rest);
-        self.count += self.unsent.len();
-        self.skip = if self.unsent.is_empty() { 0 } else { skip };
+        debug_assert!(self.rest.is_none(), "a write takes what is unsent first");
+        let frames: VecDeque<Payload> = rest.collect();
+        self.count += frames.len();
+        self.rest = (!frames.is_empty()).then(|| Box::new(Rest { frames, skip }));
     }
 
     /// The next frame that a short write left over, and how much of it is written.
     pub fn pop_unsent(&mut self) -> Option<(Payload, usize)> {
-        let frame = self.unsent.pop_front();
-        self.count -= usize::from(frame.is_some());
-        if self.unsent.is_empty() {
-            self.unsent = VecDeque::new();
+        let rest = self.rest.as_mut()?;
+        let frame = rest.frames.pop_front();
+        let skip = std::mem::take(&mut rest.skip);
+        if rest.frames.is_empty() {
+            self.rest = None;
         }
-        frame.map(|frame| (frame, std::mem::take(&mut self.skip)))
+        self.count -= usize::from(frame.is_some());
+        frame.map(|frame| (frame, skip))
     }
 
     /// The next frame of a lane.
     pub fn pop(&mut self, lane: Lane) -> Option<Payload> {
         let queue = match lane {
             Lane::Critical => &mut self.critical,
+            Lane::High => self.high.as_deref_mut()?,
             Lane::Low => &mut self.low,
         };
         let frame = queue.pop_front();
@@ -143,6 +175,11 @@ impl Outbox {
             }
             None if queue.capacity() > KEPT_FRAMES => *queue = VecDeque::new(),
             None => {}
+        }
+        match lane {
+            Lane::Critical => self.ahead = self.ahead.saturating_sub(1),
+            Lane::High if frame.is_none() => self.high = None,
+            Lane::High | Lane::Low => {}
         }
         frame
     }
@@ -216,15 +253,45 @@ mod tests {
     }
 
     #[test]
-    fn the_low_lane_is_dropped_alone() {
+    fn critical_and_high_share_one_bound() {
+        for (lane, other) in [(Lane::Critical, Lane::High), (Lane::High, Lane::Critical)] {
+            for (len, queued) in
+                [(ROOM - FRAME_OVERHEAD_BYTES - 100, Queued::Waits), (ROOM - FRAME_OVERHEAD_BYTES - 99, Queued::Full)]
+            {
+                let mut outbox = Outbox::default();
+                assert_eq!(outbox.push(other, frame(100)), Queued::Waits);
+                assert_eq!(outbox.push(lane, frame(len)), queued, "{lane:?} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_follows_the_last_frame_and_what_was_sent_to_one_alone_goes_before_it() {
         let mut outbox = Outbox::default();
-        for (lane, len) in [(Lane::Low, 10), (Lane::Critical, 20), (Lane::Low, 30)] {
+        for (lane, len) in [(Lane::Low, 10), (Lane::High, 15), (Lane::Critical, 20), (Lane::Low, 30)] {
             assert_eq!(outbox.push(lane, frame(len)), Queued::Waits);
         }
-        outbox.drop_low();
-        assert_eq!((outbox.bytes(), outbox.pop(Lane::Low).is_none()), (20 + FRAME_OVERHEAD_BYTES, true));
-        assert_eq!(outbox.pop(Lane::Critical).map(|frame| frame.len()), Some(20));
-        assert!(outbox.is_empty(), "what was dropped does not count as waiting");
+        outbox.push_last(frame(7));
+        assert!(outbox.pop(Lane::Low).is_none() && outbox.pop(Lane::High).is_none());
+        let lens: Vec<usize> = std::iter::from_fn(|| outbox.pop(Lane::Critical)).map(|frame| frame.len()).collect();
+        assert_eq!(lens, [20, 15, 7]);
+        assert!(outbox.is_empty() && outbox.bytes() == 0, "what was dropped does not count as waiting");
+    }
+
+    #[test]
+    fn a_greeting_waits_for_what_was_critical_before_it() {
+        let mut outbox = Outbox::default();
+        outbox.hold_greetings();
+        assert!(outbox.may_greet(), "nothing was before it");
+        for len in [1, 2] {
+            assert_eq!(outbox.push(Lane::Critical, frame(len)), Queued::Waits);
+        }
+        outbox.hold_greetings();
+        assert_eq!(outbox.push(Lane::Critical, frame(3)), Queued::Waits);
+        for may in [false, true, true] {
+            assert!(outbox.pop(Lane::Critical).is_some());
+            assert_eq!(outbox.may_greet(), may);
+        }
     }
 
     #[test]
@@ -235,5 +302,9 @@ mod tests {
         }
         while outbox.pop(Lane::Critical).is_some() {}
         assert!(outbox.critical.capacity() <= KEPT_FRAMES && outbox.bytes() == 0 && outbox.is_empty());
+        assert_eq!(outbox.push(Lane::High, frame(1)), Queued::Waits);
+        while outbox.pop(Lane::High).is_some() {}
+        assert!(outbox.high.is_none() && outbox.rest.is_none());
+        assert!(size_of::<Outbox>() <= 12 * size_of::<usize>() + size_of::<usize>(), "a part of every connection");
     }
 }

@@ -133,6 +133,10 @@ pub(super) struct Connection {
     pub(super) known: bool,
     pub(super) invalid_in_a_row: u8,
     pub(super) refused_in_a_row: u8,
+    /// How many of the memberships have the high share.
+    pub(super) highs: u8,
+    /// Which membership is visited first, so that a busy channel does not keep the others waiting.
+    pub(super) turn: u8,
     pub(super) outbox: Outbox,
     pub(super) assembler: Assembler,
     pub(super) bucket: Bucket,
@@ -187,6 +191,8 @@ impl Connection {
             owed: false,
             invalid_in_a_row: 0,
             refused_in_a_row: 0,
+            highs: 0,
+            turn: 0,
             told_rate: None,
         }
     }

@@ -2,7 +2,7 @@
 //! [`Shard::fill`](super::Shard::fill) and reports them with [`Shard::written`](super::Shard::written).
 
 use crate::ids::{ConnId, ShardId};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_PARTS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_PARTS_MAX, LANE_SHARES};
 use crate::payload::Payload;
 use crate::shard::message::{AdminRequest, MeshMessage, Passport};
 
@@ -95,6 +95,46 @@ impl Batch {
         self.parts.len() < BATCH_PARTS_MAX && self.bytes < BATCH_BYTES_MAX
     }
 
+    /// Whether there is room enough that every lane gets a frame or more.
+    #[must_use]
+    pub(super) const fn has_room_for_shares(&self) -> bool {
+        self.parts.len() + SHARES_SUM <= BATCH_PARTS_MAX && self.bytes <= BATCH_BYTES_MAX / 2
+    }
+
+    /// What is left of the write, divided between the lanes. A lane that needs less leaves it to the next ones.
+    pub(super) const fn shares(&self) -> Portions {
+        let [critical, high, normal, low] = LANE_SHARES;
+        Portions {
+            critical: self.portion(critical),
+            high: self.portion(critical + high),
+            normal: self.portion(critical + high + normal),
+            low: self.portion(critical + high + normal + low),
+        }
+    }
+
+    /// What is left of the write, for whoever comes first.
+    pub(super) const fn whole(&self) -> Portions {
+        let all = Portion { parts: BATCH_PARTS_MAX, bytes: BATCH_BYTES_MAX, first: None };
+        Portions { critical: all, high: all, normal: all, low: all }
+    }
+
+    /// So many parts of the sum of shares.
+    const fn portion(&self, shares: usize) -> Portion {
+        let parts = self.parts.len();
+        Portion {
+            parts: parts + (BATCH_PARTS_MAX - parts) * shares / SHARES_SUM,
+            bytes: self.bytes + (BATCH_BYTES_MAX - self.bytes) * shares / SHARES_SUM,
+            first: Some(parts),
+        }
+    }
+
+    /// Whether another part may join within a portion.
+    #[must_use]
+    pub(super) fn takes(&self, portion: Portion) -> bool {
+        let parts = self.parts.len();
+        parts < portion.parts && (self.bytes < portion.bytes || portion.first == Some(parts))
+    }
+
     /// Adds a part, of which `skip` bytes were written before. Only the first part may have a `skip`.
     pub fn push(&mut self, part: Payload, skip: usize) {
         debug_assert!(skip == 0 || self.parts.is_empty(), "only the first part is begun");
@@ -130,6 +170,35 @@ impl Batch {
         rest.by_ref().take(whole).for_each(drop);
         (rest, done)
     }
+}
+
+/// Of all shares together.
+const SHARES_SUM: usize = LANE_SHARES[0] + LANE_SHARES[1] + LANE_SHARES[2] + LANE_SHARES[3];
+
+/// How far a lane may fill a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portion {
+    parts: usize,
+    bytes: usize,
+    /// Where the lane begins: its first frame may go beyond the bytes, so that large ones of the lanes before it
+    /// do not starve it.
+    first: Option<usize>,
+}
+
+impl Portion {
+    /// The portion of a lane that begins where the batch ends.
+    pub(super) fn from(self, batch: &Batch) -> Self {
+        Self { first: self.first.map(|_| batch.parts.len()), ..self }
+    }
+}
+
+/// The portions of all lanes, in their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portions {
+    pub(super) critical: Portion,
+    pub(super) high: Portion,
+    pub(super) normal: Portion,
+    pub(super) low: Portion,
 }
 
 #[cfg(test)]

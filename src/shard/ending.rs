@@ -40,11 +40,10 @@ impl Shard {
         conn.stage = Stage::Ending;
         conn.paused = None;
         let before = conn.outbox.bytes();
-        // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
-        conn.outbox.drop_low();
         let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
         held.for_each(|answer| conn.outbox.push_over(answer.frame));
-        conn.outbox.push_over(last);
+        // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
+        conn.outbox.push_last(last);
         self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
         self.metrics.subtract(Metric::OutboxBytes, before as u64);
         self.metrics.count(metric);
@@ -81,6 +80,7 @@ impl Shard {
 
     fn leave_all(&mut self, now: Millis, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.highs = 0;
         for membership in std::mem::take(&mut conn.memberships).iter() {
             self.leave_room(now, membership, effects);
         }

@@ -17,12 +17,20 @@ pub enum Fault {
     GapSilent,
     /// A member that left is told so, and gets events all the same.
     DeliveryAfterLeave,
+    /// The low lane is written only when nothing else is owed.
+    LowStarved,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 5] =
-        [Self::DedupDropped, Self::ResumeOffByOne, Self::CursorLost, Self::GapSilent, Self::DeliveryAfterLeave];
+    pub const ALL: [Self; 6] = [
+        Self::DedupDropped,
+        Self::ResumeOffByOne,
+        Self::CursorLost,
+        Self::GapSilent,
+        Self::DeliveryAfterLeave,
+        Self::LowStarved,
+    ];
 }
 
 thread_local! {

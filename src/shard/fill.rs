@@ -1,15 +1,17 @@
 //! Stations 9 and 10: what a connection is owed, in the order in which it is written.
 //!
-//! First what a short write left over, then the critical lane, then its channels' events from each
-//! membership's position on, then the acknowledgements that these events released, then the low lane.
+//! First what a short write left over. Then the critical lane, the high lane with the cursors of high channels,
+//! the other cursors, the acknowledgements that these events released, and the low lane, each as far as its share
+//! of a write goes; what is left of the write is filled in the same order. So whatever one lane holds, none of
+//! the others waits for more than a few writes.
 
 use std::sync::Arc;
 
 use super::Shard;
 use super::connection::{Connection, Membership, Stage};
-use super::effect::{Batch, Closing, Effect, Effects};
+use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions};
 use super::pen::Pen;
-use super::rooms::{Joined, Room, Rooms};
+use super::rooms::{Joined, Room, Rooms, Share};
 use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::notice::{self, Missed, Recovery};
@@ -33,31 +35,22 @@ impl Shard {
         if conn.blocked.is_some() {
             return;
         }
-        if !conn.outbox.is_empty() {
-            while batch.has_room()
-                && let Some((rest, skip)) = conn.outbox.pop_unsent()
-            {
-                batch.push(rest, skip);
-            }
-            take_lane(conn, Lane::Critical, batch, &self.metrics);
+        while conn.outbox.has_unsent()
+            && batch.has_room()
+            && let Some((rest, skip)) = conn.outbox.pop_unsent()
+        {
+            batch.push(rest, skip);
+        }
+        if !batch.is_empty() && !batch.has_room_for_shares() {
+            conn.owed = !conn.outbox.is_empty() || conn.memberships.len() > 0;
+            return;
         }
         let mut tools = Tools { now, id, pen: &mut self.pen, metrics: &self.metrics };
-        for index in 0..conn.memberships.len() {
-            if !batch.has_room() {
-                // What is left of the critical lane goes first: the `unsubscribed` of an earlier membership and
-                // the `subscribe_response` of this one may be in it.
-                conn.owed = true;
+        for portions in [batch.shares(), batch.whole()] {
+            tools.fill_lanes(conn, &mut self.rooms, portions, batch);
+            if !conn.owed || !batch.has_room() {
                 break;
             }
-            let Some(membership) = conn.memberships.at(index) else { break };
-            conn.owed |= tools.take_events(&mut self.rooms, membership, batch);
-        }
-        if conn.answers.is_some() {
-            release_answers(conn, &self.rooms, batch);
-        }
-        if !conn.outbox.is_empty() {
-            take_lane(conn, Lane::Low, batch, &self.metrics);
-            conn.owed |= !conn.outbox.is_empty();
         }
     }
 
@@ -146,19 +139,90 @@ struct Tools<'a> {
 }
 
 impl Tools<'_> {
+    /// One round: every lane up to its portion. Notes in the connection whether anything is left.
+    fn fill_lanes(&mut self, conn: &mut Connection, rooms: &mut Rooms, portions: Portions, batch: &mut Batch) {
+        let mut left = false;
+        let queued = !conn.outbox.is_empty();
+        if queued {
+            take_lane(conn, Lane::Critical, portions.critical, batch, self.metrics);
+        }
+        if conn.highs > 0 || queued {
+            take_lane(conn, Lane::High, portions.high, batch, self.metrics);
+            left |= conn.highs > 0 && self.visit_cursors(conn, rooms, (Share::High, portions.high), batch);
+        }
+        left |= self.visit_cursors(conn, rooms, (Share::Normal, portions.normal), batch);
+        if conn.answers.is_some() {
+            left |= release_answers(conn, rooms, batch);
+        }
+        if queued {
+            #[cfg(feature = "planted-faults")]
+            let starved = left && super::fault::is(super::fault::Fault::LowStarved);
+            #[cfg(not(feature = "planted-faults"))]
+            let starved = false;
+            if !starved {
+                take_lane(conn, Lane::Low, portions.low, batch, self.metrics);
+            }
+            left |= !conn.outbox.is_empty();
+        }
+        conn.owed = left;
+    }
+
+    /// Visits the channels of one share, each once, the one first that comes after the last one that had to stop.
+    /// Returns whether any of them owes more.
+    fn visit_cursors(
+        &mut self,
+        conn: &mut Connection,
+        rooms: &mut Rooms,
+        (share, portion): (Share, Portion),
+        batch: &mut Batch,
+    ) -> bool {
+        let count = conn.memberships.len();
+        let mixed = conn.highs > 0;
+        let portion = portion.from(batch);
+        let mut left = false;
+        let mut next = usize::from(conn.turn);
+        for _ in 0..count {
+            let index = if next < count { next } else { 0 };
+            next = index + 1;
+            let Some(at) = conn.memberships.at(index) else { break };
+            if mixed && rooms.at(at.room).is_some_and(|room| room.share != share) {
+                continue;
+            }
+            if !batch.takes(portion) {
+                return true;
+            }
+            if self.take_events(rooms, at, (conn.outbox.may_greet(), portion), batch) {
+                left = true;
+                if count > 1 && !batch.takes(portion) {
+                    conn.turn = u8::try_from(next).unwrap_or(0);
+                    return true;
+                }
+            }
+        }
+        left
+    }
+
     /// Takes a channel's events from the member's position on. Returns whether more are owed.
-    fn take_events(&mut self, rooms: &mut Rooms, at: Membership, batch: &mut Batch) -> bool {
+    fn take_events(
+        &mut self,
+        rooms: &mut Rooms,
+        at: Membership,
+        (may_greet, portion): (bool, Portion),
+        batch: &mut Batch,
+    ) -> bool {
         let Some(room) = rooms.at_mut(at.room) else { return false };
         let Room { name, history, members, joined, .. } = room;
         let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
-        if batch.has_room()
-            && let Some(greeting) = member.greeting.take()
-        {
+        if member.greeting.is_some() && !may_greet {
+            // The `unsubscribed` of an earlier membership and the `subscribe_response` of this one go first.
+            return true;
+        }
+        if let Some(greeting) = member.greeting.take() {
             batch.push(self.greet(name, member.encoding, &greeting), 0);
         }
-        if !batch.has_room() {
-            return true;
+        if !batch.takes(portion) {
+            return member.next < history.next();
         }
         if member.next < history.oldest() {
             let gap = self.tell_gap(name, member, history.oldest());
@@ -170,7 +234,7 @@ impl Tools<'_> {
             batch.push(gap, 0);
         }
         let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
-        if batch.has_room()
+        if batch.takes(portion)
             && let Some(frames) = join(history, joined, member.next, &whole, self.pen)
         {
             self.metrics.add(Metric::Delivered, whole.next.0 - member.next.0);
@@ -178,7 +242,7 @@ impl Tools<'_> {
             member.next = whole.next;
         }
         let mut delivered = 0;
-        while member.next < history.next() && batch.has_room() {
+        while member.next < history.next() && batch.takes(portion) {
             let Some(event) = history.event(member.next) else { break };
             if event.excluded != Some(self.id) {
                 batch.push(frame_for(event, member.encoding, name), 0);
@@ -187,7 +251,7 @@ impl Tools<'_> {
             member.next = member.next.next();
         }
         self.metrics.add(Metric::Delivered, delivered);
-        member.greeting.is_some() || member.next < history.next()
+        member.next < history.next()
     }
 
     fn greet(&mut self, channel: &str, encoding: Encoding, greeting: &Greeting) -> Payload {
@@ -282,10 +346,11 @@ fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
     Some([before.as_bytes(), &new, after.as_bytes()].concat())
 }
 
-/// Moves a lane's frames into the batch.
-fn take_lane(conn: &mut Connection, lane: Lane, batch: &mut Batch, metrics: &Metrics) {
+/// Moves a lane's frames into the batch, as far as its portion goes.
+fn take_lane(conn: &mut Connection, lane: Lane, portion: Portion, batch: &mut Batch, metrics: &Metrics) {
     let before = conn.outbox.bytes();
-    while batch.has_room()
+    let portion = portion.from(batch);
+    while batch.takes(portion)
         && let Some(frame) = conn.outbox.pop(lane)
     {
         batch.push(frame, 0);
@@ -293,9 +358,10 @@ fn take_lane(conn: &mut Connection, lane: Lane, batch: &mut Batch, metrics: &Met
     metrics.subtract(Metric::OutboxBytes, (before - conn.outbox.bytes()) as u64);
 }
 
-/// Moves the acknowledgements into the batch whose events the author has been sent.
-fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) {
-    let Some(answers) = &mut conn.answers else { return };
+/// Moves the acknowledgements into the batch whose events the author has been sent. Returns whether some of
+/// these had no room.
+fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) -> bool {
+    let Some(answers) = &mut conn.answers else { return false };
     let memberships = &conn.memberships;
     let passed = |room, seq| {
         let at = memberships.iter().find(|membership| membership.room == room);
@@ -314,10 +380,11 @@ fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) {
             index += 1;
         }
     }
-    conn.owed |= !batch.has_room() && !answers.is_empty();
+    let left = !batch.has_room() && !answers.is_empty();
     if answers.is_empty() {
         conn.answers = None;
     }
+    left
 }
 
 #[cfg(test)]

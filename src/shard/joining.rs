@@ -8,7 +8,7 @@ use super::admission::full_name;
 use super::connection::{Membership, Stage};
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
-use super::rooms::{Role, Room, RoomId};
+use super::rooms::{Role, Room, RoomId, Share};
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::tripsage::canonical;
@@ -49,10 +49,18 @@ impl Shard {
                 Err(code) => failed.push((*name, code)),
             }
         }
-        // The critical lane goes before what the visit writes, so this precedes every `subscribed`.
+        // A visit greets after what is critical now, so this precedes every `subscribed`.
         let write = |stamp, out: &mut Vec<u8>| notice::write_subscribe_response(stamp, &joined, &failed, out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
         self.queue(now, id, Lane::Critical, frame, effects);
+        self.hold_greetings(id);
+    }
+
+    /// What is queued now goes before what the visits write that greet.
+    fn hold_greetings(&mut self, id: ConnId) {
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.outbox.hold_greetings();
+        }
     }
 
     /// Makes a connection a member of a channel, or lets a member start again from a position.
@@ -95,6 +103,7 @@ impl Shard {
         if joined.is_none() {
             self.note_heat(room, effects);
         }
+        self.hold_greetings(id);
         self.mark(id, effects);
         Ok(())
     }
@@ -113,10 +122,15 @@ impl Shard {
 
     fn enter(&mut self, id: ConnId, room: RoomId) -> Membership {
         let member = Member { slot: id.slot, encoding: Encoding::TRIPSAGE, next: Seq(0), start: None, greeting: None };
-        let place = self.rooms.at_mut(room).map_or(0, |room| room.members.enter(member));
+        let (mut place, mut high) = (0, false);
+        if let Some(room) = self.rooms.at_mut(room) {
+            place = room.members.enter(member);
+            high = room.share == Share::High;
+        }
         let membership = Membership { room, place };
         if let Some(conn) = self.slots.find_mut(id) {
             conn.memberships.push(membership);
+            conn.highs += u8::from(high);
         }
         self.metrics.add(Metric::Memberships, 1);
         membership
@@ -283,6 +297,8 @@ impl Shard {
     pub(super) fn leave(&mut self, now: Millis, id: ConnId, index: usize, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let Some(membership) = conn.memberships.remove(index) else { return };
+        let share = self.rooms.at(membership.room).map(|room| room.share);
+        conn.highs -= u8::from(share == Some(Share::High));
         let held = conn.answers.take().map_or_else(VecDeque::new, |answers| *answers);
         let (released, kept): (VecDeque<_>, VecDeque<_>) =
             held.into_iter().partition(|answer| answer.room == membership.room);

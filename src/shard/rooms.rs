@@ -71,6 +71,22 @@ pub(super) enum Role {
     },
 }
 
+/// Which share of a connection's writes a channel's events have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// What is for one user: `agent:*` and `user:*`.
+    High,
+    /// Everything else.
+    Normal,
+}
+
+impl Share {
+    fn of(channel: &str) -> Self {
+        let alone = channel.starts_with("agent:") || channel.starts_with("user:");
+        if alone { Self::High } else { Self::Normal }
+    }
+}
+
 /// A channel on this shard. The order of the fields is theirs in memory: what a delivery looks at first.
 #[derive(Debug)]
 #[repr(C)]
@@ -81,6 +97,7 @@ pub(super) struct Room {
     pub(super) joined: Option<Joined>,
     pub(super) name: Arc<str>,
     pub(super) role: Role,
+    pub(super) share: Share,
     /// Whether the room stands in the line of the fan-out.
     pub(super) queued: bool,
     /// Whether it stands among those that owe events to a shard whose inbox was full.
@@ -101,6 +118,7 @@ impl Room {
     pub(super) fn new(name: Arc<str>, history: History, role: Role, now: Millis) -> Self {
         let needed = history.next();
         Self {
+            share: Share::of(&name),
             name,
             history,
             members: Members::default(),

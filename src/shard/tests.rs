@@ -6,6 +6,7 @@
 mod ending;
 mod fanout;
 mod history;
+mod lanes;
 mod opening;
 mod rooms;
 mod talking;

@@ -127,10 +127,10 @@ fn a_channel_is_named_as_its_member_named_it() {
     let heard = world.heard(old);
     let response = &heard[0]["payload"]["subscribed_channels"];
     assert_eq!(response, &json!(["session:s", "notifications", "agent_status:ann"]));
-    assert_eq!(names(&heard, "subscribed"), ["session:s", "notifications", "agent_status:ann"]);
+    assert_eq!(names(&heard, "subscribed"), ["agent_status:ann", "session:s", "notifications"]);
     assert_eq!(names(&heard, "note"), ["session:s"]);
     let heard = world.heard(new);
-    assert_eq!(names(&heard, "subscribed"), ["chat:s", "notifications:ann", "agent:ann"]);
+    assert_eq!(names(&heard, "subscribed"), ["agent:ann", "chat:s", "notifications:ann"]);
     assert_eq!(names(&heard, "note"), ["chat:s"]);
     world.say(old, r#"{"type":"unsubscribe","channels":["chat:s"]}"#);
     assert_eq!(names(&world.heard(old), "unsubscribed"), ["session:s"]);
