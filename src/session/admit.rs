@@ -41,18 +41,29 @@ impl Bucket {
     /// # Errors
     /// The milliseconds after which there is one.
     pub fn try_take(&mut self, rate: Rate, now: Millis) -> Result<(), u64> {
+        self.try_take_many(rate, 1, now)
+    }
+
+    /// Takes several messages out at once, or none. More than come at once cost as much as these: otherwise
+    /// they would never be affordable.
+    ///
+    /// # Errors
+    /// The milliseconds after which there are as many.
+    pub fn try_take_many(&mut self, rate: Rate, count: u32, now: Millis) -> Result<(), u64> {
         if rate.per_minute == 0 {
             return Ok(());
         }
+        let burst = rate.burst.max(1);
         let earned = now.since(self.counted).saturating_mul(u64::from(rate.per_minute));
-        self.parts = self.parts.saturating_add(earned).min(u64::from(rate.burst.max(1)) * MESSAGE_PARTS);
+        self.parts = self.parts.saturating_add(earned).min(u64::from(burst) * MESSAGE_PARTS);
         self.counted = now;
-        match self.parts.checked_sub(MESSAGE_PARTS) {
+        let cost = u64::from(count.min(burst)) * MESSAGE_PARTS;
+        match self.parts.checked_sub(cost) {
             Some(left) => {
                 self.parts = left;
                 Ok(())
             }
-            None => Err((MESSAGE_PARTS - self.parts).div_ceil(u64::from(rate.per_minute))),
+            None => Err((cost - self.parts).div_ceil(u64::from(rate.per_minute))),
         }
     }
 
@@ -89,6 +100,20 @@ mod tests {
         let mut idle = Bucket::full(RATE, Millis(0));
         let passed = (0..100).filter(|_| idle.try_take(RATE, Millis(3_600_000)).is_ok()).count();
         assert_eq!(passed, 50);
+    }
+
+    #[test]
+    fn several_are_taken_at_once_or_none_and_more_than_the_burst_cost_the_burst() {
+        let mut bucket = Bucket::full(RATE, Millis(0));
+        assert_eq!(bucket.try_take_many(RATE, 49, Millis(0)), Ok(()));
+        assert_eq!(bucket.try_take_many(RATE, 2, Millis(0)), Err(200));
+        assert_eq!(bucket.try_take(RATE, Millis(0)), Ok(()));
+        for count in [50, 51, 1000] {
+            let mut bucket = Bucket::full(RATE, Millis(0));
+            assert_eq!(bucket.try_take_many(RATE, count, Millis(0)), Ok(()), "{count}");
+            assert_eq!(bucket.left(), 0);
+            assert_eq!(bucket.try_take_many(RATE, count, Millis(0)), Err(50 * 200), "{count}");
+        }
     }
 
     #[test]

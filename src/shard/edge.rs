@@ -6,7 +6,7 @@ use super::connection::{Paused, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::timers::Timer;
 use crate::code::{CloseCode, ErrorCode};
-use crate::envelope::{Command, Encoding, Inbound, Parser, Rejected, notice};
+use crate::envelope::{Batch, Command, Encoding, Inbound, Parser, Rejected, notice};
 use crate::ids::ConnId;
 use crate::limits::{
     ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, FRAGMENTS_COUNT_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX,
@@ -154,15 +154,15 @@ impl Shard {
         if matches!(conn.stage, Stage::Auth) {
             return self.on_first_text(now, id, parsed, effects);
         }
-        let inbound = match parsed {
-            Ok(inbound) => inbound,
-            Err(rejected) => return self.on_invalid(now, id, &rejected, effects),
-        };
-        if inbound.tokens > 0 {
+        // What is malformed is the dearest to read and is answered too, so it is not free.
+        let tokens = parsed.as_ref().map_or(1, |inbound| inbound.tokens);
+        if tokens > 0 {
             let rate = self.options.rate(conn.door);
-            match conn.bucket.try_take(rate, now.millis()) {
+            match conn.bucket.try_take_many(rate, tokens, now.millis()) {
                 Ok(()) => conn.refused_in_a_row = 0,
-                Err(retry_ms) if conn.known => return self.on_flood(now, id, &inbound, (rate, retry_ms), effects),
+                Err(retry_ms) if conn.known => {
+                    return self.on_flood(now, id, parsed.ok().as_ref(), (rate, retry_ms), effects);
+                }
                 Err(retry_ms) => {
                     conn.paused = Some(Box::new(Paused { message: text.to_owned(), rest: Vec::new() }));
                     self.metrics.count(Metric::RefusedRate);
@@ -172,8 +172,35 @@ impl Shard {
                 }
             }
         }
-        conn.invalid_in_a_row = 0;
-        self.on_command(now, id, inbound, effects)
+        self.on_paid(now, id, &parsed, effects)
+    }
+
+    /// A message that is paid for, alone or in a batch.
+    fn on_paid(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        parsed: &Result<Inbound<'_>, Rejected<'_>>,
+        effects: &mut Effects,
+    ) -> Go {
+        match parsed {
+            Ok(inbound) => {
+                let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+                conn.invalid_in_a_row = 0;
+                self.on_command(now, id, inbound, effects)
+            }
+            Err(rejected) => self.on_invalid(now, id, rejected, effects),
+        }
+    }
+
+    /// The messages of a batch, one after another; one that fails does not keep the others back.
+    fn on_batch(&mut self, now: Now, id: ConnId, batch: &Batch<'_>, effects: &mut Effects) -> Go {
+        for message in &batch.0 {
+            if self.on_paid(now, id, message, effects) == Go::Stop {
+                return Go::Stop;
+            }
+        }
+        Go::On
     }
 
     /// The rate of a paused connection has recovered: the message that waited, then the bytes behind it.
@@ -208,7 +235,7 @@ impl Shard {
         &mut self,
         now: Now,
         id: ConnId,
-        inbound: &Inbound<'_>,
+        inbound: Option<&Inbound<'_>>,
         (rate, retry_ms): (Rate, u64),
         effects: &mut Effects,
     ) -> Go {
@@ -223,9 +250,12 @@ impl Shard {
         if tell {
             conn.told_rate = Some(now.millis());
         }
-        if inbound.ack && inbound.id.is_some() {
-            self.refuse_operation(now, id, inbound, ErrorCode::RateLimitExceeded, Some(retry_ms), effects);
-        } else if tell {
+        let mut answered = false;
+        for operation in inbound.into_iter().flat_map(Inbound::operations) {
+            answered = true;
+            self.refuse_operation(now, id, operation, ErrorCode::RateLimitExceeded, Some(retry_ms), effects);
+        }
+        if tell && !answered {
             let mut details = Vec::new();
             notice::write_rate_details(u64::from(rate.per_minute), retry_ms.div_ceil(1000), 60, &mut details);
             let details = String::from_utf8(details).unwrap_or_default();
@@ -248,7 +278,7 @@ impl Shard {
     }
 
     /// Station 5 and on: does what a command asks for.
-    fn on_command(&mut self, now: Now, id: ConnId, inbound: Inbound<'_>, effects: &mut Effects) -> Go {
+    fn on_command(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, effects: &mut Effects) -> Go {
         match &inbound.command {
             Command::Auth(auth) => self.on_refresh(now, id, auth, effects),
             Command::Subscribe { channels, unsubscribe, since, .. } => {
@@ -256,9 +286,9 @@ impl Shard {
                 self.subscribe(now, id, channels, since, effects);
             }
             Command::Unsubscribe { channels } => self.unsubscribe(now, id, channels, effects),
-            Command::Chat(chat) => self.on_chat(now, id, &inbound, chat, effects),
-            Command::TripUpdate { changes } => self.on_trip_update(now, id, &inbound, changes.as_slice(), effects),
-            Command::Publish(publish) => self.on_publish(now, id, &inbound, publish, effects),
+            Command::Chat(chat) => self.on_chat(now, id, inbound, chat, effects),
+            Command::TripUpdate { changes } => self.on_trip_update(now, id, inbound, changes.as_slice(), effects),
+            Command::Publish(publish) => self.on_publish(now, id, inbound, publish, effects),
             Command::Heartbeat => {
                 let frame = self.pen.notice(now, Encoding::TRIPSAGE, notice::write_connection_heartbeat);
                 self.queue(now, id, Lane::Low, frame, effects);
@@ -269,6 +299,7 @@ impl Shard {
                 self.queue(now, id, Lane::Low, frame, effects);
             }
             Command::Pong => {}
+            Command::Batch(batch) => return self.on_batch(now, id, batch, effects),
             Command::Typing(_)
             | Command::Cursor { .. }
             | Command::Relay { .. }
@@ -278,7 +309,6 @@ impl Shard {
             | Command::Register { .. }
             | Command::Cancel { .. }
             | Command::Ack { .. }
-            | Command::Batch(_)
             | Command::Unknown { .. } => {
                 self.error(now, id, ErrorCode::UnknownType, "this message type is not known", None, effects);
             }

@@ -1,6 +1,7 @@
 //! What clients do, by chance.
 
 use waystation::auth::token::{Key, TokenRequest, mint};
+use waystation::limits::MESSAGE_BYTES_MAX;
 
 use super::client::{Ask, Phase, own_name};
 use super::counts::Kind;
@@ -194,6 +195,7 @@ impl World {
                 self.sockets[socket].closed = self.rng.chance(30);
             }
             92 => (0..self.rng.within(5..=40)).for_each(|_| self.publish(index)),
+            93 => self.batch(index),
             _ if self.config.crowd && may_join => self.leave(index, true),
             _ => {}
         }
@@ -223,7 +225,12 @@ impl World {
             return;
         }
         self.counts.count(Kind::BurstOfErrors);
-        let many = if self.rng.chance(20) { 1500 } else { 90 };
+        // Where rates hold, errors cost as much as anything else, and more than a few would be read for minutes.
+        let many = match (self.config.unlimited, self.rng.chance(35)) {
+            (true, true) => 1500,
+            (true, false) => 90,
+            (false, _) => 25,
+        };
         if many > 90 || self.rng.chance(30) {
             self.clients[index].asleep_until = self.now.micros + 30_000_000;
         }
@@ -252,8 +259,26 @@ impl World {
         "x".repeat(len)
     }
 
-    /// An event for a channel, in one of the three forms.
+    /// Several events in one message, and something among them that is none.
+    fn batch(&mut self, index: usize) {
+        let mut messages: Vec<String> = (0..self.rng.within(1..=12)).filter_map(|_| self.event(index)).collect();
+        messages.insert(self.rng.below(messages.len() + 1), "7".to_owned());
+        let text = format!(r#"{{"type":"batch","payload":{{"messages":[{}]}}}}"#, messages.join(","));
+        if text.len() > MESSAGE_BYTES_MAX {
+            return messages.iter().for_each(|message| self.say(index, message));
+        }
+        self.counts.count(Kind::Batch);
+        self.say(index, &text);
+    }
+
     fn publish(&mut self, index: usize) {
+        if let Some(message) = self.event(index) {
+            self.say(index, &message);
+        }
+    }
+
+    /// An event for a channel, in one of the three forms.
+    fn event(&mut self, index: usize) -> Option<String> {
         let client = &self.clients[index];
         let (user, serial, own) = (client.user.clone(), client.serial, client.own.clone());
         let name = match own {
@@ -263,7 +288,7 @@ impl World {
         let channel = own_name(&name, &user);
         let may = !(channel == "general" && index != 0);
         if channel == "general" && !(may || self.rng.chance(20)) {
-            return;
+            return None;
         }
         let ids_left = self.ledger.ids(&channel) < 400;
         let id = (may && ids_left && self.rng.chance(60)).then(|| format!("op-{}-{}", index, self.ledger.ops.len()));
@@ -290,7 +315,7 @@ impl World {
         if let Some(id) = id.filter(|_| ack) {
             *self.clients[index].awaited.entry(id).or_default() += 1;
         }
-        self.say(index, &message);
+        Some(message)
     }
 
     /// An operation of the same user once more, or its id with another content.

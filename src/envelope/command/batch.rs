@@ -18,6 +18,17 @@ impl Batch<'_> {
     }
 }
 
+impl<'a> Inbound<'a> {
+    /// The operations in this message that have to be answered: its own, or those of the batch that it is.
+    pub fn operations(&self) -> impl Iterator<Item = &Self> {
+        let (alone, held) = match &self.command {
+            Command::Batch(batch) => (None, batch.0.as_slice()),
+            _ => (Some(self), &[][..]),
+        };
+        alone.into_iter().chain(held.iter().flatten()).filter(|inbound| inbound.ack && inbound.id.is_some())
+    }
+}
+
 impl<'a> Body<'a> {
     pub(super) fn batch(&mut self) -> Result<Batch<'a>, Fault> {
         let [messages] = self.fields.find([&["messages"]]);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX,
-    PAUSED_BYTES_MAX,
+    BATCH_MESSAGES_PER_TOKEN, ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX,
+    OUTBOX_BYTES_MAX, PAUSED_BYTES_MAX,
 };
 use crate::outbox::FRAME_OVERHEAD_BYTES;
 
@@ -62,6 +62,106 @@ fn a_known_client_over_its_rate_is_refused_and_closed_when_it_goes_on() {
         expected.extend(if closed { &["connection_close 4029", "close 4029"][..] } else { &[] });
         assert_eq!(world.heard_words(who), expected, "{over} over the rate");
     }
+}
+
+#[test]
+fn what_is_malformed_costs_as_much_as_what_is_not() {
+    let mut world = World::with(|options| options.unlimited = false);
+    let who = world.legacy("/ws/chat/s", "ann");
+    world.send(who, &text("{").repeat(BURST + 1));
+    assert_eq!(world.heard_words(who), vec!["connection_error INVALID_JSON"; BURST]);
+    assert!(!world.sockets[who].reads, "it is read later");
+    world.wait(1000);
+    assert_eq!(world.heard_words(who), ["connection_error INVALID_JSON"]);
+    assert!(world.sockets[who].reads && world.is_open(who));
+}
+
+#[test]
+fn a_known_client_over_its_rate_is_closed_for_rubbish_as_for_anything_else() {
+    let over = usize::from(FLOOD_IN_A_ROW_MAX);
+    let mut world = World::with(|options| options.unlimited = false);
+    let who = world.known("/ws/chat/s", "ann");
+    world.send(who, &text(CHAT).repeat(BURST - 1));
+    world.heard(who);
+    world.send(who, &text("{").repeat(over + 1));
+    let expected = [
+        "connection_error INVALID_JSON",
+        "connection_error RATE_LIMIT_EXCEEDED",
+        "connection_close 4029",
+        "close 4029",
+    ];
+    assert_eq!(world.heard_words(who), expected);
+}
+
+/// A batch of these messages.
+fn batch(messages: &[&str]) -> String {
+    format!(r#"{{"type":"batch","payload":{{"messages":[{}]}}}}"#, messages.join(","))
+}
+
+#[test]
+fn the_messages_of_a_batch_are_done_in_order_and_one_that_fails_fails_alone() {
+    for known in [false, true] {
+        let mut world = World::new();
+        let who = world.client(known, "/ws/chat/s", "ann");
+        let ping = r#"{"type":"ping","timestamp":7}"#;
+        world.say(who, &batch(&[CHAT, "7", r#"{"type":"wink"}"#, ping, &publish("general", "1", &json!({})), CHAT]));
+        let heard = world.heard(who);
+        let expected = [
+            "connection_error INVALID_MESSAGE_FORMAT",
+            "connection_error UNKNOWN_TYPE",
+            "nack PERMISSION_DENIED",
+            "chat_message",
+            "chat_message",
+            "pong",
+        ];
+        assert_eq!(words(&heard), expected, "known: {known}");
+        assert_eq!(seqs(&heard, "chat_message"), [1, 2]);
+    }
+}
+
+#[test]
+fn a_batch_ends_with_the_message_that_ends_the_connection() {
+    let max = usize::from(INVALID_IN_A_ROW_MAX);
+    let mut world = World::new();
+    let who = world.known("/ws/chat/s", "ann");
+    let mut messages = vec!["{}"; max];
+    messages.push(CHAT);
+    world.say(who, &batch(&messages));
+    let mut expected = vec!["connection_error INVALID_MESSAGE_FORMAT"; max];
+    expected.extend(["connection_close 1008", "close 1008"]);
+    assert_eq!(world.heard_words(who), expected);
+    assert_eq!(world.read(Metric::Published), 0);
+}
+
+#[test]
+fn a_batch_costs_a_token_for_ten_and_waits_whole() {
+    let per_token = BATCH_MESSAGES_PER_TOKEN;
+    for (count, left) in [(per_token, BURST - 1), (per_token + 1, BURST - 2)] {
+        let mut world = World::with(|options| options.unlimited = false);
+        let who = world.legacy("/ws/chat/s", "ann");
+        world.say(who, &batch(&vec![CHAT; count]));
+        assert_eq!(world.heard(who).len(), count);
+        world.send(who, &text(CHAT).repeat(left));
+        assert!(world.sockets[who].reads, "{count}");
+        world.say(who, &batch(&[CHAT, CHAT]));
+        assert_eq!(world.heard(who).len(), left);
+        assert!(!world.sockets[who].reads, "{count}");
+        world.wait(1000);
+        assert_eq!(world.heard_words(who), ["chat_message", "chat_message"]);
+        assert!(world.sockets[who].reads, "{count}");
+    }
+}
+
+#[test]
+fn each_operation_in_a_batch_that_is_refused_for_its_rate_is_answered() {
+    let mut world = World::with(|options| options.unlimited = false);
+    let who = world.known("/ws/chat/s", "ann");
+    world.send(who, &text(CHAT).repeat(BURST));
+    world.heard(who);
+    world.say(who, &batch(&[&publish("chat:s", "1", &json!({})), CHAT, "7", &publish("chat:s", "2", &json!({}))]));
+    let heard = world.heard(who);
+    assert_eq!(words(&heard), ["nack RATE_LIMIT_EXCEEDED"; 2]);
+    assert_eq!([&heard[0]["payload"]["id"], &heard[1]["payload"]["id"]], ["1", "2"]);
 }
 
 #[test]
