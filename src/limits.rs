@@ -67,6 +67,10 @@ pub const ECHOED_TIMESTAMP_BYTES_MAX: usize = 64;
 pub const BATCH_MESSAGES_MAX: usize = 100;
 /// Messages of a `batch` that one token of the sender's rate pays for: a batch saves the server work.
 pub const BATCH_MESSAGES_PER_TOKEN: usize = 10;
+/// Events in one `batch` towards a client that asked for it; over it another frame begins.
+pub const BUNDLE_EVENTS_MAX: usize = 10;
+/// Bytes of the events in one such frame; over it another frame begins. An event that is larger goes alone.
+pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
 /// Methods in one `register`; over it: `INVALID_MESSAGE_FORMAT`. As many as channels in a `subscribe`.
 pub const METHODS_PER_MESSAGE_MAX: usize = 50;
 

@@ -3,6 +3,8 @@
 //! Built at the home shard, once, before the event has its sequence number; [`super::write_event`] wraps
 //! them. What a client wrote goes through as raw JSON.
 
+use std::ops::Range;
+
 use super::command::{Change, Chat, Metadata};
 use super::event::{write_field, write_instant, write_key, write_string};
 
@@ -21,8 +23,9 @@ pub struct Said<'a> {
     pub unix_ms: u64,
 }
 
-/// Appends the payload of a `chat_message`.
-pub fn write_chat_message(said: &Said<'_>, chat: &Chat<'_>, out: &mut Vec<u8>) {
+/// Appends the payload of a `chat_message`. Returns where in `out` the metadata lies, which is all that the
+/// client wrote beyond content, role and attachments.
+pub fn write_chat_message(said: &Said<'_>, chat: &Chat<'_>, out: &mut Vec<u8>) -> Range<usize> {
     let write_content = |out: &mut Vec<u8>| {
         write_key("content", out);
         out.extend_from_slice(chat.content.as_bytes());
@@ -39,13 +42,16 @@ pub fn write_chat_message(said: &Said<'_>, chat: &Chat<'_>, out: &mut Vec<u8>) {
         write_key("attachments", out);
         out.extend_from_slice(attachments.as_bytes());
     }
+    let metadata = out.len();
     write_metadata(&chat.metadata, out);
+    let metadata = metadata..out.len();
     out.push(b'}');
     // The fields again beside the message: the older hooks read them there.
     write_field("session_id", said.session_id, out);
     write_content(out);
     write_field("role", said.role, out);
     out.push(b'}');
+    metadata
 }
 
 fn write_metadata(metadata: &Metadata<'_>, out: &mut Vec<u8>) {

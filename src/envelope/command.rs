@@ -61,6 +61,8 @@ pub enum Command<'a> {
     Subscribe {
         /// To join.
         channels: Vec<&'a str>,
+        /// Names that no channel can have: raw JSON strings.
+        nameless: Vec<&'a str>,
         /// To leave.
         unsubscribe: Vec<&'a str>,
         /// Where the client was in channels that it joins again.
@@ -379,7 +381,7 @@ impl<'a> Body<'a> {
             Ask::Unsubscribe => {
                 let [channels] = self.fields.find([&["channels", "unsubscribe_channels", "unsubscribeChannels"]]);
                 let channels = channels.ok_or(malformed("channels is missing"))?;
-                Command::Unsubscribe { channels: self.strings.channels(Some(channels))? }
+                Command::Unsubscribe { channels: self.strings.sorted_channels(Some(channels))?.0 }
             }
             Ask::Chat => Command::Chat(self.chat()?),
             Ask::TripUpdate => Command::TripUpdate { changes: self.changes()? },
@@ -425,9 +427,12 @@ impl<'a> Body<'a> {
         if channels.is_none() && unsubscribe.is_none() {
             return Err(malformed("channels is missing"));
         }
+        let (channels, nameless) = self.strings.sorted_channels(channels)?;
         Ok(Command::Subscribe {
-            channels: self.strings.channels(channels)?,
-            unsubscribe: self.strings.channels(unsubscribe)?,
+            channels,
+            nameless,
+            // Nobody is in a channel that cannot be.
+            unsubscribe: self.strings.sorted_channels(unsubscribe)?.0,
             since: since.map(|value| self.strings.since(value)).transpose()?.unwrap_or_default(),
             group: group.map(|value| self.strings.name(value, field::GROUP)).transpose()?,
         })
@@ -469,6 +474,8 @@ impl<'a> Body<'a> {
 
     fn many_changes(&mut self) -> Result<Changes<'a>, Fault> {
         let mut changes: Vec<Change<'a>> = Vec::new();
+        // The same field may be written with other escapes.
+        let mut names: Vec<&str> = Vec::new();
         for (key, value) in self.fields.members() {
             let mut scratch = [0; super::tree::KEY_BYTES_MAX];
             let name = key.name(&mut scratch);
@@ -476,15 +483,18 @@ impl<'a> Body<'a> {
                 continue;
             }
             let raw = key.raw();
-            self.strings.check(raw.get(1..raw.len() - 1).unwrap_or(""), field::FIELD)?;
+            let name = self.strings.check(raw.get(1..raw.len() - 1).unwrap_or(""), field::FIELD)?;
             let change = Change { field: raw, value: value.raw() };
             let count = changes.len();
-            match changes.iter_mut().find(|earlier| earlier.field == raw) {
+            match names.iter().position(|earlier| *earlier == name).and_then(|at| changes.get_mut(at)) {
                 Some(earlier) => *earlier = change,
                 None if count == limits::CHANGES_PER_UPDATE_MAX => {
                     return Err(malformed("an update may write 64 fields"));
                 }
-                None => changes.push(change),
+                None => {
+                    names.push(name);
+                    changes.push(change);
+                }
             }
         }
         match changes.as_slice() {

@@ -135,14 +135,32 @@ impl<'a> Strings<'a> {
         Ok(channels)
     }
 
-    /// `{channel: {epoch, seq}}`
+    /// The names in a list that a channel can have, and the raw JSON strings of those that none has.
+    pub(super) fn sorted_channels(&mut self, list: Option<Value<'a>>) -> Result<(Vec<&'a str>, Vec<&'a str>), Fault> {
+        let Some(list) = list else { return Ok((Vec::new(), Vec::new())) };
+        let (mut channels, mut nameless) = (Vec::new(), Vec::new());
+        for value in list.elements().ok_or(CHANNELS_NO_LIST)? {
+            if channels.len() + nameless.len() == limits::CHANNELS_PER_MESSAGE_MAX {
+                return Err(CHANNELS_TOO_MANY);
+            }
+            value.escaped().ok_or(CHANNELS_NO_LIST)?;
+            match self.name(value, CHANNEL) {
+                Ok(name) => channels.push(name),
+                Err(_) => nameless.push(value.raw()),
+            }
+        }
+        Ok((channels, nameless))
+    }
+
+    /// `{channel: {epoch, seq}}`; a name that no channel has is left out.
     pub(super) fn since(&mut self, value: Value<'a>) -> Result<Vec<(&'a str, Position)>, Fault> {
         let mut positions = Vec::new();
         for (key, value) in value.object().ok_or(POSITIONS_NO_LIST)?.members() {
             let raw = key.raw();
-            let channel = self.check(raw.get(1..raw.len() - 1).unwrap_or(""), CHANNEL)?;
             let position = self.position(value.object().ok_or(POSITIONS_NO_LIST)?)?;
-            place(&mut positions, channel, position)?;
+            if let Ok(channel) = self.check(raw.get(1..raw.len() - 1).unwrap_or(""), CHANNEL) {
+                place(&mut positions, channel, position)?;
+            }
         }
         Ok(positions)
     }

@@ -170,16 +170,34 @@ pub fn write_connection_close(
     });
 }
 
+/// A channel's name as the client wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// One that a channel can have.
+    Plain(&'a str),
+    /// A raw JSON string, which may stand for no text at all.
+    Raw(&'a str),
+}
+
+impl Name<'_> {
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain(name) => write_string(name, out),
+            Self::Raw(name) => out.extend_from_slice(name.as_bytes()),
+        }
+    }
+}
+
 /// Appends `subscribe_response`. Names are the client's own.
-pub fn write_subscribe_response(stamp: Stamp, joined: &[&str], failed: &[(&str, ErrorCode)], out: &mut Vec<u8>) {
+pub fn write_subscribe_response(stamp: Stamp, joined: &[&str], failed: &[(Name<'_>, ErrorCode)], out: &mut Vec<u8>) {
     stamp.write("subscribe_response", out, |out| {
         write_key("success", out);
         out.extend_from_slice(if failed.is_empty() { b"true" } else { b"false" });
         write_strings("subscribed_channels", joined, out);
-        write_list("failed_channels", failed, out, |(channel, _), out| write_string(channel, out));
+        write_list("failed_channels", failed, out, |(channel, _), out| channel.write(out));
         write_list("failures", failed, out, |(channel, code), out| {
             out.extend_from_slice(b"{\"channel\":");
-            write_string(channel, out);
+            channel.write(out);
             write_field("code", code.name(), out);
             out.push(b'}');
         });

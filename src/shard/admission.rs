@@ -77,6 +77,7 @@ impl Shard {
             Ok(claims) => {
                 if let Some(conn) = self.slots.find_mut(id) {
                     conn.known = auth.client.is_some();
+                    conn.bundles = auth.client.is_some_and(|client| client.batch);
                 }
                 self.reply_success(now, id, &claims, &auth.channels, effects);
                 self.welcome_with(now, id, claims, &auth, effects);
@@ -195,6 +196,7 @@ impl Shard {
             }
             Ok(claims) => {
                 conn.known |= auth.client.is_some();
+                conn.bundles = auth.client.map_or(conn.bundles, |client| client.batch);
                 self.reply_success(now, id, &claims, &auth.channels, effects);
                 if let Some(conn) = self.slots.find_mut(id) {
                     conn.claims = Some(claims);

@@ -131,6 +131,8 @@ pub(super) struct Connection {
     pub(super) door: Door,
     /// Whether the client told its name: it knows more than the seeds' clients.
     pub(super) known: bool,
+    /// Whether it asked for several events in one frame.
+    pub(super) bundles: bool,
     pub(super) invalid_in_a_row: u8,
     pub(super) refused_in_a_row: u8,
     /// How many of the memberships have the high share.
@@ -175,6 +177,7 @@ impl Connection {
             own: None,
             claims: None,
             known: false,
+            bundles: false,
             assembler: Assembler::default(),
             bucket: Bucket::default(),
             live: Liveness::new(now),

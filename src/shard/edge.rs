@@ -281,9 +281,9 @@ impl Shard {
     fn on_command(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, effects: &mut Effects) -> Go {
         match &inbound.command {
             Command::Auth(auth) => self.on_refresh(now, id, auth, effects),
-            Command::Subscribe { channels, unsubscribe, since, .. } => {
+            Command::Subscribe { channels, nameless, unsubscribe, since, .. } => {
                 self.unsubscribe(now, id, unsubscribe, effects);
-                self.subscribe(now, id, channels, since, effects);
+                self.subscribe(now, id, (channels, nameless), since, effects);
             }
             Command::Unsubscribe { channels } => self.unsubscribe(now, id, channels, effects),
             Command::Chat(chat) => self.on_chat(now, id, inbound, chat, effects),
@@ -299,11 +299,11 @@ impl Shard {
                 self.queue(now, id, Lane::Low, frame, effects);
             }
             Command::Pong => {}
+            Command::Report { kind, fields } => self.on_report(now, id, inbound, (kind, fields), effects),
             Command::Batch(batch) => return self.on_batch(now, id, batch, effects),
             Command::Typing(_)
             | Command::Cursor { .. }
             | Command::Relay { .. }
-            | Command::Report { .. }
             | Command::Request(_)
             | Command::Response(_)
             | Command::Register { .. }

@@ -144,6 +144,19 @@ impl Batch {
         self.parts.push(part);
     }
 
+    /// How many parts there are.
+    pub(super) const fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Takes out the parts from `start` on, of which none is begun.
+    pub(super) fn split_off(&mut self, start: usize) -> Vec<Payload> {
+        debug_assert!(start > 0 || self.skip == 0, "a part that is begun stays");
+        let parts = self.parts.split_off(start.min(self.parts.len()));
+        self.bytes -= parts.iter().map(|part| part.len()).sum::<usize>();
+        parts
+    }
+
     /// The slices to write, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().enumerate().map(|(index, part)| if index == 0 { &part[self.skip..] } else { &part[..] })

@@ -45,12 +45,16 @@ impl Shard {
             conn.owed = !conn.outbox.is_empty() || conn.memberships.len() > 0;
             return;
         }
+        let unsent = batch.parts();
         let mut tools = Tools { now, id, pen: &mut self.pen, metrics: &self.metrics };
         for portions in [batch.shares(), batch.whole()] {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
             if !conn.owed || !batch.has_room() {
                 break;
             }
+        }
+        if conn.bundles {
+            super::bundle::bundle(batch, unsent, &mut self.pen);
         }
     }
 

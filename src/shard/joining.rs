@@ -11,8 +11,9 @@ use super::message::MeshMessage;
 use super::rooms::{Role, Room, RoomId, Share};
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
+use crate::envelope::Encoding;
+use crate::envelope::notice::{self, Name};
 use crate::envelope::tripsage::canonical;
-use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Position, Seq};
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX};
 use crate::metrics::Metric;
@@ -29,7 +30,7 @@ impl Shard {
         &mut self,
         now: Now,
         id: ConnId,
-        names: &[&str],
+        (names, nameless): (&[&str], &[&str]),
         since: &[(&str, Position)],
         effects: &mut Effects,
     ) {
@@ -46,9 +47,10 @@ impl Shard {
             };
             match outcome {
                 Ok(()) => joined.push(*name),
-                Err(code) => failed.push((*name, code)),
+                Err(code) => failed.push((Name::Plain(name), code)),
             }
         }
+        failed.extend(nameless.iter().map(|name| (Name::Raw(name), ErrorCode::ChannelNotFound)));
         // A visit greets after what is critical now, so this precedes every `subscribed`.
         let write = |stamp, out: &mut Vec<u8>| notice::write_subscribe_response(stamp, &joined, &failed, out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);

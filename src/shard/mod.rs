@@ -14,6 +14,7 @@ pub mod fault;
 pub mod message;
 
 mod admission;
+mod bundle;
 mod connection;
 mod edge;
 mod ending;

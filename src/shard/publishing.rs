@@ -7,15 +7,15 @@ use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::message::{Answer, MeshMessage, Publication};
 use super::rooms::{Role, RoomId};
-use crate::auth::{Claims, Verb};
+use crate::auth::{Claims, Html, Verb};
 use crate::code::ErrorCode;
 use crate::envelope::body::{Said, write_chat_message, write_trip_update};
 use crate::envelope::event::uuid_text;
 use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::{is_attributed, is_reserved};
-use crate::envelope::{Change, Chat, Encoding, Inbound, Publish};
+use crate::envelope::{Change, Chat, Encoding, Fields, Inbound, Publish, html};
 use crate::ids::ConnId;
-use crate::limits::ANSWERS_HELD_MAX;
+use crate::limits::{ANSWERS_HELD_MAX, MESSAGE_BYTES_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -50,17 +50,61 @@ impl Shard {
         };
         let may_pose = chat.role.is_some_and(|_| self.may(id, &channel, Verb::Stream));
         let role = if may_pose { chat.role.unwrap_or("user") } else { "user" };
+        let cleaned = match self.clean(&channel, &user, chat.content) {
+            Ok(cleaned) => cleaned,
+            Err(code) => return self.refuse_message(now, id, inbound, code, effects),
+        };
+        let clean = Chat { content: cleaned.as_deref().unwrap_or(chat.content), ..*chat };
         let mut payload = std::mem::take(&mut self.body);
         let message_id = uuid_text(self.pen.event_id(now));
         let said = Said { id: &message_id, role, session_id: session, user_id: &user, unix_ms: now.unix_ms };
-        write_chat_message(&said, chat, &mut payload);
+        let metadata = write_chat_message(&said, &clean, &mut payload);
         let draft = Draft {
             channel: Arc::clone(&channel),
             user,
             kind: "chat_message",
             payload: &payload,
-            written: &[chat.content, chat.role.unwrap_or(""), chat.attachments.unwrap_or("")].map(str::as_bytes),
+            written: &[
+                chat.content.as_bytes(),
+                chat.role.unwrap_or("").as_bytes(),
+                chat.attachments.unwrap_or("").as_bytes(),
+                payload.get(metadata).unwrap_or_default(),
+            ],
         };
+        self.send(now, id, inbound, &draft, effects);
+        self.keep_scratch(payload);
+    }
+
+    /// The content of a chat message where the operator wants HTML escaped; `None` where it passes as it is.
+    fn clean(&self, channel: &str, user: &str, content: &str) -> Result<Option<String>, ErrorCode> {
+        match self.options.policy.html(channel, user) {
+            Html::Off => Ok(None),
+            Html::Reject if html::is_active(content) => Err(ErrorCode::InvalidMessageFormat),
+            Html::Reject => Ok(None),
+            Html::Escape => {
+                let mut out = Vec::with_capacity(content.len());
+                html::write_escaped(content, &mut out);
+                if out.len() > MESSAGE_BYTES_MAX {
+                    return Err(ErrorCode::MessageTooLarge);
+                }
+                Ok(String::from_utf8(out).ok())
+            }
+        }
+    }
+
+    /// What an agent does: to the channel, under the first name of its kind.
+    pub(super) fn on_report(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        (kind, fields): (&str, &Fields<'_>),
+        effects: &mut Effects,
+    ) {
+        let Some((channel, user)) = self.target(now, id, inbound, Verb::Stream, effects) else { return };
+        let mut payload = std::mem::take(&mut self.body);
+        fields.write(&mut payload);
+        let draft = Draft { channel, user, kind, payload: &payload, written: &[&payload] };
         self.send(now, id, inbound, &draft, effects);
         self.keep_scratch(payload);
     }

@@ -7,6 +7,7 @@ mod ending;
 mod fanout;
 mod history;
 mod lanes;
+mod messages;
 mod opening;
 mod rooms;
 mod talking;

@@ -176,7 +176,7 @@ fn a_group_is_named_with_a_subscription() {
     check_in_every_form(
         "subscribe",
         r#""channels":["chat:*"],"group":"g""#,
-        r#"Subscribe { channels: ["chat:*"], unsubscribe: [], since: [], group: Some("g") }"#,
+        r#"Subscribe { channels: ["chat:*"], nameless: [], unsubscribe: [], since: [], group: Some("g") }"#,
     );
 }
 

@@ -121,6 +121,7 @@ fn of_a_name_that_occurs_twice_the_last_counts() {
             r#"Chat("b", None, None, [])"#,
         ),
         (r#"{"type":"trip_update","data":{"a":1,"b":2,"a":3}}"#, r#"TripUpdate("a"=3, "b"=2)"#),
+        (r#"{"type":"trip_update","data":{"a":1,"b":2,"\u0061":3}}"#, r#"TripUpdate("\u0061"=3, "b"=2)"#),
         (r#"{"type":"pong","exclude_sender":true,"excludeSender":false}"#, "Pong"),
     ] {
         check(text, expected);
@@ -191,11 +192,11 @@ fn subscriptions_name_channels_and_positions() {
     for (text, expected) in [
         (
             r#"{"type":"subscribe","channels":["a"]}"#,
-            r#"Subscribe { channels: ["a"], unsubscribe: [], since: [], group: None }"#,
+            r#"Subscribe { channels: ["a"], nameless: [], unsubscribe: [], since: [], group: None }"#,
         ),
         (
             r#"{"type":"subscribe","payload":{"channels":[],"unsubscribeChannels":["b"],"since":{"a":{"epoch":"00000000000000ff","seq":5}}}}"#,
-            r#"Subscribe { channels: [], unsubscribe: ["b"], since: [("a", Position { epoch: Some(Epoch(255)), seq: Seq(5) })], group: None }"#,
+            r#"Subscribe { channels: [], nameless: [], unsubscribe: ["b"], since: [("a", Position { epoch: Some(Epoch(255)), seq: Seq(5) })], group: None }"#,
         ),
         (r#"{"type":"unsubscribe","channels":["\u0061"," b"]}"#, r#"Unsubscribe { channels: ["a", " b"] }"#),
         (
@@ -311,7 +312,7 @@ fn every_bound_is_kept_and_named() {
     });
     bounded(limits::EVENT_TYPE_BYTES_MAX, |n| format!(r#"{{"type":"chat_message","content":"a","role":"{}"}}"#, of(n)));
     bounded(limits::CHANNEL_NAME_BYTES_MAX, |n| format!(r#"{{"type":"pong","channel":"{}"}}"#, of(n)));
-    bounded(limits::CHANNEL_NAME_BYTES_MAX, |n| format!(r#"{{"type":"unsubscribe","channels":["{}"]}}"#, of(n)));
+    bounded(limits::CHANNEL_NAME_BYTES_MAX, |n| format!(r#"{{"token":"t","channels":["{}"]}}"#, of(n)));
     bounded(limits::CHANNELS_PER_MESSAGE_MAX, |n| format!(r#"{{"type":"subscribe","channels":[{}]}}"#, list(n)));
     bounded(limits::CHANNELS_PER_MESSAGE_MAX, |n| format!(r#"{{"token":"t","channels":[{}]}}"#, list(n)));
     bounded(limits::TOKEN_BYTES_MAX, |n| format!(r#"{{"token":"{}"}}"#, of(n)));

@@ -128,7 +128,11 @@ fn errors_name_their_code_twice() {
 
 #[test]
 fn joining_and_leaving() {
-    let failed = [("x\"y", ErrorCode::ChannelNotFound), ("user:b", ErrorCode::PermissionDenied)];
+    let failed = [
+        (Name::Plain("x\"y"), ErrorCode::ChannelNotFound),
+        (Name::Plain("user:b"), ErrorCode::PermissionDenied),
+        (Name::Raw(r#""\n\"""#), ErrorCode::ChannelNotFound),
+    ];
     check(
         |out| write_subscribe_response(STAMP, &["chat:1", "trip:2"], &[], out),
         &expect![[
@@ -138,7 +142,7 @@ fn joining_and_leaving() {
     check(
         |out| write_subscribe_response(STAMP, &[], &failed, out),
         &expect![[
-            r#"{"type":"subscribe_response","payload":{"success":false,"subscribed_channels":[],"failed_channels":["x\"y","user:b"],"failures":[{"channel":"x\"y","code":"CHANNEL_NOT_FOUND"},{"channel":"user:b","code":"PERMISSION_DENIED"}]}}"#
+            r#"{"type":"subscribe_response","payload":{"success":false,"subscribed_channels":[],"failed_channels":["x\"y","user:b","\n\""],"failures":[{"channel":"x\"y","code":"CHANNEL_NOT_FOUND"},{"channel":"user:b","code":"PERMISSION_DENIED"},{"channel":"\n\"","code":"CHANNEL_NOT_FOUND"}]}}"#
         ]],
     );
     check(
