@@ -85,7 +85,10 @@ pub const KEY_ID_BYTES_MAX: usize = 128;
 /// Keys that tokens are checked against; over it the configuration is refused. A token without a key id may
 /// cost one signature check for each.
 pub const KEYS_COUNT_MAX: usize = 16;
-/// Bytes of an HS256 secret below which it is weak (RFC 7518 section 3.2); the operator is warned.
+/// Keys in a JWK set, of use here or not; over it the set is refused.
+pub const JWKS_ENTRIES_MAX: usize = 64;
+/// Bytes of an HS256 secret below which it is weak (RFC 7518 section 3.2); the operator is warned. Half as much again
+/// for HS384, twice as much for HS512.
 pub const HS256_SECRET_BYTES_MIN: usize = 32;
 /// Seconds that an issuer's clock may be ahead when `nbf` is checked. `exp` has no allowance.
 pub const NOT_BEFORE_LEEWAY_S: u64 = 10;
@@ -314,8 +317,12 @@ pub const HISTORY_AGE_S_MAX: u64 = 3660 * 86_400;
 
 /// Seconds that the token which `serve` prints is good. A working day and a night.
 pub const START_TOKEN_TTL_S: u64 = 86_400;
-/// Bytes of a key file; over it the start is refused. Ours has 65.
+/// Bytes of a key file; over it the start is refused. Ours has 65, an RSA key of 8,192 bits about 1,500.
 pub const KEY_FILE_BYTES_MAX: usize = 4096;
+/// Bytes of a JWK set's file; over it the set is refused. Sixty-four keys with their certificates.
+pub const JWKS_FILE_BYTES_MAX: usize = 512 * 1024;
+/// Pause between two looks at a JWK set's file. A look is one system call.
+pub const JWKS_LOOK_MS: u64 = 500;
 /// Descriptors kept back for logs, keys, rings and the administration executor.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// Descriptors of a shard: its two rings, its listener, its eventfds, with room to spare.

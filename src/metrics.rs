@@ -61,6 +61,7 @@ metrics! {
     HistoryBytes: Gauge "waystation_history_bytes" "" "Bytes of retained events";
     OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
     Draining: Gauge "waystation_draining" "" "1 while the shard drains";
+    KeysGeneration: Gauge "waystation_keys_generation" "" "Counts the sets of keys that tokens were held against";
     Accepted: Counter "waystation_accepted_total" "" "Sockets accepted";
     HandedOver: Counter "waystation_handed_over_total" "" "Sockets handed to the home shard of their channel";
     Upgraded: Counter "waystation_upgraded_total" "" "Opening handshakes answered 101";

@@ -7,9 +7,12 @@
 
 pub mod caps;
 mod claims;
+pub mod jwks;
+pub mod key;
 pub mod pattern;
 pub mod token;
 
 pub use caps::{Caps, ChannelRate, Holder, Html, Policy, PolicyRow, Verb, Verbs};
+pub use key::{Key, Keys, Signature};
 pub use pattern::Pattern;
-pub use token::{Claims, Key, Keys, TokenError, TokenRequest, Verifier, mint};
+pub use token::{Claims, TokenError, TokenRequest, Verifier, mint};

@@ -10,9 +10,9 @@
 use super::caps::{Caps, Holder};
 use super::claims::{Header, Payload, Text};
 use crate::limits;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
-use std::fmt;
 use std::sync::Arc;
+
+pub use super::key::{Key, Keys, Signature};
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,78 +45,6 @@ impl Claims {
     #[must_use]
     pub fn holder(&self) -> Holder<'_> {
         Holder { user: &self.user, service: self.service, caps: self.caps.as_deref() }
-    }
-}
-
-/// A key and the one algorithm it is for.
-#[derive(Clone)]
-pub struct Key {
-    id: Option<Box<str>>,
-    algorithm: Algorithm,
-    verifying: DecodingKey,
-    /// Only secrets can sign here; public keys cannot.
-    signing: Option<EncodingKey>,
-    weak: bool,
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).field("algorithm", &self.algorithm).finish_non_exhaustive()
-    }
-}
-
-impl Key {
-    /// A shared secret for HS256.
-    #[must_use]
-    pub fn hs256(id: Option<String>, secret: &[u8]) -> Self {
-        Self {
-            id: id.map(String::into_boxed_str),
-            algorithm: Algorithm::HS256,
-            verifying: DecodingKey::from_secret(secret),
-            signing: Some(EncodingKey::from_secret(secret)),
-            weak: secret.len() < limits::HS256_SECRET_BYTES_MIN,
-        }
-    }
-
-    /// Whether the secret is shorter than RFC 7518 section 3.2 asks for.
-    #[must_use]
-    pub const fn is_weak(&self) -> bool {
-        self.weak
-    }
-}
-
-/// The keys that tokens are checked against.
-#[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<Key>);
-
-impl Keys {
-    /// A set of keys.
-    ///
-    /// # Errors
-    ///
-    /// There are too many, or an id is too long, empty or given twice.
-    pub fn new(keys: Vec<Key>) -> Result<Self, String> {
-        if keys.len() > limits::KEYS_COUNT_MAX {
-            return Err(format!("{} keys, at most {} are allowed", keys.len(), limits::KEYS_COUNT_MAX));
-        }
-        for (index, id) in keys.iter().enumerate().filter_map(|(index, key)| Some((index, key.id.as_deref()?))) {
-            if id.is_empty() || id.len() > limits::KEY_ID_BYTES_MAX {
-                return Err(format!("key id {id:?} must have 1 to {} bytes", limits::KEY_ID_BYTES_MAX));
-            }
-            if keys.iter().take(index).any(|earlier| earlier.id.as_deref() == Some(id)) {
-                return Err(format!("key id {id:?} is given twice"));
-            }
-        }
-        Ok(Self(keys))
-    }
-
-    /// The keys that may have signed a token with this key id. An id that no key has falls back to the keys
-    /// without one: an issuer may name a secret that its operator configured without a name.
-    fn candidates<'a>(&'a self, kid: Option<&str>) -> impl Iterator<Item = &'a Key> {
-        let named = kid.and_then(|kid| self.0.iter().find(|key| key.id.as_deref() == Some(kid)));
-        let any = kid.is_none();
-        let others = self.0.iter().filter(move |key| named.is_none() && (any || key.id.is_none()));
-        named.into_iter().chain(others)
     }
 }
 
@@ -166,7 +94,7 @@ impl Verifier {
     fn check_signature(&self, header: &str, signature: &str, message: &str) -> Option<()> {
         let header = object(header)?;
         let header: Header<'_> = serde_json::from_slice(&header).ok()?;
-        let algorithm: Algorithm = header.alg.parse().ok()?;
+        let algorithm = Signature::parse(&header.alg)?;
         // RFC 8725 section 3.11: a token of another kind is not taken for one of ours.
         if header.typ.is_some_and(|Text(typ)| !typ.eq_ignore_ascii_case("JWT")) {
             return None;
@@ -175,11 +103,8 @@ impl Verifier {
         if kid.is_some_and(|kid| kid.is_empty() || kid.len() > limits::KEY_ID_BYTES_MAX) {
             return None;
         }
-        let mut keys = self.keys.candidates(kid).filter(|key| key.algorithm == algorithm);
-        let signed = keys.any(|key| {
-            let verdict = crypto::verify(signature, message.as_bytes(), &key.verifying, key.algorithm);
-            matches!(verdict, Ok(true))
-        });
+        let mut keys = self.keys.candidates(kid).filter(|key| key.algorithm() == algorithm);
+        let signed = keys.any(|key| key.verifies(signature, message));
         signed.then_some(())
     }
 
@@ -280,11 +205,10 @@ pub struct TokenRequest<'a> {
 ///
 /// Says which part of the request no token can carry, or that the key cannot sign.
 pub fn mint(key: &Key, request: &TokenRequest<'_>, now_unix_s: u64) -> Result<String, String> {
-    let signing = key.signing.as_ref().ok_or("the key cannot sign: it is public")?;
     named(&Text(request.user.into())).ok_or("the user must have 1 to 128 bytes without control characters")?;
-    let mut header = serde_json::json!({ "alg": format!("{:?}", key.algorithm), "typ": "JWT" });
-    if let Some(id) = &key.id {
-        header["kid"] = id.as_ref().into();
+    let mut header = serde_json::json!({ "alg": key.algorithm().name(), "typ": "JWT" });
+    if let Some(id) = key.id() {
+        header["kid"] = id.into();
     }
     let expires_at = now_unix_s.saturating_add(request.ttl_s).min(limits::SEQ_MAX);
     let mut payload = serde_json::json!({ "sub": request.user, "iat": now_unix_s, "exp": expires_at });
@@ -296,8 +220,7 @@ pub fn mint(key: &Key, request: &TokenRequest<'_>, now_unix_s: u64) -> Result<St
         payload["caps"] = serde_json::from_str(caps).map_err(|error| format!("caps: {error}"))?;
     }
     let message = format!("{}.{}", encode(header.to_string().as_bytes()), encode(payload.to_string().as_bytes()));
-    let signature = crypto::sign(message.as_bytes(), signing, key.algorithm).map_err(|error| error.to_string())?;
-    let token = format!("{message}.{signature}");
+    let token = format!("{message}.{}", key.sign(&message)?);
     if token.len() > limits::TOKEN_BYTES_MAX {
         return Err(format!("the token has {} bytes, at most {}", token.len(), limits::TOKEN_BYTES_MAX));
     }

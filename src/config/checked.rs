@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::file::{self, File};
 use super::written::{LimitsWritten, RoleWritten, ServeArgs, TokenArgs, Verb, Written};
 use super::{StartError, file::limits::Profile};
-use crate::auth::{Policy, PolicyRow};
+use crate::auth::{Policy, PolicyRow, Signature};
 use crate::limits::{
     HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX,
 };
@@ -60,6 +60,29 @@ pub struct Auth {
     pub issuer: Option<String>,
     /// The `aud` that they must name.
     pub audience: Option<String>,
+    /// Keys and where they are.
+    pub keys: Vec<KeyFile>,
+    /// Where a JWK set is.
+    pub jwks: Option<PathBuf>,
+}
+
+impl Auth {
+    /// Whether any key is configured: then the development key counts for nothing.
+    #[must_use]
+    pub const fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.jwks.is_some()
+    }
+}
+
+/// A key and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The `kid` by which tokens name it.
+    pub id: Option<String>,
+    /// What it is for.
+    pub algorithm: Signature,
+    /// A secret's bytes, or a PEM text.
+    pub path: PathBuf,
 }
 
 /// Which limits hold.
@@ -193,6 +216,12 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
     let mut origins = Origins::new(&file.origins.allowed).map_err(|what| wrong("[origins]", what))?;
     origins.require_origin = file.origins.required;
     let rows: Vec<PolicyRow> = file.policy.iter().map(file::policy::Row::usable).collect();
+    let require_caps = file.auth.require_caps;
+    let auth = auth(file.auth, args.config.as_deref().and_then(Path::parent));
+    if !auth.has_keys() && (auth.issuer.is_some() || auth.audience.is_some()) {
+        let what = "an issuer or audience is asked for, and the development key's tokens have none";
+        return Err(StartError::new(what, format!("{place}, [auth]"), "configure keys or jwks_file, or take it out"));
+    }
     let policy = Policy::with_rows(&rows).map_err(|what| wrong("[[policy]]", what))?;
     Ok(Serve {
         listen: args.listen,
@@ -205,15 +234,23 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         echo: args.echo,
         spin_us: args.spin_us,
         logs: logs(environment)?,
-        auth: Auth { issuer: file.auth.issuer, audience: file.auth.audience },
+        auth,
         origins,
-        policy: if file.auth.require_caps { policy.requiring_caps() } else { policy },
+        policy: if require_caps { policy.requiring_caps() } else { policy },
         retention: Retention {
             count: file.history.events.unwrap_or(HISTORY_COUNT_DEFAULT),
             bytes: file.history.bytes.unwrap_or(HISTORY_BYTES_DEFAULT),
             age_ms: file.history.age.map_or(HISTORY_AGE_MS_DEFAULT, |seconds| seconds * 1000),
         },
     })
+}
+
+/// Paths in the file are relative to its directory, wherever the gateway is started.
+fn auth(written: file::auth::Auth, directory: Option<&Path>) -> Auth {
+    let absolute = |path: PathBuf| directory.map_or_else(|| path.clone(), |directory| directory.join(&path));
+    let file::auth::Auth { issuer, audience, keys, jwks_file, require_caps: _ } = written;
+    let keys = keys.into_iter().map(|key| KeyFile { id: key.id, algorithm: key.algorithm, path: absolute(key.file) });
+    Auth { issuer, audience, keys: keys.collect(), jwks: jwks_file.map(absolute) }
 }
 
 fn token(args: TokenArgs, environment: &Environment) -> Result<Token, StartError> {

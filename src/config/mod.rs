@@ -15,7 +15,7 @@ use std::fmt;
 
 use clap::Parser;
 
-pub use checked::{Environment, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
+pub use checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
 
 /// Why the program did not start. Told to the operator once, then the exit code is 78.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::key::DevelopmentKey;
+use super::keys::KeyRing;
 use crate::admin;
-use crate::auth::token::{Key, Keys, Verifier};
+use crate::auth::Verifier;
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
@@ -69,8 +70,10 @@ pub(super) struct Start<'a> {
     pub(super) loopback: bool,
     /// How many connections the process's descriptors allow.
     pub(super) connections: u64,
-    /// What tokens are signed with.
-    pub(super) key: &'a DevelopmentKey,
+    /// What tokens are held against.
+    pub(super) verifier: Verifier,
+    /// What it was made of.
+    pub(super) keys: KeyRing,
 }
 
 /// Starts every thread. What they need was checked before.
@@ -100,8 +103,13 @@ fn start_shards(
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
     let options = shard_options(&start, count)?;
+    let watch = start.keys.watch(mesh.post(ShardId(count))).map_err(|error| failed(&error))?;
     let started = now();
     let mut members = Vec::new();
+    let (keep_looking, looking) = watch.unzip();
+    if let Some(thread) = looking {
+        members.push(Member { name: "keys".to_owned(), join: joined(thread) });
+    }
     let seats = start.listeners.into_iter().zip(&start.wanted.shards).zip(metrics);
     for (id, ((listener, cpu), metrics)) in (0..count).map(ShardId).zip(seats) {
         let Some(mesh) = mesh.take_end(id) else { continue };
@@ -128,6 +136,7 @@ fn start_shards(
         members.push(Member { name: format!("shard-{}", id.0), join });
     }
     let drain: Drain = Box::new(move |window_ms| {
+        drop(keep_looking);
         for shard in (0..count).map(ShardId) {
             // A control lane that stays full belongs to a shard that no longer turns; the health check shows it.
             let put = (0..DRAIN_PUT_TRIES).any(|_| {
@@ -146,20 +155,18 @@ fn start_shards(
     Ok((members, drain))
 }
 
+/// Waits for the end of a thread that cannot fail, only panic.
+fn joined(thread: JoinHandle<()>) -> Join {
+    Box::new(move || thread.join().map_err(|_panicked| "it panicked".to_owned()))
+}
+
 fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, StartError> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(|error| failed(&io::Error::other(error)))?;
-    let wrong = |error: String| StartError::new(error, "the development key", "remove the key file");
-    let keys = Keys::new(vec![Key::hs256(None, start.key.secret())]).map_err(wrong)?;
     Ok(shard::Options {
         shards,
         key,
-        verifier: Arc::new(Verifier {
-            keys,
-            issuer: start.wanted.auth.issuer.clone(),
-            audience: start.wanted.auth.audience.clone(),
-            generation: 1,
-        }),
+        verifier: Arc::new(start.verifier.clone()),
         policy: Arc::new(start.wanted.policy.clone()),
         origins: Arc::new(start.wanted.origins.clone()),
         loopback: start.loopback,

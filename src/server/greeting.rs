@@ -14,10 +14,17 @@ pub(super) struct Greeting<'a> {
     pub(super) shards: &'a [Option<usize>],
     /// How many connections the descriptors allow.
     pub(super) connections: u64,
-    /// The key, and whether it is new.
-    pub(super) key: &'a DevelopmentKey,
-    /// A token for everything.
-    pub(super) token: &'a str,
+    /// Whose tokens are good.
+    pub(super) keys: Keys<'a>,
+}
+
+/// Whose tokens are good.
+#[derive(Debug)]
+pub(super) enum Keys<'a> {
+    /// Those of the development key, such as this one for everything.
+    Development(&'a DevelopmentKey, &'a str),
+    /// Those of so many configured keys. None of them is signed here.
+    Configured(usize),
 }
 
 impl fmt::Display for Greeting<'_> {
@@ -27,20 +34,25 @@ impl fmt::Display for Greeting<'_> {
         let pins: Vec<String> = self.shards.iter().flatten().map(ToString::to_string).collect();
         let pinned =
             if pins.is_empty() { "not pinned".to_owned() } else { format!("on processor {}", pins.join(", ")) };
-        let made = if self.key.made { "made a development key" } else { "uses the development key" };
         writeln!(f, "Waystation {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  {} shards, {pinned}; room for {} connections", self.shards.len(), self.connections)?;
-        writeln!(f, "  {made} in {}", self.key.path.display())?;
         writeln!(f, "  history is in memory only: a restart forgets it")?;
-        writeln!(f, "\nSee it work in a browser:\n  http://{near}/#token={}", self.token)?;
-        writeln!(f, "\nOr join a room from a shell, with any WebSocket client:")?;
-        writeln!(f, "  npx wscat -c 'ws://{near}/ws/chat/demo?token={}'", self.token)?;
-        let directory = self.key.path.parent().unwrap_or(&self.key.path).display();
-        writeln!(
-            f,
-            "\nThe token is good for a day. For another user:\n  waystation token --user NAME --data {directory}\n"
-        )
+        match self.keys {
+            Keys::Configured(1) => writeln!(f, "  one configured key for tokens"),
+            Keys::Configured(count) => writeln!(f, "  {count} configured keys for tokens"),
+            Keys::Development(key, token) => development(f, near, key, token),
+        }
     }
+}
+
+fn development(f: &mut fmt::Formatter<'_>, near: SocketAddr, key: &DevelopmentKey, token: &str) -> fmt::Result {
+    let made = if key.made { "made a development key" } else { "uses the development key" };
+    writeln!(f, "  {made} in {}", key.path.display())?;
+    writeln!(f, "\nSee it work in a browser:\n  http://{near}/#token={token}")?;
+    writeln!(f, "\nOr join a room from a shell, with any WebSocket client:")?;
+    writeln!(f, "  npx wscat -c 'ws://{near}/ws/chat/demo?token={token}'")?;
+    let directory = key.path.parent().unwrap_or(&key.path).display();
+    writeln!(f, "\nThe token is good for a day. For another user:\n  waystation token --user NAME --data {directory}\n")
 }
 
 /// An address that a client on this machine can use: an unspecified one is reached by loopback.

@@ -9,6 +9,7 @@ mod drain;
 mod engine;
 mod greeting;
 mod key;
+mod keys;
 mod logs;
 mod token;
 
@@ -16,8 +17,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use crate::auth::Key;
 use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
+use keys::KeyRing;
 use token::TokenRequest;
 
 /// Does what is wanted and gives the process's exit code.
@@ -54,22 +57,33 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let connections = doctor::raise_descriptors(wanted.shards.len())?;
     doctor::check_directory(&wanted.data)?;
     let (address, listeners) = doctor::listen(wanted.listen, wanted.shards.len())?;
-    let key = key::obtain(&wanted.data)?;
+    let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
+    let mut keys = match &key {
+        Some(key) => KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth),
+        None => KeyRing::read(&wanted.auth)?,
+    };
+    let verifier = keys.first()?;
     let signals = drain::signals()?;
     let loopback = address.ip().is_loopback();
-    let engine = engine::start(engine::Start { wanted, listeners, loopback, connections, key: &key })?;
-    let request = TokenRequest {
-        user: "developer",
-        ttl_s: START_TOKEN_TTL_S,
-        service: false,
-        caps: Some(token::caps_for_everything()),
+    let count = verifier.keys.iter().count();
+    let engine = engine::start(engine::Start { wanted, listeners, loopback, connections, verifier, keys })?;
+    let development = key.as_ref().map(|key| Ok((key, token_for_everything(key)?))).transpose()?;
+    let keys = match &development {
+        Some((key, token)) => greeting::Keys::Development(key, token),
+        None => greeting::Keys::Configured(count),
     };
-    let token = token::mint(&key, &request, unix_s())?;
-    let greeting = greeting::Greeting { address, shards: &wanted.shards, connections, key: &key, token: &token };
+    let greeting = greeting::Greeting { address, shards: &wanted.shards, connections, keys };
     let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
     warn(wanted, address);
     tracing::info!(%address, shards = wanted.shards.len(), connections, echo = wanted.echo, "listening");
     Ok(drain::wait(signals, engine))
+}
+
+/// A token for who tries the server out.
+fn token_for_everything(key: &key::DevelopmentKey) -> Result<String, StartError> {
+    let caps = Some(token::caps_for_everything());
+    let request = TokenRequest { user: "developer", ttl_s: START_TOKEN_TTL_S, service: false, caps };
+    token::mint(key, &request, unix_s())
 }
 
 /// What the operator should know before trusting this server with more than a test.

@@ -1,12 +1,14 @@
 //! From the upgrade to an authenticated connection: the first frame, the welcome, the refresh of a token.
 
+use std::sync::Arc;
+
 use super::Shard;
 use super::connection::Stage;
 use super::edge::Go;
 use super::effect::Effects;
 use super::timers::Timer;
 use crate::auth::caps::Verb;
-use crate::auth::token::{Claims, TokenError};
+use crate::auth::token::{Claims, TokenError, Verifier};
 use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::notice::{self, Admitted};
 use crate::envelope::tripsage::canonical;
@@ -143,7 +145,7 @@ impl Shard {
             // One copy of the name serves the room and its members.
             let room = self.rooms.find(own).and_then(|room| self.rooms.at(room));
             if let (Some(room), Some(conn)) = (room, self.slots.find_mut(id)) {
-                conn.own = Some(std::sync::Arc::clone(&room.name));
+                conn.own = Some(Arc::clone(&room.name));
             }
         }
         for name in &auth.channels {
@@ -208,6 +210,14 @@ impl Shard {
             Err(denied) => {
                 self.deny(now, id, &denied, effects);
             }
+        }
+    }
+
+    /// Other keys from now on. Who is in stays until the own token ends, whatever key signed it.
+    pub(super) fn on_keys(&mut self, verifier: Arc<Verifier>) {
+        if verifier.generation > self.options.verifier.generation {
+            self.metrics.set(Metric::KeysGeneration, u64::from(verifier.generation));
+            self.options.verifier = verifier;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::auth::token::Claims;
+use crate::auth::token::{Claims, Verifier};
 use crate::code::ErrorCode;
 use crate::envelope::EncodingSet;
 use crate::ids::{ConnId, Epoch, Seq};
@@ -158,6 +158,8 @@ pub enum MeshMessage {
     },
     /// Events of a channel that this shard follows.
     Tail(Box<Tail>),
+    /// From now on tokens are held against these keys.
+    Keys(Arc<Verifier>),
 }
 
 impl MeshMessage {
@@ -165,7 +167,7 @@ impl MeshMessage {
     #[must_use]
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Adopt(_) | Self::Hot(..) => Lane::Control,
+            Self::Adopt(_) | Self::Hot(..) | Self::Keys(_) => Lane::Control,
             Self::Publish(_)
             | Self::Answer(_)
             | Self::Attach { .. }

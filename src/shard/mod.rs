@@ -38,7 +38,7 @@ use crate::auth::caps::Policy;
 use crate::auth::token::Verifier;
 use crate::envelope::Parser;
 use crate::ids::{ConnId, ShardId};
-use crate::metrics::Metrics;
+use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::room::history::Retention;
 use crate::route::HashKey;
@@ -144,6 +144,7 @@ impl Shard {
     /// A shard without connections and channels, at time `now`.
     #[must_use]
     pub fn new(id: ShardId, options: Options, metrics: Arc<Metrics>, now: Now) -> Self {
+        metrics.set(Metric::KeysGeneration, u64::from(options.verifier.generation));
         let mut wheel = Wheel::default();
         wheel.insert(now.millis(), Timer::Sweep);
         Self {
@@ -196,6 +197,7 @@ impl Shard {
             }
             MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment),
             MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
+            MeshMessage::Keys(verifier) => self.on_keys(verifier),
         }
     }
 

@@ -64,8 +64,9 @@ impl Shard {
             return Err(passport);
         };
         self.metrics.add(Metric::Sockets, 1);
-        if passport.claims.is_some() && passport.key_generation != self.options.verifier.generation {
-            // The keys changed while the socket was on its way, and the token is not here to be asked again.
+        if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
+            // The keys changed while the socket was on its way, and the token is not here to be asked again. The
+            // other shard may also be the first to have heard of new ones: then it judged by the better keys.
             self.refuse(now, id, HttpError::UNAUTHORIZED, Metric::RefusedToken, effects);
         } else if self.draining {
             self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects);

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::auth::{Policy, Verb};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::json;
+
+mod algorithms;
 
 const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";

@@ -55,12 +55,16 @@ fn every_option_of_serve_arrives() {
 #[test]
 fn what_the_file_says_arrives_and_the_command_line_goes_before() {
     let path = std::env::temp_dir().join(format!("waystation-checked-{}.toml", std::process::id()));
-    let text = "[auth]\nissuer = \"us\"\naudience = \"ws\"\nrequire_caps = true\n[limits]\nprofile = \"unlimited\"\n\
+    let text = "[auth]\nissuer = \"us\"\naudience = \"ws\"\nrequire_caps = true\n\
+        jwks_file = \"/etc/jwks.json\"\nkeys = [{ algorithm = \"ES256\", id = \"k\", public_key_file = \"k.pem\" }]\n[limits]\nprofile = \"unlimited\"\n\
         [origins]\nallowed = [\"https://a.example\"]\nrequired = true\n[history]\nevents = 7\nage = \"1m\"\n\
         [[policy]]\npattern = \"news:*\"\nverbs = [\"subscribe\"]\n";
     std::fs::write(&path, text).unwrap();
     let path = path.display();
     let serve = serve_of(&format!("serve --config {path}"));
+    let key = KeyFile { id: Some("k".into()), algorithm: Signature::Es256, path: std::env::temp_dir().join("k.pem") };
+    assert_eq!((serve.auth.keys.as_slice(), serve.auth.has_keys()), (&[key][..], true));
+    assert_eq!(serve.auth.jwks.as_deref(), Some(Path::new("/etc/jwks.json")));
     assert_eq!((serve.auth.issuer.as_deref(), serve.auth.audience.as_deref()), (Some("us"), Some("ws")));
     assert_eq!(serve.limits, LimitsProfile::Unlimited);
     assert!(serve.origins.require_origin && serve.origins.allows(Some("https://a.example"), "h", false));

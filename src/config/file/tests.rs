@@ -26,6 +26,7 @@ fn wrong(text: &str) -> StartError {
 fn the_documented_example_is_a_file_and_nothing_in_it_is_idle() {
     let file = parse(documented(), "OPERATIONS.md").unwrap();
     assert_eq!(file.auth.issuer.as_deref(), Some("https://login.example.com"));
+    assert_eq!((file.auth.keys.len(), file.auth.jwks_file.is_some()), (2, true));
     assert!(!file.origins.allowed.is_empty() && file.limits.profile == Some(limits::Profile::Default));
     assert_eq!((file.history.events, file.history.bytes, file.history.age), (Some(100), Some(1_048_576), Some(86_400)));
     let row = &file.policy[0];
@@ -61,6 +62,22 @@ fn a_refusal_names_file_line_column_and_the_nearest_name() {
         ("[[policy]]\nverbs = []", "line 1", "pattern", "OPERATIONS.md"),
         ("[[policy]]\npattern = \"é\"\nhtml = \"escpae\"", "line 3, column 8", "escpae", "`escape`"),
         ("# é\nx = é", "line 2, column 5", "", "OPERATIONS.md"),
+        ("[auth]\nkeys = [{ algorithm = \"HS265\" }]", "line 2, column 23", "HS265", "`HS256`"),
+        ("[auth]\nkeys = [{ algorithm = \"none\" }]", "line 2, column 23", "none", "OPERATIONS.md"),
+        ("[auth]\nkeys = [{ algorithm = \"HS256\" }]", "line 2", "secret_file", "OPERATIONS.md"),
+        (
+            "[auth]\nkeys = [{ algorithm = \"HS256\", public_key_file = \"k\" }]",
+            "line 2",
+            "secret_file",
+            "OPERATIONS.md",
+        ),
+        (
+            "[auth]\nkeys = [{ algorithm = \"ES256\", secret_file = \"k\" }]",
+            "line 2",
+            "public_key_file",
+            "OPERATIONS.md",
+        ),
+        ("[auth]\nkeys = [{ algorithm = \"ES256\", secret = \"k\" }]", "line 2", "secret", "`secret_file`"),
         ("[history]\nage = \"1w\"", "line 2, column 7", "1w", "OPERATIONS.md"),
         ("[proxies]\ntrust = 1", "line 2, column 1", "trust", "OPERATIONS.md"),
         ("zzz = 1", "line 1, column 1", "zzz", "OPERATIONS.md"),

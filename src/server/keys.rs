@@ -1,0 +1,198 @@
+//! Configured keys: read from their files at the start, and a JWK set again whenever its file changes.
+//!
+//! A thread of its own looks at the set's file, so that no shard ever touches a disk. What it reads whole and good goes
+//! to every shard as one new verifier with a higher generation; what is not is logged once, and the keys before stay.
+//! Absent: fetching a set over the network, which is the work of whoever writes the file.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::auth::{Key, Keys, Verifier, jwks};
+use crate::config::{Auth, StartError};
+use crate::ids::ShardId;
+use crate::limits::{JWKS_FILE_BYTES_MAX, JWKS_LOOK_MS, KEY_FILE_BYTES_MAX, MESH_RETRY_MS};
+use crate::mesh::{Parcel, Post};
+use crate::shard::message::{Lane, MeshMessage};
+
+/// What verifiers are made of.
+#[derive(Debug)]
+pub(super) struct KeyRing {
+    /// Keys with files of their own.
+    own: Vec<Key>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    set: Option<PathBuf>,
+    /// What the set's file looked like when it was last read.
+    seen: Option<Look>,
+}
+
+/// By what a changed file is told: its place on the disk, its size, and when it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look(u64, u64, u64, i64, i64);
+
+impl KeyRing {
+    /// A ring with one key, the development key.
+    pub(super) fn of(key: Key, auth: &Auth) -> Self {
+        Self { own: vec![key], issuer: auth.issuer.clone(), audience: auth.audience.clone(), set: None, seen: None }
+    }
+
+    /// Reads the configured keys.
+    ///
+    /// # Errors
+    /// Which file is not as it should be, and why.
+    pub(super) fn read(auth: &Auth) -> Result<Self, StartError> {
+        let mut own = Vec::new();
+        for file in &auth.keys {
+            let wrong = |error| StartError::new(error, file.path.display().to_string(), REMEDY);
+            let (bytes, meta) = read_file(&file.path, KEY_FILE_BYTES_MAX).map_err(wrong)?;
+            let key = if file.algorithm.is_shared() {
+                check_secret(&meta).map_err(wrong)?;
+                Key::secret(file.id.clone(), file.algorithm, without_line_end(&bytes))
+            } else {
+                let text = String::from_utf8(bytes).map_err(|_| wrong("the file is no text".to_owned()))?;
+                Key::public_pem(file.id.clone(), file.algorithm, &text)
+            };
+            own.push(key.map_err(wrong)?);
+        }
+        let (issuer, audience) = (auth.issuer.clone(), auth.audience.clone());
+        Ok(Self { own, issuer, audience, set: auth.jwks.clone(), seen: None })
+    }
+
+    /// The first verifier.
+    ///
+    /// # Errors
+    /// The set cannot be used, or the keys are no set together.
+    pub(super) fn first(&mut self) -> Result<Verifier, StartError> {
+        let place = self.set.as_ref().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
+        let verifier = self.verifier(1).map_err(|error| StartError::new(error, place, REMEDY))?;
+        for key in verifier.keys.iter().filter(|key| key.is_weak()) {
+            tracing::warn!(id = key.id(), "a secret for tokens is shorter than its algorithm's hash");
+        }
+        Ok(verifier)
+    }
+
+    /// A verifier of what the files hold now.
+    fn verifier(&mut self, generation: u32) -> Result<Verifier, String> {
+        let mut keys = self.own.clone();
+        if let Some(path) = &self.set {
+            let (bytes, meta) = read_file(path, JWKS_FILE_BYTES_MAX)?;
+            self.seen = Some(Look::of(&meta));
+            let text = String::from_utf8(bytes).map_err(|_| "the file is no text".to_owned())?;
+            let set = jwks::parse(&text)?;
+            if set.has_secret() {
+                check_secret(&meta)?;
+            }
+            keys.extend(set.keys);
+        }
+        let (issuer, audience) = (self.issuer.clone(), self.audience.clone());
+        Ok(Verifier { keys: Keys::new(keys)?, issuer, audience, generation })
+    }
+
+    /// Whether the set's file is another than the one that was read. One that cannot be seen is not: it is being
+    /// replaced, or a later look will tell.
+    fn has_changed(&self) -> bool {
+        let meta = self.set.as_deref().and_then(|path| std::fs::metadata(path).ok());
+        meta.is_some_and(|meta| Some(Look::of(&meta)) != self.seen)
+    }
+
+    /// Starts the thread that looks at the set's file, if there is one. It ends when the sender is dropped.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn watch(self, post: Post<Parcel>) -> io::Result<Option<(Sender<()>, JoinHandle<()>)>> {
+        if self.set.is_none() {
+            return Ok(None);
+        }
+        let (keep, stop) = bounded(0);
+        let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || self.look_on(&post, &stop))?;
+        Ok(Some((keep, thread)))
+    }
+
+    fn look_on(mut self, post: &Post<Parcel>, stop: &Receiver<()>) {
+        let mut generation = 1;
+        let mut latest = None;
+        // Shards that have not been told of the latest verifier, because their lane was full.
+        let mut untold: Vec<ShardId> = Vec::new();
+        loop {
+            let pause = if untold.is_empty() { JWKS_LOOK_MS } else { MESH_RETRY_MS };
+            if stop.recv_timeout(Duration::from_millis(pause)) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            if self.has_changed() {
+                match self.verifier(generation + 1) {
+                    Ok(verifier) => {
+                        generation += 1;
+                        tracing::info!(generation, keys = verifier.keys.iter().count(), "the JWK set was read again");
+                        latest = Some(Arc::new(verifier));
+                        untold = (0..u16::try_from(post.shards()).unwrap_or(u16::MAX)).map(ShardId).collect();
+                    }
+                    Err(error) => {
+                        let file = self.set.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
+                        tracing::error!(file, error, "the JWK set is refused, the keys before it stay");
+                    }
+                }
+            }
+            if let Some(verifier) = &latest {
+                untold.retain(|&shard| {
+                    let message = Parcel::Message(MeshMessage::Keys(Arc::clone(verifier)));
+                    let put = post.try_put(shard, Lane::Control, message).is_ok();
+                    post.wake(shard);
+                    !put
+                });
+            }
+        }
+    }
+}
+
+impl Look {
+    fn of(meta: &Metadata) -> Self {
+        Self(meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())
+    }
+}
+
+const REMEDY: &str = "see OPERATIONS.md, keys for tokens";
+
+/// The bytes of a file that nobody but its owner can write to.
+fn read_file(path: &Path, bytes_max: usize) -> Result<(Vec<u8>, Metadata), String> {
+    let unreadable = |error: io::Error| format!("the file cannot be read: {error}");
+    // Without waiting for the other end, should it be a pipe.
+    let file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    let meta = file.metadata().map_err(unreadable)?;
+    let us = rustix::process::geteuid().as_raw();
+    if !meta.is_file() || (meta.uid() != us && meta.uid() != 0) {
+        return Err(format!("this is no file of this user or root (owner {}, we are {us})", meta.uid()));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!("others than its owner can write to the file (mode {:04o})", meta.mode() & 0o7777));
+    }
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    file.take(bound.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > bytes_max {
+        return Err(format!("the file has more than {bytes_max} bytes"));
+    }
+    Ok((bytes, meta))
+}
+
+fn check_secret(meta: &Metadata) -> Result<(), String> {
+    if meta.mode() & 0o007 == 0 {
+        return Ok(());
+    }
+    Err(format!("everybody can read the secret (mode {:04o}): chmod 600 it, and make a new one", meta.mode() & 0o7777))
+}
+
+/// What editors and `echo` put behind the last line is not meant to be part of a secret.
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests;

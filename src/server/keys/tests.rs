@@ -1,0 +1,161 @@
+//! Files that are keys, and what becomes of a set that changes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
+
+use super::*;
+use crate::auth::{Signature, TokenRequest, mint};
+use crate::config::KeyFile;
+use crate::mesh::{Capacities, Mesh, MeshEnd};
+use crate::server::doctor::scratch::Scratch;
+
+const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
+
+fn write(path: &Path, bytes: &[u8], mode: u32) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn secret_in(path: &Path) -> Auth {
+    let file = KeyFile { id: None, algorithm: Signature::Hs256, path: path.to_owned() };
+    Auth { keys: vec![file], ..Auth::default() }
+}
+
+fn token(secret: &[u8]) -> String {
+    let request = TokenRequest { user: "ada", ttl_s: 60, role: None, caps: None };
+    mint(&Key::hs256(None, secret), &request, 1000).unwrap()
+}
+
+fn set_of(secrets: &[&[u8]]) -> String {
+    let keys = secrets.iter().map(|secret| {
+        let k = data_encoding::BASE64URL_NOPAD.encode(secret);
+        serde_json::json!({ "kty": "oct", "alg": "HS256", "k": k })
+    });
+    serde_json::json!({ "keys": keys.collect::<Vec<_>>() }).to_string()
+}
+
+#[test]
+fn a_secret_is_the_bytes_of_its_file_without_the_line_end() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("key");
+    for end in [&b""[..], b"\n", b"\r\n"] {
+        write(&path, &[SECRET, end].concat(), 0o600);
+        let verifier = KeyRing::read(&secret_in(&path)).unwrap().first().unwrap();
+        assert!(verifier.verify(&token(SECRET), 1001).is_ok());
+        assert!(verifier.verify(&token(b"another secret of at least thirty-two bytes"), 1001).is_err());
+    }
+}
+
+#[test]
+fn a_file_that_others_could_have_read_or_written_is_no_secret() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("key");
+    for (mode, good) in [
+        (0o600, true),
+        (0o400, true),
+        (0o440, true),
+        (0o640, true),
+        (0o660, false),
+        (0o604, false),
+        (0o644, false),
+        (0o602, false),
+    ] {
+        write(&path, SECRET, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let read = KeyRing::read(&secret_in(&path));
+        assert_eq!(read.is_ok(), good, "{mode:o}");
+        let place = read.err().map(|error| error.place);
+        assert!(place.is_none_or(|place| place == path.display().to_string()));
+        fs::remove_file(&path).unwrap();
+    }
+    write(&path, SECRET, 0o600);
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(KeyRing::read(&secret_in(&link)).is_ok(), "orchestrators mount secrets as links");
+    for nothing in [scratch.path().join("none"), scratch.path().to_owned()] {
+        assert!(KeyRing::read(&secret_in(&nothing)).is_err());
+    }
+    for (bytes, good) in [(KEY_FILE_BYTES_MAX - 1, true), (KEY_FILE_BYTES_MAX, true), (KEY_FILE_BYTES_MAX + 1, false)] {
+        write(&path, &vec![b'k'; bytes], 0o600);
+        assert_eq!(KeyRing::read(&secret_in(&path)).is_ok(), good, "{bytes}");
+    }
+}
+
+#[test]
+fn a_set_is_read_within_its_bound_and_with_a_secret_in_it_as_a_secret() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("jwks.json");
+    let read = || KeyRing::read(&Auth { jwks: Some(path.clone()), ..Auth::default() }).unwrap().first();
+    for (mode, good) in [(0o600, true), (0o644, false)] {
+        write(&path, set_of(&[SECRET]).as_bytes(), mode);
+        assert_eq!(read().is_ok(), good, "{mode:o}");
+    }
+    let set = set_of(&[SECRET]);
+    for (bytes, good) in
+        [(JWKS_FILE_BYTES_MAX - 1, true), (JWKS_FILE_BYTES_MAX, true), (JWKS_FILE_BYTES_MAX + 1, false)]
+    {
+        write(&path, [set.as_bytes(), &vec![b' '; bytes - set.len()]].concat().as_slice(), 0o600);
+        assert_eq!(read().is_ok(), good, "{bytes}");
+    }
+    write(&path, b"{}", 0o600);
+    assert!(read().unwrap_err().place.ends_with("jwks.json"));
+}
+
+/// The verifier that comes next to a shard's inbox.
+fn next(end: &MeshEnd<Parcel>) -> Arc<Verifier> {
+    let started = now();
+    loop {
+        match end.inbox.try_take(Lane::Control) {
+            Some((_, Parcel::Message(MeshMessage::Keys(verifier)))) => return verifier,
+            Some(other) => panic!("{other:?}"),
+            None => assert!(started.elapsed() < Duration::from_secs(20), "no new keys came"),
+        }
+        pause(5);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test waits for a thread")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test waits for a thread")]
+fn pause(ms: u64) {
+    thread::sleep(Duration::from_millis(ms));
+}
+
+#[test]
+fn a_set_that_changes_reaches_every_shard_and_a_bad_one_none() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("jwks.json");
+    let replace = |text: &str| {
+        let draft = scratch.path().join("draft");
+        write(&draft, text.as_bytes(), 0o600);
+        fs::rename(&draft, &path).unwrap();
+    };
+    let second = b"the second secret of at least thirty-two bytes";
+    replace(&set_of(&[SECRET]));
+    let mut ring = KeyRing::read(&Auth { jwks: Some(path.clone()), ..Auth::default() }).unwrap();
+    assert!(ring.first().unwrap().verify(&token(SECRET), 1001).is_ok());
+    // One place in each lane: the second verifier has to wait for the first to be taken.
+    let mut mesh = Mesh::new(2, Capacities { control: 1, data: 1 }).unwrap();
+    let ends = [mesh.take_end(ShardId(0)).unwrap(), mesh.take_end(ShardId(1)).unwrap()];
+    let (keep, thread) = ring.watch(mesh.post(ShardId(2))).unwrap().unwrap();
+    replace(&set_of(&[SECRET, second]));
+    for end in &ends {
+        let verifier = next(end);
+        assert!(verifier.generation == 2 && verifier.verify(&token(second), 1001).is_ok());
+    }
+    replace("{\"keys\":[{");
+    pause(JWKS_LOOK_MS * 2);
+    assert!(ends.iter().all(|end| end.inbox.is_empty()), "half a file is no set");
+    replace(&set_of(&[second]));
+    for end in &ends {
+        let verifier = next(end);
+        assert_eq!(verifier.generation, 3, "a refused set takes no number");
+        assert!(verifier.verify(&token(SECRET), 1001).is_err() && verifier.verify(&token(second), 1001).is_ok());
+    }
+    drop(keep);
+    thread.join().unwrap();
+}
