@@ -20,6 +20,7 @@ mod floods;
 mod frames;
 mod gateway;
 mod http;
+mod keys;
 mod liveness;
 mod opening;
 mod rates;
