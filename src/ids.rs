@@ -19,7 +19,7 @@ impl ShardId {
 
 /// A connection while it lives on one shard. The slot is reused, the generation tells two tenants of
 /// one slot apart; a hand-over gives the connection a new `ConnId` on its new shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     /// The shard that holds the socket.
     pub shard: ShardId,

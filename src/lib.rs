@@ -27,6 +27,7 @@ pub mod wire;
 // Floor 3: rules
 pub mod auth;
 pub mod outbox;
+pub mod request;
 pub mod room;
 pub mod route;
 

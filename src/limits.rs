@@ -116,6 +116,31 @@ pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 /// most 50 KiB.
 pub const DEDUP_ENTRIES_MAX: usize = 512;
 
+// Floor 3: subscriber acknowledgements and groups
+
+/// Users whose acknowledgements a channel remembers; over it the one that was silent longest is forgotten, and gets
+/// again what is retained. Nearly every such channel has one user; looked through for each acknowledgement.
+pub const CURSORS_PER_CHANNEL_MAX: usize = 256;
+/// Subscriptions to patterns without a group; over it `OVERLOADED`. Every shard knows all, and every new channel is
+/// compared with them.
+pub const PATTERNS_PER_SHARD_MAX: usize = 256;
+/// Groups of consumers; over it the oldest that nobody is in is forgotten, and if there is none `OVERLOADED`.
+pub const GROUPS_PER_SHARD_MAX: usize = 256;
+/// Consumers of one group; over it `OVERLOADED`. More than a backend has processes.
+pub const CONSUMERS_PER_GROUP_MAX: usize = 256;
+/// How long a consumer of a group may take to acknowledge an event; over it another one gets the channel. Three
+/// times what a request may take.
+pub const GROUP_ACK_MS: u64 = 30_000;
+
+// Floor 3: requests
+
+/// Methods that are at home on one shard; over it a registration is refused `OVERLOADED`.
+pub const METHODS_PER_SHARD_MAX: usize = 4096;
+/// Connections that answer one method; over it a registration is refused `OVERLOADED`.
+pub const PROVIDERS_PER_METHOD_MAX: usize = 256;
+/// Requests of one shard's connections that wait; over it `OVERLOADED`. A few hundred bytes each.
+pub const REQUESTS_PER_SHARD_MAX: usize = 16_384;
+
 // Floor 3: outbox
 
 /// Bytes queued in the critical and high lanes towards one client, with what each frame costs beside its own;

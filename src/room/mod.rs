@@ -5,7 +5,9 @@
 //! slow reader, a gap, a resume and a late join are the same step: read on from a position.
 //! Absent: sockets, queues per member, and anything that knows which shard is which.
 
+pub mod cursors;
 pub mod dedup;
+pub mod group;
 pub mod history;
 pub mod members;
 pub mod resume;
