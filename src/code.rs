@@ -58,6 +58,8 @@ codes! {
         Overloaded = "OVERLOADED", true;
         /// The sender has not joined this channel.
         NotAMember = "NOT_A_MEMBER", false;
+        /// Nobody answered in time.
+        DeadlineExceeded = "DEADLINE_EXCEEDED", true;
         /// Our fault.
         ServerError = "SERVER_ERROR", true;
     }

@@ -87,6 +87,15 @@ pub struct Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionName(pub u128);
 
+impl ConnectionName {
+    /// The connection that a client names, or `None` if that is no name of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let ours = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if ours { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
 impl fmt::Display for ConnectionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -102,6 +111,10 @@ mod tests {
         for value in [0, 1, 0xdead_beef, u64::MAX] {
             assert_eq!(Epoch::parse(&Epoch(value).to_string()), Some(Epoch(value)));
         }
+        for value in [0, 1, u128::MAX] {
+            assert_eq!(ConnectionName::parse(&ConnectionName(value).to_string()), Some(ConnectionName(value)));
+        }
+        assert_eq!(ConnectionName::parse("0"), None);
         for text in ["", "0", "00000000000000000", "000000000000000g", "+00000000000000f", "000000000000000F"] {
             assert_eq!(Epoch::parse(text), None, "{text:?}");
         }

@@ -185,6 +185,37 @@ pub const DRAIN_SILENT_MS: u64 = 1000;
 /// Waves in which a drain closes them: a tenth of the clients comes back at a time.
 pub const DRAIN_WAVES: u64 = 10;
 
+// Floor 5: requests, patterns and events without a channel
+
+/// Requests of one connection that wait; over it `OVERLOADED`.
+pub const REQUESTS_PER_CONNECTION_MAX: usize = 64;
+/// Time in which a request has to be answered; over it `DEADLINE_EXCEEDED`, and the provider is told.
+pub const REQUEST_DEADLINE_MS: u64 = 10_000;
+/// Requests that one connection works on; over it another provider is asked. Fewer than what four of its askers may
+/// have waiting, so that a provider that hangs is noticed.
+pub const WORKING_PER_CONNECTION_MAX: usize = 256;
+/// Methods that one connection answers; over it `CONNECTION_LIMIT_EXCEEDED`.
+pub const METHODS_PER_CONNECTION_MAX: usize = 256;
+/// Events that `history` gives if the request names no number.
+pub const HISTORY_PAGE_DEFAULT: usize = 100;
+/// Events that `history` gives at most: the answer says that there are more.
+pub const HISTORY_PAGE_MAX: usize = 500;
+/// Bytes of events that `history` gives at most; the answer says that there are more. It has to fit the outbox beside
+/// other answers.
+pub const HISTORY_PAGE_BYTES_MAX: usize = 128 * 1024;
+/// Patterns of one connection; over it `CONNECTION_LIMIT_EXCEEDED`.
+pub const PATTERNS_PER_CONNECTION_MAX: usize = 16;
+/// Channels that one connection is in, those that its patterns bring included; over it the connection is told which
+/// one it does not get. All leave at once when it ends, each with a message between shards.
+pub const AUTOMATIC_PER_CONNECTION_MAX: usize = 8192;
+/// How long a membership that a pattern brought may be without an event; over it the connection leaves, and the next
+/// event brings it back. Longer than a group may take to acknowledge.
+pub const AUTOMATIC_IDLE_MS: u64 = 60_000;
+/// Channels whose subscribers by pattern are served in one turn; the rest follows in the next.
+pub const ENLIST_ROOMS_PER_TURN: usize = 64;
+/// Events for everybody that are on their way at one time; over it `OVERLOADED`.
+pub const SPREADS_PER_SHARD_MAX: usize = 64;
+
 // Floor 5: a shard's channels
 
 /// Channels known to one shard; over it empty ones are forgotten, and if there is none the subscription or
@@ -372,6 +403,9 @@ const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in 
 const _: () =
     assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event does not overrun live members");
 const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
+const _: () = assert!(AUTOMATIC_IDLE_MS > GROUP_ACK_MS, "what is not acknowledged is late before it is idle");
+const _: () =
+    assert!(HISTORY_PAGE_BYTES_MAX + MESSAGE_BYTES_MAX < OUTBOX_BYTES_MAX, "an answer leaves room for others");
 const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
 const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
 const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);

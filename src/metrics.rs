@@ -89,6 +89,11 @@ metrics! {
     BytesIn: Counter "waystation_received_bytes_total" "" "Bytes received from clients";
     Published: Counter "waystation_published_total" "" "Events sequenced by channels at home here";
     Duplicates: Counter "waystation_duplicates_total" "" "Publishes answered from the dedup window";
+    Requests: Counter "waystation_requests_total" "" "Requests of clients to services and to history";
+    RequestsLate: Counter "waystation_requests_late_total" "" "Requests that nobody answered in time";
+    Acknowledged: Counter "waystation_acknowledged_total" "" "Acknowledgements of subscribers that went further";
+    ConsumersLate: Counter "waystation_consumers_late_total" "" "Channels taken from a consumer of a group that did not acknowledge in time";
+    SpreadsDropped: Counter "waystation_spreads_dropped_total" "" "Events for everybody dropped by a shard that had too many";
     Delivered: Counter "waystation_delivered_total" "" "Channel events written towards members";
     Sends: Counter "waystation_sends_total" "" "Writes to sockets";
     ShortWrites: Counter "waystation_short_writes_total" "" "Writes that the socket took in part or not at all";

@@ -3,6 +3,8 @@
 //! Each is an event with the envelope of [`super::event`] and no sequence number of its own, except the two
 //! answers to an authentication frame, which the shipped clients know by their top-level `success`.
 
+pub mod service;
+
 use super::encoding::Encoding;
 use super::event::{
     EventHead, close_event, open_event, write_channel, write_epoch_field, write_field, write_hex, write_instant,

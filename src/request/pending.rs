@@ -20,6 +20,16 @@ pub struct Asked {
     pub provider: Option<ConnId>,
     /// The asker has withdrawn it before anybody took it.
     pub cancelled: bool,
+    /// The asker does not mind if nobody answers the method.
+    pub optional: bool,
+}
+
+impl Asked {
+    /// A request of `asker` that nobody has taken yet.
+    #[must_use]
+    pub fn new(asker: ConnId, id: Option<&str>, optional: bool) -> Self {
+        Self { asker, id: id.map(Box::from), provider: None, cancelled: false, optional }
+    }
 }
 
 /// All requests that wait.
@@ -42,12 +52,11 @@ pub enum Withdrawn {
 
 impl Pending {
     /// Notes a request; `None` at the bound.
-    pub fn open(&mut self, asker: ConnId, id: Option<&str>) -> Option<Ticket> {
+    pub fn open(&mut self, asked: Asked) -> Option<Ticket> {
         if self.asked.len() >= REQUESTS_PER_SHARD_MAX {
             return None;
         }
         self.last += 1;
-        let asked = Asked { asker, id: id.map(Box::from), provider: None, cancelled: false };
         self.asked.insert(Ticket(self.last), asked);
         Some(Ticket(self.last))
     }
@@ -103,7 +112,7 @@ mod tests {
     #[test]
     fn a_request_is_taken_withdrawn_and_closed_once() {
         let mut pending = Pending::default();
-        let ticket = pending.open(conn(1), Some("q")).unwrap();
+        let ticket = pending.open(Asked::new(conn(1), Some("q"), false)).unwrap();
         assert_eq!(pending.cancel(ticket), Withdrawn::Early);
         assert_eq!(pending.take(ticket, conn(2)), Some(true), "who takes it is told that it was withdrawn");
         assert_eq!(pending.take(ticket, conn(3)), Some(false));
@@ -117,12 +126,16 @@ mod tests {
     #[test]
     fn requests_are_bounded_and_numbers_are_never_used_again() {
         let mut pending = Pending::default();
-        let first = pending.open(conn(1), None).unwrap();
+        let first = pending.open(Asked::new(conn(1), None, true)).unwrap();
         for count in 2..=REQUESTS_PER_SHARD_MAX + 1 {
-            assert_eq!(pending.open(conn(1), None).is_some(), count <= REQUESTS_PER_SHARD_MAX, "{count}");
+            assert_eq!(
+                pending.open(Asked::new(conn(1), None, true)).is_some(),
+                count <= REQUESTS_PER_SHARD_MAX,
+                "{count}"
+            );
         }
         assert_eq!(pending.len(), REQUESTS_PER_SHARD_MAX);
         assert!(pending.close(first).is_some() && pending.find(first).is_none());
-        assert!(pending.open(conn(1), None).unwrap() > first);
+        assert!(pending.open(Asked::new(conn(1), None, true)).unwrap() > first);
     }
 }

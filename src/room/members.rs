@@ -27,6 +27,10 @@ pub struct Member {
     pub slot: u32,
     /// How events are encoded for it.
     pub encoding: Encoding,
+    /// Whether it stands in its connection's list of those that may be owed something, if that has one.
+    pub ready: bool,
+    /// Whether it was sent events, and no ping yet that asks whether they have come.
+    pub unasked: bool,
     /// The next event that it is owed. Every event before it was written, skipped or announced as lost.
     pub next: Seq,
     /// Where it asked to start, until that is decided: a mirror decides when it is live.
@@ -34,6 +38,15 @@ pub struct Member {
     pub start: Option<Box<Pending>>,
     /// What has to be said before the first event.
     pub greeting: Option<Box<Greeting>>,
+}
+
+impl Member {
+    /// A member that has not started.
+    #[must_use]
+    pub const fn new(slot: u32) -> Self {
+        let encoding = Encoding::TRIPSAGE;
+        Self { slot, encoding, ready: false, unasked: false, next: Seq(0), start: None, greeting: None }
+    }
 }
 
 /// The members of a channel on one shard.
@@ -89,6 +102,11 @@ impl Members {
         place
     }
 
+    /// All members.
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.places.iter().flatten()
+    }
+
     /// All members, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         self.places.iter_mut().flatten()
@@ -140,7 +158,7 @@ mod tests {
     use super::*;
 
     fn member(slot: u32, next: u64) -> Member {
-        Member { slot, encoding: Encoding::TRIPSAGE, next: Seq(next), start: None, greeting: None }
+        Member { next: Seq(next), ..Member::new(slot) }
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn start_shards(
     if let Some(thread) = looking {
         members.push(Member { name: "keys".to_owned(), join: joined(thread) });
     }
+    let metrics_of_all = metrics;
     let seats = start.listeners.into_iter().zip(&start.wanted.shards).zip(metrics);
     for (id, ((listener, cpu), metrics)) in (0..count).map(ShardId).zip(seats) {
         let Some(mesh) = mesh.take_end(id) else { continue };
@@ -126,8 +127,12 @@ fn start_shards(
             admin: Some(post.clone()),
             metrics: Arc::clone(metrics),
         };
-        let (options, metrics) = (options.clone(), Arc::clone(metrics));
-        let build = move || Shard::new(id, options, metrics, Now::default());
+        let (options, metrics, peers) = (options.clone(), Arc::clone(metrics), metrics_of_all.to_vec());
+        let build = move || {
+            let mut shard = Shard::new(id, options, metrics, Now::default());
+            shard.set_peers(peers);
+            shard
+        };
         let thread = runtime::spawn(seat, build).map_err(|error| failed(&error))?;
         let join: Join = Box::new(move || match thread.join() {
             Ok(ended) => ended.map_err(|error| error.to_string()),

@@ -12,6 +12,7 @@ use crate::session::admit::Bucket;
 use crate::session::endpoint::Door;
 use crate::session::liveness::Liveness;
 use crate::shard::rooms::RoomId;
+use crate::shard::service::Service;
 use crate::time::Millis;
 use crate::wire::assembler::Assembler;
 
@@ -121,6 +122,8 @@ pub(super) struct Connection {
     /// What waits for events, in their order; never empty.
     #[expect(clippy::box_collection, reason = "a word in every connection instead of four")]
     pub(super) answers: Option<Box<VecDeque<HeldAnswer>>>,
+    /// Its part in requests, acknowledgements and patterns, if it has one.
+    pub(super) service: Option<Box<Service>>,
     /// Since when the socket takes no bytes.
     pub(super) blocked: Option<Millis>,
     /// A write effect is under way; another would be a second send in one turn.
@@ -136,7 +139,7 @@ pub(super) struct Connection {
     pub(super) invalid_in_a_row: u8,
     pub(super) refused_in_a_row: u8,
     /// How many of the memberships have the high share.
-    pub(super) highs: u8,
+    pub(super) highs: u16,
     /// Which membership is visited first, so that a busy channel does not keep the others waiting.
     pub(super) turn: u8,
     pub(super) outbox: Outbox,
@@ -166,14 +169,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Millis, peer: IpAddr, name: ConnectionName) -> Self {
+    pub(super) fn new(now: Millis, peer: IpAddr) -> Self {
         Self {
             stage: Stage::Head,
             head: Vec::new(),
             door: Door::Open,
             peer,
             accepted: now,
-            name,
+            name: ConnectionName(0),
+            service: None,
             own: None,
             claims: None,
             known: false,
@@ -203,6 +207,11 @@ impl Connection {
     /// The authenticated user.
     pub(super) fn user(&self) -> Option<&Arc<str>> {
         self.claims.as_ref().map(|claims| &claims.user)
+    }
+
+    /// How many channels it has joined itself.
+    pub(super) fn manual_memberships(&self) -> usize {
+        self.memberships.len() - self.service.as_ref().map_or(0, |service| service.automatic.len())
     }
 
     /// Whether the connection speaks WebSocket and has not begun to end.

@@ -119,7 +119,8 @@ impl Shard {
                 return self.on_text(now, id, parser, text, effects);
             }
             (Incoming::Ping(payload), _) => self.queue(now, id, Lane::Critical, pong_frame(payload), effects),
-            (Incoming::Pong(_) | Incoming::Binary(_), _) => {}
+            (Incoming::Pong(payload), _) => self.on_pong(now, id, payload, effects),
+            (Incoming::Binary(_), _) => {}
             (Incoming::Close(reason), _) => {
                 // RFC 6455 section 5.5.1: answer with a close frame, typically with the same code.
                 let answer = reason.map_or_else(|| frame(Opcode::Close, &[]), |(code, _)| close_frame(code, ""));
@@ -281,9 +282,9 @@ impl Shard {
     fn on_command(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, effects: &mut Effects) -> Go {
         match &inbound.command {
             Command::Auth(auth) => self.on_refresh(now, id, auth, effects),
-            Command::Subscribe { channels, nameless, unsubscribe, since, .. } => {
+            Command::Subscribe { channels, nameless, unsubscribe, since, group } => {
                 self.unsubscribe(now, id, unsubscribe, effects);
-                self.subscribe(now, id, (channels, nameless), since, effects);
+                self.subscribe(now, id, (channels, nameless), (since, *group), effects);
             }
             Command::Unsubscribe { channels } => self.unsubscribe(now, id, channels, effects),
             Command::Chat(chat) => self.on_chat(now, id, inbound, chat, effects),
@@ -301,15 +302,12 @@ impl Shard {
             Command::Pong => {}
             Command::Report { kind, fields } => self.on_report(now, id, inbound, (kind, fields), effects),
             Command::Batch(batch) => return self.on_batch(now, id, batch, effects),
-            Command::Typing(_)
-            | Command::Cursor { .. }
-            | Command::Relay { .. }
-            | Command::Request(_)
-            | Command::Response(_)
-            | Command::Register { .. }
-            | Command::Cancel { .. }
-            | Command::Ack { .. }
-            | Command::Unknown { .. } => {
+            Command::Request(request) => self.on_question(now, id, request, effects),
+            Command::Response(response) => self.on_response(now, id, response, effects),
+            Command::Register { methods } => self.register(now, id, methods, effects),
+            Command::Cancel { id: request } => self.on_cancel(now, id, request, effects),
+            Command::Ack { position } => self.on_ack(now, id, inbound.channel, *position, effects),
+            Command::Typing(_) | Command::Cursor { .. } | Command::Relay { .. } | Command::Unknown { .. } => {
                 self.error(now, id, ErrorCode::UnknownType, "this message type is not known", None, effects);
             }
         }

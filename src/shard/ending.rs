@@ -79,6 +79,9 @@ impl Shard {
     }
 
     fn leave_all(&mut self, now: Millis, id: ConnId, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| conn.service.is_some()) {
+            self.end_service(id, effects);
+        }
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.highs = 0;
         for membership in std::mem::take(&mut conn.memberships).iter() {

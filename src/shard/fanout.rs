@@ -5,10 +5,12 @@
 //! in flight cost one visit, and large rooms, small rooms and other input share the turns fairly.
 
 use super::Shard;
+use super::connection::{Connection, Membership};
 use super::effect::Effects;
 use super::rooms::RoomId;
 use crate::limits::{VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
 use crate::metrics::{Metric, Timing};
+use crate::room::members::Member;
 use crate::time::Now;
 
 impl Shard {
@@ -21,14 +23,19 @@ impl Shard {
             }
             self.feed(id, effects);
         }
+        let mut waiting = !self.unserved.is_empty() && self.serve_waiting(now, effects);
         let mut budget = if others_wait { VISITS_PER_TURN_BUSY } else { VISITS_PER_TURN_MAX };
+        if !self.spreads.is_empty() {
+            budget -= self.spread(now, budget / 2, effects);
+            waiting |= !self.spreads.is_empty();
+        }
         while budget > 0
             && let Some(id) = self.line.pop_front()
         {
             let turns = budget.min(VISITS_PER_CHANNEL);
             budget -= self.visit(now, id, turns, effects).max(1);
         }
-        !self.line.is_empty()
+        !self.line.is_empty() || waiting
     }
 
     /// Puts a channel in line: all its members are to be visited from where the cursor stands.
@@ -54,7 +61,7 @@ impl Shard {
         for _ in 0..visits {
             let place = if room.cursor as usize >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
-            let Some(member) = room.members.at(place) else { continue };
+            let Some(member) = room.members.at_mut(place) else { continue };
             if member.start.is_none() {
                 room.needed_now = room.needed_now.min(member.next);
             }
@@ -62,6 +69,9 @@ impl Shard {
                 && (member.greeting.is_some() || member.next < next)
                 && let Some((conn_id, conn)) = self.slots.tenant_mut(member.slot)
             {
+                if conn.service.is_some() {
+                    list_as_ready(conn, member, Membership { room: id, place });
+                }
                 mark_connection(conn_id, conn, effects);
             }
         }
@@ -86,6 +96,15 @@ impl Shard {
         }
     }
 
+    /// Notes that a membership may be owed something, if its connection goes by that.
+    pub(super) fn note_ready(&mut self, id: crate::ids::ConnId, membership: Membership) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let member = self.rooms.at_mut(membership.room).and_then(|room| room.members.at_mut(membership.place));
+        if let Some(member) = member {
+            list_as_ready(conn, member, membership);
+        }
+    }
+
     /// Gives up half of some channels' history when the shard's bound is reached.
     pub(super) fn shed_history(&mut self) {
         for id in self.rooms.sweep(VISITS_PER_CHANNEL) {
@@ -97,8 +116,17 @@ impl Shard {
     }
 }
 
+/// A connection with a crowd of memberships is written to from its list of those that may be owed something.
+fn list_as_ready(conn: &mut Connection, member: &mut Member, membership: Membership) {
+    if let Some(service) = conn.service.as_mut().filter(|service| service.is_crowded())
+        && !std::mem::replace(&mut member.ready, true)
+    {
+        service.ready.push_back(membership);
+    }
+}
+
 /// A blocked connection is written to when its socket takes bytes again, and a marked one soon.
-pub(super) fn mark_connection(id: crate::ids::ConnId, conn: &mut super::connection::Connection, effects: &mut Effects) {
+pub(super) fn mark_connection(id: crate::ids::ConnId, conn: &mut Connection, effects: &mut Effects) {
     if !conn.dirty && conn.blocked.is_none() {
         conn.dirty = true;
         effects.list.push(super::effect::Effect::Write(id));

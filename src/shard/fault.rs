@@ -19,6 +19,8 @@ pub enum Fault {
     DeliveryAfterLeave,
     /// The low lane is written only when nothing else is owed.
     LowStarved,
+    /// A group goes on behind what its dead consumer was sent, not behind what it acknowledged.
+    GroupCursorKept,
 }
 
 impl Fault {
@@ -30,6 +32,7 @@ impl Fault {
         Self::GapSilent,
         Self::DeliveryAfterLeave,
         Self::LowStarved,
+        Self::GroupCursorKept,
     ];
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::acking::ping_payload;
 use super::connection::{Connection, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions};
 use super::pen::Pen;
@@ -24,7 +25,7 @@ use crate::room::history::{Event, History};
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
 use crate::time::Now;
-use crate::wire::encoder::{Opcode, frame};
+use crate::wire::encoder::{Opcode, frame, payload_of, ping_frame};
 
 impl Shard {
     /// Takes what is to be written to `id` next, as far as `batch` has room.
@@ -46,7 +47,7 @@ impl Shard {
             return;
         }
         let unsent = batch.parts();
-        let mut tools = Tools { now, id, pen: &mut self.pen, metrics: &self.metrics };
+        let mut tools = Tools { now, id, known: conn.known, pen: &mut self.pen, metrics: &self.metrics };
         for portions in [batch.shares(), batch.whole()] {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
             if !conn.owed || !batch.has_room() {
@@ -138,6 +139,7 @@ impl Shard {
 struct Tools<'a> {
     now: Now,
     id: ConnId,
+    known: bool,
     pen: &'a mut Pen,
     metrics: &'a Metrics,
 }
@@ -183,6 +185,9 @@ impl Tools<'_> {
         let count = conn.memberships.len();
         let mixed = conn.highs > 0;
         let portion = portion.from(batch);
+        if conn.service.as_ref().is_some_and(|service| service.is_crowded()) {
+            return self.visit_ready(conn, rooms, (share, portion), batch);
+        }
         let mut left = false;
         let mut next = usize::from(conn.turn);
         for _ in 0..count {
@@ -215,21 +220,24 @@ impl Tools<'_> {
         batch: &mut Batch,
     ) -> bool {
         let Some(room) = rooms.at_mut(at.room) else { return false };
-        let Room { name, history, members, joined, .. } = room;
+        let Room { name, history, members, joined, until_acked, .. } = room;
+        let asks = *until_acked && !self.known;
         let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
         if member.greeting.is_some() && !may_greet {
             // The `unsubscribed` of an earlier membership and the `subscribe_response` of this one go first.
             return true;
         }
+        let (first, mut reason) = (member.next, "slow_consumer");
         if let Some(greeting) = member.greeting.take() {
             batch.push(self.greet(name, member.encoding, &greeting), 0);
+            reason = "trimmed";
         }
         if !batch.takes(portion) {
-            return member.next < history.next();
+            return member.next < history.next() || member.unasked;
         }
         if member.next < history.oldest() {
-            let gap = self.tell_gap(name, member, history.oldest());
+            let gap = self.tell_gap(name, member, history.oldest(), reason);
             #[cfg(feature = "planted-faults")]
             if !super::fault::is(super::fault::Fault::GapSilent) {
                 batch.push(gap, 0);
@@ -255,7 +263,48 @@ impl Tools<'_> {
             member.next = member.next.next();
         }
         self.metrics.add(Metric::Delivered, delivered);
-        member.next < history.next()
+        if asks {
+            member.unasked |= member.next > first;
+            if member.unasked && member.next == history.next() && batch.has_room() {
+                member.unasked = false;
+                batch.push(ping_frame(&ping_payload(at.room, history.epoch(), history.last())), 0);
+            }
+        }
+        member.next < history.next() || member.unasked
+    }
+
+    /// The same for a connection with a crowd of memberships: only those that may be owed something.
+    fn visit_ready(
+        &mut self,
+        conn: &mut Connection,
+        rooms: &mut Rooms,
+        (share, portion): (Share, Portion),
+        batch: &mut Batch,
+    ) -> bool {
+        let mixed = conn.highs > 0;
+        let may_greet = conn.outbox.may_greet();
+        let Some(service) = &mut conn.service else { return false };
+        let mut left = false;
+        for _ in 0..service.ready.len() {
+            let Some(at) = service.ready.pop_front() else { break };
+            if mixed && rooms.at(at.room).is_some_and(|room| room.share != share) {
+                service.ready.push_back(at);
+                continue;
+            }
+            if !batch.takes(portion) {
+                service.ready.push_front(at);
+                return true;
+            }
+            let owed = self.take_events(rooms, at, (may_greet, portion), batch);
+            if let Some(member) = rooms.at_mut(at.room).and_then(|room| room.members.at_mut(at.place)) {
+                member.ready = owed;
+            }
+            if owed {
+                service.ready.push_back(at);
+                left = true;
+            }
+        }
+        left
     }
 
     fn greet(&mut self, channel: &str, encoding: Encoding, greeting: &Greeting) -> Payload {
@@ -276,12 +325,11 @@ impl Tools<'_> {
     }
 
     /// Announces what the member did not get, and moves it to what it can get.
-    fn tell_gap(&mut self, channel: &str, member: &mut Member, oldest: Seq) -> Payload {
+    fn tell_gap(&mut self, channel: &str, member: &mut Member, oldest: Seq, reason: &str) -> Payload {
         self.metrics.count(Metric::Gaps);
         let span = (member.next, Seq(oldest.0 - 1));
         member.next = oldest;
-        let write =
-            |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, "slow_consumer", Missed::Lost, out);
+        let write = |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, reason, Missed::Lost, out);
         self.pen.notice(self.now, member.encoding, write)
     }
 }
@@ -332,13 +380,8 @@ fn frame_for(event: &Arc<Event>, encoding: Encoding, channel: &str) -> Payload {
 
 /// The text of a plain frame with the channel named in another form.
 fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
-    // A brace may stand in the header too: a length can have its value.
-    let start = match plain.get(1)? {
-        126 => 4,
-        127 => 10,
-        _ => 2,
-    };
-    let text = std::str::from_utf8(plain.get(start..)?).ok()?;
+    // Not from the first brace: one may stand in the header too, since a length can have its value.
+    let text = std::str::from_utf8(payload_of(plain)).ok()?;
     let mut old = Vec::from(&b",\"channel\":"[..]);
     crate::envelope::event::write_channel(Encoding::TRIPSAGE, channel, &mut old);
     let mut new = Vec::from(&b",\"channel\":"[..]);

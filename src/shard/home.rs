@@ -124,6 +124,9 @@ impl Shard {
         self.metrics.count(Metric::Published);
         self.append(now, id, Arc::new(event));
         self.line_up(id);
+        if self.patterns.version() > 0 {
+            self.serve_patterns(now, id, effects);
+        }
         self.answer(now, proposal, Ok(committed), effects);
     }
 
@@ -192,12 +195,15 @@ impl Shard {
         (attachment, encodings): (u32, EncodingSet),
         effects: &mut Effects,
     ) {
-        // At the bound of channels the mirror stays without an answer and its members without greeting;
-        // they are told by the refusal of what they publish, and a later attachment may succeed.
-        let Ok(id) = self.open_room(now, channel) else { return };
+        let Ok(id) = self.open_room(now, channel) else {
+            let refusal = MeshMessage::NoPlace { channel: Arc::clone(channel), attachment };
+            return effects.list.push(Effect::Mesh(from, refusal));
+        };
         let Some(room) = self.rooms.at_mut(id) else { return };
         let (oldest, last) = (room.history.oldest(), room.history.last());
         let epoch = room.history.epoch();
+        let cursors =
+            room.service.as_ref().filter(|_| room.until_acked).map(|service| Box::new(service.cursors.clone()));
         let Role::Home { followers, .. } = &mut room.role else {
             debug_assert!(false, "an attachment comes to the channel's home");
             return;
@@ -212,8 +218,15 @@ impl Shard {
             followers.push(Follower { shard: from, attachment, next: oldest, encodings });
             oldest
         };
-        let tail =
-            Tail { channel: Arc::clone(channel), attachment, epoch, first, goal: Some(last), events: Vec::new() };
+        let tail = Tail {
+            channel: Arc::clone(channel),
+            attachment,
+            epoch,
+            first,
+            goal: Some(last),
+            events: Vec::new(),
+            cursors,
+        };
         effects.list.push(Effect::Mesh(from, MeshMessage::Tail(Box::new(tail))));
         self.feed(id, effects);
     }
@@ -261,6 +274,7 @@ impl Shard {
                     first,
                     goal: None,
                     events,
+                    cursors: None,
                 };
                 effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Tail(Box::new(tail))));
             }

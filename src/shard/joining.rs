@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::admission::full_name;
 use super::connection::{Membership, Stage};
+use super::direct::is_direct;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::rooms::{Role, Room, RoomId, Share};
@@ -31,7 +32,7 @@ impl Shard {
         now: Now,
         id: ConnId,
         (names, nameless): (&[&str], &[&str]),
-        since: &[(&str, Position)],
+        (since, group): (&[(&str, Position)], Option<&str>),
         effects: &mut Effects,
     ) {
         let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
@@ -39,7 +40,9 @@ impl Shard {
         for name in names {
             let channel = full_name(name, &user);
             let position = since.iter().find(|(other, _)| full_name(other, &user) == channel).map(|(_, at)| *at);
-            let outcome = if self.is_out_of_reach(&channel, effects) {
+            let outcome = if channel.ends_with('*') || group.is_some() {
+                self.subscribe_pattern(now, id, &channel, group, effects)
+            } else if self.is_out_of_reach(&channel, effects) {
                 self.metrics.count(Metric::RefusedOverload);
                 Err(ErrorCode::Overloaded)
             } else {
@@ -59,7 +62,7 @@ impl Shard {
     }
 
     /// What is queued now goes before what the visits write that greet.
-    fn hold_greetings(&mut self, id: ConnId) {
+    pub(super) fn hold_greetings(&mut self, id: ConnId) {
         if let Some(conn) = self.slots.find_mut(id) {
             conn.outbox.hold_greetings();
         }
@@ -86,12 +89,12 @@ impl Shard {
         if channel.is_empty() || channel.len() > CHANNEL_NAME_BYTES_MAX {
             return Err(ErrorCode::ChannelNotFound);
         }
-        if !self.permits(claims, channel, Verb::Subscribe) {
+        if !self.permits(claims, channel, Verb::Subscribe) || is_direct(channel) {
             self.metrics.count(Metric::RefusedPermission);
             return Err(ErrorCode::PermissionDenied);
         }
-        let joined = conn.memberships.iter().find(|membership| self.is_called(membership.room, channel));
-        if joined.is_none() && conn.memberships.len() >= MEMBERSHIPS_PER_CONNECTION_MAX {
+        let joined = self.membership_index(id, channel).and_then(|index| conn.memberships.at(index));
+        if joined.is_none() && conn.manual_memberships() >= MEMBERSHIPS_PER_CONNECTION_MAX {
             return Err(ErrorCode::ConnectionLimitExceeded);
         }
         let room = self.open_room(now, channel)?;
@@ -106,6 +109,7 @@ impl Shard {
             self.note_heat(room, effects);
         }
         self.hold_greetings(id);
+        self.note_ready(id, membership);
         self.mark(id, effects);
         Ok(())
     }
@@ -118,28 +122,25 @@ impl Shard {
         effects.congested(home) && self.rooms.find(channel).is_none()
     }
 
-    fn is_called(&self, room: RoomId, name: &str) -> bool {
-        self.rooms.at(room).is_some_and(|room| &*room.name == name)
-    }
-
-    fn enter(&mut self, id: ConnId, room: RoomId) -> Membership {
-        let member = Member { slot: id.slot, encoding: Encoding::TRIPSAGE, next: Seq(0), start: None, greeting: None };
+    pub(super) fn enter(&mut self, id: ConnId, room: RoomId) -> Membership {
         let (mut place, mut high) = (0, false);
         if let Some(room) = self.rooms.at_mut(room) {
-            place = room.members.enter(member);
+            place = room.members.enter(Member::new(id.slot));
             high = room.share == Share::High;
         }
         let membership = Membership { room, place };
         if let Some(conn) = self.slots.find_mut(id) {
             conn.memberships.push(membership);
-            conn.highs += u8::from(high);
+            conn.highs += u16::from(high);
         }
         self.metrics.add(Metric::Memberships, 1);
         membership
     }
 
     /// Decides where a member starts, or notes what it asked for until the mirror can tell.
-    fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, start: Start, effects: &mut Effects) {
+    pub(super) fn place(&mut self, id: RoomId, place: u32, encoding: Encoding, start: Start, effects: &mut Effects) {
+        let slot = self.rooms.at(id).and_then(|room| Some((room, room.members.at(place)?.slot)));
+        let cursor = slot.and_then(|(room, slot)| self.cursor_of(room, slot));
         let Some(room) = self.rooms.at_mut(id) else { return };
         let live = room.is_live();
         room.members.set_encoding(place, encoding);
@@ -149,11 +150,16 @@ impl Shard {
             (Start::At(position), Role::Home { .. }) => {
                 member.start = Some(Box::new(Pending { position, after: 0 }));
                 settle(history, history.last(), fallback(name), member);
+                if let (None, Some(cursor)) = (position, cursor) {
+                    member.next = cursor.next().min(member.next);
+                }
             }
             (Start::At(position), Role::Mirror { asks, unsettled, .. }) => {
                 member.start = Some(Box::new(Pending { position, after: *asks }));
-                // A client may have been elsewhere and have seen more of the channel than is here yet.
-                if live && !position.is_some_and(|position| history.is_behind(position)) {
+                // A client may have been elsewhere and have seen more of the channel than is here yet; and the
+                // home knows best what its user has acknowledged.
+                let by_cursor = position.is_none() && cursor.is_some();
+                if live && !by_cursor && !position.is_some_and(|position| history.is_behind(position)) {
                     settle(history, history.last(), fallback(name), member);
                 } else {
                     *unsettled = true;
@@ -246,6 +252,9 @@ impl Shard {
         let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
         for name in names {
             let channel = full_name(name, &user);
+            if self.unsubscribe_pattern(now, id, &channel, None, effects) {
+                continue;
+            }
             if let Some(index) = self.membership_index(id, &channel) {
                 self.leave_with_notice(now, id, index, None, effects);
             }
@@ -270,12 +279,22 @@ impl Shard {
     }
 
     pub(super) fn membership_index(&self, id: ConnId, channel: &str) -> Option<usize> {
-        let conn = self.slots.find(id)?;
-        conn.memberships.iter().position(|membership| self.is_called(membership.room, channel))
+        self.membership_in(id, self.rooms.find(channel)?)
+    }
+
+    pub(super) fn membership_in(&self, id: ConnId, room: RoomId) -> Option<usize> {
+        self.slots.find(id)?.memberships.iter().position(|membership| membership.room == room)
     }
 
     /// What the member is still owed of the channel is dropped: it asked for no more of it.
-    fn leave_with_notice(&mut self, now: Now, id: ConnId, index: usize, reason: Option<&str>, effects: &mut Effects) {
+    pub(super) fn leave_with_notice(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        index: usize,
+        reason: Option<&str>,
+        effects: &mut Effects,
+    ) {
         let Some(conn) = self.slots.find(id) else { return };
         let Some(membership) = conn.memberships.at(index) else { return };
         let named = self.rooms.at(membership.room).map(|room| {
@@ -300,13 +319,21 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let Some(membership) = conn.memberships.remove(index) else { return };
         let share = self.rooms.at(membership.room).map(|room| room.share);
-        conn.highs -= u8::from(share == Some(Share::High));
+        conn.highs -= u16::from(share == Some(Share::High));
         let held = conn.answers.take().map_or_else(VecDeque::new, |answers| *answers);
         let (released, kept): (VecDeque<_>, VecDeque<_>) =
             held.into_iter().partition(|answer| answer.room == membership.room);
         conn.answers = (!kept.is_empty()).then(|| Box::new(kept));
+        let service = conn.service.is_some();
         for answer in released {
             self.queue_answer(id, answer.frame, effects);
+        }
+        if service {
+            let room = self.rooms.at(membership.room);
+            let member = room.and_then(|room| room.members.at(membership.place));
+            let start = member.and_then(|member| member.start.as_deref()?.position);
+            let next = member.map_or(Seq(0), |member| start.map_or(member.next, |position| position.seq.next()));
+            self.tell_left(id, membership.room, next, effects);
         }
         self.leave_room(now, membership, effects);
     }
@@ -348,7 +375,7 @@ impl Shard {
 }
 
 /// Where a member that joins begins to read.
-enum Start {
+pub(super) enum Start {
     /// After a position, or with what comes next.
     At(Option<Position>),
     /// Where it is: it has joined before.

@@ -1,5 +1,7 @@
 //! What shards say to each other, and what travels with a socket that is handed over.
 
+pub mod service;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,11 +10,13 @@ use crate::code::ErrorCode;
 use crate::envelope::EncodingSet;
 use crate::ids::{ConnId, Epoch, Seq};
 use crate::payload::Payload;
+use crate::room::cursors::Cursors;
 use crate::room::dedup::Operation;
 use crate::room::history::Event;
 use crate::session::endpoint::Endpoint;
 use crate::time::Millis;
 use crate::wire::http::Request;
+use service::{DirectMessage, PatternMessage, RequestMessage};
 
 /// All that a shard learned of a connection before it handed the socket to the connection's home.
 #[derive(Debug)]
@@ -117,6 +121,8 @@ pub struct Tail {
     pub goal: Option<Seq>,
     /// Without a hole.
     pub events: Vec<Arc<Event>>,
+    /// How far users have got; only in an answer, and in a channel that delivers until it is acknowledged.
+    pub cursors: Option<Box<Cursors>>,
 }
 
 /// One message from a shard to another.
@@ -160,6 +166,19 @@ pub enum MeshMessage {
     Tail(Box<Tail>),
     /// From now on tokens are held against these keys.
     Keys(Arc<Verifier>),
+    /// The channel cannot be followed: its home has no place for it.
+    NoPlace {
+        /// The channel.
+        channel: Arc<str>,
+        /// Which attachment.
+        attachment: u32,
+    },
+    /// About requests.
+    Request(Box<RequestMessage>),
+    /// About subscriptions to patterns.
+    Pattern(Box<PatternMessage>),
+    /// About events without a channel.
+    Direct(Box<DirectMessage>),
 }
 
 impl MeshMessage {
@@ -173,7 +192,11 @@ impl MeshMessage {
             | Self::Attach { .. }
             | Self::Interest { .. }
             | Self::Detach { .. }
-            | Self::Tail(_) => Lane::Data,
+            | Self::Tail(_)
+            | Self::NoPlace { .. }
+            | Self::Request(_)
+            | Self::Pattern(_)
+            | Self::Direct(_) => Lane::Data,
         }
     }
 }

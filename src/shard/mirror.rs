@@ -13,6 +13,22 @@ use crate::metrics::Metric;
 use crate::time::Now;
 
 impl Shard {
+    /// The channel's home has no place for it: whoever is in it here is told, and may try again.
+    pub(super) fn on_no_place(&mut self, now: Now, channel: &str, attachment: u32, effects: &mut Effects) {
+        let Some(id) = self.rooms.find(channel) else { return };
+        let Some(room) = self.rooms.at(id) else { return };
+        if !matches!(&room.role, Role::Mirror { attachment: ours, .. } if *ours == attachment) {
+            return;
+        }
+        let slots: Vec<u32> = room.members.iter().map(|member| member.slot).collect();
+        for slot in slots {
+            let Some((conn, _)) = self.slots.tenant_mut(slot) else { continue };
+            if let Some(index) = self.membership_in(conn, id) {
+                self.leave_with_notice(now, conn, index, Some("overloaded"), effects);
+            }
+        }
+    }
+
     /// Events from the channel's home.
     pub(super) fn on_tail(&mut self, now: Now, tail: Tail, effects: &mut Effects) {
         let Some(id) = self.rooms.find(&tail.channel) else { return };
@@ -24,6 +40,9 @@ impl Shard {
         if tail.goal.is_some() {
             *goal = tail.goal;
             *answers += 1;
+            if let Some(cursors) = tail.cursors {
+                room.service.get_or_insert_default().cursors = *cursors;
+            }
         }
         if tail.epoch != room.history.epoch() || tail.first != room.history.next() {
             // The first tail gives the position to start from. A later jump says that this shard fell off
@@ -43,22 +62,29 @@ impl Shard {
     /// that was asked for after it joined.
     fn settle_members(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id).filter(|room| room.is_live()) else { return };
-        let Room { role: Role::Mirror { goal: Some(goal), answers, unsettled, .. }, history, members, name, .. } = room
-        else {
-            return;
-        };
+        let Room { history, members, name, service, .. } = room;
+        let cursors = service.as_deref().map(|service| &service.cursors);
+        let until_acked = room.until_acked;
+        let Role::Mirror { goal: Some(goal), answers, unsettled, .. } = &mut room.role else { return };
         if !std::mem::replace(unsettled, false) {
             return;
         }
         let fallback = fallback(name);
         for member in members.iter_mut() {
             let Some(pending) = member.start.as_deref() else { continue };
-            if pending.position.is_some_and(|position| history.is_behind(position)) && *answers <= pending.after {
+            // What its user has acknowledged meanwhile is known to the home as well.
+            let by_cursor = until_acked && pending.position.is_none();
+            let behind = pending.position.is_some_and(|position| history.is_behind(position));
+            if (behind || by_cursor) && *answers <= pending.after {
                 *unsettled = true;
                 continue;
             }
             let seen = pending.position.map_or(Seq(0), |position| position.seq).min(history.last());
             settle(history, seen.max(*goal), fallback, member);
+            if by_cursor && let Some(user) = self.slots.tenant(member.slot).and_then(|conn| conn.user()) {
+                let cursor = cursors.map_or(Seq(0), |cursors| cursors.of(user));
+                member.next = cursor.next().min(member.next);
+            }
         }
         if *unsettled {
             room.ask_home(effects);

@@ -13,9 +13,12 @@ pub mod effect;
 pub mod fault;
 pub mod message;
 
+mod acking;
 mod admission;
 mod bundle;
 mod connection;
+mod consuming;
+mod direct;
 mod edge;
 mod ending;
 mod fanout;
@@ -25,13 +28,17 @@ mod hot;
 mod joining;
 mod mirror;
 mod opening;
+mod patterns;
 mod pen;
+mod providing;
 mod publishing;
+mod requesting;
 mod rooms;
+mod service;
 mod slots;
 mod timers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::auth::caps::Policy;
@@ -40,6 +47,9 @@ use crate::envelope::Parser;
 use crate::ids::{ConnId, ShardId};
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
+use crate::request::{Pending, Providers};
+use crate::room::dedup::Dedup;
+use crate::room::group::{Consumer, Patterns};
 use crate::room::history::Retention;
 use crate::route::HashKey;
 use crate::session::admit::Rate;
@@ -47,6 +57,8 @@ use crate::session::endpoint::Door;
 use crate::time::Now;
 use crate::wheel::Wheel;
 use crate::wire::upgrade::Origins;
+use consuming::IdleLook;
+use direct::Spread;
 use effect::Effects;
 use hot::Hot;
 use message::MeshMessage;
@@ -128,6 +140,26 @@ pub struct Shard {
     /// Counts attachments to other shards' channels.
     attachments: u32,
     draining: bool,
+    /// The numbers of all shards, for those who ask.
+    peers: Vec<Arc<Metrics>>,
+    /// Requests of connections here that wait.
+    pending: Pending,
+    /// Who answers the methods that are at home here.
+    providers: Providers,
+    /// All subscriptions to patterns.
+    patterns: Patterns,
+    /// Of consumers of groups, the channels at home here that they have.
+    holdings: BTreeMap<Consumer, BTreeSet<RoomId>>,
+    /// Channels at home here whose subscribers by pattern are to be made members.
+    unserved: Vec<RoomId>,
+    /// Channels at home here for which a group has nobody.
+    orphans: Vec<RoomId>,
+    /// When to look at automatic memberships, in that order.
+    idle_looks: VecDeque<IdleLook>,
+    /// Events on their way to everybody here.
+    spreads: VecDeque<Spread>,
+    /// Which events without a channel were sent already.
+    direct: Dedup,
     /// The time of the latest call.
     latest: Now,
     pen: Pen,
@@ -158,6 +190,16 @@ impl Shard {
             behind: Vec::new(),
             attachments: 0,
             draining: false,
+            peers: Vec::new(),
+            pending: Pending::default(),
+            providers: Providers::default(),
+            patterns: Patterns::default(),
+            holdings: BTreeMap::new(),
+            unserved: Vec::new(),
+            orphans: Vec::new(),
+            idle_looks: VecDeque::new(),
+            spreads: VecDeque::new(),
+            direct: Dedup::default(),
             latest: now,
             pen: Pen::new(options.key, id),
             parser: Parser::default(),
@@ -198,6 +240,10 @@ impl Shard {
             MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment),
             MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
             MeshMessage::Keys(verifier) => self.on_keys(verifier),
+            MeshMessage::NoPlace { channel, attachment } => self.on_no_place(now, &channel, attachment, effects),
+            MeshMessage::Request(message) => self.on_request_message(now, from, *message, effects),
+            MeshMessage::Pattern(message) => self.on_pattern_message(now, from, *message, effects),
+            MeshMessage::Direct(message) => self.on_direct_message(now, *message, effects),
         }
     }
 
@@ -205,6 +251,11 @@ impl Shard {
     #[must_use]
     pub const fn sockets(&self) -> usize {
         self.slots.taken()
+    }
+
+    /// Gives the shard the numbers of all shards to read, its own included.
+    pub fn set_peers(&mut self, peers: Vec<Arc<Metrics>>) {
+        self.peers = peers;
     }
 
     /// The shard's numbers.

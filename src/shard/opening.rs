@@ -38,11 +38,11 @@ impl Shard {
     /// A socket was accepted. `None`: no slot is free, close it.
     pub fn on_accept(&mut self, now: Now, peer: SocketAddr, _effects: &mut Effects) -> Option<ConnId> {
         self.metrics.count(Metric::Accepted);
-        let name = self.pen.connection_name();
-        let Some(id) = self.slots.insert(Connection::new(now.millis(), peer.ip().to_canonical(), name)) else {
+        let Some(id) = self.slots.insert(Connection::new(now.millis(), peer.ip().to_canonical())) else {
             self.metrics.count(Metric::RefusedFull);
             return None;
         };
+        self.give_name(id);
         self.metrics.add(Metric::Sockets, 1);
         self.wheel.insert(now.millis().after(HEAD_DEADLINE_MS), Timer::Head(id));
         Some(id)
@@ -58,11 +58,11 @@ impl Shard {
         passport: Box<Passport>,
         effects: &mut Effects,
     ) -> Result<ConnId, Box<Passport>> {
-        let name = self.pen.connection_name();
-        let Some(id) = self.slots.insert(Connection::new(passport.accepted, passport.peer, name)) else {
+        let Some(id) = self.slots.insert(Connection::new(passport.accepted, passport.peer)) else {
             self.metrics.count(Metric::RefusedFull);
             return Err(passport);
         };
+        self.give_name(id);
         self.metrics.add(Metric::Sockets, 1);
         if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
             // The keys changed while the socket was on its way, and the token is not here to be asked again. The
@@ -74,6 +74,13 @@ impl Shard {
             self.admit(now, id, *passport, effects);
         }
         Ok(id)
+    }
+
+    fn give_name(&mut self, id: ConnId) {
+        let name = self.pen.name_of(id);
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.name = name;
+        }
     }
 
     /// The home's inbox had no room for the socket.

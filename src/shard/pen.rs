@@ -7,7 +7,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::envelope::Encoding;
 use crate::envelope::event::event_id;
 use crate::envelope::notice::Stamp;
-use crate::ids::{ConnectionName, Epoch, ShardId};
+use crate::ids::{ConnId, ConnectionName, Epoch, ShardId};
 use crate::limits::FRAME_BUFFER_BYTES_KEPT_MAX;
 use crate::payload::Payload;
 use crate::route::HashKey;
@@ -52,8 +52,37 @@ impl Pen {
         event_id(now.unix_ms, self.pool)
     }
 
-    pub(super) fn connection_name(&mut self) -> ConnectionName {
-        ConnectionName(self.entropy())
+    /// A connection's public name. It says where the connection lives, but only to those who have the key: the
+    /// shard, the slot, the generation and 48 bits of entropy, permuted as a whole.
+    pub(super) fn name_of(&mut self, id: ConnId) -> ConnectionName {
+        let place = u128::from(id.shard.0) << 112 | u128::from(id.slot) << 80 | u128::from(id.generation) << 48;
+        let plain = place | self.entropy() >> 80;
+        let (mut left, mut right) = halves(plain);
+        for round in 0..ROUNDS {
+            (left, right) = (right, left ^ self.mix(round, right));
+        }
+        ConnectionName(u128::from(left) << 64 | u128::from(right))
+    }
+
+    /// The connection that has a name, if it is one of ours. Whoever made it up gets some connection or other,
+    /// which does not have this name.
+    pub(super) fn holder_of(&self, name: ConnectionName) -> ConnId {
+        let (mut left, mut right) = halves(name.0);
+        for round in (0..ROUNDS).rev() {
+            (left, right) = (right ^ self.mix(round, left), left);
+        }
+        let shard = u16::try_from(left >> 48).unwrap_or(u16::MAX);
+        let slot = u32::try_from(left >> 16 & 0xffff_ffff).unwrap_or(u32::MAX);
+        let generation = u32::try_from((left & 0xffff) << 16 | right >> 48).unwrap_or(u32::MAX);
+        ConnId { shard: ShardId(shard), slot, generation }
+    }
+
+    /// The round function: what makes four rounds of halves a permutation that nobody can tell from chance.
+    fn mix(&self, round: u8, half: u64) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write_u8(round);
+        hasher.write_u64(half);
+        hasher.finish128().h1
     }
 
     pub(super) fn epoch(&mut self) -> Epoch {
@@ -85,6 +114,13 @@ impl Pen {
     }
 }
 
+/// Rounds of the permutation of names.
+const ROUNDS: u8 = 4;
+
+fn halves(number: u128) -> (u64, u64) {
+    ((number >> 64) as u64, u64::try_from(number & u128::from(u64::MAX)).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,8 +137,25 @@ mod tests {
 
     #[test]
     fn the_same_key_gives_the_same_ids_and_another_key_others() {
-        let name = |key| Pen::new([key; 16], ShardId(0)).connection_name();
+        let id = ConnId { shard: ShardId(3), slot: 0xdead_beef, generation: 0x0102_0304 };
+        let name = |key| Pen::new([key; 16], ShardId(0)).name_of(id);
         assert_eq!(name(1), name(1));
         assert_ne!(name(1), name(2));
+    }
+
+    #[test]
+    fn a_name_says_whose_it_is_to_who_has_the_key_and_is_never_given_again() {
+        let mut pen = Pen::new([9; 16], ShardId(1));
+        let other = Pen::new([8; 16], ShardId(1));
+        let mut seen = HashSet::new();
+        for slot in [0, 1, 77, u32::MAX] {
+            for (shard, generation) in [(0, 0), (1, 5), (u16::MAX, u32::MAX)] {
+                let id = ConnId { shard: ShardId(shard), slot, generation };
+                let (first, second) = (pen.name_of(id), pen.name_of(id));
+                assert!(seen.insert(first) && seen.insert(second));
+                assert_eq!((pen.holder_of(first), pen.holder_of(second)), (id, id));
+                assert_ne!(other.holder_of(first), id);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::direct::is_direct;
 use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::message::{Answer, MeshMessage, Publication};
@@ -15,7 +16,7 @@ use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::{is_attributed, is_reserved};
 use crate::envelope::{Change, Chat, Encoding, Fields, Inbound, Publish, html};
 use crate::ids::ConnId;
-use crate::limits::{ANSWERS_HELD_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ANSWERS_HELD_MAX, MEMBERSHIPS_PER_CONNECTION_MAX, MESSAGE_BYTES_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -144,6 +145,9 @@ impl Shard {
         publish: &Publish<'_>,
         effects: &mut Effects,
     ) {
+        if inbound.channel.is_some_and(is_direct) {
+            return self.on_direct(now, id, inbound, publish, effects);
+        }
         let Some((channel, user)) = self.target(now, id, inbound, Verb::Publish, effects) else { return };
         if is_reserved(publish.kind) {
             return self.refuse_message(now, id, inbound, ErrorCode::InvalidMessageFormat, effects);
@@ -185,7 +189,7 @@ impl Shard {
                 return None;
             }
         };
-        if self.may(id, &channel, verb) {
+        if self.may(id, &channel, verb) && !is_direct(&channel) {
             return Some((channel, user));
         }
         self.metrics.count(Metric::RefusedPermission);
@@ -193,7 +197,7 @@ impl Shard {
         None
     }
 
-    fn may(&self, id: ConnId, channel: &str, verb: Verb) -> bool {
+    pub(super) fn may(&self, id: ConnId, channel: &str, verb: Verb) -> bool {
         let claims = self.slots.find(id).and_then(|conn| conn.claims.as_ref());
         claims.is_some_and(|claims| self.permits(claims, channel, verb))
     }
@@ -244,7 +248,11 @@ impl Shard {
     /// The room of a channel that is at home here and that the connection has joined: the usual case, which
     /// needs no look into the table of names.
     fn joined_at_home(&self, id: ConnId, channel: &Arc<str>) -> Option<RoomId> {
-        let mut rooms = self.slots.find(id)?.memberships.iter().map(|membership| membership.room);
+        let memberships = &self.slots.find(id)?.memberships;
+        if memberships.len() > MEMBERSHIPS_PER_CONNECTION_MAX {
+            return None; // A consumer of patterns: the table of names is quicker.
+        }
+        let mut rooms = memberships.iter().map(|membership| membership.room);
         rooms.find(|room| {
             let room = self.rooms.at(*room);
             room.is_some_and(|room| Arc::ptr_eq(&room.name, channel) && matches!(room.role, Role::Home { .. }))
@@ -258,7 +266,14 @@ impl Shard {
     }
 
     /// Refuses a message: a `nack` if one was asked for, else an error.
-    fn refuse_message(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, code: ErrorCode, effects: &mut Effects) {
+    pub(super) fn refuse_message(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        code: ErrorCode,
+        effects: &mut Effects,
+    ) {
         if inbound.ack && inbound.id.is_some() {
             self.refuse_operation(now, id, inbound, code, None, effects);
         } else {
@@ -347,6 +362,7 @@ pub(super) const fn text_of(code: ErrorCode) -> &'static str {
         ErrorCode::IdReused => "this operation id was used before with another content",
         ErrorCode::Overloaded => "the channel cannot take more at the moment",
         ErrorCode::NotAMember => "the channel has to be joined first",
+        ErrorCode::DeadlineExceeded => "nobody answered in time",
         ErrorCode::ServerError => "the server failed",
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
+use super::acking::until_acked;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
+use super::patterns::RoomService;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{Seq, ShardId};
 use crate::payload::Payload;
@@ -18,8 +20,19 @@ use crate::route::HashKey;
 use crate::time::Millis;
 
 /// A channel's place in the shard's table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RoomId(u32);
+
+impl RoomId {
+    /// The place with a number, which may be none of the table.
+    pub(super) const fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// Another shard that has members of a channel at home here: a cursor like a member's.
 #[derive(Debug)]
@@ -112,6 +125,12 @@ pub(super) struct Room {
     pub(super) needed_now: Seq,
     /// Since when nobody is in it.
     pub(super) idle_since: Millis,
+    /// Whether events are delivered until they are acknowledged.
+    pub(super) until_acked: bool,
+    /// The version of the pattern subscriptions that it has been compared with.
+    pub(super) patterns_seen: u64,
+    /// What those need who acknowledge or subscribe by pattern.
+    pub(super) service: Option<Box<RoomService>>,
 }
 
 impl Room {
@@ -119,6 +138,9 @@ impl Room {
         let needed = history.next();
         Self {
             share: Share::of(&name),
+            until_acked: until_acked(&name),
+            patterns_seen: 0,
+            service: None,
             name,
             history,
             members: Members::default(),

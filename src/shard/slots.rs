@@ -67,6 +67,11 @@ impl Slots {
         if slot.generation == id.generation { slot.connection.as_deref_mut() } else { None }
     }
 
+    /// The connection that has a slot now.
+    pub(super) fn tenant(&self, slot: u32) -> Option<&Connection> {
+        self.slots.get(slot as usize)?.connection.as_deref()
+    }
+
     /// The connection that has a slot now, with its id.
     pub(super) fn tenant_mut(&mut self, slot: u32) -> Option<(ConnId, &mut Connection)> {
         let place = self.slots.get_mut(slot as usize)?;
@@ -98,12 +103,11 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ConnectionName;
     use crate::time::Millis;
     use std::net::{IpAddr, Ipv4Addr};
 
     fn connection() -> Connection {
-        Connection::new(Millis(0), IpAddr::V4(Ipv4Addr::LOCALHOST), ConnectionName(0))
+        Connection::new(Millis(0), IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The driver below stands in for the host: it does what effects ask, takes of each write what a socket has
 //! room for, and reads back the frames that went out.
 
+mod consumers;
 mod ending;
 mod fanout;
 mod history;
@@ -10,6 +11,7 @@ mod lanes;
 mod messages;
 mod opening;
 mod rooms;
+mod service;
 mod talking;
 
 use std::collections::HashMap;

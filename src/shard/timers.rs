@@ -2,13 +2,14 @@
 
 use super::Shard;
 use super::effect::{Closing, Effects};
-use super::rooms::Role;
+use super::rooms::{Role, RoomId};
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
 use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, STUCK_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
+use crate::request::Ticket;
 use crate::session::liveness::Verdict;
 use crate::time::{Millis, Now};
 use crate::wire::encoder::ping_frame;
@@ -32,6 +33,10 @@ pub(super) enum Timer {
     Close(ConnId),
     /// A wave of the drain.
     Wave(u64),
+    /// A request has to be answered.
+    Request(Ticket),
+    /// A consumer of a group has to have acknowledged.
+    Shares(RoomId),
     /// Forget what is too old.
     Sweep,
 }
@@ -71,8 +76,12 @@ impl Shard {
                 }
             }
             Timer::Wave(wave) => self.on_wave(now, wave, effects),
+            Timer::Request(ticket) => self.on_request_deadline(now, ticket, effects),
+            Timer::Shares(room) => self.on_shares_due(now, room, effects),
             Timer::Sweep => {
                 self.sweep(now);
+                self.retry_orphans();
+                self.end_idle_memberships(now, effects);
                 self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
             }
         }

@@ -71,6 +71,17 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Payload {
     Payload::copy_of(&bytes)
 }
 
+/// The payload of a whole frame of ours, which has no mask.
+#[must_use]
+pub fn payload_of(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => HEADER_BYTES_MAX,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 /// A ping. A payload over [`CONTROL_BYTES_MAX`] is cut to it.
 #[must_use]
 pub fn ping_frame(payload: &[u8]) -> Payload {

@@ -1,0 +1,190 @@
+//! What is said to those who ask and to those who answer, and to the author of an event without a channel.
+
+use super::{Answered, Stamp, write_connection};
+use crate::code::ErrorCode;
+use crate::envelope::event::{EventHead, write_event, write_field, write_instant, write_key, write_number_field};
+use crate::ids::ConnectionName;
+
+/// Why a request has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered<'a> {
+    /// What the gateway says.
+    Code(ErrorCode, &'a str),
+    /// What the provider says: a raw JSON object.
+    Told(&'a [u8]),
+}
+
+/// Appends `response`; a result is raw JSON.
+pub fn write_response(stamp: Stamp, id: &str, outcome: Result<&[u8], Unanswered<'_>>, out: &mut Vec<u8>) {
+    stamp.write("response", out, |out| {
+        write_field("id", id, out);
+        match outcome {
+            Ok(result) => {
+                write_key("result", out);
+                out.extend_from_slice(result);
+            }
+            Err(Unanswered::Told(error)) => {
+                write_key("error", out);
+                out.extend_from_slice(error);
+            }
+            Err(Unanswered::Code(code, message)) => {
+                out.extend_from_slice(b",\"error\":{\"retryable\":");
+                out.extend_from_slice(if code.retryable() { b"true" } else { b"false" });
+                write_field("code", code.name(), out);
+                write_field("message", message, out);
+                out.push(b'}');
+            }
+        }
+    });
+}
+
+/// A request as the connection sees it that is to answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The gateway's id for it.
+    pub id: &'a str,
+    /// What is asked for.
+    pub method: &'a str,
+    /// Raw JSON.
+    pub params: &'a [u8],
+    /// The authenticated user who asks.
+    pub user_id: &'a str,
+    /// The connection that asks.
+    pub connection: ConnectionName,
+}
+
+/// Appends `request`.
+pub fn write_request(stamp: Stamp, asked: &Asked<'_>, out: &mut Vec<u8>) {
+    stamp.write("request", out, |out| {
+        write_field("id", asked.id, out);
+        write_field("method", asked.method, out);
+        write_key("params", out);
+        out.extend_from_slice(asked.params);
+        write_field("user_id", asked.user_id, out);
+        write_connection("connection_id", asked.connection, out);
+    });
+}
+
+/// Appends `cancel`: nobody waits for the answer any more.
+pub fn write_cancel(stamp: Stamp, id: &str, out: &mut Vec<u8>) {
+    stamp.write("cancel", out, |out| write_field("id", id, out));
+}
+
+/// Appends an event that goes to connections and not to a channel.
+pub fn write_direct(stamp: Stamp, kind: &str, op_id: Option<&str>, user_id: &str, payload: &[u8], out: &mut Vec<u8>) {
+    let head = EventHead { op_id, user_id: Some(user_id), ..stamp.head(kind) };
+    write_event(&head, payload, out);
+}
+
+/// Appends the `ack` of an event that has no place in a channel.
+pub fn write_direct_ack(stamp: Stamp, id: &str, target: &str, answered: Answered, out: &mut Vec<u8>) {
+    stamp.write("ack", out, |out| {
+        write_field("id", id, out);
+        write_field("channel", target, out);
+        if answered == Answered::Duplicate {
+            out.extend_from_slice(b",\"duplicate\":true");
+        }
+    });
+}
+
+/// Appends the result of `time`.
+pub fn write_time(unix_ms: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"time\":");
+    write_instant(unix_ms, out);
+    write_number_field("unix_ms", unix_ms, out);
+    out.push(b'}');
+}
+
+/// Appends a result that is a list of numbers with names of ours.
+pub fn write_numbers(numbers: &[(&str, u64)], out: &mut Vec<u8>) {
+    super::write_object(out.len(), out, |out| {
+        for (name, number) in numbers {
+            write_number_field(name, *number, out);
+        }
+    });
+}
+
+/// What of a channel's history a result holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The channel.
+    pub channel: &'a str,
+    /// Its run of positions, last and oldest event; `None` for a channel that nobody knows.
+    pub place: Option<(crate::ids::Epoch, crate::ids::Seq, crate::ids::Seq)>,
+    /// Whether there are more beyond the last one here.
+    pub more: bool,
+}
+
+/// Appends the result of `history`; events are raw JSON.
+pub fn write_history<'a>(page: &Page<'_>, events: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    super::write_object(out.len(), out, |out| {
+        write_field("channel", page.channel, out);
+        if let Some((epoch, seq, oldest)) = page.place {
+            crate::envelope::event::write_epoch_field(epoch, out);
+            write_number_field("seq", seq.0, out);
+            write_number_field("oldest_seq", oldest.0, out);
+        }
+        write_key("more", out);
+        out.extend_from_slice(if page.more { b"true" } else { b"false" });
+        write_key("events", out);
+        out.push(b'[');
+        for (index, event) in events.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(event);
+        }
+        out.push(b']');
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const STAMP: Stamp = Stamp { id: 7, unix_ms: 1_700_000_000_000, encoding: crate::envelope::Encoding::TRIPSAGE };
+
+    fn check(write: impl FnOnce(&mut Vec<u8>), kind: &str, payload: &Value) {
+        let mut out = Vec::new();
+        write(&mut out);
+        let event: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((event["type"].as_str(), &event["payload"]), (Some(kind), payload));
+        assert!(event["id"].is_string() && event["timestamp"].is_string());
+    }
+
+    #[test]
+    fn an_answer_holds_a_result_or_an_error() {
+        check(
+            |out| write_response(STAMP, "q\"1", Ok(b"[1,2]"), out),
+            "response",
+            &json!({ "id": "q\"1", "result": [1, 2] }),
+        );
+        check(
+            |out| write_response(STAMP, "q", Err(Unanswered::Told(b"{\"code\":\"MINE\"}")), out),
+            "response",
+            &json!({ "id": "q", "error": { "code": "MINE" } }),
+        );
+        check(
+            |out| write_response(STAMP, "q", Err(Unanswered::Code(ErrorCode::Overloaded, "later")), out),
+            "response",
+            &json!({ "id": "q", "error": { "code": "OVERLOADED", "message": "later", "retryable": true } }),
+        );
+    }
+
+    #[test]
+    fn who_answers_is_told_who_asks() {
+        let asked =
+            Asked { id: "0-1", method: "plan", params: b"{\"a\":1}", user_id: "ann", connection: ConnectionName(255) };
+        let expected = json!({
+            "id": "0-1", "method": "plan", "params": { "a": 1 }, "user_id": "ann",
+            "connection_id": "000000000000000000000000000000ff",
+        });
+        check(|out| write_request(STAMP, &asked, out), "request", &expected);
+        check(|out| write_cancel(STAMP, "0-1", out), "cancel", &json!({ "id": "0-1" }));
+        let write = |out: &mut Vec<u8>| write_direct_ack(STAMP, "op", "*", Answered::Duplicate, out);
+        check(write, "ack", &json!({ "id": "op", "channel": "*", "duplicate": true }));
+        let write = |out: &mut Vec<u8>| write_direct(STAMP, "note", Some("op"), "svc", b"{}", out);
+        check(write, "note", &json!({}));
+    }
+}

@@ -1,0 +1,254 @@
+//! Subscriptions to patterns, from the side of the connection that subscribes.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::connection::Stage;
+use super::effect::Effects;
+use super::joining::Start;
+use super::message::service::{PatternMessage, Refused};
+use super::rooms::RoomId;
+use crate::auth::caps::Verb;
+use crate::code::ErrorCode;
+use crate::envelope::{Encoding, notice};
+use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
+use crate::limits::{
+    AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, PATTERNS_PER_CONNECTION_MAX,
+};
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::room::group::{Consumer, Subscription};
+use crate::shard::service::Pattern;
+use crate::time::{Millis, Now};
+
+/// A look at an automatic membership: it ends if nothing has come for long.
+#[derive(Debug)]
+pub(super) struct IdleLook {
+    at: Millis,
+    conn: ConnId,
+    room: RoomId,
+}
+
+impl Shard {
+    /// Subscribes a service to all channels that begin with what stands before the star.
+    pub(super) fn subscribe_pattern(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        pattern: &str,
+        group: Option<&str>,
+        effects: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        let prefix = pattern.strip_suffix('*').ok_or(ErrorCode::InvalidMessageFormat)?;
+        let conn = self.slots.find(id).ok_or(ErrorCode::ServerError)?;
+        let service = conn.claims.as_ref().is_some_and(|claims| claims.service);
+        if !service || !self.may(id, pattern, Verb::Subscribe) {
+            self.metrics.count(Metric::RefusedPermission);
+            return Err(ErrorCode::PermissionDenied);
+        }
+        if prefix.contains('*') || pattern.len() > CHANNEL_NAME_BYTES_MAX {
+            return Err(ErrorCode::ChannelNotFound);
+        }
+        let conn = self.slots.find_mut(id).ok_or(ErrorCode::ServerError)?;
+        let service = conn.service.get_or_insert_default();
+        // A channel belongs to one pattern of a connection, so that it is clear for whom it acknowledges.
+        let overlaps = |other: &Pattern| other.prefix.starts_with(prefix) || prefix.starts_with(&*other.prefix);
+        if service.patterns.iter().any(overlaps) {
+            return Err(ErrorCode::InvalidMessageFormat);
+        }
+        if service.patterns.len() >= PATTERNS_PER_CONNECTION_MAX {
+            return Err(ErrorCode::ConnectionLimitExceeded);
+        }
+        if !service.is_crowded() {
+            service.ready.extend(conn.memberships.iter());
+        }
+        service.last_number += 1;
+        let number = service.last_number;
+        service.patterns.push(Pattern { number, prefix: Box::from(prefix) });
+        let subscription = Subscription {
+            consumer: Consumer { conn: id, number },
+            prefix: Box::from(prefix),
+            group: group.map(Box::from),
+        };
+        for shard in (0..self.options.shards).map(ShardId) {
+            self.send_pattern(now, shard, PatternMessage::Subscribe(subscription.clone()), effects);
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription to a pattern, and the memberships that it brought. Returns whether there was one.
+    pub(super) fn unsubscribe_pattern(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        pattern: &str,
+        reason: Option<&str>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(prefix) = pattern.strip_suffix('*') else { return false };
+        let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return false };
+        let Some(index) = service.patterns.iter().position(|one| *one.prefix == *prefix) else { return false };
+        let number = service.patterns.remove(index).number;
+        let rooms: Vec<RoomId> =
+            service.automatic.extract_if(.., |_, owner| *owner == number).map(|(room, _)| room).collect();
+        for room in rooms {
+            if let Some(index) = self.membership_in(id, room) {
+                self.leave(now.millis(), id, index, effects);
+            }
+        }
+        let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, pattern, reason, out);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        self.queue(now, id, Lane::Critical, frame, effects);
+        self.tell_unsubscribed(now, Consumer { conn: id, number }, effects);
+        true
+    }
+
+    pub(super) fn tell_unsubscribed(&mut self, now: Now, consumer: Consumer, effects: &mut Effects) {
+        for shard in (0..self.options.shards).map(ShardId) {
+            self.send_pattern(now, shard, PatternMessage::Unsubscribe(consumer), effects);
+        }
+    }
+
+    /// Some shard has no place for a subscription: it would get some channels only, so it ends.
+    pub(super) fn on_pattern_full(&mut self, now: Now, consumer: Consumer, effects: &mut Effects) {
+        let service = self.slots.find(consumer.conn).and_then(|conn| conn.service.as_deref());
+        let pattern = service.and_then(|service| service.patterns.iter().find(|one| one.number == consumer.number));
+        if let Some(pattern) = pattern.map(|pattern| format!("{}*", pattern.prefix)) {
+            self.unsubscribe_pattern(now, consumer.conn, &pattern, Some("overloaded"), effects);
+        }
+    }
+
+    /// A channel's home has found that a connection here is to be a member.
+    pub(super) fn on_enlist(
+        &mut self,
+        now: Now,
+        home: ShardId,
+        consumer: Consumer,
+        (channel, epoch, after): (&Arc<str>, Epoch, Seq),
+        effects: &mut Effects,
+    ) {
+        if self.try_enlist(now, consumer, (channel, epoch, after), effects).is_err() {
+            let message = PatternMessage::Left(consumer, Arc::clone(channel), Err(Refused));
+            self.send_pattern(now, home, message, effects);
+        }
+    }
+
+    fn try_enlist(
+        &mut self,
+        now: Now,
+        consumer: Consumer,
+        (channel, epoch, after): (&Arc<str>, Epoch, Seq),
+        effects: &mut Effects,
+    ) -> Result<(), Refused> {
+        let id = consumer.conn;
+        // A connection that is gone, or no longer wants it, has said so to all homes already.
+        let Some(conn) = self.slots.find(id).filter(|conn| matches!(conn.stage, Stage::Open)) else { return Ok(()) };
+        let service = conn.service.as_deref();
+        if service.and_then(|service| service.pattern_of(channel)) != Some(consumer.number) {
+            return Ok(());
+        }
+        let claims = conn.claims.as_ref().ok_or(Refused)?;
+        if !self.permits(claims, channel, Verb::Subscribe) {
+            self.metrics.count(Metric::RefusedPermission);
+            return Err(Refused);
+        }
+        let count = conn.memberships.len();
+        let room = match self.rooms.find(channel) {
+            Some(room) => room,
+            None if count >= AUTOMATIC_PER_CONNECTION_MAX => return self.refuse_enlisting(now, id, channel, effects),
+            None => match self.open_room(now, channel) {
+                Ok(room) => room,
+                Err(_) => return self.refuse_enlisting(now, id, channel, effects),
+            },
+        };
+        let membership = match self.membership_in(id, room).and_then(|index| self.slots.find(id)?.memberships.at(index))
+        {
+            Some(membership) => membership,
+            None if count >= AUTOMATIC_PER_CONNECTION_MAX => return self.refuse_enlisting(now, id, channel, effects),
+            None => {
+                let membership = self.enter(id, room);
+                if let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) {
+                    service.automatic.insert(room, consumer.number);
+                }
+                let at = now.millis().after(AUTOMATIC_IDLE_MS);
+                self.idle_looks.push_back(IdleLook { at, conn: id, room });
+                membership
+            }
+        };
+        let position = Position { epoch: Some(epoch), seq: after };
+        self.place(room, membership.place, Encoding::TRIPSAGE, Start::At(Some(position)), effects);
+        self.tell_interest(room, effects);
+        self.hold_greetings(id);
+        self.note_ready(id, membership);
+        self.mark(id, effects);
+        Ok(())
+    }
+
+    /// A bound keeps a connection from a channel of its pattern. That is told, never silent.
+    fn refuse_enlisting(&mut self, now: Now, id: ConnId, channel: &str, effects: &mut Effects) -> Result<(), Refused> {
+        self.metrics.count(Metric::RefusedOverload);
+        let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, channel, Some("overloaded"), out);
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        self.queue(now, id, Lane::Critical, frame, effects);
+        Err(Refused)
+    }
+
+    /// Somebody else gets a channel of the group.
+    pub(super) fn on_dismiss(&mut self, now: Now, consumer: Consumer, channel: &str, effects: &mut Effects) {
+        let id = consumer.conn;
+        let Some(room) = self.rooms.find(channel) else { return };
+        let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return };
+        if service.automatic.remove(&room).is_some()
+            && let Some(index) = self.membership_in(id, room)
+        {
+            self.leave_with_notice(now, id, index, Some("ack_deadline"), effects);
+        }
+    }
+
+    /// A connection leaves a channel of one of its patterns, for whatever reason but the home's: the home is to
+    /// bring it back when there is more.
+    pub(super) fn tell_left(&mut self, id: ConnId, room_id: RoomId, next: Seq, effects: &mut Effects) {
+        let Some(room) = self.rooms.at(room_id) else { return };
+        let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return };
+        service.acked.remove(&room_id);
+        service.ready.retain(|membership| membership.room != room_id);
+        if service.automatic.remove(&room_id).is_none() {
+            return;
+        }
+        let Some(number) = service.pattern_of(&room.name) else { return };
+        let message = PatternMessage::Left(Consumer { conn: id, number }, Arc::clone(&room.name), Ok(next));
+        let home = crate::route::home(&self.options.key, &room.name, self.options.shards);
+        self.send_pattern(self.latest, home, message, effects);
+    }
+
+    /// Ends automatic memberships in which nothing has happened for long: a channel that only patterns are in
+    /// can be forgotten then.
+    pub(super) fn end_idle_memberships(&mut self, now: Now, effects: &mut Effects) {
+        while let Some(look) = self.idle_looks.front()
+            && look.at <= now.millis()
+        {
+            let Some(IdleLook { conn: id, room, .. }) = self.idle_looks.pop_front() else { return };
+            let Some(service) = self.slots.find(id).and_then(|conn| conn.service.as_deref()) else { continue };
+            if !service.automatic.contains_key(&room) {
+                continue;
+            }
+            let Some(index) = self.membership_in(id, room) else { continue };
+            let Some(state) = self.rooms.at(room) else { continue };
+            let membership = self.slots.find(id).and_then(|conn| conn.memberships.at(index));
+            let member = membership.and_then(|membership| state.members.at(membership.place));
+            let caught_up = member.is_some_and(|member| {
+                member.start.is_none() && member.greeting.is_none() && member.next == state.history.next()
+            });
+            let fresh = state
+                .history
+                .latest()
+                .is_some_and(|event| now.micros.saturating_sub(event.micros) < AUTOMATIC_IDLE_MS * 1000);
+            if caught_up && !fresh {
+                self.leave(now.millis(), id, index, effects);
+            } else {
+                let at = now.millis().after(AUTOMATIC_IDLE_MS);
+                self.idle_looks.push_back(IdleLook { at, conn: id, room });
+            }
+        }
+    }
+}

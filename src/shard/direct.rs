@@ -1,0 +1,217 @@
+//! Events of services that go to connections and not to a channel: to one, or to everybody.
+//!
+//! They have no number. A connection's public name says where it lives, to those who have the key. An event
+//! for everybody goes through one shard, so that all get such events in one order, and from there to the
+//! connections of every shard, a few in each turn.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::connection::Stage;
+use super::effect::{Effect, Effects};
+use super::message::MeshMessage;
+use super::message::service::{Direct, DirectMessage, Target};
+use super::publishing::text_of;
+use crate::auth::caps::Verb;
+use crate::code::ErrorCode;
+use crate::envelope::notice::service::{write_direct, write_direct_ack};
+use crate::envelope::notice::{self, Answered};
+use crate::envelope::tripsage::is_reserved;
+use crate::envelope::{Encoding, Inbound, Publish};
+use crate::ids::{ConnId, ConnectionName, ShardId};
+use crate::limits::SPREADS_PER_SHARD_MAX;
+use crate::metrics::Metric;
+use crate::outbox::Lane;
+use crate::payload::Payload;
+use crate::room::dedup::{Known, Operation};
+use crate::route;
+use crate::time::Now;
+
+/// The name under which a service publishes to everybody.
+const EVERYBODY: &str = "*";
+
+/// An event on its way to all connections of a shard.
+#[derive(Debug)]
+pub(super) struct Spread {
+    frame: Payload,
+    excluded: Option<ConnId>,
+    /// The slot that is next.
+    next: u32,
+}
+
+/// Whether a name is none of a channel's, but stands for connections.
+pub(super) fn is_direct(name: &str) -> bool {
+    name == EVERYBODY || name.starts_with("connection:")
+}
+
+impl Shard {
+    /// Publishes to connections. Only services can, as far as their token lets them.
+    pub(super) fn on_direct(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) {
+        let name = inbound.channel.unwrap_or("");
+        let Some(conn) = self.slots.find(id) else { return };
+        let Some(user) = conn.user().map(Arc::clone) else { return };
+        let service = conn.claims.as_ref().is_some_and(|claims| claims.service);
+        if !service || !self.may(id, name, Verb::Publish) {
+            self.metrics.count(Metric::RefusedPermission);
+            return self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
+        }
+        if is_reserved(publish.kind) {
+            return self.refuse_message(now, id, inbound, ErrorCode::InvalidMessageFormat, effects);
+        }
+        let Some((target, to)) = self.direct_target(name) else {
+            return self.refuse_message(now, id, inbound, ErrorCode::ChannelNotFound, effects);
+        };
+        if effects.congested(to) {
+            self.metrics.count(Metric::RefusedOverload);
+            return self.refuse_message(now, id, inbound, ErrorCode::Overloaded, effects);
+        }
+        let payload = publish.payload.as_bytes();
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
+            write_direct(stamp, publish.kind, inbound.id, &user, payload, out);
+        });
+        // The target belongs to the content: the same id for another target is another operation.
+        let parts = [name.as_bytes(), payload];
+        let operation = inbound.id.map(|id| Operation::new(&self.options.key, &user, id, publish.kind, &parts));
+        let direct = Direct {
+            author: id,
+            target,
+            frame,
+            channel: Arc::from(name),
+            id: inbound.id.map(Box::from),
+            operation,
+            wants_ack: inbound.ack && inbound.id.is_some(),
+            excluded: inbound.exclude_sender.then_some(id),
+        };
+        self.send_direct(now, to, DirectMessage::Send(Box::new(direct)), effects);
+    }
+
+    /// Whom a name stands for, and which shard knows.
+    fn direct_target(&self, name: &str) -> Option<(Target, ShardId)> {
+        if name == EVERYBODY {
+            return Some((Target::Everybody, route::home(&self.options.key, EVERYBODY, self.options.shards)));
+        }
+        let name = ConnectionName::parse(name.strip_prefix("connection:")?)?;
+        let id = self.pen.holder_of(name);
+        (id.shard.0 < self.options.shards).then_some((Target::Connection(id, name), id.shard))
+    }
+
+    fn send_direct(&mut self, now: Now, to: ShardId, message: DirectMessage, effects: &mut Effects) {
+        if to == self.id {
+            self.on_direct_message(now, message, effects);
+        } else {
+            effects.list.push(Effect::Mesh(to, MeshMessage::Direct(Box::new(message))));
+        }
+    }
+
+    pub(super) fn on_direct_message(&mut self, now: Now, message: DirectMessage, effects: &mut Effects) {
+        match message {
+            DirectMessage::Send(direct) => {
+                let outcome = self.deliver_direct(now, &direct, effects);
+                let Direct { author, channel, id, wants_ack, .. } = *direct;
+                let sent = DirectMessage::Sent { to: author, id, channel, wants_ack, outcome };
+                self.send_direct(now, author.shard, sent, effects);
+            }
+            DirectMessage::Spread(frame, excluded) => self.begin_spread(frame, excluded),
+            DirectMessage::Sent { to, id, channel, wants_ack, outcome } => {
+                let id = id.as_deref().unwrap_or("");
+                self.on_direct_sent(now, to, (id, &channel, wants_ack), outcome, effects);
+            }
+        }
+    }
+
+    /// Once for each operation. Returns whether it is a duplicate.
+    fn deliver_direct(&mut self, now: Now, direct: &Direct, effects: &mut Effects) -> Result<bool, ErrorCode> {
+        if let Some(operation) = direct.operation {
+            match self.direct.find(now.millis(), operation) {
+                Known::Done(_) => {
+                    self.metrics.count(Metric::Duplicates);
+                    return Ok(true);
+                }
+                Known::Reused => return Err(ErrorCode::IdReused),
+                Known::New => {}
+            }
+        }
+        match direct.target {
+            Target::Connection(id, name) => {
+                let conn = self.slots.find(id).filter(|conn| conn.name == name && matches!(conn.stage, Stage::Open));
+                conn.ok_or(ErrorCode::ChannelNotFound)?;
+                if direct.excluded != Some(id) {
+                    self.queue(now, id, Lane::High, direct.frame.clone(), effects);
+                }
+            }
+            Target::Everybody if self.spreads.len() >= SPREADS_PER_SHARD_MAX => {
+                self.metrics.count(Metric::RefusedOverload);
+                return Err(ErrorCode::Overloaded);
+            }
+            Target::Everybody => {
+                for shard in (0..self.options.shards).map(ShardId) {
+                    let spread = DirectMessage::Spread(direct.frame.clone(), direct.excluded);
+                    self.send_direct(now, shard, spread, effects);
+                }
+            }
+        }
+        if let Some(operation) = direct.operation {
+            self.direct.insert(now.millis(), operation, crate::ids::Seq(0));
+        }
+        Ok(false)
+    }
+
+    /// The shard that gives these their order holds back at the bound; one that is slower than that by as much
+    /// again drops.
+    fn begin_spread(&mut self, frame: Payload, excluded: Option<ConnId>) {
+        if self.spreads.len() >= 2 * SPREADS_PER_SHARD_MAX {
+            self.metrics.count(Metric::SpreadsDropped);
+            return;
+        }
+        self.spreads.push_back(Spread { frame, excluded, next: 0 });
+    }
+
+    /// Gives up to `turns` connections the oldest event for everybody. Returns how many were looked at.
+    pub(super) fn spread(&mut self, now: Now, turns: usize, effects: &mut Effects) -> usize {
+        let Some(Spread { frame, excluded, next }) = self.spreads.front_mut() else { return 0 };
+        let (frame, excluded, first) = (frame.clone(), *excluded, *next);
+        let last = first.saturating_add(u32::try_from(turns).unwrap_or(u32::MAX)).min(self.slots.count());
+        *next = last;
+        if last == self.slots.count() {
+            self.spreads.pop_front();
+        }
+        for slot in first..last {
+            let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
+            if matches!(conn.stage, Stage::Open) && excluded != Some(id) {
+                self.queue(now, id, Lane::High, frame.clone(), effects);
+            }
+        }
+        (last - first) as usize
+    }
+
+    fn on_direct_sent(
+        &mut self,
+        now: Now,
+        to: ConnId,
+        (id, channel, wants_ack): (&str, &str, bool),
+        outcome: Result<bool, ErrorCode>,
+        effects: &mut Effects,
+    ) {
+        let frame = match outcome {
+            Ok(_) if !wants_ack => return,
+            Ok(duplicate) => {
+                let answered = if duplicate { Answered::Duplicate } else { Answered::First };
+                self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
+                    write_direct_ack(stamp, id, channel, answered, out);
+                })
+            }
+            Err(code) if !wants_ack => return self.error(now, to, code, text_of(code), None, effects),
+            Err(code) => self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
+                notice::write_nack(stamp, id, code, text_of(code), None, out);
+            }),
+        };
+        self.queue(now, to, Lane::Critical, frame, effects);
+    }
+}
