@@ -111,9 +111,10 @@ impl Shard {
 
     fn welcome_with(&mut self, now: Now, id: ConnId, claims: Claims, auth: &AuthFrame<'_>, effects: &mut Effects) {
         self.metrics.count(Metric::Authenticated);
+        let granted: Vec<&str> = auth.channels.iter().copied().filter(|name| self.may_join(&claims, name)).collect();
         let Some(conn) = self.slots.find_mut(id) else { return };
         let (name, own) = (conn.name, conn.own.clone());
-        let available = available(&claims.user, own.as_deref(), &auth.channels);
+        let available = available(&claims.user, own.as_deref(), &granted);
         let available: Vec<&str> = available.iter().map(String::as_str).collect();
         let admitted = admitted(&claims, name, own.as_deref(), &available);
         let write = |stamp, out: &mut Vec<u8>| notice::write_connection_established(stamp, &admitted, out);

@@ -13,6 +13,7 @@ mod opening;
 mod rooms;
 mod service;
 mod talking;
+mod vectors;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
