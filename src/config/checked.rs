@@ -15,6 +15,7 @@ use crate::limits::{
     HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX,
 };
 use crate::room::history::Retention;
+use crate::runtime::ring::RingSizes;
 use crate::wire::upgrade::Origins;
 
 /// What to do, ready to be done.
@@ -41,6 +42,9 @@ pub struct Serve {
     pub echo: bool,
     /// Microseconds to look for work before sleeping.
     pub spin_us: u32,
+    /// Sizes of each shard's ring. No option sets them: they are for a host that embeds the server and means to
+    /// run it short of buffers.
+    pub ring: RingSizes,
     /// How to log.
     pub logs: Logs,
     /// Whose tokens are good.
@@ -233,6 +237,7 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         },
         echo: args.echo,
         spin_us: args.spin_us,
+        ring: RingSizes::default(),
         logs: logs(environment)?,
         auth,
         origins,

@@ -84,9 +84,9 @@ pub(super) fn keep_pages_small() {
 
 /// Raises the soft limit of locked memory to the hard one, and checks that io_uring works here and that this
 /// user may lock what `shards` shards need.
-pub(super) fn check_ring(shards: usize) -> Result<(), StartError> {
+pub(super) fn check_ring(shards: usize, sizes: RingSizes) -> Result<(), StartError> {
     raise(Resource::Memlock);
-    let probed = probe::probe().and_then(|()| probe::probe_memlock(shards, RingSizes::default()));
+    let probed = probe::probe(sizes).and_then(|()| probe::probe_memlock(shards, sizes));
     probed.map_err(|error| StartError::new("the shards cannot use io_uring", "the system", error.to_string()))
 }
 

@@ -18,7 +18,6 @@ use crate::limits::{
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
-use crate::runtime::ring::RingSizes;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
 use crate::shard::{self, Shard};
@@ -119,7 +118,7 @@ fn start_shards(
                 shard: id,
                 cpu: *cpu,
                 spin_us: start.wanted.spin_us,
-                sizes: RingSizes::default(),
+                sizes: start.wanted.ring,
                 started,
             },
             listeners: vec![listener],

@@ -53,7 +53,7 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
 fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     logs::start(&wanted.logs)?;
     doctor::keep_pages_small();
-    doctor::check_ring(wanted.shards.len())?;
+    doctor::check_ring(wanted.shards.len(), wanted.ring)?;
     let connections = doctor::raise_descriptors(wanted.shards.len())?;
     doctor::check_directory(&wanted.data)?;
     let (address, listeners) = doctor::listen(wanted.listen, wanted.shards.len())?;

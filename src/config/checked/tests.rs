@@ -41,6 +41,7 @@ fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
     assert_eq!(serve.data, Path::new("/home/ada/.local/state/waystation"));
     assert_eq!(serve.shards, [Some(0), Some(1)]);
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Default, false, 0));
+    assert_eq!(serve.ring, RingSizes::default());
     assert_eq!(serve.logs, Logs { format: LogFormat::Text, filter: "info".to_owned() });
 }
 
