@@ -164,6 +164,8 @@ pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 20;
 pub const HEAD_DEADLINE_MS: u64 = 10_000;
 /// Time from the upgrade to a good token; over it: close 4000.
 pub const AUTH_DEADLINE_MS: u64 = 10_000;
+/// How long before its token's end a connection is told: time for a client to get a new one, and to try again.
+pub const TOKEN_WARNING_MS: u64 = 60_000;
 /// Channels that one connection may be in; over it `CONNECTION_LIMIT_EXCEEDED`.
 pub const MEMBERSHIPS_PER_CONNECTION_MAX: usize = 100;
 /// Invalid messages in a row after which a known client is closed 1008.

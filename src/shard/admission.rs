@@ -23,10 +23,6 @@ use crate::wire::encoder::close_frame;
 /// This server's version, as clients are told it.
 const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long before a token's end its connection gets an entry in the wheel: longer than the time between
-/// two looks at the connection's liveness, which is when it is noticed.
-const EXPIRY_WATCH_MS: u64 = 2 * PING_AFTER_MS;
-
 /// Why a first frame does not let its sender in.
 struct Denied {
     code: ErrorCode,
@@ -204,7 +200,7 @@ impl Shard {
                 if let Some(conn) = self.slots.find_mut(id) {
                     conn.claims = Some(claims);
                 }
-                self.watch_expiry(now, id);
+                self.watch_anew(now, id);
                 self.leave_forbidden(now, id, effects);
                 self.join_first(now, id, None, auth, effects);
             }
@@ -222,30 +218,6 @@ impl Shard {
         }
     }
 
-    /// Notes when the token ends, once that is near. Most tokens end long after the connection, and an
-    /// entry in the wheel for each would be a tenth of an idle connection's memory.
-    pub(super) fn watch_expiry(&mut self, now: Now, id: ConnId) {
-        let Some(conn) = self.slots.find_mut(id) else { return };
-        let Some(claims) = &conn.claims else { return };
-        let left = ms_until(claims.expires_at, now);
-        if left <= EXPIRY_WATCH_MS && !conn.expiry_timer {
-            conn.expiry_timer = true;
-            self.wheel.insert(now.millis().after(left), Timer::Expiry(id));
-        }
-    }
-
-    /// The token may have ended, unless it was refreshed.
-    pub(super) fn on_expiry(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        let Some(conn) = self.slots.find_mut(id) else { return };
-        conn.expiry_timer = false;
-        match &conn.claims {
-            Some(claims) if ms_until(claims.expires_at, now) == 0 => {
-                self.close(now, id, CloseCode::TOKEN, "the token has expired", effects);
-            }
-            _ => self.watch_expiry(now, id),
-        }
-    }
-
     /// No token came in time.
     pub(super) fn on_auth_deadline(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Auth)) {
@@ -260,10 +232,6 @@ pub(super) fn full_name(name: &str, user: &str) -> String {
     let mut full = String::with_capacity(name.len() + user.len());
     canonical(name, user).write(&mut full);
     full
-}
-
-fn ms_until(expires_at_s: u64, now: Now) -> u64 {
-    expires_at_s.saturating_mul(1000).saturating_sub(now.unix_ms)
 }
 
 /// The user's own channels, the endpoint's, and those that were asked for and granted.

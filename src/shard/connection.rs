@@ -151,10 +151,15 @@ pub(super) struct Connection {
     /// Who this is; `None` until a token was good.
     pub(super) claims: Option<Claims>,
     pub(super) paused: Option<Box<Paused>>,
+    /// What is left of the rates of channels, by the policy's row.
+    #[expect(clippy::box_collection, reason = "a word in every connection instead of three")]
+    pub(super) spent: Option<Box<Vec<(usize, Bucket)>>>,
     /// Bytes of the request head that have come; empty after it.
     pub(super) head: Vec<u8>,
     pub(super) name: ConnectionName,
     pub(super) accepted: Millis,
+    /// When the wheel next looks at the token's end.
+    pub(super) expiry_due: Option<Millis>,
     /// When the client was last told that its rate is used up.
     pub(super) told_rate: Option<Millis>,
     pub(super) peer: IpAddr,
@@ -162,8 +167,8 @@ pub(super) struct Connection {
     pub(super) upgraded: bool,
     /// Whether the wheel holds a look at `blocked`.
     pub(super) stuck_timer: bool,
-    /// Whether the wheel holds the token's end.
-    pub(super) expiry_timer: bool,
+    /// Whether the client was told that its token ends soon.
+    pub(super) expiry_told: bool,
     /// Reading is paused because echoes have piled up.
     pub(super) choked: bool,
 }
@@ -189,10 +194,12 @@ impl Connection {
             answers: None,
             outbox: Outbox::default(),
             paused: None,
+            spent: None,
             dirty: false,
             blocked: None,
             stuck_timer: false,
-            expiry_timer: false,
+            expiry_told: false,
+            expiry_due: None,
             choked: false,
             upgraded: false,
             owed: false,

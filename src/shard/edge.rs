@@ -155,6 +155,13 @@ impl Shard {
         if matches!(conn.stage, Stage::Auth) {
             return self.on_first_text(now, id, parsed, effects);
         }
+        if self.options.policy.has_rates()
+            && let Ok(inbound) = &parsed
+            && self.pause_for_channel(now, id, inbound, text, effects)
+        {
+            return Go::Paused;
+        }
+        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         // What is malformed is the dearest to read and is answered too, so it is not free.
         let tokens = parsed.as_ref().map_or(1, |inbound| inbound.tokens);
         if tokens > 0 {
@@ -247,21 +254,7 @@ impl Shard {
             self.close(now, id, CloseCode::FLOODING, "flooding", effects);
             return Go::Stop;
         }
-        let tell = conn.told_rate.is_none_or(|told| now.millis().since(told) >= 1000);
-        if tell {
-            conn.told_rate = Some(now.millis());
-        }
-        let mut answered = false;
-        for operation in inbound.into_iter().flat_map(Inbound::operations) {
-            answered = true;
-            self.refuse_operation(now, id, operation, ErrorCode::RateLimitExceeded, Some(retry_ms), effects);
-        }
-        if tell && !answered {
-            let mut details = Vec::new();
-            notice::write_rate_details(u64::from(rate.per_minute), retry_ms.div_ceil(1000), 60, &mut details);
-            let details = String::from_utf8(details).unwrap_or_default();
-            self.error(now, id, ErrorCode::RateLimitExceeded, "too many messages", Some(&details), effects);
-        }
+        self.refuse_for_rate(now, id, inbound, (rate, retry_ms), effects);
         Go::On
     }
 

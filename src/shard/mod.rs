@@ -4,7 +4,7 @@
 //! and pulls the bytes that connections are owed ([`Shard::fill`]). Time is an argument, and whatever looks
 //! random comes from a key, so the same inputs give the same trace, in production and in the simulator.
 //!
-//! `opening` and `admission` let connections in, `edge` reads them, `joining` and `publishing` act for them
+//! `opening` and `admission` let connections in, `expiry` watches their tokens, `edge` reads them, `joining` and `publishing` act for them
 //! towards channels; `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and
 //! `fill` write what is owed; `timers` and `ending` do the rest.
 
@@ -16,11 +16,13 @@ pub mod message;
 mod acking;
 mod admission;
 mod bundle;
+mod channel_rate;
 mod connection;
 mod consuming;
 mod direct;
 mod edge;
 mod ending;
+mod expiry;
 mod fanout;
 mod fill;
 mod home;

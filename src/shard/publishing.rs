@@ -189,12 +189,17 @@ impl Shard {
                 return None;
             }
         };
-        if self.may(id, &channel, verb) && !is_direct(&channel) {
-            return Some((channel, user));
+        if !self.may(id, &channel, verb) || is_direct(&channel) {
+            self.metrics.count(Metric::RefusedPermission);
+            self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
+            return None;
         }
-        self.metrics.count(Metric::RefusedPermission);
-        self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
-        None
+        if let Err(over) = self.spend(now, id, &channel, &user) {
+            self.metrics.count(Metric::RefusedRate);
+            self.refuse_for_rate(now, id, Some(inbound), over, effects);
+            return None;
+        }
+        Some((channel, user))
     }
 
     pub(super) fn may(&self, id: ConnId, channel: &str, verb: Verb) -> bool {

@@ -3,8 +3,10 @@
 //! The driver below stands in for the host: it does what effects ask, takes of each write what a socket has
 //! room for, and reads back the frames that went out.
 
+mod channel_rates;
 mod consumers;
 mod ending;
+mod expiry;
 mod fanout;
 mod history;
 mod lanes;

@@ -23,6 +23,7 @@ mod http;
 mod keys;
 mod liveness;
 mod opening;
+mod policy;
 mod rates;
 mod raw;
 mod resume;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Place, Seen};
 use super::wire::{Frame, take_frame};
+use waystation::limits::TOKEN_WARNING_MS;
 
 /// How far a connection has come, as its client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +219,11 @@ impl Client {
             "draining" => {
                 counts.count(Kind::Draining);
                 self.told_draining = true;
+            }
+            "token_expiring" => {
+                assert_eq!(self.phase, Phase::Open, "told before it was let in");
+                assert!(number(payload, "expires_in_ms") <= TOKEN_WARNING_MS, "{payload}");
+                counts.count(Kind::TokenExpiring);
             }
             "connection_close" | "pong" => {}
             _ => self.on_event(value, ledger, counts),

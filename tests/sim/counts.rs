@@ -25,7 +25,7 @@ kinds! {
     Delivered, Chat, TripUpdate, Publish, Batch, Ack, CrossShardAck, Duplicate, IdReused, Excluded, Hole, Overloaded, MeshFull,
     PermissionDenied, Invalid, Unknown, RateRefused, ReadingPaused, Heartbeat, Pong, Fragmented, LargeEvent,
     // Sockets and the end.
-    ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenExpired, Pinged,
+    ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenExpiring, TokenExpired, Pinged,
     Draining, ClosedInDrain, BurstOfErrors,
 }
 

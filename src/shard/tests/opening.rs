@@ -174,7 +174,8 @@ fn a_refresh_prolongs_a_connection_and_keeps_its_place() {
     let who = world.upgrade(&format!("/ws/chat/s?token={}", token_with("ann", 5, json!({}))));
     world.heard(who);
     world.wait(3000);
-    world.say(who, &json!({ "type": "auth", "token": token_with("ann", 60, json!({})) }).to_string());
+    world.heard(who);
+    world.say(who, &json!({ "type": "auth", "token": token_with("ann", 90, json!({})) }).to_string());
     assert_eq!(world.heard_words(who), ["welcome"]);
     world.wait(5000);
     world.say(who, &publish("chat:s", "1", &json!({})));
