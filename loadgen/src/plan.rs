@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::clock::{Clock, seconds};
 use crate::engine::{Engine, Target};
-use crate::process::{self, Process};
+use crate::process::{self, CpuTimes, Process};
 use crate::report::{OpeningReport, Report, ServerReport};
 use crate::scenario::{Plan, Scenario};
 use crate::socket;
@@ -58,8 +58,8 @@ fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report>
     let (scenario, clock) = (engine.scenario, engine.clock);
     let wanted = scenario.connections_count();
     let mut server = ServerReport { weight_before: setting.server.and_then(|server| server.weight()), ..empty() };
-    engine.open(wanted)?;
-    let opening = OpeningReport::new(wanted, &engine.opening);
+    let cost = open(&mut engine, wanted, setting)?;
+    let opening = OpeningReport::new(wanted, &engine.opening, cost);
     server.weight_connected = setting.server.and_then(|server| server.weight());
     engine.run_until(clock.now_ns() + seconds(SETTLE_S))?;
 
@@ -106,9 +106,9 @@ fn storm(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
     let mut server = ServerReport { weight_before: weigh(), ..empty() };
     let mut openings = Vec::new();
     for _ in 0..2 {
-        engine.open(wanted)?;
+        let cost = open(&mut engine, wanted, setting)?;
         engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
-        openings.push(OpeningReport::new(wanted, &engine.opening));
+        openings.push(OpeningReport::new(wanted, &engine.opening, cost));
         server.weight_connected = weigh();
         engine.close_all()?;
         engine.reset();
@@ -125,14 +125,15 @@ fn idle(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
     let (scenario, clock) = (engine.scenario, engine.clock);
     let weigh = || setting.server.and_then(|server| server.weight());
     let mut server = ServerReport { weight_before: weigh(), ..empty() };
-    let mut last = 0;
+    let (mut last, mut cost) = (0, setting.server.map(|_| CpuTimes::default()));
     for &step in &scenario.steps {
-        engine.open(step)?;
+        let step_cost = open(&mut engine, step, setting)?;
+        cost = cost.zip(step_cost).map(|(sum, step)| sum.plus(step));
         engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
         server.steps.extend(weigh().map(|weight| (engine.opening.ready, weight)));
         last = step;
     }
-    let opening = OpeningReport::new(last, &engine.opening);
+    let opening = OpeningReport::new(last, &engine.opening, cost);
     engine.close_all()?;
     engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
     server.weight_after = weigh();
@@ -143,6 +144,14 @@ fn idle(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
     report.openings.push(opening);
     report.server = setting.server.map(|_| server);
     Ok(report)
+}
+
+/// Opens connections; what that cost the server, from before the first connect to after the last join.
+fn open(engine: &mut Engine<'_>, wanted: usize, setting: &Setting) -> std::io::Result<Option<CpuTimes>> {
+    let times = || setting.server.and_then(|server| server.cpu_times());
+    let before = times();
+    engine.open(wanted)?;
+    Ok(before.zip(times()).map(|(before, after)| after.since(before)))
 }
 
 fn empty() -> ServerReport {

@@ -4,6 +4,9 @@ use std::fs;
 
 use serde::Serialize;
 
+/// The kernel's tick as it shows it to programs: 100 a second on every machine that Linux runs on.
+const TICK_NS: u64 = 10_000_000;
+
 /// A process that is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
@@ -19,6 +22,39 @@ pub struct Weight {
     pub anonymous_bytes: u64,
     /// Open descriptors.
     pub descriptors: u64,
+}
+
+/// Processor time at one moment, or between two.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// All of it, in the scheduler's own nanoseconds.
+    pub sum_ns: u64,
+    /// In the program, by the kernel's ticks.
+    pub user_ns: u64,
+    /// In the kernel on the program's behalf, by the kernel's ticks.
+    pub system_ns: u64,
+}
+
+impl CpuTimes {
+    /// What was used since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            sum_ns: self.sum_ns.saturating_sub(before.sum_ns),
+            user_ns: self.user_ns.saturating_sub(before.user_ns),
+            system_ns: self.system_ns.saturating_sub(before.system_ns),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            sum_ns: self.sum_ns + other.sum_ns,
+            user_ns: self.user_ns + other.user_ns,
+            system_ns: self.system_ns + other.system_ns,
+        }
+    }
 }
 
 impl Process {
@@ -50,6 +86,14 @@ impl Process {
         Some(sum)
     }
 
+    /// The same with its two parts, which the kernel tells apart only in ticks of 10 ms: they need not add up to the
+    /// sum, and say little below a tenth of a second.
+    #[must_use]
+    pub fn cpu_times(&self) -> Option<CpuTimes> {
+        let (user_ns, system_ns) = parts(&fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?)?;
+        Some(CpuTimes { sum_ns: self.cpu_ns()?, user_ns, system_ns })
+    }
+
     /// Memory and descriptors. Slow for a large process: not while measuring.
     #[must_use]
     pub fn weight(&self) -> Option<Weight> {
@@ -65,6 +109,14 @@ impl Process {
 
 fn first_number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system time of a line of `/proc/<pid>/stat`, in nanoseconds.
+fn parts(stat: &str) -> Option<(u64, u64)> {
+    // proc(5): fields 14 and 15; the second, the program's name, may itself hold blanks and brackets.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next_ns = || fields.next()?.parse::<u64>().ok()?.checked_mul(TICK_NS);
+    Some((next_ns()?, next_ns()?))
 }
 
 fn kibibytes(rollup: &str, key: &str) -> Option<u64> {
@@ -99,6 +151,29 @@ mod tests {
         assert!(risen);
         let weight = own.weight().unwrap();
         assert!(weight.rss_bytes >= weight.anonymous_bytes && weight.descriptors > 0);
+    }
+
+    #[test]
+    fn user_and_system_time_are_told_apart() {
+        let check = |stat: &str, expected| assert_eq!(parts(stat), expected, "{stat}");
+        let tail = "S 1 2 3 0 -1 4194560 100 0 5 0 17 4 99 99 20 0 3 0 12345 1 2";
+        check(&format!("7 (waystation) {tail}"), Some((170_000_000, 40_000_000)));
+        check(&format!("7 (a name) 1 2 (of sorts)) {tail}"), Some((170_000_000, 40_000_000)));
+        check("7 (waystation) S 1 2 3 0 -1 4194560 100 0 5 0 17", None);
+        check("7 (waystation) S 1 2 3 0 -1 4194560 100 0 5 0 x 4", None);
+        check(&format!("7 (waystation) S 1 2 3 0 -1 4194560 100 0 5 0 {} 4", u64::MAX), None);
+        check("", None);
+        assert!(Process::own().cpu_times().is_some());
+        assert_eq!(Process { pid: u32::MAX }.cpu_times(), None);
+    }
+
+    #[test]
+    fn times_are_taken_from_one_another_and_added() {
+        let times = |sum_ns, user_ns, system_ns| CpuTimes { sum_ns, user_ns, system_ns };
+        assert_eq!(times(9, 5, 3).since(times(4, 3, 2)), times(5, 2, 1));
+        // A thread that ended took its time with it.
+        assert_eq!(times(1, 5, 3).since(times(4, 3, 2)), times(0, 2, 1));
+        assert_eq!(times(9, 5, 3).plus(times(4, 3, 2)), times(13, 8, 5));
     }
 
     #[test]

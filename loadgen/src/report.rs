@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::checker::Faults;
 use crate::engine::{Engine, Opening};
-use crate::process::Weight;
+use crate::process::{CpuTimes, Weight};
 use crate::scenario::Scenario;
 use crate::stats::{Names, Percentiles};
 
@@ -75,6 +75,46 @@ pub struct OpeningReport {
     pub join: Percentiles,
     /// Connect to joined.
     pub total: Percentiles,
+    /// What it cost the server, if its process is known.
+    pub cost: Option<OpeningCost>,
+}
+
+/// Processor time of the server, from before a wave's first connect to after its last join; what lies between steps is
+/// not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct OpeningCost {
+    /// Seconds in all.
+    pub cpu_s: f64,
+    /// Seconds in the program; this and the next are counted in ticks of 10 ms.
+    pub user_s: f64,
+    /// Seconds in the kernel.
+    pub system_s: f64,
+    /// Connections accepted, authenticated and joined in one such second; those that failed have their cost in it.
+    /// `None` if the time is too short to be seen.
+    pub joined_per_cpu_s: Option<f64>,
+}
+
+impl OpeningCost {
+    pub(crate) fn new(joined: u64, times: CpuTimes) -> Self {
+        let cpu_s = times.sum_ns as f64 / 1e9;
+        Self {
+            cpu_s,
+            user_s: times.user_ns as f64 / 1e9,
+            system_s: times.system_ns as f64 / 1e9,
+            joined_per_cpu_s: (times.sum_ns > 0).then(|| joined as f64 / cpu_s),
+        }
+    }
+}
+
+impl fmt::Display for OpeningCost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu_s, user_s, system_s, joined_per_cpu_s } = self;
+        match joined_per_cpu_s {
+            Some(rate) => write!(f, "{rate:.0} joined per second of server CPU  {cpu_s:.3} s")?,
+            None => write!(f, "server CPU too short to be seen")?,
+        }
+        write!(f, "  user {user_s:.2} s  system {system_s:.2} s")
+    }
 }
 
 /// One group's traffic.
@@ -124,7 +164,8 @@ pub struct ServerReport {
 }
 
 impl OpeningReport {
-    pub(crate) fn new(wanted: usize, opening: &Opening) -> Self {
+    pub(crate) fn new(wanted: usize, opening: &Opening, cpu: Option<CpuTimes>) -> Self {
+        let total = opening.total.percentiles();
         Self {
             wanted,
             ready: opening.ready,
@@ -133,7 +174,8 @@ impl OpeningReport {
             connect: opening.connect.percentiles(),
             upgrade: opening.upgrade.percentiles(),
             join: opening.join.percentiles(),
-            total: opening.total.percentiles(),
+            cost: cpu.map(|times| OpeningCost::new(total.count, times)),
+            total,
         }
     }
 }
@@ -272,12 +314,15 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         for (wave, opening) in (1..).zip(&self.openings) {
-            let OpeningReport { wanted, ready, took_s, failures, .. } = opening;
+            let OpeningReport { wanted, ready, took_s, failures, cost, .. } = opening;
             writeln!(
                 f,
                 "wave {wave}    {ready} of {wanted} joined in {took_s:.2} s{}",
                 listed(", failed: ", failures)
             )?;
+            if let Some(cost) = cost {
+                writeln!(f, "          {cost}")?;
+            }
         }
         for group in &self.groups {
             let GroupReport { name, published, delivered, published_per_s, delivered_per_s, blocked, .. } = group;

@@ -49,6 +49,22 @@ impl Server {
     }
 }
 
+/// Each wave's rate is its joins by the server's time, in the text and in the JSON.
+fn check_costs(report: &Report, joined: &[u64]) {
+    let json = serde_json::to_value(report).unwrap();
+    assert_eq!(report.openings.len(), joined.len());
+    for (wave, (opening, &joined)) in report.openings.iter().zip(joined).enumerate() {
+        let cost = opening.cost.unwrap();
+        let rate = cost.joined_per_cpu_s.unwrap();
+        assert!((rate * cost.cpu_s - joined as f64).abs() < 1e-6, "{cost:?}");
+        let written = &json["openings"][wave]["cost"];
+        assert_eq!(written["joined_per_cpu_s"].as_f64(), Some(rate));
+        assert!(written["user_s"].is_number() && written["system_s"].is_number());
+        let line = format!("{rate:.0} joined per second of server CPU  {:.3} s  user ", cost.cpu_s);
+        assert!(report.to_string().contains(&line), "{report}");
+    }
+}
+
 #[test]
 fn a_faultless_server_passes_in_open_and_closed_loop() {
     let server = Server::start();
@@ -62,6 +78,7 @@ fn a_faultless_server_passes_in_open_and_closed_loop() {
     assert_eq!((open.published, open.delivered), (10 * 31, 10 * (9 * 9 + 4 * 4)));
     assert!(report.groups.iter().all(|group| group.latency.count > 0), "{report}");
     assert!(report.server.as_ref().is_some_and(|server| server.cpu_us_per_delivery > 0.0));
+    check_costs(&report, &[56]);
     // An echo is its body; a delivered trip update is the body in an envelope of fixed length but for the number.
     assert!((report.groups[2].bytes_per_delivery - 128.0).abs() < 1e-9 && open.bytes_per_delivery > 400.0);
     serde_json::to_string(&report).unwrap();
@@ -112,11 +129,26 @@ fn a_storm_comes_twice_and_idle_connections_are_weighed() {
     let report = server.run("storm", &small);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     assert_eq!(report.openings.iter().map(|wave| wave.ready).collect::<Vec<_>>(), [61, 61]);
+    check_costs(&report, &[61, 61]);
     let report = server.run("idle", &["rooms=20", "hold_s=0.05", "steps=[20, 61]"]);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    check_costs(&report, &[61]);
     let weighed = report.server.unwrap();
     assert_eq!(weighed.steps.iter().map(|step| step.0).collect::<Vec<_>>(), [20, 61]);
     assert!(weighed.bytes_per_connection.is_some());
+    server.end();
+}
+
+#[test]
+fn a_server_whose_process_is_unknown_has_no_costs() {
+    let server = Server::start();
+    let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "storm").unwrap();
+    let scenario = Scenario::parse(text, &["rooms=2".to_owned(), "hold_s=0.05".to_owned()]).unwrap();
+    let setting = Setting { target: Target::parse(&server.url).unwrap(), tokens: vec![], server: None };
+    let report = plan::run(&scenario, &setting).unwrap();
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    assert!(report.openings.iter().all(|wave| wave.ready == 7 && wave.cost.is_none()));
+    assert!(!report.to_string().contains("server CPU"), "{report}");
     server.end();
 }
 
