@@ -66,12 +66,6 @@ impl Bucket {
             None => Err((cost - self.parts).div_ceil(u64::from(rate.per_minute))),
         }
     }
-
-    /// Whole messages left.
-    #[must_use]
-    pub const fn left(&self) -> u64 {
-        self.parts / MESSAGE_PARTS
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +105,7 @@ mod tests {
         for count in [50, 51, 1000] {
             let mut bucket = Bucket::full(RATE, Millis(0));
             assert_eq!(bucket.try_take_many(RATE, count, Millis(0)), Ok(()), "{count}");
-            assert_eq!(bucket.left(), 0);
+            assert_eq!(bucket.try_take(RATE, Millis(0)), Err(200));
             assert_eq!(bucket.try_take_many(RATE, count, Millis(0)), Err(50 * 200), "{count}");
         }
     }

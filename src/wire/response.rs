@@ -113,12 +113,6 @@ impl Response {
         self
     }
 
-    /// The status.
-    #[must_use]
-    pub const fn status(&self) -> u16 {
-        self.status
-    }
-
     /// The bytes on the wire. With `head_only`, for HEAD, the head is the same and the body is left out.
     #[must_use]
     pub fn encode(&self, head_only: bool) -> Vec<u8> {
