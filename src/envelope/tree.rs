@@ -318,3 +318,42 @@ pub(super) fn mark(text: &str, marks: &mut Vec<u32>) -> usize {
     }
     deepest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Undone in room that is just enough; in one byte less it does not fit.
+    fn check(inner: &str, expected: Option<&str>) {
+        let mut room = [0; 64];
+        let undone = unescape(inner, &mut room).map(|len| std::str::from_utf8(&room[..len]).unwrap().to_owned());
+        assert_eq!(undone.as_deref(), expected, "{inner}");
+        let judge = serde_json::from_str::<String>(&format!("\"{inner}\"")).ok();
+        assert_eq!(undone, judge, "{inner}");
+        let Some(len) = expected.map(str::len) else { return };
+        assert_eq!(unescape(inner, &mut vec![0; len]), Some(len), "{inner}");
+        assert!(len == 0 || unescape(inner, &mut vec![0; len - 1]).is_none(), "{inner}");
+    }
+
+    #[test]
+    fn escapes_are_undone_as_rfc_8259_section_7_says() {
+        check("", Some(""));
+        check("plain", Some("plain"));
+        check(r#"\"\\\/\b\f\n\r\t"#, Some("\"\\/\u{8}\u{c}\n\r\t"));
+        check(r"a\u0041b\u00e9c\u20AC", Some("aAb\u{e9}c\u{20ac}"));
+        check(r"\ud83d\ude00\udbff\udfff", Some("\u{1f600}\u{10ffff}"));
+        for alone in [r"\ud83d", r"\ude00", r"\ud83dx", r"\ud83d\n", r"\ud83d\u0041", r"\ud83d\ud83d", r"\ude00\ud83d"]
+        {
+            check(alone, None);
+        }
+    }
+
+    #[test]
+    fn a_key_with_escapes_is_read_up_to_the_longest_known_name() {
+        for (len, read) in [(KEY_BYTES_MAX - 1, true), (KEY_BYTES_MAX, true), (KEY_BYTES_MAX + 1, false)] {
+            let key = format!("\"\\u0061{}\"", "b".repeat(len - 1));
+            let expected = if read { format!("a{}", "b".repeat(len - 1)) } else { String::new() };
+            assert_eq!(Key(&key).name(&mut [0; KEY_BYTES_MAX]), expected, "{len} bytes");
+        }
+    }
+}

@@ -165,6 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn every_door_has_its_rate_and_the_echo_none() {
+        for (door, expected) in [
+            (Door::Chat, Rate { per_minute: 120, burst: 20 }),
+            (Door::Collab, Rate { per_minute: 300, burst: 50 }),
+            (Door::Open, Rate { per_minute: 600, burst: 100 }),
+            (Door::Echo, Rate::UNLIMITED),
+        ] {
+            assert_eq!(door.rate(), expected, "{door:?}");
+        }
+    }
+
+    #[test]
     fn an_id_out_of_bounds_is_refused() {
         for path in [
             "/ws/chat/",

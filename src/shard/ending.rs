@@ -161,3 +161,28 @@ const fn metric_of(code: CloseCode) -> Metric {
         _ => Metric::ClosedProtocol,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_is_counted_by_its_code() {
+        for (codes, expected) in [
+            (&[CloseCode::RESTART, CloseCode::GOING_AWAY][..], Metric::ClosedDrain),
+            (&[CloseCode::TOKEN, CloseCode::BAD_AUTH, CloseCode::WRONG_USER], Metric::ClosedToken),
+            (&[CloseCode::IDLE], Metric::ClosedIdle),
+            (&[CloseCode::SLOW], Metric::ClosedSlow),
+            (&[CloseCode::NORMAL], Metric::ClosedNormal),
+            (&[CloseCode::POLICY, CloseCode::FLOODING, CloseCode::LIMIT, CloseCode::REPLACED], Metric::ClosedPolicy),
+            (
+                &[CloseCode::PROTOCOL, CloseCode::UNSUPPORTED, CloseCode::TOO_LARGE, CloseCode::INTERNAL],
+                Metric::ClosedProtocol,
+            ),
+        ] {
+            for code in codes {
+                assert_eq!(metric_of(*code), expected, "{code:?}");
+            }
+        }
+    }
+}

@@ -100,6 +100,14 @@ fn token(user: &str) -> String {
     token_with(user, LATER_S, json!({}))
 }
 
+/// The head that asks for an upgrade.
+fn head_of(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
 /// A frame as a client sends it.
 fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     const KEY: [u8; 4] = [0x9d, 1, 0x5c, 0xf0];
@@ -217,11 +225,7 @@ impl World {
     /// Accepts a socket and asks for an upgrade there.
     fn upgrade_on(&mut self, host: usize, target: &str) -> Who {
         let who = self.try_accept(host).unwrap();
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        self.send(who, head.as_bytes());
+        self.send(who, head_of(target).as_bytes());
         who
     }
 

@@ -181,6 +181,20 @@ fn rows_that_fit_equally_well_grant_what_both_do() {
 }
 
 #[test]
+fn the_order_of_the_rows_changes_nothing() {
+    for json in [
+        r#"{"trip:1":["edit"],"trip:*":["publish"],"*":["admin"]}"#,
+        r#"{"*":["admin"],"trip:*":["publish"],"trip:1":["edit"]}"#,
+        r#"{"trip:*":["publish"],"trip:1":["edit"],"*":["admin"]}"#,
+    ] {
+        let caps = parse(json).unwrap();
+        check(caps.verbs("trip:1", "ada"), &[Edit]);
+        check(caps.verbs("trip:2", "ada"), &[Publish]);
+        check(caps.verbs("chat:1", "ada"), &[Admin]);
+    }
+}
+
+#[test]
 fn patterns_are_bounded() {
     for (pattern, good) in [
         ("*", true),

@@ -299,6 +299,23 @@ fn a_token_may_have_4096_bytes() {
 }
 
 #[test]
+fn a_token_is_minted_up_to_4096_bytes() {
+    let key = Key::hs256(None, SECRET);
+    let minted = |pad: usize| {
+        let rows = (0..32).map(|row| format!(r#""c{row:02}{}":[]"#, "p".repeat(if row == 0 { pad } else { 85 })));
+        let caps = format!("{{{}}}", rows.collect::<Vec<_>>().join(","));
+        mint(&key, &TokenRequest { user: "ada", ttl_s: 60, role: None, caps: Some(&caps) }, NOW)
+    };
+    // Base64 has no length of 1 modulo 4, so the bound itself may be stepped over.
+    let first_over = (0..140).find(|pad| minted(*pad).is_err()).unwrap();
+    let longest = minted(first_over - 1).unwrap();
+    assert!((limits::TOKEN_BYTES_MAX - 1..=limits::TOKEN_BYTES_MAX).contains(&longest.len()), "{}", longest.len());
+    assert!(verifier().verify(&longest, NOW).is_ok());
+    let told = minted(first_over).unwrap_err();
+    assert!(["4097", "4098"].iter().any(|len| told == format!("the token has {len} bytes, at most 4096")), "{told}");
+}
+
+#[test]
 fn names_have_1_to_128_bytes() {
     for (len, good) in [(127, true), (128, true), (129, false)] {
         let token = with_payload(&json!({ "sub": "u".repeat(len), "exp": NOW + 1 }).to_string());

@@ -167,6 +167,19 @@ fn a_drain_tells_everybody_and_closes_them_in_waves() {
 }
 
 #[test]
+fn a_second_drain_neither_says_it_again_nor_moves_the_waves() {
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    world.handle(0, Input::Drain(10_000));
+    world.wait(5000);
+    world.handle(0, Input::Drain(100_000));
+    world.run();
+    world.wait(5000 + WHEEL_SLOT_MS);
+    assert_eq!(world.heard_words(who), ["draining", "connection_close 1012", "close 1012"]);
+    assert!(world.hosts[0].0.drained());
+}
+
+#[test]
 fn a_drain_does_not_wait_for_sockets_that_have_said_nothing_for_a_while() {
     for (age, waits) in [(DRAIN_SILENT_MS - 1, true), (DRAIN_SILENT_MS, false), (DRAIN_SILENT_MS + 1, false)] {
         let mut world = World::new();

@@ -1,7 +1,7 @@
 //! From accept to the end of the token.
 
 use super::*;
-use crate::limits::{AUTH_DEADLINE_MS, HEAD_DEADLINE_MS};
+use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS};
 
 #[test]
 fn a_head_has_its_time_and_dribbling_does_not_stretch_it() {
@@ -152,6 +152,47 @@ fn a_full_shard_gives_a_handed_over_connection_back() {
 }
 
 #[test]
+fn a_socket_that_is_handed_over_too_late_is_refused_by_its_new_shard() {
+    let channel = at_home("chat:", 1, 2);
+    let path = format!("/ws/{}", channel.replace(':', "/"));
+    let with_token = format!("{path}?token={}", token("ann"));
+    // What was checked before holds only as long as the keys do; who has no token yet is asked for one later.
+    for (target, keys_changed, draining, expected, counted) in [
+        (&with_token, false, false, 101, None),
+        (&with_token, true, false, 401, Some(Metric::RefusedToken)),
+        (&with_token, true, true, 401, Some(Metric::RefusedToken)),
+        (&with_token, false, true, 503, Some(Metric::RefusedDraining)),
+        (&path, true, false, 101, None),
+        (&path, false, true, 503, Some(Metric::RefusedDraining)),
+    ] {
+        let mut world = World::with(|options| options.shards = 2);
+        let who = world.try_accept(0).unwrap();
+        world.put(who, head_of(target).as_bytes());
+        let Some(Effect::HandOver(old, to, passport)) = world.hosts[0].1.list.pop() else {
+            panic!("{target} is handed over");
+        };
+        assert_eq!(to, ShardId(1));
+        world.handle(0, Input::Released(old));
+        if draining {
+            world.handle(1, Input::Drain(600_000));
+        }
+        let (shard, effects) = &mut world.hosts[1];
+        if keys_changed {
+            let mut newer = (*shard.options.verifier).clone();
+            newer.generation += 1;
+            shard.on_keys(std::sync::Arc::new(newer));
+        }
+        let id = shard.on_adopt(world.now, passport, effects).unwrap();
+        world.owners.insert(id, who);
+        world.sockets[who].id = id;
+        world.run();
+        assert_eq!(world.status(who), expected, "{target}, keys changed: {keys_changed}, draining: {draining}");
+        assert!(counted.is_none_or(|metric| world.read(metric) == 1), "{target}");
+        assert_eq!(world.is_open(who), expected == 101, "{target}");
+    }
+}
+
+#[test]
 fn a_connection_ends_with_its_token_at_most_a_second_late() {
     for ttl_s in [1, 5, 39, 40, 41, 60, 61, 100] {
         let mut world = World::new();
@@ -218,4 +259,46 @@ fn what_a_refreshed_token_no_longer_permits_is_left_with_notice() {
     let heard = world.heard(who);
     assert_eq!(of_type(&heard, "note").len(), 1);
     assert_eq!(heard[0]["channel"], "trip:b");
+}
+
+#[test]
+fn a_head_is_refused_for_what_is_wrong_with_it() {
+    let upgrade = |path: &str, more: &str| {
+        let head = head_of(path);
+        format!("{}{more}\r\n", &head[..head.len() - 2])
+    };
+    let listed = || Arc::new(Origins::new(&["https://example.com".into()]).unwrap());
+    for (head, status, counted) in [
+        ("GET / HTTP/1.0\r\nHost: a\r\n\r\n".into(), 505, Metric::RefusedHead),
+        ("GET /\r\n\r\n".into(), 400, Metric::RefusedHead),
+        (upgrade("/ws/chat/%00", ""), 400, Metric::RefusedHead),
+        (upgrade("/echo", ""), 404, Metric::RefusedHead),
+        (upgrade("/ws", "Origin: https://elsewhere.com\r\n"), 403, Metric::RefusedOrigin),
+        (upgrade("/ws/chat/s", "Origin: null\r\n"), 403, Metric::RefusedOrigin),
+    ] {
+        let mut world =
+            World::with(|options| (options.echo, options.loopback, options.origins) = (false, false, listed()));
+        let who = world.try_accept(0).unwrap();
+        world.send(who, head.as_bytes());
+        assert_eq!((world.status(who), world.read(counted)), (status, 1), "{head}");
+        world.wait(CLOSE_DEADLINE_MS);
+        assert_eq!((world.sockets[who].end.is_some(), world.read(Metric::Sockets)), (true, 0), "{head}");
+    }
+}
+
+#[test]
+fn readiness_ends_with_the_drain_and_health_does_not() {
+    let mut world = World::new();
+    for (path, before, after) in [("/readyz", 200, 503), ("/health", 200, 200), ("/ws", 426, 503)] {
+        for (draining, expected) in [(false, before), (true, after)] {
+            if draining {
+                world.handle(0, Input::Drain(600_000));
+            } else {
+                world = World::new();
+            }
+            let who = world.try_accept(0).unwrap();
+            world.send(who, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            assert_eq!(world.status(who), expected, "{path}, draining: {draining}");
+        }
+    }
 }

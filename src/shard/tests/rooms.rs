@@ -1,6 +1,7 @@
 //! Channels: who is in, who may send, and how an operation is answered.
 
 use super::*;
+use crate::code::ErrorCode;
 use crate::limits::{
     ANSWERS_HELD_MAX, CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, CHANNELS_PER_MESSAGE_MAX, DEDUP_ENTRIES_MAX,
     DEDUP_WINDOW_MS, MEMBERSHIPS_PER_CONNECTION_MAX,
@@ -322,4 +323,42 @@ fn an_operation_is_remembered_for_the_window_and_up_to_the_number() {
         world.say(who, &publish("chat:s", "0", &json!({})));
         assert_eq!(world.heard_words(who).join(" "), expected, "{others} others");
     }
+}
+
+#[test]
+fn an_update_of_a_trip_is_for_trips() {
+    let mut world = World::new();
+    let caps = json!({ "caps": { "*": ["subscribe", "publish", "edit"] } });
+    let who = world.upgrade(&format!("/ws?token={}", token_with("ann", 60, caps)));
+    world.say(who, &subscribe(&["chat:s".into(), "trip:1".into()]));
+    world.heard(who);
+    for (channel, expected) in [("trip:1", "trip_update_broadcast"), ("chat:s", "connection_error CHANNEL_NOT_FOUND")] {
+        world.say(who, &json!({ "type": "trip_update", "field": "a", "value": 1, "channel": channel }).to_string());
+        assert_eq!(world.heard_words(who), [expected], "{channel}");
+    }
+}
+
+#[test]
+fn who_comes_when_no_channel_is_left_is_let_in_and_told() {
+    let mut world = World::with(|options| options.channels_max = 1);
+    world.legacy("/ws/chat/a", "ann");
+    for (path, channels, expected) in [
+        ("/ws/chat/a", json!([]), 0),
+        ("/ws/chat/b", json!([]), 1),
+        ("/ws", json!(["chat:a"]), 0),
+        ("/ws", json!(["chat:b", "chat:a"]), 1),
+        ("/ws/chat/b", json!(["chat:c"]), 2),
+    ] {
+        let who = world.upgrade(path);
+        world.say(who, &json!({ "type": "auth", "token": token("bob"), "channels": channels }).to_string());
+        let heard = world.heard_words(who);
+        let told = heard.iter().filter(|word| word.starts_with("connection_error"));
+        assert_eq!((told.count(), world.is_open(who)), (expected, true), "{path} {channels}: {heard:?}");
+    }
+}
+
+#[test]
+fn every_refusal_has_words_of_its_own() {
+    let texts: std::collections::HashSet<_> = ErrorCode::ALL.iter().map(|code| publishing::text_of(*code)).collect();
+    assert_eq!(texts.len(), ErrorCode::ALL.len());
 }
