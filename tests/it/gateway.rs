@@ -63,6 +63,8 @@ fn binary() -> PathBuf {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).env_clear().stdin(Stdio::null());
+    // Where a build that records which lines it reaches leaves its record, and not in the current directory.
+    command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
     command
 }
 
