@@ -62,9 +62,9 @@ impl Shard {
         let rules = if conn.door == Door::Echo { ECHO_RULES } else { TEXT_RULES };
         // Both leave their owners for the time being, so that what they lend out does not borrow the shard.
         let mut assembler = std::mem::take(&mut conn.assembler);
-        let mut parser = std::mem::take(&mut self.parser);
+        let mut parser = self.parser.take().unwrap_or_default();
         let go = self.take_messages(now, id, rules, (&mut assembler, &mut parser), bytes, effects);
-        self.parser = parser;
+        self.parser = Some(parser);
         if let Some(conn) = self.slots.find_mut(id)
             && go != Go::Stop
         {
@@ -218,9 +218,9 @@ impl Shard {
         // The time that was waited for the rate is not the client's silence.
         conn.live.on_heard(now.millis());
         let Paused { message, mut rest } = *paused;
-        let mut parser = std::mem::take(&mut self.parser);
+        let mut parser = self.parser.take().unwrap_or_default();
         let go = self.on_text(now, id, &mut parser, &message, effects);
-        self.parser = parser;
+        self.parser = Some(parser);
         match go {
             Go::On => {
                 if !rest.is_empty() {

@@ -165,7 +165,8 @@ pub struct Shard {
     /// The time of the latest call.
     latest: Now,
     pen: Pen,
-    parser: Parser,
+    /// Away while what it read is acted on.
+    parser: Option<Box<Parser>>,
     /// Scratch for payloads that are put together here.
     body: Vec<u8>,
     /// Scratch for what the wheel fires.
@@ -204,7 +205,7 @@ impl Shard {
             direct: Dedup::default(),
             latest: now,
             pen: Pen::new(options.key, id),
-            parser: Parser::default(),
+            parser: None,
             body: Vec::new(),
             due: Vec::new(),
             beat: None,
