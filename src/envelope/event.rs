@@ -5,6 +5,7 @@
 //! here; payloads come as JSON and are copied byte for byte.
 
 use super::encoding::Encoding;
+use super::plain::is_plain;
 use super::tripsage;
 use crate::ids::{Epoch, Seq};
 use crate::time::rfc3339;
@@ -149,24 +150,33 @@ pub(super) fn write_epoch_field(epoch: Epoch, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The eight hexadecimal digits of a number, all at once: a nibble to a byte, then each to its character.
+fn hex8(number: u32) -> [u8; 8] {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let mut nibbles = u64::from(number);
+    nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | nibbles << 4) & (ONES * 0x0f);
+    // From ten on the sum has a bit above the nibble, which tells the letters.
+    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
+    (nibbles + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+}
 
-/// The lowest `N` hexadecimal digits of a number.
-fn hex<const N: usize>(mut number: u128) -> [u8; N] {
-    let mut digits = [0; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = HEX[usize::from(number.to_le_bytes()[0] & 0xf)];
-        number >>= 4;
+/// The 32 hexadecimal digits of a number.
+fn hex32(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    let (words, _) = digits.as_chunks_mut::<8>();
+    for (digits, bytes) in words.iter_mut().zip(number.to_be_bytes().as_chunks::<4>().0) {
+        *digits = hex8(u32::from_be_bytes(*bytes));
     }
     digits
 }
 
 /// Appends the lowest `N` hexadecimal digits of a number.
 pub(super) fn write_hex<const N: usize>(number: u128, out: &mut Vec<u8>) {
-    out.extend_from_slice(&hex::<N>(number));
+    out.extend_from_slice(&hex32(number)[32 - N..]);
 }
 
-/// Appends a UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
 /// An id in its canonical text form (RFC 9562 section 4).
 #[must_use]
 pub fn uuid_text(id: u128) -> String {
@@ -175,8 +185,9 @@ pub fn uuid_text(id: u128) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+/// Appends a UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
 fn write_uuid(id: u128, out: &mut Vec<u8>) {
-    let digits = hex::<32>(id);
+    let digits = hex32(id);
     let mut text = [b'-'; 36];
     for (from, to) in [(0..8, 0..8), (8..12, 9..13), (12..16, 14..18), (16..20, 19..23), (20..32, 24..36)] {
         text[to].copy_from_slice(&digits[from]);
@@ -186,6 +197,9 @@ fn write_uuid(id: u128, out: &mut Vec<u8>) {
 
 /// Appends text with the escapes that RFC 8259 section 7 demands, and no others.
 fn write_escaped(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         let (plain, special) = rest.split_at(at);

@@ -4,6 +4,7 @@
 //! lends for as long as the message is looked at. What breaks a bound is told by naming the field and the bound.
 
 use super::command::{Client, Priority};
+use super::plain::is_plain;
 use super::tree::{Object, Value, has_escape, unescape};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Position, Seq};
@@ -87,9 +88,10 @@ impl<'a> Strings<'a> {
 
     /// A string of which only the inside is at hand.
     pub(super) fn check(&mut self, escaped: &'a str, bound: Bound) -> Result<&'a str, Fault> {
-        let plain = if has_escape(escaped) { self.unescaped(escaped).ok_or(bound.fault)? } else { escaped };
-        let fits = (1..=bound.bytes_max).contains(&plain.len());
-        if fits && !has_control(plain) { Ok(plain) } else { Err(bound.fault) }
+        let sure = is_plain(escaped);
+        let text = if sure || !has_escape(escaped) { escaped } else { self.unescaped(escaped).ok_or(bound.fault)? };
+        let fits = (1..=bound.bytes_max).contains(&text.len());
+        if fits && (sure || !text.chars().any(char::is_control)) { Ok(text) } else { Err(bound.fault) }
     }
 
     fn unescaped(&mut self, escaped: &str) -> Option<&'a str> {
@@ -196,12 +198,6 @@ impl<'a> Strings<'a> {
             batch: flag(batch, "client.batch must be true or false")?,
         })
     }
-}
-
-/// Whether a name has control characters. Nearly all names are ASCII, where a byte tells.
-fn has_control(name: &str) -> bool {
-    let plain = name.bytes().fold(true, |plain, byte| plain & (b' '..0x7f).contains(&byte));
-    !plain && name.chars().any(char::is_control)
 }
 
 /// Keeps the position of a channel; the last one given counts.

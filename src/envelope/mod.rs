@@ -14,6 +14,7 @@ pub mod html;
 pub mod json;
 pub mod kinds;
 pub mod notice;
+mod plain;
 pub mod tree;
 pub mod tripsage;
 

@@ -98,3 +98,14 @@ fn numbers_are_written_in_decimal() {
         assert_eq!(out, number.to_string().into_bytes());
     }
 }
+
+#[test]
+fn hexadecimal_digits_are_those_of_the_standard_library() {
+    for number in [0, 1, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, u128::MAX, 0x9a << 60] {
+        let mut out = Vec::new();
+        write_hex::<32>(number, &mut out);
+        write_hex::<4>(number, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{number:032x}{:04x}", number & 0xffff));
+    }
+    assert!((0..=u16::MAX).all(|number| hex8(number.into()) == format!("{number:08x}").as_bytes()));
+}
