@@ -6,6 +6,8 @@
 //!
 //! Deliberately absent: validation (that is `json`), and any tree in memory.
 
+use super::plain::is_plain;
+
 /// A value inside a valid JSON text.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
@@ -37,7 +39,11 @@ impl<'a> Value<'a> {
     /// The value that a valid text holds, or `None` if there are no marks.
     #[must_use]
     pub fn root(text: &'a str, marks: &'a [u32]) -> Option<Self> {
-        let (count, end) = extent(text, marks)?;
+        let (count, end) = match byte_at(text, *marks.first()?)? {
+            // The last mark of a valid text is the bracket that ends it.
+            b'{' | b'[' => (marks.len(), *marks.last()? as usize + 1),
+            _ => extent(text, marks)?,
+        };
         Some(Self { text, marks: marks.get(..count)?, end })
     }
 
@@ -106,12 +112,13 @@ impl<'a> Object<'a> {
     /// For each row of names, the value of the last member with one of them. `null` counts as absent:
     /// clients write it for what they leave out.
     #[must_use]
+    #[inline]
     pub fn find<const N: usize>(&self, rows: [&[&str]; N]) -> [Option<Value<'a>>; N] {
         let mut found = [None; N];
+        let row_of = |name: &str| rows.iter().position(|names| names.contains(&name));
         for (key, value) in self.members() {
-            let mut scratch = [0; KEY_BYTES_MAX];
-            let name = key.name(&mut scratch);
-            let row = rows.iter().position(|names| names.contains(&name));
+            // No name that is looked for has an escape, so most keys are told as they stand.
+            let row = row_of(key.inner()).or_else(|| row_of(key.unescaped(&mut [0; KEY_BYTES_MAX])?));
             if let Some(slot) = row.and_then(|row| found.get_mut(row)) {
                 *slot = (value.kind() != Kind::Null).then_some(value);
             }
@@ -146,14 +153,22 @@ impl<'a> Key<'a> {
     where
         'a: 'b,
     {
-        let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or("");
-        if !has_escape(inner) {
-            return inner;
+        self.unescaped(scratch).unwrap_or_else(|| self.inner())
+    }
+
+    /// The key without its quotes.
+    fn inner(&self) -> &'a str {
+        self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or("")
+    }
+
+    /// What [`Key::name`] says of a key that has escapes; `None` of any other.
+    fn unescaped<'b>(&self, scratch: &'b mut [u8; KEY_BYTES_MAX]) -> Option<&'b str> {
+        let inner = self.inner();
+        if is_plain(inner) || !has_escape(inner) {
+            return None;
         }
-        match unescape(inner, scratch) {
-            Some(len) => std::str::from_utf8(scratch.get(..len).unwrap_or(&[])).unwrap_or(""),
-            None => "",
-        }
+        let len = unescape(inner, scratch).unwrap_or(0);
+        Some(std::str::from_utf8(scratch.get(..len).unwrap_or(&[])).unwrap_or(""))
     }
 }
 
@@ -226,13 +241,11 @@ fn extent(text: &str, marks: &[u32]) -> Option<(usize, usize)> {
         let next = marks.get(1).map_or(text.len(), |&next| next as usize);
         return Some((1, trimmed(text, first as usize, next)));
     }
-    let mut depth = 0_usize;
+    let mut depth = 0_u32;
     for (index, &mark) in marks.iter().enumerate() {
-        match byte_at(text, mark)? {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
+        // Of what marks stand at, this bit makes braces of brackets and nothing else a brace.
+        let byte = byte_at(text, mark)? | 0x20;
+        depth = depth.wrapping_add(u32::from(byte == b'{')).wrapping_sub(u32::from(byte == b'}'));
         if depth == 0 {
             return Some((index + 1, mark as usize + 1));
         }
