@@ -58,13 +58,20 @@ pub fn rfc3339(unix_ms: u64) -> Rfc3339 {
     let (days, ms_of_day) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
     let (year, month, day) = civil(days);
     let mut out = *b"0000-00-00T00:00:00.000Z";
-    put(&mut out[0..4], year);
-    put(&mut out[5..7], month);
-    put(&mut out[8..10], day);
-    put(&mut out[11..13], ms_of_day / 3_600_000);
-    put(&mut out[14..16], ms_of_day / 60_000 % 60);
-    put(&mut out[17..19], ms_of_day / 1000 % 60);
-    put(&mut out[20..23], ms_of_day % 1000);
+    let (seconds, ms) = (ms_of_day / 1000, ms_of_day % 1000);
+    for (at, pair) in [
+        (0, year / 100 % 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, seconds / 3600),
+        (14, seconds / 60 % 60),
+        (17, seconds % 60),
+        (20, ms / 10),
+    ] {
+        out[at..at + 2].copy_from_slice(&two_digits(pair));
+    }
+    out[22] = two_digits(ms)[1];
     out
 }
 
@@ -81,12 +88,10 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// Writes `value` into all of `digits`, with leading zeros.
-fn put(digits: &mut [u8], mut value: u64) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-    }
+/// The last two digits of a number.
+const fn two_digits(number: u64) -> [u8; 2] {
+    let [pair, ..] = (number % 100).to_le_bytes();
+    [b'0' + pair / 10, b'0' + pair % 10]
 }
 
 #[cfg(test)]

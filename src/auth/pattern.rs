@@ -41,6 +41,10 @@ impl Pattern {
     }
 
     pub(super) fn fit(&self, channel: &str, user: &str) -> Option<Fit> {
+        // Most rows of a table fail at their first byte.
+        if self.head.as_bytes().first().is_some_and(|first| channel.as_bytes().first() != Some(first)) {
+            return None;
+        }
         let mut rest = channel.strip_prefix(&*self.head)?;
         if let Some(tail) = &self.tail {
             rest = rest.strip_prefix(user)?.strip_prefix(&**tail)?;

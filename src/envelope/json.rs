@@ -66,7 +66,7 @@ impl Parser {
         }
         self.copy.clear();
         self.copy.extend_from_slice(text.as_bytes());
-        self.copy.resize(text.len() + INPUT_PADDING, 0);
+        self.copy.extend_from_slice(&[0; INPUT_PADDING]);
         let marks = if self.check(text.len()) {
             self.buffers.structural_indexes()
         } else {

@@ -61,7 +61,7 @@ impl Shard {
         let said = Said { id: &message_id, role, session_id: session, user_id: &user, unix_ms: now.unix_ms };
         let metadata = write_chat_message(&said, &clean, &mut payload);
         let draft = Draft {
-            channel: Arc::clone(&channel),
+            channel,
             user,
             kind: "chat_message",
             payload: &payload,
@@ -125,13 +125,7 @@ impl Shard {
         };
         let mut payload = std::mem::take(&mut self.body);
         write_trip_update(trip, &user, changes, &mut payload);
-        let draft = Draft {
-            channel: Arc::clone(&channel),
-            user,
-            kind: "trip_update_broadcast",
-            payload: &payload,
-            written: &[&payload],
-        };
+        let draft = Draft { channel, user, kind: "trip_update_broadcast", payload: &payload, written: &[&payload] };
         self.send(now, id, inbound, &draft, effects);
         self.keep_scratch(payload);
     }
