@@ -8,8 +8,10 @@ use crate::ids::{ConnId, Epoch, Position, Seq};
 use crate::limits::HISTORY_LIVE_BYTES_MAX;
 use crate::payload::Payload;
 
-/// One sequenced event: frozen, shared by all shards that deliver it, encoded once per encoding in use.
-#[derive(Debug)]
+/// One sequenced event: frozen, encoded once per encoding in use. All shards that deliver it share its frames; the
+/// rest is as large as one cache line and stands in the ring itself, so that neither what is added nor what is
+/// forgotten is another piece of memory to find.
+#[derive(Clone, Debug)]
 pub struct Event {
     /// Its place in the channel.
     pub seq: Seq,
@@ -21,13 +23,15 @@ pub struct Event {
     pub excluded: Option<ConnId>,
     /// The plain frame, and after it those of further encodings.
     frame: Payload,
-    others: Vec<(Encoding, Payload)>,
+    others: Option<Arc<Vec<(Encoding, Payload)>>>,
 }
+
+const _: () = assert!(size_of::<Event>() <= 64, "one cache line");
 
 impl Event {
     /// An event with its plain encoding and those that were in use when it was sequenced.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         seq: Seq,
         unix_ms: u64,
         micros: u64,
@@ -35,6 +39,7 @@ impl Event {
         frame: Payload,
         others: Vec<(Encoding, Payload)>,
     ) -> Self {
+        let others = if others.is_empty() { None } else { Some(Arc::new(others)) };
         Self { seq, unix_ms, micros, excluded, frame, others }
     }
 
@@ -44,19 +49,23 @@ impl Event {
         if encoding == Encoding::TRIPSAGE {
             return Some(&self.frame);
         }
-        self.others.iter().find(|(other, _)| *other == encoding).map(|(_, frame)| frame)
+        self.others().iter().find(|(other, _)| *other == encoding).map(|(_, frame)| frame)
     }
 
     /// Memory that the event accounts for.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let others: usize = self.others.iter().map(|(_, frame)| frame.len() + OTHER_OVERHEAD_BYTES).sum();
+        let others: usize = self.others().iter().map(|(_, frame)| frame.len() + OTHER_OVERHEAD_BYTES).sum();
         self.frame.len() + others + EVENT_OVERHEAD_BYTES
+    }
+
+    fn others(&self) -> &[(Encoding, Payload)] {
+        self.others.as_deref().map_or(&[], Vec::as_slice)
     }
 }
 
-/// What an event costs beside its frame: itself, two counts each for it and its frame, its place in the ring.
-const EVENT_OVERHEAD_BYTES: usize = size_of::<Event>() + 5 * size_of::<usize>();
+/// What an event costs beside its frame: two counts, and its place in the ring, of which up to half are free.
+const EVENT_OVERHEAD_BYTES: usize = 2 * size_of::<Event>() + 2 * size_of::<usize>();
 /// What a further encoding costs beside its frame.
 const OTHER_OVERHEAD_BYTES: usize = size_of::<(Encoding, Payload)>() + 2 * size_of::<usize>();
 
@@ -74,7 +83,7 @@ pub struct Retention {
 /// A channel's latest events: positions without a hole, from `oldest` to before `next`.
 #[derive(Debug)]
 pub struct History {
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Event>,
     epoch: Epoch,
     /// The position that the next event gets. `next - events.len()` is the oldest one kept.
     next: Seq,
@@ -133,19 +142,19 @@ impl History {
 
     /// The event at a position, if it is kept.
     #[must_use]
-    pub fn event(&self, seq: Seq) -> Option<&Arc<Event>> {
+    pub fn event(&self, seq: Seq) -> Option<&Event> {
         let index = seq.0.checked_sub(self.oldest().0)?;
         self.events.get(usize::try_from(index).ok()?)
     }
 
     /// The latest event.
     #[must_use]
-    pub fn latest(&self) -> Option<&Arc<Event>> {
+    pub fn latest(&self) -> Option<&Event> {
         self.events.back()
     }
 
     /// Adds the next event.
-    pub fn push(&mut self, event: Arc<Event>) {
+    pub fn push(&mut self, event: Event) {
         debug_assert_eq!(event.seq, self.next, "a history has no hole");
         self.bytes += event.bytes();
         self.next = self.next.next();
@@ -167,6 +176,10 @@ impl History {
                 break;
             }
             self.forget_oldest();
+        }
+        if self.events.len() < self.events.capacity() / 4 {
+            // What a burst took is given back.
+            self.events.shrink_to(self.events.len() * 2);
         }
         before - self.bytes
     }
@@ -212,8 +225,8 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(7);
 
-    fn event(seq: u64, unix_ms: u64, len: usize) -> Arc<Event> {
-        Arc::new(Event::new(Seq(seq), unix_ms, 0, None, Payload::copy_of(&vec![b'x'; len]), Vec::new()))
+    fn event(seq: u64, unix_ms: u64, len: usize) -> Event {
+        Event::new(Seq(seq), unix_ms, 0, None, Payload::copy_of(&vec![b'x'; len]), Vec::new())
     }
 
     fn history(count: u64, len: usize) -> History {
@@ -251,6 +264,14 @@ mod tests {
         let mut big = history(20, HISTORY_LIVE_BYTES_MAX / 4);
         big.trim(&keep, Seq(1), 20_000);
         assert_eq!(big.oldest(), Seq(13), "three of a quarter beside the five that are history");
+    }
+
+    #[test]
+    fn what_a_burst_took_is_given_back() {
+        let mut history = history(1000, 1);
+        history.trim(&Retention { count: 10, bytes: usize::MAX, age_ms: u64::MAX }, Seq(1001), 1_000_000);
+        assert_eq!(history.oldest(), Seq(991));
+        assert!(history.events.capacity() < 100, "{}", history.events.capacity());
     }
 
     #[test]

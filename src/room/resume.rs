@@ -75,13 +75,12 @@ mod tests {
     use super::*;
     use crate::payload::Payload;
     use crate::room::history::{Event, Retention};
-    use std::sync::Arc;
 
     /// Events 1 to 10, of which 4 to 10 are kept.
     fn history() -> History {
         let mut history = History::new(Epoch(7), Seq(1));
         for seq in 1..=10 {
-            history.push(Arc::new(Event::new(Seq(seq), 0, 0, None, Payload::copy_of(b"x"), Vec::new())));
+            history.push(Event::new(Seq(seq), 0, 0, None, Payload::copy_of(b"x"), Vec::new()));
         }
         history.trim(&Retention { count: 7, bytes: usize::MAX, age_ms: u64::MAX }, Seq(11), 0);
         history

@@ -5,8 +5,6 @@
 //! of a write goes; what is left of the write is filled in the same order. So whatever one lane holds, none of
 //! the others waits for more than a few writes.
 
-use std::sync::Arc;
-
 use super::Shard;
 use super::acking::ping_payload;
 use super::connection::{Connection, Membership, Stage};
@@ -370,7 +368,7 @@ fn join(history: &History, joined: &mut Option<Joined>, first: Seq, whole: &Whol
 
 /// The event's frame in an encoding; made from the plain one if nobody used that encoding when it was
 /// sequenced.
-fn frame_for(event: &Arc<Event>, encoding: Encoding, channel: &str) -> Payload {
+fn frame_for(event: &Event, encoding: Encoding, channel: &str) -> Payload {
     if let Some(frame) = event.frame(encoding) {
         return frame.clone();
     }

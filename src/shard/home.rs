@@ -122,7 +122,7 @@ impl Shard {
         let excluded = proposal.exclude_author.then_some(proposal.author);
         let event = Event::new(committed.seq, now.unix_ms, now.micros, excluded, frame, more);
         self.metrics.count(Metric::Published);
-        self.append(now, id, Arc::new(event));
+        self.append(now, id, event);
         self.line_up(id);
         if self.patterns.version() > 0 {
             self.serve_patterns(now, id, effects);
@@ -138,7 +138,7 @@ impl Shard {
     }
 
     /// Adds an event to a history here, and forgets what its bounds no longer allow.
-    pub(super) fn append(&mut self, now: Now, id: RoomId, event: Arc<Event>) {
+    pub(super) fn append(&mut self, now: Now, id: RoomId, event: Event) {
         let keep = self.options.retention;
         // Before the event joins: the older ones make place, and it is there for those who keep up.
         let shard_bytes = self.metrics.read(Metric::HistoryBytes) + event.bytes() as u64;
@@ -265,7 +265,7 @@ impl Shard {
                 }
                 let first = follower.next.max(history.oldest());
                 let seqs = (first.0..history.next().0).take(TAIL_EVENTS_MAX).map(Seq);
-                let events: Vec<Arc<Event>> = seqs.filter_map(|seq| history.event(seq).map(Arc::clone)).collect();
+                let events: Vec<Event> = seqs.filter_map(|seq| history.event(seq).cloned()).collect();
                 follower.next = Seq(first.0 + events.len() as u64);
                 let tail = Tail {
                     channel: Arc::clone(&room.name),

@@ -120,7 +120,7 @@ pub struct Tail {
     /// The channel's last event when the attachment was made or asked about; only in the answer to it.
     pub goal: Option<Seq>,
     /// Without a hole.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<Event>,
     /// How far users have got; only in an answer, and in a channel that delivers until it is acknowledged.
     pub cursors: Option<Box<Cursors>>,
 }

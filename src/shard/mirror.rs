@@ -1,8 +1,6 @@
 //! A channel whose home is another shard: its history is fed in order, and members here read from it as if
 //! it were at home.
 
-use std::sync::Arc;
-
 use super::Shard;
 use super::effect::Effects;
 use super::joining::{fallback, settle};
@@ -51,7 +49,7 @@ impl Shard {
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
         }
         for event in tail.events {
-            self.append(now, id, Arc::clone(&event));
+            self.append(now, id, event);
         }
         self.settle_members(id, effects);
         self.line_up(id);
