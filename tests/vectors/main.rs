@@ -5,8 +5,10 @@
 #![expect(clippy::expect_used, reason = "a test that cannot read its vectors should say so and stop")]
 
 use serde_json::{Map, Value, json};
-use waystation::envelope::kinds::{self, ROWS};
+use waystation::auth::Verb;
+use waystation::envelope::kinds::{self, Cost, Form, ROWS};
 use waystation::envelope::{Command, Inbound, Parser, Priority, Rejected, Typing};
+use waystation::session::duty;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/in.json");
 
@@ -158,4 +160,31 @@ fn clients_texts_mean_what_the_vectors_say() {
         assert!(seen.iter().any(|name| name == kind), "no vector shows {kind}");
         assert!(kinds::find(kind).is_some());
     }
+}
+
+/// The table of message types as PROTOCOL shows it.
+fn messages_table() -> String {
+    let mut table = "| type | also | needs the verb | costs | body |\n|---|---|---|---|---|\n".to_owned();
+    for row in ROWS {
+        let also: Vec<String> = row.aliases.iter().map(|name| format!("`{name}`")).collect();
+        let verb = duty::verb(row.ask).and_then(|verb| Verb::ALL.iter().find(|(known, _)| *known == verb));
+        let verb = verb.map_or_else(String::new, |(_, name)| format!("`{name}`"));
+        let cost = match row.cost {
+            Cost::Free => "nothing",
+            Cost::One => "1",
+            Cost::PerTen => "1 for ten",
+        };
+        let body = if row.form == Form::Wrapped { "wrapped" } else { "any" };
+        table += &format!("| `{}` | {} | {verb} | {cost} | {body} |\n", row.name, also.join(" "));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_messages_is_what_the_code_has() {
+    let (begin, end) = ("<!-- messages: begin -->\n", "<!-- messages: end -->");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
+    let text = std::fs::read_to_string(path).expect("the document");
+    let shown = text.split(begin).nth(1).and_then(|rest| rest.split(end).next()).expect("the markers");
+    assert_eq!(shown, messages_table(), "put this between the markers:\n{}", messages_table());
 }

@@ -65,6 +65,17 @@ impl Cast {
         }
     }
 
+    /// Answers the request that came last.
+    fn answer(&self, world: &mut World, step: &Value) {
+        let who = self.who(step, "answer");
+        let taken = world.sockets[who].taken.clone();
+        let asked = of_type(&world.heard(who), "request").last().map(|frame| frame["payload"]["id"].clone()).unwrap();
+        world.sockets[who].taken = taken;
+        let mut payload = step["with"].clone();
+        payload["id"] = asked;
+        world.say(who, &json!({ "type": "response", "payload": payload }).to_string());
+    }
+
     fn play(&mut self, world: &mut World, step: &Value) {
         if step["open"].is_string() {
             self.enter(world, step);
@@ -78,6 +89,8 @@ impl Cast {
         } else if let Some(times) = step["times"].as_u64() {
             let who = self.who(step, "flood");
             (0..times).for_each(|_| world.say(who, &publish_of(step["channel"].as_str().unwrap(), MESSAGE_BYTES_MAX)));
+        } else if step["answer"].is_string() {
+            self.answer(world, step);
         } else if step["asleep"].is_string() {
             let who = self.who(step, "asleep");
             world.sockets[who].room = 0;
