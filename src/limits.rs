@@ -24,6 +24,8 @@ pub const RESOURCE_ID_BYTES_MAX: usize = 128;
 /// Sub-protocols that one request may offer; over it: HTTP 400. Clients offer one or two; the bound keeps the
 /// search for doubles from growing with the square of a head.
 pub const SUB_PROTOCOLS_COUNT_MAX: usize = 16;
+/// Seconds for which a page may remember what a preflight allowed. Browsers cut it to two hours or less.
+pub const PREFLIGHT_AGE_S: u32 = 600;
 /// Seconds in the `Retry-After` of a 429 or 503 that names no other time: long enough to let a burst pass.
 pub const RETRY_AFTER_S: u32 = 5;
 /// Bytes of a message after reassembly; over it: `MESSAGE_TOO_LARGE` and close 1009.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Options, exposition};
+use crate::wire::cors;
 
 /// The page and what it loads, carried in the binary: it must work from one file and without a network.
 const PAGE: &str = include_str!("page/index.html");
@@ -18,8 +19,9 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The media type of the Prometheus text format.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The whole answer to `method` on `path` (undecoded, without the query).
-pub(super) fn answer(method: &str, path: &str, options: &Options) -> Vec<u8> {
+/// The whole answer to `method` on `path` (undecoded, without the query), readable by a page of that origin.
+pub(super) fn answer(method: &str, path: &str, allowed_origin: Option<&str>, options: &Options) -> Vec<u8> {
+    let shared: String = cors::headers(allowed_origin).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let numbers;
     let (media_type, body) = match path {
         "/" => ("text/html; charset=utf-8", PAGE),
@@ -30,12 +32,18 @@ pub(super) fn answer(method: &str, path: &str, options: &Options) -> Vec<u8> {
             numbers = exposition::render(&options.metrics);
             (EXPOSITION_TYPE, numbers.as_str())
         }
-        _ => return problem(404, "Not Found", "nothing is served at this path", "", method),
+        _ => return problem(404, "Not Found", "nothing is served at this path", &shared, method),
     };
     match method {
-        "GET" | "HEAD" => encode(200, "OK", media_type, "", body, method),
+        "GET" | "HEAD" => encode(200, "OK", media_type, &shared, body, method),
         // RFC 9110 section 15.5.6: a 405 lists what is allowed.
-        _ => problem(405, "Method Not Allowed", "this can only be read", "Allow: GET, HEAD\r\n", method),
+        _ => problem(
+            405,
+            "Method Not Allowed",
+            "this can only be read",
+            &format!("Allow: GET, HEAD\r\n{shared}"),
+            method,
+        ),
     }
 }
 
@@ -64,7 +72,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn ask(method: &str, path: &str) -> (String, String) {
-        let bytes = answer(method, path, &Options { metrics: vec![Metrics::shared()] });
+        let bytes = answer(method, path, None, &Options { metrics: vec![Metrics::shared()] });
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head.to_owned(), body.to_owned())

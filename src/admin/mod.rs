@@ -26,6 +26,7 @@ use crate::limits::{
 };
 use crate::mesh::{AdminJob, Hatch, Transport};
 use crate::metrics::Metrics;
+use crate::shard::message::AdminRequest;
 
 /// What the answers are made of.
 #[derive(Debug)]
@@ -89,7 +90,8 @@ async fn run(inbox: Hatch<AdminJob>, options: Options) {
 /// # Cancel safety
 /// Not to be resumed: what was written of the answer is lost with the future, as is the socket.
 async fn serve(job: AdminJob, options: &Options) {
-    let answer = answer::answer(&job.request.request.method, &job.request.request.path, options);
+    let AdminRequest { request, allowed_origin, .. } = &*job.request;
+    let answer = answer::answer(&request.method, &request.path, allowed_origin.as_deref(), options);
     let Transport::Plain(socket) = job.transport;
     let mut socket = TcpStream::from(socket2::Socket::from(socket));
     let written = async {

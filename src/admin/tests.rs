@@ -7,13 +7,12 @@ use std::time::Duration;
 use super::*;
 use crate::limits::ADMIN_QUEUED_COUNT_MAX;
 use crate::mesh::{HatchPost, hatch};
-use crate::shard::message::AdminRequest;
 use crate::wire::http::read_head;
 
 fn request(method: &str, path: &str) -> AdminRequest {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (request, _) = read_head(head.as_bytes()).unwrap().unwrap();
-    AdminRequest { peer: std::net::Ipv4Addr::LOCALHOST.into(), request, leftover: Vec::new() }
+    AdminRequest { peer: std::net::Ipv4Addr::LOCALHOST.into(), request, allowed_origin: None, leftover: Vec::new() }
 }
 
 /// A client whose request was read by a shard and posted.

@@ -44,6 +44,8 @@ pub struct AdminRequest {
     pub peer: IpAddr,
     /// The request without its body.
     pub request: Request,
+    /// The page that may read the answer.
+    pub allowed_origin: Option<Box<str>>,
     /// Bytes that came after the head.
     pub leftover: Vec<u8>,
 }

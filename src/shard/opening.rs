@@ -24,6 +24,7 @@ use crate::session::admit::{Bucket, Rate};
 use crate::session::endpoint::{Door, Endpoint, Place, place};
 use crate::session::liveness::Liveness;
 use crate::time::Now;
+use crate::wire::cors;
 use crate::wire::http::{HttpError, Request, Response, query_value, read_head};
 use crate::wire::upgrade::{Upgrade, accept_response, check, choose_protocol};
 
@@ -105,15 +106,19 @@ impl Shard {
     fn on_request(&mut self, now: Now, id: ConnId, request: Request, leftover: Vec<u8>, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let (peer, accepted) = (conn.peer, conn.accepted);
-        match self.decide(now, &request) {
+        let page = cors::allowed_origin(&self.options.origins, &request, self.options.loopback);
+        match self.decide(now, &request, page) {
             Ok(Decision::Respond(response)) => {
                 self.metrics.count(Metric::HttpRequests);
+                let response = shared(response, page);
                 self.respond(now, id, &response, request.method == "HEAD", effects);
             }
             Ok(Decision::Administer) => {
                 self.metrics.count(Metric::HttpRequests);
                 conn_leaves(self.slots.find_mut(id));
-                effects.list.push(Effect::Admin(id, Box::new(AdminRequest { peer, request, leftover })));
+                let allowed_origin = page.map(Box::from);
+                let request = AdminRequest { peer, request, allowed_origin, leftover };
+                effects.list.push(Effect::Admin(id, Box::new(request)));
             }
             Ok(Decision::Admit(mut passport)) => {
                 (passport.peer, passport.accepted, passport.leftover) = (peer, accepted, leftover);
@@ -126,7 +131,11 @@ impl Shard {
                     effects.list.push(Effect::HandOver(id, here, passport));
                 }
             }
-            Err((error, metric)) => self.refuse(now, id, error, metric, effects),
+            Err((error, metric)) => {
+                self.metrics.count(metric);
+                let response = shared(error.response(), page);
+                self.respond(now, id, &response, request.method == "HEAD", effects);
+            }
         }
     }
 
@@ -135,8 +144,12 @@ impl Shard {
         if self.hot.contains(channel) { self.id } else { route::home(&self.options.key, channel, self.options.shards) }
     }
 
-    fn decide(&self, now: Now, request: &Request) -> Result<Decision, (HttpError, Metric)> {
+    fn decide(&self, now: Now, request: &Request, page: Option<&str>) -> Result<Decision, (HttpError, Metric)> {
         let head = |error| (error, Metric::RefusedHead);
+        if cors::is_preflight(request) {
+            let answer = cors::preflight(page).map(Decision::Respond);
+            return answer.map_err(|error| (error, Metric::RefusedOrigin));
+        }
         let read_only = || match request.method.as_str() {
             "GET" | "HEAD" => Ok(()),
             _ => Err(head(HttpError::new(405, "this can only be read: use GET or HEAD"))),
@@ -277,6 +290,11 @@ fn conn_leaves(conn: Option<&mut Connection>) {
     if let Some(conn) = conn {
         conn.stage = Stage::Leaving;
     }
+}
+
+/// An answer with what lets a page read it.
+fn shared(response: Response, page: Option<&str>) -> Response {
+    cors::headers(page).fold(response, |response, (name, value)| response.header(name, value))
 }
 
 /// The token of an `Authorization` header (RFC 6750 section 2.1); the scheme's case does not matter.

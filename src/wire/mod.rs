@@ -9,6 +9,7 @@
 //! reading of HTTP bodies.
 
 pub mod assembler;
+pub mod cors;
 pub mod encoder;
 mod host;
 pub mod http;

@@ -16,6 +16,9 @@ use crate::wire::http::{Body, HttpError, Request};
 
 pub use crate::wire::origin::Origins;
 
+/// How all sub-protocols of ours begin.
+const OURS_PREFIX: &str = "waystation.";
+
 /// The sub-protocol of the JSON envelopes.
 pub const PROTOCOL_JSON: &str = "waystation.v1.json";
 
@@ -84,13 +87,14 @@ pub fn accept_response(upgrade: &Upgrade, protocol: Option<&str>) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// The sub-protocol to echo and the token that came as one: ours if offered, else the first that carries
-/// no token, since browsers fail a connection when none of their offers is echoed.
+/// The sub-protocol to echo and the token that came as one: ours if offered, else the first of a stranger that
+/// carries no token, since browsers fail a connection when none of their offers is echoed.
 #[must_use]
 pub fn choose_protocol(offered: &[String]) -> (Option<&str>, Option<&str>) {
     let mut others = offered.iter().map(String::as_str).filter(|name| !name.starts_with(BEARER_PREFIX));
-    let first = others.clone().next();
-    let ours = others.find(|name| *name == PROTOCOL_JSON);
+    let ours = others.clone().find(|name| *name == PROTOCOL_JSON);
+    // One of ours that is not spoken here must not be promised.
+    let first = others.find(|name| !name.starts_with(OURS_PREFIX));
     let token = offered.iter().find_map(|name| name.strip_prefix(BEARER_PREFIX));
     (ours.or(first), token)
 }

@@ -107,6 +107,40 @@ fn a_token_in_the_request_admits_at_once_and_a_first_frame_is_still_answered() {
 }
 
 #[test]
+fn of_several_tokens_the_first_place_counts_and_what_is_none_is_refused() {
+    let gateway = Gateway::start();
+    let (ada, bob) = (gateway.token("ada"), gateway.token("bob"));
+    let bearer = |token: &str| Some(("Authorization", format!("Bearer {token}")));
+    let offer = |token: &str| Some(("Sec-WebSocket-Protocol", format!("waystation.v1.json, bearer.{token}")));
+    for (header, query, offered, expected) in [
+        (bearer(&ada), None, None, Ok("ada")),
+        (bearer(&ada), Some("no"), offer("no"), Ok("ada")),
+        (None, Some(bob.as_str()), offer("no"), Ok("bob")),
+        (None, None, offer(&bob), Ok("bob")),
+        (bearer("no"), Some(ada.as_str()), offer(&ada), Err(401)),
+        (None, Some("no"), offer(&ada), Err(401)),
+        (None, Some(""), None, Err(401)),
+        (None, None, offer("no"), Err(401)),
+        (Some(("Authorization", format!("bearer {ada}"))), None, None, Ok("ada")),
+        (Some(("Authorization", format!("Basic {ada}"))), None, None, Err(401)),
+        (Some(("Authorization", "Bearer".to_owned())), None, None, Err(401)),
+        (Some(("Authorization", ada.clone())), Some(ada.as_str()), None, Err(401)),
+    ] {
+        let path = query.map_or_else(|| "/ws".to_owned(), |token| format!("/ws?token={token}"));
+        let headers: Vec<_> = header.iter().chain(&offered).map(|(name, value)| (*name, value.as_str())).collect();
+        let seen = Client::try_open(&gateway, &path, &headers).map(|mut client| client.event()["user_id"].clone());
+        assert_eq!(seen.map_err(|(status, _)| status), expected.map(|user| json!(user)), "{header:?} {query:?}");
+    }
+    let twice = [("Authorization", format!("Bearer {ada}")), ("Authorization", format!("Bearer {bob}"))];
+    let twice: Vec<_> = twice.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(Client::try_open(&gateway, "/ws", &twice).unwrap_err().0, 400);
+    // Who is in already and authenticates as somebody else is put out.
+    let mut client = Client::try_open(&gateway, &format!("/ws?token={ada}"), &[]).unwrap();
+    client.send(&json!({ "token": bob }));
+    assert_eq!(client.closing().1, 4003);
+}
+
+#[test]
 fn what_is_no_token_is_refused_with_a_reply_and_then_a_close() {
     let gateway = Gateway::start();
     let token = gateway.token("ada");

@@ -165,7 +165,8 @@ fn ours_is_chosen_else_the_first_that_is_no_token() {
     check("bearer.x.y.z", (None, Some("x.y.z")));
     check("bearer.x a bearer.y", (Some("a"), Some("x")));
     check("bearer. a", (Some("a"), Some("")));
-    check("waystation.v1.msgpack bearer.x", (Some("waystation.v1.msgpack"), Some("x")));
+    check("waystation.v1.msgpack bearer.x", (None, Some("x")));
+    check("waystation.v2.json waystation.v1.msgpack b", (Some("b"), None));
     check("Waystation.V1.json waystation.v1.jsonx", (Some("Waystation.V1.json"), None));
 }
 
