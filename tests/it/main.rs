@@ -30,6 +30,7 @@ mod raw;
 mod reconnecting;
 mod resume;
 mod rooms;
+mod services;
 mod start;
 mod tokens;
 mod verbatim;
