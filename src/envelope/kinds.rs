@@ -88,7 +88,7 @@ pub struct Row {
 
 const fn row(ask: Ask, name: &'static str, aliases: &'static [&'static str]) -> Row {
     let cost = match ask {
-        Ask::Heartbeat | Ask::Ping | Ask::Pong | Ask::Ack => Cost::Free,
+        Ask::Heartbeat | Ask::Ping | Ask::Pong | Ask::Ack | Ask::Response => Cost::Free,
         Ask::Batch => Cost::PerTen,
         _ => Cost::One,
     };
@@ -165,7 +165,7 @@ mod tests {
         let named = |chosen: fn(&Row) -> bool| -> Vec<&str> {
             ROWS.iter().filter(|row| chosen(row)).map(|row| row.name).collect()
         };
-        assert_eq!(named(|row| row.cost == Cost::Free), ["heartbeat", "ping", "pong", "ack"]);
+        assert_eq!(named(|row| row.cost == Cost::Free), ["heartbeat", "ping", "pong", "ack", "response"]);
         assert_eq!(named(|row| row.cost == Cost::PerTen), ["batch"]);
         assert_eq!(named(|row| row.form == Form::Wrapped), ["publish", "batch"]);
     }

@@ -25,7 +25,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DedupDropped,
         Self::ResumeOffByOne,
         Self::CursorLost,

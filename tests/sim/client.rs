@@ -1,9 +1,10 @@
 //! A client: what it asked for, what it was told, and whether that is what it may be told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
+use super::backend::Backend;
 use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Place, Seen};
 use super::wire::{Frame, take_frame};
@@ -43,6 +44,8 @@ pub(crate) struct Joined {
     pub(crate) expected: u64,
     /// How the channel is called in its events.
     name: String,
+    /// It starts at `expected` or earlier, and has had nothing yet.
+    unread: bool,
 }
 
 /// A client's part in a channel.
@@ -76,8 +79,16 @@ pub(crate) struct Client {
     /// Operations that want an answer on this connection, with how many.
     pub(crate) awaited: BTreeMap<String, u32>,
     pub(crate) input: Vec<u8>,
-    /// What it answers by itself.
-    pub(crate) pongs: u32,
+    /// Payloads of the pings that it answers by itself.
+    pub(crate) pongs: Vec<Vec<u8>>,
+    /// Texts that it sends by itself.
+    pub(crate) replies: Vec<String>,
+    /// Requests that are not answered, by id, with what is to come back.
+    pub(crate) asked: BTreeMap<String, String>,
+    /// Events without a channel that have come.
+    direct: BTreeSet<u64>,
+    /// What it is if it is a service.
+    pub(crate) backend: Option<Box<Backend>>,
     pub(crate) wake_micros: u64,
     /// Reads nothing before this time.
     pub(crate) asleep_until: u64,
@@ -103,7 +114,11 @@ impl Client {
             memory: BTreeMap::new(),
             awaited: BTreeMap::new(),
             input: Vec::new(),
-            pongs: 0,
+            pongs: Vec::new(),
+            replies: Vec::new(),
+            asked: BTreeMap::new(),
+            direct: BTreeSet::new(),
+            backend: None,
             wake_micros: 0,
             asleep_until: 0,
             never_reads: false,
@@ -121,7 +136,14 @@ impl Client {
         self.input.clear();
         self.early = None;
         self.tentative.clear();
-        (self.pongs, self.asleep_until) = (0, 0);
+        self.asleep_until = 0;
+        self.pongs.clear();
+        self.replies.clear();
+        self.asked.clear();
+        self.direct.clear();
+        if let Some(backend) = &mut self.backend {
+            backend.reset();
+        }
         (self.never_reads, self.told_draining, self.refreshed) = (false, false, false);
     }
 
@@ -164,11 +186,40 @@ impl Client {
             0x8 => self.on_close(&frame.payload, counts),
             0x9 => {
                 counts.count(Kind::Pinged);
-                self.pongs += 1;
+                self.on_ping(&frame.payload, ledger, counts);
             }
             0xa => counts.count(Kind::Pong),
             other => panic!("a frame with opcode {other}"),
         }
+    }
+
+    /// RFC 6455 section 5.5.3: a pong has the payload of its ping. It acknowledges what came before.
+    fn on_ping(&mut self, payload: &[u8], ledger: &mut Ledger, counts: &mut Counts) {
+        if let Some(place) = payload.strip_prefix(b"ack:") {
+            let number = |at: usize| u64::from_be_bytes(place[at..at + 8].try_into().expect("eight bytes"));
+            let (epoch, seq) = (format!("{:016x}", number(4)), number(12));
+            let named = |part: &Part| part.joined.as_ref().is_some_and(|joined| joined.epoch == epoch);
+            if let Some(channel) = self.parts.iter().find(|(_, part)| named(part)).map(|(channel, _)| channel) {
+                counts.count(Kind::PongAck);
+                ledger.user_acked(&self.user, channel, &epoch, seq);
+            }
+        }
+        self.pongs.push(payload.to_vec());
+    }
+
+    /// The answer to a request: once, and what was asked for.
+    fn on_response(&mut self, payload: &Value, counts: &mut Counts) {
+        let expected = self.asked.remove(text(payload, "id"));
+        let expected = expected.unwrap_or_else(|| panic!("an answer that nobody waits for: {payload}"));
+        let Some(error) = payload.get("error") else {
+            counts.count(Kind::Answered);
+            assert!(payload["result"] == *expected || expected.is_empty(), "another's answer: {payload}");
+            return;
+        };
+        counts.count(Kind::Unanswered);
+        let code = text(error, "code");
+        counts.add(Kind::ProviderLost, u64::from(code == "SERVER_ERROR"));
+        assert!(["UNKNOWN_TYPE", "OVERLOADED", "SERVER_ERROR", "DEADLINE_EXCEEDED"].contains(&code), "{payload}");
     }
 
     fn on_close(&mut self, payload: &[u8], counts: &mut Counts) {
@@ -197,8 +248,10 @@ impl Client {
             return;
         }
         let payload = &value["payload"];
-        assert!(self.early.is_none() || text(value, "type") == "ack", "{:?}, then {value}", self.early);
-        if text(value, "type") != "ack" {
+        // What was sent to this connection alone goes before its close frame, like answers.
+        let at_the_end = matches!(text(value, "type"), "ack" | "sim_direct");
+        assert!(self.early.is_none() || at_the_end, "{:?}, then {value}", self.early);
+        if !at_the_end {
             for (channel, epoch, seq) in self.tentative.drain(..) {
                 ledger.hole(&channel, &epoch, seq, self.serial);
             }
@@ -215,6 +268,20 @@ impl Client {
             "ack" => self.on_ack(payload, ledger, counts),
             "nack" => self.on_nack(payload, counts),
             "connection_error" => on_error(payload, counts),
+            "response" => self.on_response(payload, counts),
+            "sim_direct" => {
+                counts.count(Kind::Direct);
+                assert!(value.get("channel").is_none() && value.get("seq").is_none(), "{value}");
+                assert!(self.direct.insert(number(payload, "number")), "twice: {value}");
+            }
+            "request" => {
+                let (id, params) = (text(payload, "id").to_owned(), text(&payload["params"], "echo").to_owned());
+                self.backend.as_mut().expect("only services are asked").work.push((id, params));
+            }
+            "cancel" => {
+                let id = text(payload, "id");
+                self.backend.as_mut().expect("only services are asked").work.retain(|(other, _)| other != id);
+            }
             "connection_heartbeat" => counts.count(Kind::Heartbeat),
             "draining" => {
                 counts.count(Kind::Draining);
@@ -231,6 +298,9 @@ impl Client {
     }
 
     fn on_subscribe_response(&mut self, payload: &Value, counts: &mut Counts) {
+        if self.backend.is_some() {
+            return;
+        }
         let names = self.requests.pop_front().expect("an answer to a subscribe");
         let failures = payload["failures"].as_array().expect("failures");
         for failure in failures {
@@ -245,6 +315,9 @@ impl Client {
     }
 
     fn on_subscribed(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
+        if let Some(backend) = &mut self.backend {
+            return backend.on_subscribed(payload);
+        }
         let name = text(payload, "channel");
         let channel = own_name(name, &self.user);
         let (epoch, seq, oldest) = (text(payload, "epoch"), number(payload, "seq"), number(payload, "oldest_seq"));
@@ -256,6 +329,7 @@ impl Client {
         counts.count(Kind::Subscribed);
         let recovered = payload.get("recovered").map(|value| value.as_bool().expect("a truth value"));
         assert_eq!(recovered.is_some(), ask.position.is_some(), "a position is answered: {payload}");
+        let channel_is_unread = channel.starts_with("notifications:") && (part.joined.is_none() || part.leaving);
         let expected = match (&ask.position, recovered) {
             (Some((old, at)), Some(true)) => {
                 assert!(old == epoch && *at <= seq && oldest <= at + 1, "recovered from {old} {at}: {payload}");
@@ -267,6 +341,8 @@ impl Client {
                 let kept = ["chat:", "trip:", "notifications:"].iter().any(|prefix| channel.starts_with(prefix));
                 if kept { oldest } else { seq.max(oldest) }
             }
+            // Delivered until acknowledged: nothing after that is left out.
+            (None, _) if channel_is_unread => ledger.acked_by(&self.user, &channel, epoch) + 1,
             (None, _) => {
                 if let Some(joined) = part.joined.as_ref().filter(|_| !part.leaving) {
                     counts.count(Kind::JoinAgain);
@@ -288,10 +364,14 @@ impl Client {
             counts.count(Kind::Alias);
         }
         self.memory.insert(channel, (epoch.to_owned(), expected - 1));
-        part.joined = Some(Joined { epoch: epoch.to_owned(), expected, name: name.to_owned() });
+        let unread = channel_is_unread && ask.position.is_none();
+        part.joined = Some(Joined { epoch: epoch.to_owned(), expected, name: name.to_owned(), unread });
     }
 
     fn on_unsubscribed(&mut self, payload: &Value, counts: &mut Counts) {
+        if let Some(backend) = &mut self.backend {
+            return backend.on_unsubscribed(payload, counts);
+        }
         let channel = own_name(text(payload, "channel"), &self.user);
         let part = self.parts.entry(channel.clone()).or_default();
         assert!(part.leaving || payload.get("reason").is_some(), "unsubscribed from {channel} without having asked");
@@ -307,10 +387,16 @@ impl Client {
         let channel = own_name(text(payload, "channel"), &self.user);
         let (from, to) = (number(payload, "from_seq"), number(payload, "to_seq"));
         counts.count(Kind::Gap);
+        if let Some(backend) = &mut self.backend {
+            return backend.on_gap(payload, self.serial, ledger);
+        }
         assert!(from <= to, "{payload}");
         let serial = self.serial;
         let joined = self.parts.get_mut(&channel).and_then(|part| part.joined.as_mut());
         let joined = joined.unwrap_or_else(|| panic!("a gap in {channel} for a non-member"));
+        if std::mem::take(&mut joined.unread) {
+            joined.expected = joined.expected.min(from);
+        }
         assert!(joined.expected <= from, "a gap over what was sent: {joined:?} {payload}");
         for seq in joined.expected..from {
             ledger.hole(&channel, &joined.epoch, seq, serial);
@@ -336,11 +422,20 @@ impl Client {
             text: said,
             serial: self.serial,
         };
+        if let Some(backend) = &mut self.backend {
+            backend.on_event(&seen, ledger, counts);
+            ledger.see(&seen);
+            return;
+        }
         let part = self.parts.get_mut(&channel);
         let settled = part.as_ref().is_some_and(|part| part.ask.is_none());
         let joined = part.and_then(|part| part.joined.as_mut());
         let joined = joined.unwrap_or_else(|| panic!("an event for a non-member {}: {seen:?}", self.serial));
         assert!(!settled || joined.name == name, "the channel's name changes: {joined:?} {seen:?}");
+        if std::mem::take(&mut joined.unread) {
+            // What its user has acknowledged may not have been known everywhere: it starts there, or earlier.
+            joined.expected = joined.expected.min(seq);
+        }
         assert!(joined.epoch == epoch && joined.expected <= seq, "twice or out of order: {joined:?} {seen:?}");
         for hole in joined.expected..seq {
             counts.count(Kind::Hole);
@@ -350,6 +445,14 @@ impl Client {
         joined.expected = seq + 1;
         self.memory.insert(channel.clone(), (epoch.to_owned(), seq));
         ledger.see(&seen);
+        if channel.starts_with("notifications:") {
+            counts.count(Kind::Notified);
+            if self.known && seq.is_multiple_of(2) {
+                ledger.user_acked(&self.user, &channel, epoch, seq);
+                let place = format!(r#""channel":"{channel}","epoch":"{epoch}","seq":{seq}"#);
+                self.replies.push(format!(r#"{{"type":"ack","payload":{{{place}}}}}"#));
+            }
+        }
     }
 
     fn on_ack(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {

@@ -27,6 +27,8 @@ kinds! {
     // Sockets and the end.
     ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenExpiring, TokenExpired, Pinged,
     Draining, ClosedInDrain, BurstOfErrors,
+    // Services.
+    Consumed, Redelivered, ConsumerLate, PatternAck, Notified, PongAck, Asked, Answered, Unanswered, ProviderLost, Direct,
 }
 
 /// One number for each kind.

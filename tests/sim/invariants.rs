@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::backend::Progress;
 use super::rng::Trace;
 
 /// A place in a channel: epoch and position.
@@ -61,6 +62,10 @@ pub(crate) struct Ledger {
     holes: Vec<(String, String, u64, u64)>,
     /// Operations with an id, by channel.
     ids: BTreeMap<String, usize>,
+    /// By user, channel and epoch: nothing after this was acknowledged.
+    user_acks: BTreeMap<(String, String, String), u64>,
+    /// By group, channel and epoch.
+    groups_of: BTreeMap<(String, String, String), Progress>,
 }
 
 /// An event as a client saw it.
@@ -125,6 +130,32 @@ impl Ledger {
         let here = run.entry(seen.seq).or_insert_with(|| (seen.event_id.to_owned(), number));
         assert_eq!((here.0.as_str(), here.1), (seen.event_id, number), "one order for all: {seen:?}");
         number
+    }
+
+    /// A user acknowledges on some connection.
+    pub(crate) fn user_acked(&mut self, user: &str, channel: &str, epoch: &str, seq: u64) {
+        let key = (user.to_owned(), channel.to_owned(), epoch.to_owned());
+        let acked = self.user_acks.entry(key).or_default();
+        *acked = seq.max(*acked);
+    }
+
+    pub(crate) fn acked_by(&self, user: &str, channel: &str, epoch: &str) -> u64 {
+        let key = (user.to_owned(), channel.to_owned(), epoch.to_owned());
+        self.user_acks.get(&key).copied().unwrap_or(0)
+    }
+
+    /// How far a group is in a channel.
+    pub(crate) fn group(&mut self, group: &str, channel: &str, epoch: &str) -> &mut Progress {
+        self.groups_of.entry((group.to_owned(), channel.to_owned(), epoch.to_owned())).or_default()
+    }
+
+    /// At the end: of the groups that have somebody, everything was sent to one.
+    pub(crate) fn check_groups(&self, present: &[&str]) {
+        for ((group, channel, epoch), progress) in &self.groups_of {
+            if present.contains(&group.as_str()) {
+                progress.check(&format!("{channel} {epoch} for {group}"), self.last(channel, epoch));
+            }
+        }
     }
 
     /// An operation was answered with a place.

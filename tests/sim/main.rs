@@ -8,6 +8,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
+mod backend;
 mod client;
 mod counts;
 mod invariants;

@@ -29,7 +29,7 @@ impl World {
         self.clients[client].expires_ms = (self.now.unix_seconds() + ttl_s) * 1000;
         let user = self.clients[client].user.clone();
         let bad = self.rng.chance(3);
-        let role = (client == 0).then_some("service");
+        let role = (client == 0 || self.clients[client].backend.is_some()).then_some("service");
         let request = TokenRequest { user: &user, ttl_s, role, caps: None };
         let other = Key::hs256(None, b"another secret that nobody configured here");
         mint(if bad { &other } else { &self.key }, &request, self.now.unix_seconds()).expect("a token")
@@ -40,7 +40,8 @@ impl World {
         let Some(socket) = self.connect(index) else { return };
         let token = self.token(index);
         self.serials += 1;
-        let (path, own) = self.door();
+        let service = self.clients[index].backend.is_some();
+        let (path, own) = if service { ("/ws".to_owned(), None) } else { self.door() };
         let early = self.rng.chance(45);
         let way = self.rng.below(3);
         let client = &mut self.clients[index];
@@ -83,7 +84,8 @@ impl World {
     /// The first frame: the token, perhaps channels, perhaps where the client was in them.
     fn authenticate(&mut self, index: usize, token: &str) {
         let mut channels: Vec<String> = Vec::new();
-        for _ in 0..self.rng.below(3) {
+        let most = if self.clients[index].backend.is_some() { 1 } else { 3 };
+        for _ in 0..self.rng.below(most) {
             let name = self.channel_name(index, true);
             let full = own_name(&name, &self.clients[index].user);
             if !channels.iter().any(|other| own_name(other, &self.clients[index].user) == full) {
@@ -158,6 +160,9 @@ impl World {
         if self.sockets[socket].to_server.len() > 40_000 || self.sockets[socket].closed {
             return;
         }
+        if self.clients[index].backend.is_some() {
+            return self.act_as_service(index);
+        }
         // A known client's joins may be refused for its rate, of which it is not always told.
         let may_join = self.config.unlimited || !self.clients[index].known;
         match self.rng.below(100) {
@@ -194,11 +199,85 @@ impl World {
                 self.sockets[socket].to_server.extend(bytes);
                 self.sockets[socket].closed = self.rng.chance(30);
             }
+            94..=96 if may_join => self.ask(index),
             92 => (0..self.rng.within(5..=40)).for_each(|_| self.publish(index)),
             93 => self.batch(index),
             _ if self.config.crowd && may_join => self.leave(index, true),
             _ => {}
         }
+    }
+
+    /// Asks a service to repeat something, or the gateway for what it knows.
+    fn ask(&mut self, index: usize) {
+        self.counts.count(Kind::Asked);
+        self.serials += 1;
+        let id = format!("ask-{}", self.serials);
+        let (method, params, expected) = match self.rng.below(6) {
+            0 => ("time", String::new(), String::new()),
+            1 => ("history", r#""channel":"chat:c1","limit":3"#.to_owned(), String::new()),
+            _ => ("echo", format!(r#""echo":"{id}""#), id.clone()),
+        };
+        self.clients[index].asked.insert(id.clone(), expected);
+        let request = format!(r#""id":"{id}","method":"{method}","params":{{{params}}}"#);
+        self.say(index, &format!(r#"{{"type":"request","payload":{{{request}}}}}"#));
+        if self.rng.chance(5) {
+            self.say(index, &format!(r#"{{"type":"cancel","payload":{{"id":"{id}"}}}}"#));
+        }
+    }
+
+    /// What a service does: it subscribes, acknowledges, answers, publishes, and goes away.
+    fn act_as_service(&mut self, index: usize) {
+        let serial = self.clients[index].serial;
+        let backend = self.clients[index].backend.as_mut().expect("a service");
+        if !std::mem::replace(&mut backend.subscribed, true) {
+            let group = backend.group.map_or_else(String::new, |group| format!(r#","group":"{group}""#));
+            self.say(index, &format!(r#"{{"type":"subscribe","payload":{{"channels":["chat:*"]{group}}}}}"#));
+            return self.say(index, r#"{"type":"register","payload":{"methods":["echo"]}}"#);
+        }
+        match self.rng.below(100) {
+            0..=44 => {
+                let pick = self.rng.below(8);
+                let backend = self.clients[index].backend.as_mut().expect("a service");
+                if let Some(ack) = backend.ack(pick, serial, &mut self.ledger) {
+                    self.counts.count(Kind::PatternAck);
+                    self.say(index, &ack);
+                }
+            }
+            45..=74 => {
+                let backend = self.clients[index].backend.as_mut().expect("a service");
+                if let Some((id, echo)) = backend.work.pop() {
+                    self.say(index, &response_text(&id, &echo));
+                }
+            }
+            75..=84 => self.notify(index),
+            85..=87 => {
+                self.serials += 1;
+                let payload =
+                    format!(r#"{{"channel":"*","type":"sim_direct","payload":{{"number":{}}}}}"#, self.serials);
+                self.say(index, &format!(r#"{{"type":"publish","payload":{payload}}}"#));
+            }
+            88..=89 => {
+                self.counts.count(Kind::SlowReader);
+                self.clients[index].asleep_until = self.now.micros + self.rng.below(40_000_000) as u64;
+            }
+            90..=92 => {
+                self.counts.count(Kind::Dropped);
+                self.drop_connection(index);
+            }
+            93..=95 => self.clients[index].backend.as_mut().expect("a service").forget(),
+            _ => {}
+        }
+    }
+
+    /// A service notifies a user.
+    fn notify(&mut self, index: usize) {
+        let (user, serial) = (self.clients[index].user.clone(), self.clients[index].serial);
+        let channel = format!("notifications:u{}", self.rng.below(4));
+        let number = self.ledger.add(Op::new(&user, &channel, None, false, serial, self.now.micros));
+        let text = Ledger::text(number, "");
+        let message = publish_text(r#""ack":false"#, &channel, &text);
+        self.ledger.ops[number].message.clone_from(&message);
+        self.say(index, &message);
     }
 
     fn ping(&mut self, index: usize) {
@@ -391,6 +470,11 @@ impl World {
         self.clients[index].requests.push_back(vec![channel]);
         self.say(index, &text);
     }
+}
+
+/// What a service answers.
+pub(crate) fn response_text(id: &str, echo: &str) -> String {
+    format!(r#"{{"type":"response","payload":{{"id":"{id}","result":"{echo}"}}}}"#)
 }
 
 fn publish_text(head: &str, name: &str, text: &str) -> String {

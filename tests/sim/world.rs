@@ -13,6 +13,7 @@ use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
 use waystation::wire::upgrade::Origins;
 
+use super::backend::Backend;
 use super::client::{Client, Phase};
 use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Op};
@@ -115,6 +116,12 @@ impl World {
         };
         let shard = |index: u16| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
         let hosts = (0..options.shards).map(|index| Host::new(shard(index), config.shards)).collect();
+        let service = |index: usize| {
+            let group = [None, Some("g"), Some("g")][index];
+            let mut client = Client::new(format!("svc{index}"), false);
+            client.backend = Some(Box::new(Backend::new(group)));
+            client
+        };
         let client = |index: usize| Client::new(format!("u{}", index / 2), index.is_multiple_of(3));
         Self {
             rng,
@@ -124,7 +131,7 @@ impl World {
             links: (0..config.shards * config.shards).map(|_| Link::default()).collect(),
             sockets: Vec::new(),
             live: Vec::new(),
-            clients: (0..config.clients).map(client).collect(),
+            clients: (0..config.clients).map(client).chain((0..SERVICES).map(service)).collect(),
             ledger: Ledger::default(),
             counts: Counts::default(),
             trace: Trace::default(),
@@ -180,10 +187,26 @@ impl World {
             let rest = socket.to_client.split_off(take);
             client.input.append(&mut std::mem::replace(&mut socket.to_client, rest));
             client.read(&mut self.ledger, &mut self.counts);
-            for _ in 0..std::mem::take(&mut client.pongs) {
-                let mut pong = Vec::new();
-                super::wire::write_frame(0x8a, b"", &mut self.rng, &mut pong);
-                socket.to_server.extend(pong);
+            let mut sent = Vec::new();
+            for payload in client.pongs.drain(..) {
+                super::wire::write_frame(0x8a, &payload, &mut self.rng, &mut sent);
+            }
+            for reply in client.replies.drain(..) {
+                super::wire::write_text(&reply, &mut self.rng, &mut sent);
+            }
+            if let Some(backend) = client.backend.as_mut().filter(|_| self.calm) {
+                while backend.lazy_until <= self.now.micros
+                    && let Some(ack) = backend.ack(0, client.serial, &mut self.ledger)
+                {
+                    super::wire::write_text(&ack, &mut self.rng, &mut sent);
+                }
+                for (id, echo) in backend.work.drain(..) {
+                    let text = super::workload::response_text(&id, &echo);
+                    super::wire::write_text(&text, &mut self.rng, &mut sent);
+                }
+            }
+            if !socket.closed {
+                socket.to_server.extend(sent);
             }
             socket.closed |= matches!(client.phase, Phase::Over | Phase::Refused);
             if socket.ended.is_some() && socket.to_client.is_empty() {
@@ -227,6 +250,9 @@ impl World {
         self.calm = true;
         for client in &mut self.clients {
             (client.never_reads, client.asleep_until) = (false, 0);
+            if let Some(backend) = client.backend.as_mut().filter(|_| self.rng.chance(50)) {
+                backend.lazy_until = self.now.micros + 36_000_000;
+            }
         }
         for _ in 0..60 {
             self.step(20_000);
@@ -235,12 +261,14 @@ impl World {
             let sockets = &self.sockets;
             let unread = |number: &usize| {
                 let client = &self.clients[sockets[*number].client];
-                let waits = !(client.awaited.is_empty() && client.requests.is_empty());
+                let done = client.backend.as_ref().is_none_or(|backend| backend.is_done());
+                let waits =
+                    !(client.awaited.is_empty() && client.requests.is_empty() && client.asked.is_empty() && done);
                 let socket = &sockets[*number];
                 !socket.to_server.is_empty() || socket.paused || client.phase == Phase::Open && waits
             };
-            // Long enough in any case for the silent to be pinged.
-            if second > 25 && !self.live.iter().any(unread) {
+            // Long enough in any case for the silent to be pinged, and for a group's consumer to be late.
+            if second > 40 && !self.live.iter().any(unread) {
                 break;
             }
             self.step(1_000_000);
@@ -253,6 +281,11 @@ impl World {
         }
         assert!(self.links.iter().all(Link::is_empty), "the mesh is empty");
         self.ledger.check_holes();
+        let services = self.clients.iter().filter(|client| client.phase == Phase::Open);
+        let present: Vec<String> = services
+            .filter_map(|client| client.backend.as_ref().filter(|one| one.subscribed).map(|one| one.key(client.serial)))
+            .collect();
+        self.ledger.check_groups(&present.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     fn check_settled(&self, client: &Client) {
@@ -262,6 +295,7 @@ impl World {
         let unanswered: Vec<&Op> = self.ledger.ops.iter().filter(unanswered).collect();
         assert!(client.awaited.is_empty(), "never answered: {unanswered:?} {client:?}");
         assert!(client.requests.is_empty(), "never answered: {:?}", client.requests);
+        assert!(client.asked.is_empty(), "never answered: {:?} {client:?}", client.asked);
         for (channel, part) in &client.parts {
             assert!(part.ask.is_none(), "asked for {channel}, never told: {part:?} {}", client.serial);
             let Some(joined) = &part.joined else { continue };
@@ -312,5 +346,8 @@ impl World {
         self.counts.add(Kind::MeshFull, full);
     }
 }
+
+/// Services beside the clients.
+const SERVICES: usize = 3;
 
 const START_UNIX_MS: u64 = 1_795_000_000_000;
