@@ -273,11 +273,13 @@ pub struct Rejected<'a> {
     pub id: Option<&'a str>,
     /// The type; `auth` for every spelling of an authentication frame.
     pub kind: Option<&'a str>,
+    /// Whether the client wants an `ack` or `nack`.
+    pub ack: bool,
 }
 
 impl Rejected<'_> {
     pub(super) const fn bare((code, message): Fault) -> Self {
-        Self { code, message, id: None, kind: None }
+        Self { code, message, id: None, kind: None, ack: false }
     }
 
     /// Whether this was meant to authenticate: then it is answered with a failure reply and close 4000.
@@ -306,7 +308,8 @@ pub(super) fn read<'a>(
     ]);
     let mut strings = Strings::new(scratch);
     let id = id.map(|value| strings.name(value, field::ID)).transpose().map_err(Rejected::bare)?;
-    let reject = |kind| move |(code, message): Fault| Rejected { code, message, id, kind };
+    let wants_ack = ack.is_some_and(|value| value.raw() == "true");
+    let reject = |kind| move |(code, message): Fault| Rejected { code, message, id, kind, ack: wants_ack };
 
     let nested = payload.and_then(Value::object).or_else(|| data.and_then(Value::object));
     let mut body = Body { fields: nested.unwrap_or(root), flat: nested.is_none(), timestamp, strings };

@@ -263,7 +263,14 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         conn.invalid_in_a_row = conn.invalid_in_a_row.saturating_add(1);
         let too_many = conn.known && conn.invalid_in_a_row >= INVALID_IN_A_ROW_MAX;
-        self.error(now, id, rejected.code, rejected.message, None, effects);
+        if let Some(operation) = rejected.id.filter(|_| rejected.ack) {
+            let (code, message) = (rejected.code, rejected.message);
+            let write = |stamp, out: &mut Vec<u8>| notice::write_nack(stamp, operation, code, message, None, out);
+            let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+            self.queue(now, id, Lane::Critical, frame, effects);
+        } else {
+            self.error(now, id, rejected.code, rejected.message, None, effects);
+        }
         if too_many {
             self.close(now, id, CloseCode::POLICY, "too many invalid messages in a row", effects);
             return Go::Stop;

@@ -22,6 +22,7 @@ mod gateway;
 mod http;
 mod keys;
 mod liveness;
+mod messages;
 mod opening;
 mod origins;
 mod policy;

@@ -49,9 +49,9 @@ impl<'a> Body<'a> {
         };
         let text_bytes = root.raw().len();
         match read(root, text_bytes, self.strings.split(text_bytes)) {
-            Ok(Inbound { id, command: Command::Batch(_), .. }) => {
+            Ok(Inbound { id, ack, command: Command::Batch(_), .. }) => {
                 let (code, message) = malformed("a batch may not hold a batch");
-                Err(Rejected { code, message, id, kind: Some("batch") })
+                Err(Rejected { code, message, id, kind: Some("batch"), ack })
             }
             other => other,
         }

@@ -93,6 +93,27 @@ fn a_known_client_over_its_rate_is_closed_for_rubbish_as_for_anything_else() {
     assert_eq!(world.heard_words(who), expected);
 }
 
+#[test]
+fn an_operation_that_is_malformed_is_answered_under_its_id() {
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    for (text, expected) in [
+        (r#"{"type":"chat_message","id":"1","ack":true}"#, "nack INVALID_MESSAGE_FORMAT"),
+        (r#"{"ack":true,"priority":9,"id":"1","type":"chat_message"}"#, "nack INVALID_MESSAGE_FORMAT"),
+        (r#"{"type":"chat_message","id":"1","ack":false}"#, "connection_error INVALID_MESSAGE_FORMAT"),
+        (r#"{"type":"chat_message","id":"1","ack":"yes"}"#, "connection_error INVALID_MESSAGE_FORMAT"),
+        (r#"{"type":"chat_message","id":"","ack":true}"#, "connection_error INVALID_MESSAGE_FORMAT"),
+        (r#"{"type":"chat_message","ack":true}"#, "connection_error INVALID_MESSAGE_FORMAT"),
+    ] {
+        world.say(who, text);
+        let heard = world.heard(who);
+        assert_eq!(words(&heard), [expected], "{text}");
+        assert!(!expected.starts_with("nack") || heard[0]["payload"]["id"] == "1");
+    }
+    world.say(who, &batch(&[r#"{"type":"batch","id":"2","ack":true,"payload":{"messages":[]}}"#]));
+    assert_eq!(world.heard_words(who), ["nack INVALID_MESSAGE_FORMAT"]);
+}
+
 /// A batch of these messages.
 fn batch(messages: &[&str]) -> String {
     format!(r#"{{"type":"batch","payload":{{"messages":[{}]}}}}"#, messages.join(","))
