@@ -108,6 +108,7 @@ fn options() -> Options {
         origins: Arc::new(Origins::new(&[]).unwrap()),
         loopback: true,
         echo: true,
+        globetrotter_open: false,
         unlimited: true,
         connections_max: limits::CONNECTIONS_PER_SHARD_MAX,
         channels_max: limits::CHANNELS_PER_SHARD_MAX,

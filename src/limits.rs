@@ -238,6 +238,18 @@ pub const HOT_MEMBERS: usize = 2000;
 /// Hot channels that a shard remembers; over it the oldest is forgotten, and its members gather at home again.
 pub const HOT_CHANNELS_MAX: usize = 1024;
 
+// Floor 5: who speaks flat frames
+
+/// Reports of who is in which trip that wait for other shards at a time; over it: HTTP 503. Each holds what it has
+/// been told.
+pub const STATS_ASKING_MAX: usize = 16;
+/// Trips in one answer between shards; the next ones are asked for. Some 20 microseconds of a turn.
+pub const STATS_PAGE_ROOMS: usize = 1024;
+/// Trips that a report lists; further ones are only in its sum. A body of about 1 MiB.
+pub const STATS_ROOMS_MAX: usize = 10 * STATS_PAGE_ROOMS;
+/// Time in which all shards have to have answered; over it: HTTP 503.
+pub const STATS_DEADLINE_MS: u64 = 5_000;
+
 // Floor 5: fan-out and writing
 
 /// Members visited in one turn. About 0.3 ms of sends, which is what a message that comes meanwhile waits: with 512 the

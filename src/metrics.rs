@@ -87,6 +87,7 @@ metrics! {
     ClosedDrain: Counter "waystation_closed_total" "reason=\"drain\"" "Connections ended by reason";
     MessagesIn: Counter "waystation_messages_received_total" "" "Messages received from clients";
     BytesIn: Counter "waystation_received_bytes_total" "" "Bytes received from clients";
+    Ignored: Counter "waystation_ignored_total" "" "Flat messages that ask for nothing known";
     Published: Counter "waystation_published_total" "" "Events sequenced by channels at home here";
     Duplicates: Counter "waystation_duplicates_total" "" "Publishes answered from the dedup window";
     Requests: Counter "waystation_requests_total" "" "Requests of clients to services and to history";

@@ -16,6 +16,12 @@ impl Payload {
     pub fn copy_of(bytes: &[u8]) -> Self {
         Self(Arc::from(bytes))
     }
+
+    /// No bytes: what says nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::copy_of(&[])
+    }
 }
 
 impl Deref for Payload {

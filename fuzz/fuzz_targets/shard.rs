@@ -60,6 +60,7 @@ impl World {
             origins: Arc::new(Origins::default()),
             loopback: true,
             echo: true,
+            globetrotter_open: false,
             unlimited: false,
             connections_max: CONNECTIONS_MAX,
             channels_max: 1 << 10,

@@ -46,6 +46,12 @@ impl Claims {
     pub fn holder(&self) -> Holder<'_> {
         Holder { user: &self.user, service: self.service, caps: self.caps.as_deref() }
     }
+
+    /// The claims of somebody who brings no token where none is asked for.
+    #[must_use]
+    pub const fn of_anybody(user: Arc<str>) -> Self {
+        Self { user, service: false, session: None, caps: None, expires_at: u64::MAX, token_id: None }
+    }
 }
 
 /// What a token is held against.

@@ -55,6 +55,8 @@ pub struct Serve {
     pub policy: Policy,
     /// What a channel's history keeps.
     pub retention: Retention,
+    /// Whether GlobeTrotter clients are let in without a token.
+    pub globetrotter_open: bool,
 }
 
 /// Whose tokens are good.
@@ -220,6 +222,7 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
     let mut origins = Origins::new(&file.origins.allowed).map_err(|what| wrong("[origins]", what))?;
     origins.require_origin = file.origins.required;
     let rows: Vec<PolicyRow> = file.policy.iter().map(file::policy::Row::usable).collect();
+    let globetrotter_open = open(&file)?;
     let require_caps = file.auth.require_caps;
     let auth = auth(file.auth, args.config.as_deref().and_then(Path::parent));
     if !auth.has_keys() && (auth.issuer.is_some() || auth.audience.is_some()) {
@@ -240,6 +243,7 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         ring: RingSizes::default(),
         logs: logs(environment)?,
         auth,
+        globetrotter_open,
         origins,
         policy: if require_caps { policy.requiring_caps() } else { policy },
         retention: Retention {
@@ -256,6 +260,18 @@ fn auth(written: file::auth::Auth, directory: Option<&Path>) -> Auth {
     let file::auth::Auth { issuer, audience, keys, jwks_file, require_caps: _ } = written;
     let keys = keys.into_iter().map(|key| KeyFile { id: key.id, algorithm: key.algorithm, path: absolute(key.file) });
     Auth { issuer, audience, keys: keys.collect(), jwks: jwks_file.map(absolute) }
+}
+
+/// Whether clients without a token are let in, which must not contradict what is asked of tokens.
+fn open(file: &File) -> Result<bool, StartError> {
+    if file.globetrotter.open && file.auth.require_caps {
+        return Err(StartError::new(
+            "who brings no token has no caps and could do nothing",
+            "globetrotter.open and auth.require_caps",
+            "leave one of the two out",
+        ));
+    }
+    Ok(file.globetrotter.open)
 }
 
 fn token(args: TokenArgs, environment: &Environment) -> Result<Token, StartError> {

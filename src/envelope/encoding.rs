@@ -14,15 +14,23 @@ impl Encoding {
     /// The same with channels under their older names: `session:x` for `chat:x`, `agent_status:x` for
     /// `agent:x`, `notifications` for the user's own.
     pub const TRIPSAGE_ALIAS: Self = Self(1);
+    /// Flat JSON for the GlobeTrotter clients: only some events exist in it, and no notices.
+    pub const GLOBETROTTER: Self = Self(2);
     /// How many encodings there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
     /// Every encoding.
-    pub const ALL: [Self; Self::COUNT] = [Self::TRIPSAGE, Self::TRIPSAGE_ALIAS];
+    pub const ALL: [Self; Self::COUNT] = [Self::TRIPSAGE, Self::TRIPSAGE_ALIAS, Self::GLOBETROTTER];
 
     /// The encoding's place in tables that have one row for each.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Whether members are told of positions, gaps and their own joining and leaving.
+    #[must_use]
+    pub const fn has_notices(self) -> bool {
+        self.0 != Self::GLOBETROTTER.0
     }
 }
 
@@ -83,6 +91,7 @@ mod tests {
         assert!(set.contains(Encoding::TRIPSAGE_ALIAS) && !set.contains(Encoding::TRIPSAGE));
         let both = set.union(EncodingSet::EMPTY.with(Encoding::TRIPSAGE));
         assert_eq!(both.iter().collect::<Vec<_>>(), [Encoding::TRIPSAGE, Encoding::TRIPSAGE_ALIAS]);
+        assert!(!both.contains(Encoding::GLOBETROTTER) && both.iter().all(Encoding::has_notices));
         assert!(both.iter().all(|encoding| encoding.index() < Encoding::COUNT));
     }
 }

@@ -24,6 +24,12 @@ pub(super) struct Bound {
     fault: Fault,
 }
 
+impl Bound {
+    pub(super) const fn new(bytes_max: usize, fault: Fault) -> Self {
+        Self { bytes_max, fault }
+    }
+}
+
 pub(super) const ID: Bound = Bound {
     bytes_max: limits::OPERATION_ID_BYTES_MAX,
     fault: malformed("id must be a string of 1 to 128 bytes without control characters"),

@@ -59,7 +59,7 @@ impl Parser {
     }
 
     /// Checks the text. Returns its value, and scratch that is as long as the text.
-    fn read<'a>(&'a mut self, text: &'a str) -> Result<(&'a mut [u8], Value<'a>), Fault> {
+    pub(super) fn read<'a>(&'a mut self, text: &'a str) -> Result<(&'a mut [u8], Value<'a>), Fault> {
         const NO_JSON: Fault = (ErrorCode::InvalidJson, "the text is not JSON as RFC 8259 defines it");
         if text.len() > limits::MESSAGE_BYTES_MAX {
             return Err((ErrorCode::MessageTooLarge, "a message may have 65536 bytes"));

@@ -10,6 +10,7 @@ pub mod command;
 pub mod encoding;
 pub mod event;
 mod field;
+pub mod globetrotter;
 pub mod html;
 pub mod json;
 pub mod kinds;

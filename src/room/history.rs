@@ -43,7 +43,8 @@ impl Event {
         Self { seq, unix_ms, micros, excluded, frame, others }
     }
 
-    /// The frame in an encoding, if it was made; the plain one always was.
+    /// The frame in an encoding, if it was made; the plain one always was. Without bytes it says that the event
+    /// does not exist in that encoding.
     #[must_use]
     pub fn frame(&self, encoding: Encoding) -> Option<&Payload> {
         if encoding == Encoding::TRIPSAGE {

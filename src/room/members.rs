@@ -136,6 +136,12 @@ impl Members {
         }
     }
 
+    /// How many use an encoding.
+    #[must_use]
+    pub fn count_of(&self, encoding: Encoding) -> u32 {
+        self.encodings.get(encoding.index()).copied().unwrap_or(0)
+    }
+
     /// The encodings in use.
     #[must_use]
     pub fn encodings(&self) -> EncodingSet {

@@ -175,6 +175,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         origins: Arc::new(start.wanted.origins.clone()),
         loopback: start.loopback,
         echo: start.wanted.echo,
+        globetrotter_open: start.wanted.globetrotter_open,
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
         connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX).min(CONNECTIONS_PER_SHARD_MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,

@@ -94,6 +94,12 @@ fn warn(wanted: &Serve, address: std::net::SocketAddr) {
     if wanted.limits == crate::config::LimitsProfile::Unlimited {
         tracing::warn!("message rates are off");
     }
+    if wanted.globetrotter_open {
+        tracing::warn!(
+            "globetrotter.open: anybody who reaches /api/v1/ws/ is let in without a token, as any user, and may write \
+             to every trip"
+        );
+    }
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "tokens and messages cross the network unencrypted unless a proxy ends TLS before it");
     }

@@ -19,6 +19,10 @@ pub enum Door {
     Notifications,
     /// `/ws`: channels by message.
     Open,
+    /// `/api/v1/ws/{user_id}`: flat frames, trips by message.
+    GlobeTrotter,
+    /// `/api/v1/ws/trip/{trip_id}?user_id=`: flat frames of one trip.
+    GlobeTrotterTrip,
     /// `/echo`: for conformance and comparison.
     Echo,
 }
@@ -49,11 +53,13 @@ pub enum Place {
     Health,
     /// To the readiness report.
     Ready,
+    /// To the report of who is in which trip, for the GlobeTrotter clients.
+    Stats,
     /// Elsewhere: the administration's.
     Elsewhere,
 }
 
-/// Finds the place of a raw path. Every `/ws…` path is served under `/api` too.
+/// Finds the place of a raw path. Every `/ws…` path is served under `/api` too; what is under `/api/v1` only there.
 ///
 /// # Errors
 /// A resource id that is none.
@@ -67,12 +73,23 @@ pub fn place(path: &str) -> Result<Place, HttpError> {
         (Some("ws"), Some("agent-status"), Some(id), None, _) => named(Door::AgentStatus, "agent:", id)?,
         (Some("ws"), Some("notifications"), Some(id), None, _) => named(Door::Notifications, "notifications:", id)?,
         (Some("ws"), Some("trips"), Some(id), Some("collab"), None) => named(Door::Collab, "trip:", id)?,
+        (Some("v1"), Some("ws"), Some(id), rest, None) if prefixed => flat(id, rest)?,
         (Some("echo"), None, ..) => Place::Endpoint(Endpoint { door: Door::Echo, channel: None }),
         (Some("health"), None, ..) => Place::Health,
         (Some("readyz"), None, ..) if !prefixed => Place::Ready,
         _ => Place::Elsewhere,
     };
     Ok(place)
+}
+
+/// A place under `/api/v1/ws/`. Nobody can be called `stats` there.
+fn flat(first: &str, second: Option<&str>) -> Result<Place, HttpError> {
+    match (first, second) {
+        ("stats", None) => Ok(Place::Stats),
+        (user, None) => named(Door::GlobeTrotter, "user:", user),
+        ("trip", Some(trip)) => named(Door::GlobeTrotterTrip, "trip:", trip),
+        _ => Ok(Place::Elsewhere),
+    }
 }
 
 fn named(door: Door, prefix: &str, id: &str) -> Result<Place, HttpError> {
@@ -87,8 +104,15 @@ impl Door {
         match self {
             Self::AgentStatus => channel.strip_prefix("agent:"),
             Self::Notifications => channel.strip_prefix("notifications:"),
-            Self::Chat | Self::Collab | Self::Open | Self::Echo => None,
+            Self::GlobeTrotter => channel.strip_prefix("user:"),
+            Self::Chat | Self::Collab | Self::Open | Self::GlobeTrotterTrip | Self::Echo => None,
         }
+    }
+
+    /// Whether flat frames are spoken behind this door: no authentication frame, no notices, no numbers.
+    #[must_use]
+    pub const fn is_flat(self) -> bool {
+        matches!(self, Self::GlobeTrotter | Self::GlobeTrotterTrip)
     }
 
     /// The default rate of a connection (protocol.md, section 10).
@@ -97,7 +121,7 @@ impl Door {
         match self {
             Self::Chat => Rate { per_minute: 120, burst: 20 },
             Self::AgentStatus => Rate { per_minute: 60, burst: 10 },
-            Self::Collab => Rate { per_minute: 300, burst: 50 },
+            Self::Collab | Self::GlobeTrotter | Self::GlobeTrotterTrip => Rate { per_minute: 300, burst: 50 },
             Self::Notifications => Rate { per_minute: 30, burst: 5 },
             Self::Open => Rate { per_minute: 600, burst: 100 },
             Self::Echo => Rate::UNLIMITED,
@@ -138,6 +162,29 @@ mod tests {
         ] {
             let Ok(Place::Endpoint(endpoint)) = place(path) else { panic!("{path}") };
             assert_eq!(endpoint.owner(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn flat_doors_open_under_their_own_prefix_only() {
+        for (path, door, channel) in [
+            ("/api/v1/ws/ada", Door::GlobeTrotter, "user:ada"),
+            ("/api/v1/ws/a%20b%2Fc", Door::GlobeTrotter, "user:a b/c"),
+            ("/api/v1/ws/trip", Door::GlobeTrotter, "user:trip"),
+            ("/api/v1/ws/trip/7", Door::GlobeTrotterTrip, "trip:7"),
+            ("/api/v1/ws/trip/stats", Door::GlobeTrotterTrip, "trip:stats"),
+        ] {
+            let expected = Endpoint { door, channel: Some(Arc::from(channel)) };
+            assert_eq!(place(path).ok(), Some(Place::Endpoint(expected)), "{path}");
+            assert!(door.is_flat() && door.owner(channel) == channel.strip_prefix("user:"));
+            assert_eq!(place(path.strip_prefix("/api").unwrap()).ok(), Some(Place::Elsewhere), "{path}");
+        }
+        assert_eq!(place("/api/v1/ws/stats").ok(), Some(Place::Stats));
+        for path in ["/api/v1/ws", "/api/v1/ws/a/b", "/api/v1/ws/trip/a/b", "/api/v1", "/api/v2/ws/ada"] {
+            assert_eq!(place(path).ok(), Some(Place::Elsewhere), "{path}");
+        }
+        for path in ["/api/v1/ws/", "/api/v1/ws/trip/", "/api/v1/ws/%00"] {
+            assert!(place(path).is_err(), "{path}");
         }
     }
 

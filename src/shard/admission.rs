@@ -102,25 +102,36 @@ impl Shard {
 
     /// Lets an authenticated connection in that asked for nothing beyond its endpoint.
     pub(super) fn welcome(&mut self, now: Now, id: ConnId, claims: Claims, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| conn.door.is_flat()) {
+            self.metrics.count(Metric::Authenticated);
+            self.open(now, id, claims);
+            return self.welcome_flat(now, id, effects);
+        }
         self.welcome_with(now, id, claims, &AuthFrame::default(), effects);
     }
 
     fn welcome_with(&mut self, now: Now, id: ConnId, claims: Claims, auth: &AuthFrame<'_>, effects: &mut Effects) {
         self.metrics.count(Metric::Authenticated);
         let granted: Vec<&str> = auth.channels.iter().copied().filter(|name| self.may_join(&claims, name)).collect();
-        let Some(conn) = self.slots.find_mut(id) else { return };
+        let Some(conn) = self.slots.find(id) else { return };
         let (name, own) = (conn.name, conn.own.clone());
         let available = available(&claims.user, own.as_deref(), &granted);
         let available: Vec<&str> = available.iter().map(String::as_str).collect();
         let admitted = admitted(&claims, name, own.as_deref(), &available);
         let write = |stamp, out: &mut Vec<u8>| notice::write_connection_established(stamp, &admitted, out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        self.open(now, id, claims);
+        self.queue(now, id, Lane::Critical, frame, effects);
+        self.join_first(now, id, own.as_deref(), auth, effects);
+    }
+
+    /// From now on it is known whose the connection is.
+    fn open(&mut self, now: Now, id: ConnId, claims: Claims) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Open;
         self.wheel.insert(conn.live.first_look(), Timer::Live(id));
         conn.claims = Some(claims);
         self.watch_expiry(now, id);
-        self.queue(now, id, Lane::Critical, frame, effects);
-        self.join_first(now, id, own.as_deref(), auth, effects);
     }
 
     /// Joins the endpoint's channel, under the name that the client uses for it, and what else it asked
@@ -139,11 +150,7 @@ impl Shard {
             if let Err(code) = self.join(now, id, own, encoding, position(own), effects) {
                 self.error(now, id, code, "the endpoint's channel cannot be joined", None, effects);
             }
-            // One copy of the name serves the room and its members.
-            let room = self.rooms.find(own).and_then(|room| self.rooms.at(room));
-            if let (Some(room), Some(conn)) = (room, self.slots.find_mut(id)) {
-                conn.own = Some(Arc::clone(&room.name));
-            }
+            self.share_name(id, own);
         }
         for name in &auth.channels {
             let channel = full_name(name, &user);
@@ -157,6 +164,14 @@ impl Shard {
                     }
                 }
             }
+        }
+    }
+
+    /// One copy of the endpoint channel's name serves the room and its members.
+    pub(super) fn share_name(&mut self, id: ConnId, own: &str) {
+        let room = self.rooms.find(own).and_then(|room| self.rooms.at(room));
+        if let (Some(room), Some(conn)) = (room, self.slots.find_mut(id)) {
+            conn.own = Some(std::sync::Arc::clone(&room.name));
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::auth::token::Claims;
+use crate::envelope::globetrotter::IdForm;
 use crate::ids::{ConnectionName, Seq};
 use crate::outbox::Outbox;
 use crate::payload::Payload;
@@ -21,6 +22,8 @@ use crate::wire::assembler::Assembler;
 pub(super) enum Stage {
     /// Reading the request head.
     Head,
+    /// Other shards are asked for what the answer says.
+    Asking,
     /// Upgraded, and waiting for the first frame's token.
     Auth,
     /// Authenticated.
@@ -39,6 +42,8 @@ pub(super) struct Membership {
     pub(super) room: RoomId,
     /// The place among the room's members.
     pub(super) place: u32,
+    /// How the client writes a trip's id, if it speaks flat frames.
+    pub(super) form: IdForm,
 }
 
 /// A connection's channels. Nearly every connection is in one, which stands here; the others are elsewhere.
@@ -66,6 +71,15 @@ impl Memberships {
     /// All of them in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Membership> {
         self.first.into_iter().chain(self.more.iter().flat_map(|more| more.iter().copied()))
+    }
+
+    /// Notes how the client writes the id of a trip.
+    pub(super) fn set_form(&mut self, room: RoomId, form: IdForm) {
+        let more = self.more.iter_mut().flat_map(|more| more.iter_mut());
+        let mut all = self.first.iter_mut().chain(more);
+        if let Some(membership) = all.find(|membership| membership.room == room) {
+            membership.form = form;
+        }
     }
 
     /// Adds one as the last.
@@ -165,6 +179,8 @@ pub(super) struct Connection {
     pub(super) peer: IpAddr,
     /// Whether it counts among the open connections.
     pub(super) upgraded: bool,
+    /// Whether its user's shard counts it among those who speak flat frames.
+    pub(super) travels: bool,
     /// Whether the wheel holds a look at `blocked`.
     pub(super) stuck_timer: bool,
     /// Whether the client was told that its token ends soon.
@@ -202,6 +218,7 @@ impl Connection {
             expiry_due: None,
             choked: false,
             upgraded: false,
+            travels: false,
             owed: false,
             invalid_in_a_row: 0,
             refused_in_a_row: 0,
@@ -221,12 +238,18 @@ impl Connection {
         self.memberships.len() - self.service.as_ref().map_or(0, |service| service.automatic.len())
     }
 
+    /// Whether the connection is authenticated and takes events that are no channel's.
+    pub(super) const fn takes_notices(&self) -> bool {
+        matches!(self.stage, Stage::Open) && !self.door.is_flat()
+    }
+
     /// Whether the connection speaks WebSocket and has not begun to end.
     pub(super) const fn is_upgraded(&self) -> bool {
         matches!(self.stage, Stage::Auth | Stage::Open | Stage::Echo)
     }
 }
 
+const _: () = assert!(size_of::<Option<Membership>>() <= 12, "what a membership is costs no more for the form");
 const _: () = assert!(size_of::<Connection>() <= 512, "half of an idle connection's kibibyte");
 
 #[cfg(test)]
@@ -240,7 +263,7 @@ mod tests {
                 let mut memberships = Memberships::default();
                 let mut expected = Vec::new();
                 for place in 0..count {
-                    let membership = Membership { room: RoomId::default(), place };
+                    let membership = Membership { room: RoomId::default(), place, form: IdForm::Text };
                     memberships.push(membership);
                     expected.push(place);
                 }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::connection::Stage;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::message::service::{Direct, DirectMessage, Target};
@@ -140,7 +139,7 @@ impl Shard {
         }
         match direct.target {
             Target::Connection(id, name) => {
-                let conn = self.slots.find(id).filter(|conn| conn.name == name && matches!(conn.stage, Stage::Open));
+                let conn = self.slots.find(id).filter(|conn| conn.name == name && conn.takes_notices());
                 conn.ok_or(ErrorCode::ChannelNotFound)?;
                 if direct.excluded != Some(id) {
                     self.queue(now, id, Lane::High, direct.frame.clone(), effects);
@@ -184,7 +183,7 @@ impl Shard {
         }
         for slot in first..last {
             let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
-            if matches!(conn.stage, Stage::Open) && excluded != Some(id) {
+            if conn.takes_notices() && excluded != Some(id) {
                 self.queue(now, id, Lane::High, frame.clone(), effects);
             }
         }

@@ -6,7 +6,7 @@ use super::connection::{Paused, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::timers::Timer;
 use crate::code::{CloseCode, ErrorCode};
-use crate::envelope::{Batch, Command, Encoding, Inbound, Parser, Rejected, notice};
+use crate::envelope::{Batch, Command, Encoding, Inbound, Parser, Rejected, globetrotter, notice};
 use crate::ids::ConnId;
 use crate::limits::{
     ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, FRAGMENTS_COUNT_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX,
@@ -23,6 +23,8 @@ use crate::wire::encoder::{Opcode, close_frame, frame, pong_frame};
 /// What endpoints of text messages take.
 const TEXT_RULES: Rules =
     Rules { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: Some(FRAGMENTS_COUNT_MAX), binary: false };
+/// What endpoints of flat frames take. Bytes are told to be none of their language, and the socket stays.
+const FLAT_RULES: Rules = Rules { binary: true, ..TEXT_RULES };
 /// What `/echo` takes.
 const ECHO_RULES: Rules = Rules { message_bytes_max: ECHO_MESSAGE_BYTES_MAX, fragments_max: None, binary: true };
 
@@ -51,7 +53,7 @@ impl Shard {
         match conn.stage {
             Stage::Head => self.on_head_bytes(now, id, bytes, effects),
             Stage::Auth | Stage::Open | Stage::Echo => self.on_frames(now, id, bytes, effects),
-            Stage::Ending | Stage::Leaving => {}
+            Stage::Asking | Stage::Ending | Stage::Leaving => {}
         }
     }
 
@@ -59,7 +61,11 @@ impl Shard {
     pub(super) fn on_frames(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.live.on_heard(now.millis());
-        let rules = if conn.door == Door::Echo { ECHO_RULES } else { TEXT_RULES };
+        let rules = match conn.door {
+            Door::Echo => ECHO_RULES,
+            door if door.is_flat() => FLAT_RULES,
+            _ => TEXT_RULES,
+        };
         // Both leave their owners for the time being, so that what they lend out does not borrow the shard.
         let mut assembler = std::mem::take(&mut conn.assembler);
         let mut parser = self.parser.take().unwrap_or_default();
@@ -120,6 +126,8 @@ impl Shard {
             }
             (Incoming::Ping(payload), _) => self.queue(now, id, Lane::Critical, pong_frame(payload), effects),
             (Incoming::Pong(payload), _) => self.on_pong(now, id, payload, effects),
+            // Read as a text without a value, which is not JSON either.
+            (Incoming::Binary(_), _) if conn.door.is_flat() => return self.on_flat_text(now, id, parser, "", effects),
             (Incoming::Binary(_), _) => {}
             (Incoming::Close(reason), _) => {
                 // RFC 6455 section 5.5.1: answer with a close frame, typically with the same code.
@@ -150,6 +158,9 @@ impl Shard {
 
     /// Station 3 and 4: a text becomes a command that is paid for.
     fn on_text(&mut self, now: Now, id: ConnId, parser: &mut Parser, text: &str, effects: &mut Effects) -> Go {
+        if self.slots.find(id).is_some_and(|conn| conn.door.is_flat()) {
+            return self.on_flat_text(now, id, parser, text, effects);
+        }
         let parsed = parser.parse(text);
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         if matches!(conn.stage, Stage::Auth) {
@@ -327,8 +338,13 @@ impl Shard {
         details: Option<&str>,
         effects: &mut Effects,
     ) {
+        let flat = self.slots.find(id).is_some_and(|conn| conn.door.is_flat());
         let write = |stamp, out: &mut Vec<u8>| notice::write_connection_error(stamp, code, message, details, out);
-        let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+        let frame = if flat {
+            self.pen.text(|out| globetrotter::notice::write_error(code, message, now.unix_ms, out))
+        } else {
+            self.pen.notice(now, Encoding::TRIPSAGE, write)
+        };
         self.queue(now, id, Lane::Critical, frame, effects);
     }
 

@@ -20,11 +20,11 @@ impl Shard {
         let Some(conn) = self.slots.find(id) else { return };
         match conn.stage {
             Stage::Auth | Stage::Open | Stage::Echo => {}
-            Stage::Head => return self.forget(id, Closing::Abort, metric_of(code), effects),
+            Stage::Head | Stage::Asking => return self.forget(id, Closing::Abort, metric_of(code), effects),
             // Its last frame is on its way, and the first reason stands.
             Stage::Ending | Stage::Leaving => return,
         }
-        if !matches!(conn.stage, Stage::Echo) {
+        if !matches!(conn.stage, Stage::Echo) && !conn.door.is_flat() {
             let back = (code == CloseCode::RESTART).then_some(RECONNECT_AFTER_MS / 1000);
             let write = |stamp, out: &mut Vec<u8>| notice::write_connection_close(stamp, code, reason, back, out);
             let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
@@ -67,6 +67,7 @@ impl Shard {
     /// Takes a connection out of everything and tells the host how to end its socket.
     pub(super) fn forget(&mut self, id: ConnId, closing: Closing, metric: Metric, effects: &mut Effects) {
         self.leave_all(self.latest.millis(), id, effects);
+        self.drop_inquiry(id);
         let Some(conn) = self.slots.remove(id) else { return };
         if conn.upgraded {
             self.metrics.subtract(Metric::Connections, 1);
@@ -84,7 +85,9 @@ impl Shard {
         }
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.highs = 0;
-        for membership in std::mem::take(&mut conn.memberships).iter() {
+        let memberships = std::mem::take(&mut conn.memberships);
+        self.stop_travelling(id, &memberships, effects);
+        for membership in memberships.iter() {
             self.leave_room(now, membership, effects);
         }
     }
@@ -101,7 +104,7 @@ impl Shard {
         for slot in 0..self.slots.count() {
             let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
             match conn.stage {
-                Stage::Open => self.queue(now, id, Lane::Critical, frame.clone(), effects),
+                Stage::Open if conn.takes_notices() => self.queue(now, id, Lane::Critical, frame.clone(), effects),
                 // A socket that has said nothing for so long is no probe on its way.
                 Stage::Head if conn.head.is_empty() && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS => {
                     self.forget(id, Closing::Abort, Metric::ClosedDrain, effects);
@@ -134,9 +137,9 @@ impl Shard {
             Stage::Auth | Stage::Open | Stage::Echo => {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
             }
-            Stage::Head if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
+            Stage::Head | Stage::Asking if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
             // What is asked in the meantime is still answered: a probe that is reset learns nothing.
-            Stage::Head | Stage::Ending | Stage::Leaving => {}
+            Stage::Head | Stage::Asking | Stage::Ending | Stage::Leaving => {}
         }
     }
 

@@ -56,9 +56,11 @@ impl Shard {
         }
         if left <= TOKEN_WARNING_MS && !conn.expiry_told {
             conn.expiry_told = true;
-            let write = |stamp, out: &mut Vec<u8>| notice::write_token_expiring(stamp, left, out);
-            let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
-            self.queue(now, id, Lane::Critical, frame, effects);
+            if conn.takes_notices() {
+                let write = |stamp, out: &mut Vec<u8>| notice::write_token_expiring(stamp, left, out);
+                let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+                self.queue(now, id, Lane::Critical, frame, effects);
+            }
         }
         self.watch_expiry(now, id);
     }

@@ -8,6 +8,7 @@ use super::Shard;
 use super::connection::{Connection, Membership};
 use super::effect::Effects;
 use super::rooms::RoomId;
+use crate::envelope::globetrotter::IdForm;
 use crate::limits::{VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
 use crate::metrics::{Metric, Timing};
 use crate::room::members::Member;
@@ -70,7 +71,7 @@ impl Shard {
                 && let Some((conn_id, conn)) = self.slots.tenant_mut(member.slot)
             {
                 if conn.service.is_some() {
-                    list_as_ready(conn, member, Membership { room: id, place });
+                    list_as_ready(conn, member, Membership { room: id, place, form: IdForm::default() });
                 }
                 mark_connection(conn_id, conn, effects);
             }

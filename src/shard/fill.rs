@@ -13,6 +13,7 @@ use super::pen::Pen;
 use super::rooms::{Joined, Room, Rooms, Share};
 use super::timers::Timer;
 use crate::envelope::Encoding;
+use crate::envelope::globetrotter::shown::write_shown_again;
 use crate::envelope::notice::{self, Missed, Recovery};
 use crate::ids::{ConnId, Seq};
 use crate::limits::{BATCH_BYTES_MAX, JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
@@ -227,7 +228,9 @@ impl Tools<'_> {
             return true;
         }
         let (first, mut reason) = (member.next, "slow_consumer");
-        if let Some(greeting) = member.greeting.take() {
+        if let Some(greeting) = member.greeting.take()
+            && member.encoding.has_notices()
+        {
             batch.push(self.greet(name, member.encoding, &greeting), 0);
             reason = "trimmed";
         }
@@ -237,26 +240,32 @@ impl Tools<'_> {
         if member.next < history.oldest() {
             let gap = self.tell_gap(name, member, history.oldest(), reason);
             #[cfg(feature = "planted-faults")]
-            if !super::fault::is(super::fault::Fault::GapSilent) {
+            let silent = super::fault::is(super::fault::Fault::GapSilent);
+            #[cfg(not(feature = "planted-faults"))]
+            let silent = false;
+            if !silent && member.encoding.has_notices() {
                 batch.push(gap, 0);
             }
-            #[cfg(not(feature = "planted-faults"))]
-            batch.push(gap, 0);
         }
         let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
         if batch.takes(portion)
             && let Some(frames) = join(history, joined, member.next, &whole, self.pen)
         {
             self.metrics.add(Metric::Delivered, whole.next.0 - member.next.0);
-            batch.push(frames, 0);
+            if !frames.is_empty() {
+                batch.push(frames, 0);
+            }
             member.next = whole.next;
         }
         let mut delivered = 0;
         while member.next < history.next() && batch.takes(portion) {
             let Some(event) = history.event(member.next) else { break };
             if event.excluded != Some(self.id) {
-                batch.push(frame_for(event, member.encoding, name), 0);
-                delivered += 1;
+                let frame = frame_for(event, member.encoding, name);
+                if !frame.is_empty() {
+                    batch.push(frame, 0);
+                    delivered += 1;
+                }
             }
             member.next = member.next.next();
         }
@@ -373,6 +382,12 @@ fn frame_for(event: &Event, encoding: Encoding, channel: &str) -> Payload {
         return frame.clone();
     }
     let plain = event.frame(Encoding::TRIPSAGE).map_or(&[][..], |frame| frame);
+    if encoding == Encoding::GLOBETROTTER {
+        let mut flat = Vec::new();
+        let shown = std::str::from_utf8(payload_of(plain))
+            .is_ok_and(|text| write_shown_again(channel, event.unix_ms, text, &mut flat));
+        return if shown { frame(Opcode::Text, &flat) } else { Payload::none() };
+    }
     rename(plain, channel, encoding).map_or_else(|| Payload::copy_of(plain), |text| frame(Opcode::Text, &text))
 }
 

@@ -10,6 +10,7 @@ use super::effect::{Effect, Effects};
 use super::message::{Answer, Committed, MeshMessage, Publication, Tail};
 use super::rooms::{Follower, Role, RoomId};
 use crate::code::ErrorCode;
+use crate::envelope::globetrotter::shown::{Facts, write_shown};
 use crate::envelope::{Encoding, EncodingSet, EventHead, write_event};
 use crate::ids::{ConnId, Seq, ShardId};
 use crate::limits::TAIL_EVENTS_MAX;
@@ -116,9 +117,8 @@ impl Shard {
             encoding: Encoding::TRIPSAGE,
         };
         let frame = self.encode(&head, proposal.payload);
-        let more: Vec<(Encoding, Payload)> = others(encodings)
-            .map(|encoding| (encoding, self.encode(&EventHead { encoding, ..head }, proposal.payload)))
-            .collect();
+        let more: Vec<(Encoding, Payload)> =
+            others(encodings).map(|encoding| (encoding, self.encode_in(encoding, &head, proposal.payload))).collect();
         let excluded = proposal.exclude_author.then_some(proposal.author);
         let event = Event::new(committed.seq, now.unix_ms, now.micros, excluded, frame, more);
         self.metrics.count(Metric::Published);
@@ -135,6 +135,15 @@ impl Shard {
         self.pen.text(|out| {
             write_event(head, payload, out);
         })
+    }
+
+    fn encode_in(&mut self, encoding: Encoding, head: &EventHead<'_>, payload: &[u8]) -> Payload {
+        if encoding == Encoding::GLOBETROTTER {
+            let (channel, user) = (head.channel.unwrap_or(""), head.user_id.unwrap_or(""));
+            let facts = Facts { kind: head.kind, channel, user, unix_ms: head.unix_ms };
+            return self.pen.text_if(|out| write_shown(&facts, payload, out));
+        }
+        self.encode(&EventHead { encoding, ..*head }, payload)
     }
 
     /// Adds an event to a history here, and forgets what its bounds no longer allow.

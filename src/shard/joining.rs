@@ -13,6 +13,7 @@ use super::rooms::{Role, Room, RoomId, Share};
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::Encoding;
+use crate::envelope::globetrotter::IdForm;
 use crate::envelope::notice::{self, Name};
 use crate::envelope::tripsage::canonical;
 use crate::ids::{ConnId, Position, Seq};
@@ -117,7 +118,7 @@ impl Shard {
     /// Whether a channel is not mirrored here and its home takes no messages at the moment. An attachment
     /// would only pile up at the host, and one after another without a bound. What an authentication frame
     /// asks for is let through: its refusal would not be told.
-    fn is_out_of_reach(&self, channel: &str, effects: &Effects) -> bool {
+    pub(super) fn is_out_of_reach(&self, channel: &str, effects: &Effects) -> bool {
         let home = route::home(&self.options.key, channel, self.options.shards);
         effects.congested(home) && self.rooms.find(channel).is_none()
     }
@@ -128,7 +129,7 @@ impl Shard {
             place = room.members.enter(Member::new(id.slot));
             high = room.share == Share::High;
         }
-        let membership = Membership { room, place };
+        let membership = Membership { room, place, form: IdForm::Text };
         if let Some(conn) = self.slots.find_mut(id) {
             conn.memberships.push(membership);
             conn.highs += u16::from(high);
@@ -307,7 +308,7 @@ impl Shard {
         }
         #[cfg(not(feature = "planted-faults"))]
         self.leave(now.millis(), id, index, effects);
-        if let Some((name, encoding)) = named {
+        if let Some((name, encoding)) = named.filter(|(_, encoding)| encoding.has_notices()) {
             let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, &name, reason, out);
             let frame = self.pen.notice(now, encoding, write);
             self.queue(now, id, Lane::Critical, frame, effects);
@@ -316,8 +317,10 @@ impl Shard {
 
     /// Takes a connection out of one of its channels.
     pub(super) fn leave(&mut self, now: Millis, id: ConnId, index: usize, effects: &mut Effects) {
+        let Some(membership) = self.slots.find(id).and_then(|conn| conn.memberships.at(index)) else { return };
+        self.tell_departure(id, membership, effects);
         let Some(conn) = self.slots.find_mut(id) else { return };
-        let Some(membership) = conn.memberships.remove(index) else { return };
+        conn.memberships.remove(index);
         let share = self.rooms.at(membership.room).map(|room| room.share);
         conn.highs -= u16::from(share == Some(Share::High));
         let held = conn.answers.take().map_or_else(VecDeque::new, |answers| *answers);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::auth::token::{Claims, Verifier};
 use crate::code::ErrorCode;
 use crate::envelope::EncodingSet;
+use crate::envelope::globetrotter::IdForm;
+use crate::envelope::globetrotter::notice::News;
 use crate::ids::{ConnId, Epoch, Seq};
 use crate::payload::Payload;
 use crate::room::cursors::Cursors;
@@ -127,6 +129,76 @@ pub struct Tail {
     pub cursors: Option<Box<Cursors>>,
 }
 
+/// A room is told of a member that speaks flat frames.
+#[derive(Debug)]
+pub struct Travel {
+    /// The trip's channel.
+    pub channel: Arc<str>,
+    /// The member's connection.
+    pub author: ConnId,
+    /// The authenticated user.
+    pub user: Arc<str>,
+    /// What is told.
+    pub news: News,
+    /// How the trip's id is written.
+    pub form: IdForm,
+    /// By how many the room's sockets change: 1, 0 or -1.
+    pub sockets: i8,
+}
+
+/// Somebody who speaks flat frames writes in a trip.
+#[derive(Debug)]
+pub struct FlatTyping {
+    /// The trip's channel.
+    pub channel: Arc<str>,
+    /// The authenticated user.
+    pub user: Arc<str>,
+    /// How the trip's id is written.
+    pub form: IdForm,
+    /// In which field: raw JSON.
+    pub field: Box<str>,
+}
+
+/// What shards tell each other of those who speak flat frames.
+#[derive(Debug)]
+pub enum RosterMessage {
+    /// To the user's shard: a connection of the user is open.
+    Came(Arc<str>),
+    /// To the user's shard: a connection of the user has ended.
+    Went(Arc<str>),
+    /// To the home of a trip's channel.
+    Travel(Travel),
+    /// To the home of a trip's channel: somebody writes.
+    Typing(FlatTyping),
+    /// From there to a shard that follows: what its flat members are told.
+    News {
+        /// The channel.
+        channel: Arc<str>,
+        /// The whole frame.
+        frame: Payload,
+        /// Who is not told.
+        but: Option<ConnId>,
+    },
+    /// To any shard: who is there?
+    Ask {
+        /// Whose answer waits for it.
+        asker: ConnId,
+        /// The last channel that was told already.
+        after: Option<Arc<str>>,
+    },
+    /// The answer.
+    Tell {
+        /// Whose answer waits for it.
+        asker: ConnId,
+        /// Users that are counted there.
+        users: u64,
+        /// Trips at home there with a socket.
+        rooms: u64,
+        /// Some of these in the order of their names, with their sockets.
+        page: Vec<(Arc<str>, u32)>,
+    },
+}
+
 /// One message from a shard to another.
 #[derive(Debug)]
 pub enum MeshMessage {
@@ -181,6 +253,8 @@ pub enum MeshMessage {
     Pattern(Box<PatternMessage>),
     /// About events without a channel.
     Direct(Box<DirectMessage>),
+    /// Who speaks flat frames, and where.
+    Roster(Box<RosterMessage>),
 }
 
 impl MeshMessage {
@@ -198,7 +272,8 @@ impl MeshMessage {
             | Self::NoPlace { .. }
             | Self::Request(_)
             | Self::Pattern(_)
-            | Self::Direct(_) => Lane::Data,
+            | Self::Direct(_)
+            | Self::Roster(_) => Lane::Data,
         }
     }
 }

@@ -25,10 +25,12 @@ mod ending;
 mod expiry;
 mod fanout;
 mod fill;
+mod flat;
 mod home;
 mod hot;
 mod joining;
 mod mirror;
+mod news;
 mod opening;
 mod patterns;
 mod pen;
@@ -36,6 +38,7 @@ mod providing;
 mod publishing;
 mod requesting;
 mod rooms;
+mod roster;
 mod service;
 mod slots;
 mod timers;
@@ -66,6 +69,7 @@ use hot::Hot;
 use message::MeshMessage;
 use pen::Pen;
 use rooms::{RoomId, Rooms};
+use roster::Roster;
 use slots::Slots;
 use timers::Timer;
 
@@ -86,6 +90,8 @@ pub struct Options {
     pub loopback: bool,
     /// Whether `/echo` is served.
     pub echo: bool,
+    /// Whether those who speak flat frames are let in without a token, as the user that they name.
+    pub globetrotter_open: bool,
     /// Whether rates are lifted.
     pub unlimited: bool,
     /// Connections on this shard; over it sockets are closed at accept.
@@ -133,6 +139,7 @@ pub struct Shard {
     metrics: Arc<Metrics>,
     slots: Slots,
     rooms: Rooms,
+    roster: Roster,
     hot: Hot,
     wheel: Wheel<Timer>,
     /// Channels whose members are to be visited.
@@ -187,6 +194,7 @@ impl Shard {
             metrics,
             slots: Slots::new(id, options.connections_max),
             rooms: Rooms::new(options.key),
+            roster: Roster::default(),
             hot: Hot::default(),
             wheel,
             line: VecDeque::new(),
@@ -247,6 +255,7 @@ impl Shard {
             MeshMessage::Request(message) => self.on_request_message(now, from, *message, effects),
             MeshMessage::Pattern(message) => self.on_pattern_message(now, from, *message, effects),
             MeshMessage::Direct(message) => self.on_direct_message(now, *message, effects),
+            MeshMessage::Roster(message) => self.on_roster(now, from, *message, effects),
         }
     }
 

@@ -32,6 +32,8 @@ use crate::wire::upgrade::{Upgrade, accept_response, check, choose_protocol};
 enum Decision {
     Respond(Response),
     Administer,
+    /// Who is in which trip.
+    Count,
     Admit(Box<Passport>),
 }
 
@@ -120,6 +122,10 @@ impl Shard {
                 let request = AdminRequest { peer, request, allowed_origin, leftover };
                 effects.list.push(Effect::Admin(id, Box::new(request)));
             }
+            Ok(Decision::Count) => {
+                self.metrics.count(Metric::HttpRequests);
+                self.count_travellers(now, id, request.method == "HEAD", effects);
+            }
             Ok(Decision::Admit(mut passport)) => {
                 (passport.peer, passport.accepted, passport.leftover) = (peer, accepted, leftover);
                 let here = passport.endpoint.channel.as_ref().map_or(self.id, |channel| self.residence(channel));
@@ -158,6 +164,7 @@ impl Shard {
             Place::Health => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"healthy"}"#))),
             Place::Ready if self.draining => read_only().map(|()| Decision::Respond(HttpError::UNAVAILABLE.response())),
             Place::Ready => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"ready"}"#))),
+            Place::Stats => read_only().and_then(|()| self.may_count(now, request)).map(|()| Decision::Count),
             Place::Elsewhere => Ok(Decision::Administer),
             Place::Endpoint(Endpoint { door: Door::Echo, .. }) if !self.options.echo => Err(head(HttpError::NOT_FOUND)),
             Place::Endpoint(endpoint) => {
@@ -179,6 +186,7 @@ impl Shard {
         let (protocol, offered_token) = choose_protocol(&upgrade.protocols);
         let claims = match endpoint.door {
             Door::Echo => None,
+            door if door.is_flat() => Some(self.flat_claims(now, request, &endpoint, offered_token)?),
             _ => self.early_claims(now, request, offered_token)?,
         };
         if let (Some(claims), Some(channel)) = (&claims, &endpoint.channel)
@@ -199,7 +207,7 @@ impl Shard {
     }
 
     /// The claims of a token in the header, the query or the sub-protocols, if there is one.
-    fn early_claims(
+    pub(super) fn early_claims(
         &self,
         now: Now,
         request: &Request,
@@ -261,7 +269,14 @@ impl Shard {
         self.respond(now, id, &error.response(), false, effects);
     }
 
-    fn respond(&mut self, now: Now, id: ConnId, response: &Response, head_only: bool, effects: &mut Effects) {
+    pub(super) fn respond(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        response: &Response,
+        head_only: bool,
+        effects: &mut Effects,
+    ) {
         self.queue(now, id, Lane::Critical, Payload::copy_of(&response.encode(head_only)), effects);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Ending;

@@ -99,6 +99,11 @@ impl Pen {
         self.frames.finish(Opcode::Text)
     }
 
+    /// A text frame, or none where `write` has nothing to say and has written nothing.
+    pub(super) fn text_if(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Payload {
+        if write(self.frames.body()) { self.frames.finish(Opcode::Text) } else { Payload::none() }
+    }
+
     /// Frames that exist already, one after another, unless `write` says that they cannot be.
     pub(super) fn join(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Payload> {
         self.joining.clear();

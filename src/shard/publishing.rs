@@ -26,13 +26,13 @@ use crate::shard::connection::HeldAnswer;
 use crate::time::Now;
 
 /// What a message is about to become.
-struct Draft<'a> {
-    channel: Arc<str>,
-    user: Arc<str>,
-    kind: &'a str,
-    payload: &'a [u8],
+pub(super) struct Draft<'a> {
+    pub(super) channel: Arc<str>,
+    pub(super) user: Arc<str>,
+    pub(super) kind: &'a str,
+    pub(super) payload: &'a [u8],
     /// What the client itself wrote: by it a retry is recognised.
-    written: &'a [&'a [u8]],
+    pub(super) written: &'a [&'a [u8]],
 }
 
 impl Shard {
@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// The channel that a message goes to and who sends it, or a refusal.
-    fn target(
+    pub(super) fn target(
         &mut self,
         now: Now,
         id: ConnId,
@@ -202,7 +202,14 @@ impl Shard {
     }
 
     /// Station 6: to the channel's home, here or over the mesh.
-    fn send(&mut self, now: Now, id: ConnId, inbound: &Inbound<'_>, draft: &Draft<'_>, effects: &mut Effects) {
+    pub(super) fn send(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        inbound: &Inbound<'_>,
+        draft: &Draft<'_>,
+        effects: &mut Effects,
+    ) {
         let wants_ack = inbound.ack && inbound.id.is_some();
         let operation =
             inbound.id.map(|id| Operation::new(&self.options.key, &draft.user, id, draft.kind, draft.written));
@@ -258,7 +265,7 @@ impl Shard {
         })
     }
 
-    fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
+    pub(super) fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
         scratch.clear();
         scratch.shrink_to(crate::limits::MESSAGE_BYTES_MAX);
         self.body = scratch;

@@ -8,6 +8,7 @@ mod consumers;
 mod ending;
 mod expiry;
 mod fanout;
+mod flat;
 mod history;
 mod lanes;
 mod messages;
@@ -75,6 +76,7 @@ fn options() -> Options {
         origins: Arc::new(Origins::new(&[]).unwrap()),
         loopback: true,
         echo: true,
+        globetrotter_open: false,
         unlimited: true,
         connections_max: CONNECTIONS_PER_SHARD_MAX,
         channels_max: CHANNELS_PER_SHARD_MAX,

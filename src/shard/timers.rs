@@ -31,6 +31,8 @@ pub(super) enum Timer {
     Resume(ConnId),
     /// The last frame has to be written.
     Close(ConnId),
+    /// The other shards have to have answered.
+    Asking(ConnId),
     /// A wave of the drain.
     Wave(u64),
     /// A request has to be answered.
@@ -75,6 +77,7 @@ impl Shard {
                     self.forget(id, Closing::Abort, Metric::ClosedGone, effects);
                 }
             }
+            Timer::Asking(id) => self.on_asking_deadline(now, id, effects),
             Timer::Wave(wave) => self.on_wave(now, wave, effects),
             Timer::Request(ticket) => self.on_request_deadline(now, ticket, effects),
             Timer::Shares(room) => self.on_shares_due(now, room, effects),
@@ -98,9 +101,12 @@ impl Shard {
             Verdict::Fine(again) => self.wheel.insert(again, Timer::Live(id)),
             Verdict::Dead => self.close(now, id, CloseCode::IDLE, "nothing was heard for too long", effects),
             Verdict::Speak { ping, again } => {
+                let flat = conn.door.is_flat();
                 self.wheel.insert(again, Timer::Live(id));
-                let beat = self.heartbeat(now);
-                self.queue(now, id, Lane::Low, beat, effects);
+                if !flat {
+                    let beat = self.heartbeat(now);
+                    self.queue(now, id, Lane::Low, beat, effects);
+                }
                 if ping {
                     self.queue(now, id, Lane::Low, ping_frame(&[]), effects);
                 }

@@ -19,6 +19,7 @@ mod expiry;
 mod floods;
 mod frames;
 mod gateway;
+mod globetrotter;
 mod http;
 mod keys;
 mod liveness;

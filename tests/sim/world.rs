@@ -107,6 +107,7 @@ impl World {
             origins: Arc::new(Origins::default()),
             loopback: true,
             echo: false,
+            globetrotter_open: false,
             unlimited: config.unlimited,
             connections_max: 1000,
             channels_max: 1 << 10,

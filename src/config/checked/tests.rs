@@ -211,3 +211,16 @@ fn this_machine_has_a_processor() {
     let machine = Machine::here();
     assert!(machine.parallelism >= 1 && machine.parallelism <= machine.cpus.len());
 }
+
+#[test]
+fn clients_without_a_token_are_let_in_if_the_file_says_so_and_asks_for_no_caps() {
+    let path = std::env::temp_dir().join(format!("waystation-open-{}.toml", std::process::id()));
+    let line = format!("serve --config {}", path.display());
+    assert!(!serve_of("serve").globetrotter_open);
+    std::fs::write(&path, "[globetrotter]\nopen = true\n").unwrap();
+    assert!(serve_of(&line).globetrotter_open);
+    std::fs::write(&path, "[globetrotter]\nopen = true\n[auth]\nrequire_caps = true\n").unwrap();
+    let Err(Refusal::Start(error)) = run(&line) else { panic!("they contradict each other") };
+    assert!(error.place.contains("globetrotter.open"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+}
