@@ -59,6 +59,7 @@ metrics! {
     Channels: Gauge "waystation_channels" "" "Channels known to the shard";
     Memberships: Gauge "waystation_memberships" "" "Subscriptions of open connections to channels";
     HistoryBytes: Gauge "waystation_history_bytes" "" "Bytes of retained events";
+    RoomBytes: Gauge "waystation_room_bytes" "" "Bytes of remembered operations and of events put together for a crowd";
     OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
     Draining: Gauge "waystation_draining" "" "1 while the shard drains";
     KeysGeneration: Gauge "waystation_keys_generation" "" "Counts the sets of keys that tokens were held against";

@@ -96,6 +96,12 @@ impl Dedup {
         self.order.len()
     }
 
+    /// Memory that they account for: their places in both tables.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.order.len() * ENTRY_BYTES
+    }
+
     /// Whether none is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -108,6 +114,9 @@ impl Dedup {
         }
     }
 }
+
+/// What one operation takes, with the room that growing tables leave.
+const ENTRY_BYTES: usize = 2 * (size_of::<(u128, (u64, Seq))>() + size_of::<(Millis, u128)>());
 
 #[cfg(test)]
 mod tests {

@@ -111,6 +111,8 @@ impl Shard {
         for id in self.rooms.sweep(VISITS_PER_CHANNEL) {
             if let Some(room) = self.rooms.at_mut(id) {
                 let freed = room.history.halve();
+                room.joined = None;
+                room.count_bytes(&self.metrics);
                 self.metrics.subtract(Metric::HistoryBytes, freed as u64);
             }
         }

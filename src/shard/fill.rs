@@ -277,7 +277,11 @@ impl Tools<'_> {
                 batch.push(ping_frame(&ping_payload(at.room, history.epoch(), history.last())), 0);
             }
         }
-        member.next < history.next() || member.unasked
+        let owed = member.next < history.next() || member.unasked;
+        if whole.crowd {
+            room.count_bytes(self.metrics);
+        }
+        owed
     }
 
     /// The same for a connection with a crowd of memberships: only those that may be owed something.

@@ -150,8 +150,8 @@ impl Shard {
     pub(super) fn append(&mut self, now: Now, id: RoomId, event: Event) {
         let keep = self.options.retention;
         // Before the event joins: the older ones make place, and it is there for those who keep up.
-        let shard_bytes = self.metrics.read(Metric::HistoryBytes) + event.bytes() as u64;
-        if shard_bytes > self.options.history_bytes_max as u64 {
+        let held = self.metrics.read(Metric::HistoryBytes) + self.metrics.read(Metric::RoomBytes);
+        if held + event.bytes() as u64 > self.options.history_bytes_max as u64 {
             self.shed_history();
         }
         let Some(room) = self.rooms.at_mut(id) else { return };
@@ -159,6 +159,7 @@ impl Shard {
         room.joined = None;
         room.history.push(event);
         room.history.trim(&keep, room.needed.min(room.needed_now), now.unix_ms);
+        room.count_bytes(&self.metrics);
         let after = room.history.bytes();
         if after >= before {
             self.metrics.add(Metric::HistoryBytes, (after - before) as u64);

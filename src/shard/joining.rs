@@ -373,6 +373,7 @@ impl Shard {
         if let Some(room) = self.rooms.remove(id) {
             self.metrics.subtract(Metric::Channels, 1);
             self.metrics.subtract(Metric::HistoryBytes, room.history.bytes() as u64);
+            self.metrics.subtract(Metric::RoomBytes, room.counted_bytes as u64);
         }
     }
 }

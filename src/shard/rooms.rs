@@ -12,6 +12,7 @@ use super::message::MeshMessage;
 use super::patterns::RoomService;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{Seq, ShardId};
+use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::room::dedup::Dedup;
 use crate::room::history::History;
@@ -129,6 +130,8 @@ pub(super) struct Room {
     pub(super) until_acked: bool,
     /// The version of the pattern subscriptions that it has been compared with.
     pub(super) patterns_seen: u64,
+    /// What it counts for beside its history, as far as the shard's number knows.
+    pub(super) counted_bytes: usize,
     /// What those need who acknowledge or subscribe by pattern.
     pub(super) service: Option<Box<RoomService>>,
 }
@@ -140,6 +143,7 @@ impl Room {
             share: Share::of(&name),
             until_acked: until_acked(&name),
             patterns_seen: 0,
+            counted_bytes: 0,
             service: None,
             name,
             history,
@@ -173,6 +177,21 @@ impl Room {
             *asks += 1;
             let message = MeshMessage::Attach { channel: Arc::clone(&self.name), attachment: *attachment, encodings };
             effects.list.push(Effect::Mesh(*home, message));
+        }
+    }
+
+    /// Counts what it holds beside its history: operations that are remembered, and what is shared by a crowd.
+    pub(super) fn count_bytes(&mut self, metrics: &Metrics) {
+        let remembered = match &self.role {
+            Role::Home { dedup, .. } => dedup.bytes(),
+            Role::Mirror { .. } => 0,
+        };
+        let bytes = remembered + self.joined.as_ref().map_or(0, |joined| joined.frames.len());
+        let before = std::mem::replace(&mut self.counted_bytes, bytes);
+        if bytes > before {
+            metrics.add(Metric::RoomBytes, (bytes - before) as u64);
+        } else if bytes < before {
+            metrics.subtract(Metric::RoomBytes, (before - bytes) as u64);
         }
     }
 

@@ -153,6 +153,7 @@ impl Shard {
                 dedup.expire(now.millis());
                 unneeded &= dedup.is_empty();
             }
+            room.count_bytes(&self.metrics);
             if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
                 self.drop_room(id);
             }

@@ -115,3 +115,27 @@ fn a_shard_over_its_bytes_of_history_forgets_older_halves_and_never_the_newest_e
         }
     }
 }
+
+#[test]
+fn what_a_channel_holds_beside_its_history_is_counted_and_given_back() {
+    let mut world = World::new();
+    let who: Vec<Who> =
+        (0..crate::limits::JOIN_MEMBERS_MIN).map(|i| world.legacy("/ws/chat/s", &format!("u{i}"))).collect();
+    assert_eq!(world.read(Metric::RoomBytes), 0);
+    for id in ["1", "2"] {
+        world.put(who[0], &text(&publish("chat:s", id, &json!({}))));
+    }
+    world.run();
+    let room = world.hosts[0].0.rooms.find("chat:s").unwrap();
+    let state = world.hosts[0].0.rooms.at(room).unwrap();
+    let shared = state.joined.as_ref().map(|joined| joined.frames.len()).unwrap();
+    let remembered = world.read(Metric::RoomBytes) - shared as u64;
+    assert!(remembered > 2 * 64, "{remembered}");
+    world.put(who[0], &text(&publish("chat:s", "3", &json!({}))));
+    assert_eq!(world.read(Metric::RoomBytes), remembered / 2 * 3, "the stretch is over with the next event");
+    who.iter().for_each(|who| world.handle(0, Input::Gone(world.sockets[*who].id)));
+    world.run();
+    world.jump(crate::limits::DEDUP_WINDOW_MS + 1000);
+    world.jump(1000);
+    assert_eq!(world.read(Metric::RoomBytes), 0);
+}
