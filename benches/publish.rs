@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use waystation::auth::caps::Policy;
 use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
+use waystation::census::limits::Limits;
 use waystation::envelope::Parser;
 use waystation::ids::{ConnId, ShardId};
 use waystation::limits;
@@ -109,8 +110,11 @@ fn options() -> Options {
         loopback: true,
         echo: true,
         globetrotter_open: false,
+        limits: Limits::default(),
         unlimited: true,
+        population: Arc::default(),
         connections_max: limits::CONNECTIONS_PER_SHARD_MAX,
+        sockets_max: limits::CONNECTIONS_PER_SHARD_MAX,
         channels_max: limits::CHANNELS_PER_SHARD_MAX,
         retention: Retention {
             count: limits::HISTORY_COUNT_DEFAULT,

@@ -16,8 +16,10 @@ pub mod time;
 
 // Floor 1: tools
 pub mod code;
+pub mod headcount;
 pub mod metrics;
 pub mod payload;
+pub mod rate;
 pub mod wheel;
 
 // Floor 2: languages
@@ -26,6 +28,7 @@ pub mod wire;
 
 // Floor 3: rules
 pub mod auth;
+pub mod census;
 pub mod outbox;
 pub mod request;
 pub mod room;

@@ -101,6 +101,40 @@ pub const CAPS_PATTERNS_MAX: usize = 64;
 /// Rows of the policy in the configuration; over it the start is refused. All are looked at for each message.
 pub const POLICY_ROWS_MAX: usize = 64;
 
+// Floor 3: who is connected
+
+/// Connections that one user may have on one named resource by default; one more takes the place of the oldest.
+/// Two tabs and the half-open connection of a phone that went through a tunnel.
+pub const CONNECTIONS_ON_NAMED_DEFAULT: u32 = 3;
+/// Connections that one user may have on `/ws` by default; one more takes the place of the oldest.
+pub const CONNECTIONS_ON_OPEN_DEFAULT: u32 = 10;
+/// Connections that one user may have in all by default; one more is closed: 4008, or 1000 to a client that
+/// reconnects after every other code. Ten devices with ten rooms each.
+pub const CONNECTIONS_PER_USER_DEFAULT: u32 = 100;
+/// Messages a minute of one user over all connections by default; over it they are refused or read later.
+pub const USER_MESSAGES_PER_MINUTE_DEFAULT: u32 = 600;
+/// Upgrades a minute of one user from one address by default; over it: HTTP 429. A client that reconnects every
+/// second, which none should.
+pub const UPGRADES_PER_MINUTE_DEFAULT: u32 = 60;
+/// Tokens with a bad signature from one address a minute by default; over it: HTTP 429, also for who brings no
+/// token with the request.
+pub const BAD_TOKENS_PER_MINUTE_DEFAULT: u32 = 60;
+/// Messages that a user's shard lends to one connection at a time; a question for each would be a hop for each.
+pub const LEASE_MESSAGES_MAX: u16 = 32;
+/// Messages of what it was lent below which a connection asks for more ahead of need: what comes in during a hop.
+pub const LEASE_MESSAGES_LOW: u16 = 8;
+/// Least time between two rounds in which a user's connections are asked for what they have not used; meanwhile
+/// the answer is that there is none. Bounds the questions that somebody over the limit can cause.
+pub const LEASE_RECALL_EVERY_MS: u64 = 1000;
+/// Connections of a user that are asked in such a round; those beyond keep what they have until they are silent.
+/// Less than what one message of a client may cause for its channels.
+pub const LEASE_RECALL_COUNT_MAX: usize = 32;
+/// Addresses of which one shard remembers a rate that is used in part; over it the older half is forgotten. 3 MiB.
+pub const ADDRESSES_PER_SHARD_MAX: usize = 32_768;
+/// Users without a connection of which one shard remembers a rate that is used in part; over it the older half is
+/// forgotten. 3 MiB.
+pub const USERS_ABSENT_PER_SHARD_MAX: usize = 32_768;
+
 // Floor 3: rooms
 
 /// Events that a channel's history keeps by default; the oldest are forgotten.
@@ -159,8 +193,16 @@ pub const IDLE_MS: u64 = 75_000;
 
 // Floor 5: a shard's connections
 
-/// Connections on one shard; over it the socket is closed at accept.
+/// Sockets on one shard; over it a socket is closed at accept. The process's own bound, from its descriptors, is
+/// far below.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 20;
+/// How long an upgrade is held that finds all places taken; over it: HTTP 503 with `Retry-After`. Shipped clients
+/// end for good on a refusal, and after a restart places come free within seconds.
+pub const HOLD_MS: u64 = 8_000;
+/// How often a held upgrade asks again for a place.
+pub const HOLD_RETRY_MS: u64 = 500;
+/// Upgrades held on one shard; over it: HTTP 503 at once. Each holds a socket and its head.
+pub const HELD_COUNT_MAX: u64 = 1024;
 /// Time from accept to a whole head; over it the socket is closed. Long enough for a slow phone,
 /// short enough that 10,000 half-open sockets are gone within seconds.
 pub const HEAD_DEADLINE_MS: u64 = 10_000;
@@ -294,9 +336,11 @@ pub const TURN_COMPLETIONS_MAX: usize = 512;
 /// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
 pub const TURN_MESH_ITEMS_MAX: usize = 256;
 /// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is
-/// one. What one turn can produce: each input may carry commands for every channel a message may name.
+/// one. What one turn can produce: each input may carry commands for every channel a message may name, and what
+/// the registry of connections is told of it.
 /// Asserted, since a larger number is a mistake of ours.
-pub const MESH_KEPT_ITEMS_MAX: usize = (TURN_COMPLETIONS_MAX + 2 * TURN_MESH_ITEMS_MAX) * CHANNELS_PER_MESSAGE_MAX;
+pub const MESH_KEPT_ITEMS_MAX: usize =
+    (TURN_COMPLETIONS_MAX + 2 * TURN_MESH_ITEMS_MAX) * (CHANNELS_PER_MESSAGE_MAX + 4);
 /// How long a host that keeps messages sleeps before it tries the full lane again. The peer needs a fraction
 /// of that for a turn.
 pub const MESH_RETRY_MS: u64 = 1;
@@ -401,6 +445,11 @@ pub const DESCRIPTORS_RESERVED: u64 = 64;
 pub const DESCRIPTORS_PER_SHARD: u64 = 16;
 /// Connections that the descriptor limit must allow at least; under it the start is refused.
 pub const CONNECTIONS_COUNT_MIN: u64 = 16;
+/// Of so many sockets one is spare: it is there to be held until a connection's place is free, or to be told that
+/// none is.
+pub const SOCKETS_SPARE_SHARE: u64 = 8;
+/// Spare sockets at most.
+pub const SOCKETS_SPARE_MAX: u64 = 1024;
 /// Time that a drain may take; at its end what is still open is cut.
 pub const DRAIN_WINDOW_MS: u64 = 10_000;
 /// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.
@@ -431,4 +480,6 @@ const _: () =
 const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
 const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
 const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");
+const _: () = assert!(LEASE_RECALL_COUNT_MAX <= CHANNELS_PER_MESSAGE_MAX);
+const _: () = assert!(LEASE_MESSAGES_LOW < LEASE_MESSAGES_MAX, "a block outlasts the question for the next");
 const _: () = assert!(PAUSED_BYTES_MAX >= RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES as usize);

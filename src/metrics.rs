@@ -56,6 +56,7 @@ macro_rules! metrics {
 metrics! {
     Connections: Gauge "waystation_connections" "" "WebSocket connections that are open";
     Sockets: Gauge "waystation_sockets" "" "Accepted sockets, whatever their state";
+    Held: Gauge "waystation_held_upgrades" "" "Upgrades that wait for a place";
     Channels: Gauge "waystation_channels" "" "Channels known to the shard";
     Memberships: Gauge "waystation_memberships" "" "Subscriptions of open connections to channels";
     HistoryBytes: Gauge "waystation_history_bytes" "" "Bytes of retained events";
@@ -71,6 +72,9 @@ metrics! {
     RefusedHead: Counter "waystation_refused_total" "reason=\"head\"" "Refusals by reason";
     RefusedOrigin: Counter "waystation_refused_total" "reason=\"origin\"" "Refusals by reason";
     RefusedToken: Counter "waystation_refused_total" "reason=\"token\"" "Refusals by reason";
+    RefusedExpired: Counter "waystation_refused_total" "reason=\"expired\"" "Refusals by reason";
+    RefusedTokenRate: Counter "waystation_refused_total" "reason=\"token_rate\"" "Refusals by reason";
+    RefusedUpgradeRate: Counter "waystation_refused_total" "reason=\"upgrade_rate\"" "Refusals by reason";
     RefusedLate: Counter "waystation_refused_total" "reason=\"late\"" "Refusals by reason";
     RefusedFull: Counter "waystation_refused_total" "reason=\"full\"" "Refusals by reason";
     RefusedRate: Counter "waystation_refused_total" "reason=\"rate\"" "Refusals by reason";
@@ -86,6 +90,8 @@ metrics! {
     ClosedIdle: Counter "waystation_closed_total" "reason=\"idle\"" "Connections ended by reason";
     ClosedSlow: Counter "waystation_closed_total" "reason=\"slow\"" "Connections ended by reason";
     ClosedDrain: Counter "waystation_closed_total" "reason=\"drain\"" "Connections ended by reason";
+    ClosedReplaced: Counter "waystation_closed_total" "reason=\"replaced\"" "Connections ended by reason";
+    ClosedLimit: Counter "waystation_closed_total" "reason=\"limit\"" "Connections ended by reason";
     MessagesIn: Counter "waystation_messages_received_total" "" "Messages received from clients";
     BytesIn: Counter "waystation_received_bytes_total" "" "Bytes received from clients";
     Ignored: Counter "waystation_ignored_total" "" "Flat messages that ask for nothing known";

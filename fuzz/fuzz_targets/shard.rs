@@ -12,6 +12,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use waystation::auth::caps::Policy;
 use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
+use waystation::census::limits::Limits;
 use waystation::ids::{ConnId, ShardId};
 use waystation::metrics::{Metric, Metrics};
 use waystation::room::history::Retention;
@@ -61,8 +62,11 @@ impl World {
             loopback: true,
             echo: true,
             globetrotter_open: false,
+            limits: Limits { connections_per_address: 9, connections_per_user: 4, ..Limits::default() },
             unlimited: false,
-            connections_max: CONNECTIONS_MAX,
+            population: Arc::default(),
+            connections_max: CONNECTIONS_MAX - 2,
+            sockets_max: CONNECTIONS_MAX,
             channels_max: 1 << 10,
             retention: Retention { count: 4, bytes: 1 << 16, age_ms: 5000 },
             history_bytes_max: 1 << 15,

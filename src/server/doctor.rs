@@ -10,17 +10,25 @@ use std::path::Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::StartError;
-use crate::limits::{CONNECTIONS_COUNT_MIN, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED};
+use crate::limits::{
+    CONNECTIONS_COUNT_MIN, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, SOCKETS_SPARE_MAX, SOCKETS_SPARE_SHARE,
+};
 use crate::runtime::accept::{self, Sharing};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
 
-/// Raises the soft limit of descriptors to the hard one and says how many connections that allows.
+/// Raises the soft limit of descriptors to the hard one and says how many sockets that allows.
 pub(super) fn raise_descriptors(shards: usize) -> Result<u64, StartError> {
     connections_allowed(raise(Resource::Nofile).current, shards)
 }
 
-/// How many connections `limit` descriptors allow (`None`: no limit).
+/// How many of the sockets may be connections: some are kept for those who are held or told that it is full, and for
+/// the health check that wants to know why.
+pub(super) fn connections_of(sockets: u64) -> u64 {
+    sockets - (sockets / SOCKETS_SPARE_SHARE).min(SOCKETS_SPARE_MAX)
+}
+
+/// How many sockets `limit` descriptors allow (`None`: no limit).
 fn connections_allowed(limit: Option<u64>, shards: usize) -> Result<u64, StartError> {
     let shards = u64::try_from(shards).unwrap_or(u64::MAX);
     let kept = shards.saturating_mul(DESCRIPTORS_PER_SHARD).saturating_add(DESCRIPTORS_RESERVED);
@@ -140,6 +148,19 @@ mod tests {
 
     use super::scratch::Scratch;
     use super::*;
+
+    #[test]
+    fn some_sockets_are_spare_and_never_too_many() {
+        for (sockets, spare) in [
+            (SOCKETS_SPARE_SHARE - 1, 0),
+            (SOCKETS_SPARE_SHARE, 1),
+            (SOCKETS_SPARE_SHARE * SOCKETS_SPARE_MAX - 1, SOCKETS_SPARE_MAX - 1),
+            (SOCKETS_SPARE_SHARE * SOCKETS_SPARE_MAX, SOCKETS_SPARE_MAX),
+            (u64::MAX, SOCKETS_SPARE_MAX),
+        ] {
+            assert_eq!(sockets - connections_of(sockets), spare, "{sockets}");
+        }
+    }
 
     #[test]
     fn descriptors_are_connections_less_what_the_server_keeps() {

@@ -10,11 +10,11 @@ use std::time::Instant;
 use super::keys::KeyRing;
 use crate::admin;
 use crate::auth::Verifier;
+use crate::census::limits::Limits;
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
-    ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, DRAIN_PUT_TRIES,
-    HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+    ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
@@ -67,12 +67,14 @@ pub(super) struct Start<'a> {
     pub(super) listeners: Vec<TcpListener>,
     /// Whether that address can be reached from this machine only.
     pub(super) loopback: bool,
-    /// How many connections the process's descriptors allow.
+    /// How many connections the process takes.
     pub(super) connections: u64,
     /// What tokens are held against.
     pub(super) verifier: Verifier,
     /// What it was made of.
     pub(super) keys: KeyRing,
+    /// How many sockets its descriptors allow: more, so that it can answer who finds no place.
+    pub(super) sockets: u64,
 }
 
 /// Starts every thread. What they need was checked before.
@@ -177,7 +179,10 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         echo: start.wanted.echo,
         globetrotter_open: start.wanted.globetrotter_open,
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
-        connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX).min(CONNECTIONS_PER_SHARD_MAX),
+        limits: Limits::default(),
+        population: Arc::default(),
+        connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX),
+        sockets_max: usize::try_from(start.sockets).unwrap_or(usize::MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: start.wanted.retention,
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,

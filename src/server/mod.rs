@@ -54,7 +54,8 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     logs::start(&wanted.logs)?;
     doctor::keep_pages_small();
     doctor::check_ring(wanted.shards.len(), wanted.ring)?;
-    let connections = doctor::raise_descriptors(wanted.shards.len())?;
+    let sockets = doctor::raise_descriptors(wanted.shards.len())?;
+    let connections = doctor::connections_of(sockets);
     doctor::check_directory(&wanted.data)?;
     let (address, listeners) = doctor::listen(wanted.listen, wanted.shards.len())?;
     let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
@@ -66,7 +67,7 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let signals = drain::signals()?;
     let loopback = address.ip().is_loopback();
     let count = verifier.keys.iter().count();
-    let engine = engine::start(engine::Start { wanted, listeners, loopback, connections, verifier, keys })?;
+    let engine = engine::start(engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys })?;
     let development = key.as_ref().map(|key| Ok((key, token_for_everything(key)?))).transpose()?;
     let keys = match &development {
         Some((key, token)) => greeting::Keys::Development(key, token),

@@ -1,20 +1,8 @@
-//! Station 4: a token bucket per connection.
+//! Station 4: a token bucket per connection, and what the connection was lent of its user's messages.
 
+use crate::limits::LEASE_MESSAGES_LOW;
+pub use crate::rate::Rate;
 use crate::time::Millis;
-
-/// A rate: messages a minute, and how many may come at once. 0 a minute is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Messages a minute.
-    pub per_minute: u32,
-    /// Messages at once.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// No limit.
-    pub const UNLIMITED: Self = Self { per_minute: 0, burst: 0 };
-}
 
 /// What is left of a rate. Counted in 1/60,000 of a message, which is what a rate of one a minute earns
 /// in a millisecond.
@@ -65,6 +53,29 @@ impl Bucket {
             }
             None => Err((cost - self.parts).div_ceil(u64::from(rate.per_minute))),
         }
+    }
+}
+
+/// What a connection was lent of the messages that its user may send over all connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lease {
+    /// Messages left.
+    pub left: u16,
+    /// The user's shard was asked for more and has not answered.
+    pub asked: bool,
+    /// The user's shard is another, so that an answer takes a hop.
+    pub remote: bool,
+    /// The user is near the limit: what is not needed at once may be another connection's.
+    pub scarce: bool,
+    /// Before that there is no use in asking.
+    pub none_before: Millis,
+}
+
+impl Lease {
+    /// Whether to ask for more ahead of need.
+    #[must_use]
+    pub const fn runs_low(&self) -> bool {
+        self.remote && !self.scarce && !self.asked && self.left < LEASE_MESSAGES_LOW
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::session::admit::Rate;
+use crate::census::limits::{Limits, OfDoor};
 use crate::wire::http::HttpError;
 use crate::wire::http::decode_segment;
 
@@ -115,16 +115,17 @@ impl Door {
         matches!(self, Self::GlobeTrotter | Self::GlobeTrotterTrip)
     }
 
-    /// The default rate of a connection (protocol.md, section 10).
+    /// What holds behind this door.
     #[must_use]
-    pub const fn rate(self) -> Rate {
+    pub const fn limits(self, limits: &Limits) -> OfDoor {
         match self {
-            Self::Chat => Rate { per_minute: 120, burst: 20 },
-            Self::AgentStatus => Rate { per_minute: 60, burst: 10 },
-            Self::Collab | Self::GlobeTrotter | Self::GlobeTrotterTrip => Rate { per_minute: 300, burst: 50 },
-            Self::Notifications => Rate { per_minute: 30, burst: 5 },
-            Self::Open => Rate { per_minute: 600, burst: 100 },
-            Self::Echo => Rate::UNLIMITED,
+            Self::Chat => limits.chat,
+            Self::AgentStatus => limits.agent_status,
+            Self::Collab => limits.collab,
+            Self::GlobeTrotter | Self::GlobeTrotterTrip => limits.globetrotter,
+            Self::Notifications => limits.notifications,
+            Self::Open => limits.open,
+            Self::Echo => OfDoor::UNLIMITED,
         }
     }
 }
@@ -132,6 +133,7 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rate::Rate;
 
     fn check(path: &str, door: Door, channel: Option<&str>) {
         let expected = Endpoint { door, channel: channel.map(Arc::from) };
@@ -219,7 +221,7 @@ mod tests {
             (Door::Open, Rate { per_minute: 600, burst: 100 }),
             (Door::Echo, Rate::UNLIMITED),
         ] {
-            assert_eq!(door.rate(), expected, "{door:?}");
+            assert_eq!(door.limits(&Limits::default()).messages, expected, "{door:?}");
         }
     }
 

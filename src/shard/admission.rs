@@ -9,6 +9,7 @@ use super::effect::Effects;
 use super::timers::Timer;
 use crate::auth::caps::Verb;
 use crate::auth::token::{Claims, TokenError, Verifier};
+use crate::census::addresses::Question;
 use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::notice::{self, Admitted};
 use crate::envelope::tripsage::canonical;
@@ -78,7 +79,12 @@ impl Shard {
                     conn.bundles = auth.client.is_some_and(|client| client.batch);
                 }
                 self.reply_success(now, id, &claims, &auth.channels, effects);
+                let user = self.user_key(&claims.user);
                 self.welcome_with(now, id, claims, &auth, effects);
+                if !self.options.limits.upgrades.is_unlimited() {
+                    // The upgrade counts now that it is known whose it was.
+                    self.ask_address(now, id, Question::Upgrade { user, seat: false }, effects);
+                }
                 Go::On
             }
             Err(denied) => self.deny(now, id, &denied, effects),
@@ -105,7 +111,8 @@ impl Shard {
         if self.slots.find(id).is_some_and(|conn| conn.door.is_flat()) {
             self.metrics.count(Metric::Authenticated);
             self.open(now, id, claims);
-            return self.welcome_flat(now, id, effects);
+            self.welcome_flat(now, id, effects);
+            return self.check_in(now, id, effects);
         }
         self.welcome_with(now, id, claims, &AuthFrame::default(), effects);
     }
@@ -122,6 +129,7 @@ impl Shard {
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
         self.open(now, id, claims);
         self.queue(now, id, Lane::Critical, frame, effects);
+        self.check_in(now, id, effects);
         self.join_first(now, id, own.as_deref(), auth, effects);
     }
 
@@ -191,6 +199,9 @@ impl Shard {
 
     fn deny(&mut self, now: Now, id: ConnId, denied: &Denied, effects: &mut Effects) -> Go {
         self.metrics.count(Metric::RefusedToken);
+        if denied.code == Denied::TOKEN.code && denied.close == Denied::TOKEN.close {
+            self.ask_address(now, id, Question::BadToken, effects);
+        }
         let reply = self.pen.text(|out| notice::write_auth_failure(denied.code, denied.text, out));
         self.queue(now, id, Lane::Critical, reply, effects);
         // The seeds' client stops on this reply and would try again after any other event, so no other goes

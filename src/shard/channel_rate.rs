@@ -5,15 +5,13 @@
 //! are not held to them. A legacy client is slowed as by its own rate, as it could not tell a refusal from a loss.
 
 use super::Shard;
-use super::effect::{Effect, Effects};
-use super::timers::Timer;
+use super::effect::Effects;
+use super::paying::Fee;
 use crate::auth::ChannelRate;
 use crate::code::ErrorCode;
 use crate::envelope::{Command, Inbound, notice};
 use crate::ids::ConnId;
-use crate::metrics::Metric;
 use crate::session::admit::{Bucket, Rate};
-use crate::shard::connection::Paused;
 use crate::time::Now;
 
 impl Shard {
@@ -53,12 +51,7 @@ impl Shard {
         let mut spent = conn.spent.iter().flat_map(|spent| spent.iter());
         let Some((_, bucket)) = spent.find(|(other, _)| *other == row) else { return false };
         let Err(retry_ms) = bucket.clone().try_take(rate, now.millis()) else { return false };
-        self.metrics.count(Metric::RefusedRate);
-        if let Some(conn) = self.slots.find_mut(id) {
-            conn.paused = Some(Box::new(Paused { message: text.to_owned(), rest: Vec::new() }));
-        }
-        self.wheel.insert(now.millis().after(retry_ms), Timer::Resume(id));
-        effects.list.push(Effect::Pause(id));
+        self.pause(now, id, Fee::Late(rate, retry_ms), text, effects);
         true
     }
 

@@ -9,9 +9,11 @@ use crate::envelope::globetrotter::IdForm;
 use crate::ids::{ConnectionName, Seq};
 use crate::outbox::Outbox;
 use crate::payload::Payload;
-use crate::session::admit::Bucket;
+use crate::session::admit::{Bucket, Lease};
 use crate::session::endpoint::Door;
 use crate::session::liveness::Liveness;
+use crate::shard::gate::Gate;
+use crate::shard::message::Counted;
 use crate::shard::rooms::RoomId;
 use crate::shard::service::Service;
 use crate::time::Millis;
@@ -24,6 +26,8 @@ pub(super) enum Stage {
     Head,
     /// Other shards are asked for what the answer says.
     Asking,
+    /// The request is good; others are asked whether there is a place.
+    Gate,
     /// Upgraded, and waiting for the first frame's token.
     Auth,
     /// Authenticated.
@@ -125,6 +129,22 @@ pub(super) struct Paused {
     pub(super) message: String,
     /// Bytes that came after it.
     pub(super) rest: Vec<u8>,
+    /// How many of them were read. What was read stays until it is half of all: taking it away for each message
+    /// would copy the rest for each.
+    pub(super) read: usize,
+    /// It waits for the user's shard, not for the clock.
+    pub(super) awaits_loan: bool,
+}
+
+impl Paused {
+    /// Adds bytes behind the others. Returns how many wait.
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> usize {
+        if self.read * 2 >= self.rest.len() {
+            self.rest.drain(..std::mem::take(&mut self.read));
+        }
+        self.rest.extend_from_slice(bytes);
+        self.rest.len() - self.read
+    }
 }
 
 /// One connection. The order of the fields is theirs in memory: what every delivery looks at comes first
@@ -159,6 +179,7 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     pub(super) assembler: Assembler,
     pub(super) bucket: Bucket,
+    pub(super) lease: Lease,
     pub(super) live: Liveness,
     /// The channel that the endpoint is about.
     pub(super) own: Option<Arc<str>>,
@@ -177,6 +198,15 @@ pub(super) struct Connection {
     /// When the client was last told that its rate is used up.
     pub(super) told_rate: Option<Millis>,
     pub(super) peer: IpAddr,
+    /// What it waits with before its upgrade.
+    pub(super) gate: Option<Box<Gate>>,
+    pub(super) counted: Counted,
+    /// Its user's shard was told of it.
+    pub(super) checked_in: bool,
+    /// It counts on its resource.
+    pub(super) occupies: bool,
+    /// While it leaves: for another shard, with all that it counts in.
+    pub(super) moved: bool,
     /// Whether it counts among the open connections.
     pub(super) upgraded: bool,
     /// Whether its user's shard counts it among those who speak flat frames.
@@ -205,6 +235,12 @@ impl Connection {
             bundles: false,
             assembler: Assembler::default(),
             bucket: Bucket::default(),
+            lease: Lease::default(),
+            gate: None,
+            counted: Counted::default(),
+            checked_in: false,
+            occupies: false,
+            moved: false,
             live: Liveness::new(now),
             memberships: Memberships::default(),
             answers: None,

@@ -4,6 +4,7 @@
 use super::Shard;
 use super::connection::{Paused, Stage};
 use super::effect::{Closing, Effect, Effects};
+use super::paying::Fee;
 use super::timers::Timer;
 use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::{Batch, Command, Encoding, Inbound, Parser, Rejected, globetrotter, notice};
@@ -14,11 +15,12 @@ use crate::limits::{
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
-use crate::session::admit::Rate;
+use crate::rate::Rate;
 use crate::session::endpoint::Door;
 use crate::time::Now;
 use crate::wire::assembler::{Assembler, Incoming, Rules, Violation};
 use crate::wire::encoder::{Opcode, close_frame, frame, pong_frame};
+use crate::wire::http::HttpError;
 
 /// What endpoints of text messages take.
 const TEXT_RULES: Rules =
@@ -44,14 +46,18 @@ impl Shard {
         self.metrics.add(Metric::BytesIn, bytes.len() as u64);
         let Some(conn) = self.slots.find_mut(id) else { return };
         if let Some(paused) = conn.paused.as_mut() {
-            paused.rest.extend_from_slice(bytes);
-            if paused.rest.len() > PAUSED_BYTES_MAX {
+            if paused.keep(bytes) > PAUSED_BYTES_MAX {
                 self.close(now, id, CloseCode::FLOODING, "flooding", effects);
             }
             return;
         }
         match conn.stage {
             Stage::Head => self.on_head_bytes(now, id, bytes, effects),
+            Stage::Gate => {
+                if !conn.gate.as_mut().is_some_and(|gate| gate.keep(bytes)) {
+                    self.refuse(now, id, HttpError::HEADER_TOO_LARGE, Metric::RefusedHead, effects);
+                }
+            }
             Stage::Auth | Stage::Open | Stage::Echo => self.on_frames(now, id, bytes, effects),
             Stage::Asking | Stage::Ending | Stage::Leaving => {}
         }
@@ -59,7 +65,17 @@ impl Shard {
 
     /// Station 2: messages out of the bytes, one after another.
     pub(super) fn on_frames(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) {
-        let Some(conn) = self.slots.find_mut(id) else { return };
+        let (go, read) = self.read_frames(now, id, bytes, effects);
+        if go == Go::Paused
+            && let Some(paused) = self.slots.find_mut(id).and_then(|conn| conn.paused.as_mut())
+        {
+            paused.keep(&bytes[read..]);
+        }
+    }
+
+    /// Reads frames until there is no more, or reading pauses. Returns how many bytes were read.
+    fn read_frames(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) -> (Go, usize) {
+        let Some(conn) = self.slots.find_mut(id) else { return (Go::Stop, 0) };
         conn.live.on_heard(now.millis());
         let rules = match conn.door {
             Door::Echo => ECHO_RULES,
@@ -69,13 +85,14 @@ impl Shard {
         // Both leave their owners for the time being, so that what they lend out does not borrow the shard.
         let mut assembler = std::mem::take(&mut conn.assembler);
         let mut parser = self.parser.take().unwrap_or_default();
-        let go = self.take_messages(now, id, rules, (&mut assembler, &mut parser), bytes, effects);
+        let (go, read) = self.take_messages(now, id, rules, (&mut assembler, &mut parser), bytes, effects);
         self.parser = Some(parser);
         if let Some(conn) = self.slots.find_mut(id)
             && go != Go::Stop
         {
             conn.assembler = assembler;
         }
+        (go, read)
     }
 
     fn take_messages(
@@ -86,24 +103,19 @@ impl Shard {
         (assembler, parser): (&mut Assembler, &mut Parser),
         bytes: &mut [u8],
         effects: &mut Effects,
-    ) -> Go {
+    ) -> (Go, usize) {
         let mut at = 0;
         loop {
             let go = match assembler.next(&rules, bytes, &mut at) {
-                Ok(None) => return Go::On,
+                Ok(None) => return (Go::On, at),
                 Ok(Some(incoming)) => self.on_incoming(now, id, parser, incoming, effects),
                 Err(violation) => self.on_violation(now, id, violation, effects),
             };
             match go {
                 // A refusal may have found the outbox full: a connection that ends is not read any more.
                 Go::On if self.slots.find(id).is_some_and(|conn| conn.is_upgraded()) => {}
-                Go::On | Go::Stop => return Go::Stop,
-                Go::Paused => {
-                    if let Some(paused) = self.slots.find_mut(id).and_then(|conn| conn.paused.as_mut()) {
-                        paused.rest.extend_from_slice(&bytes[at..]);
-                    }
-                    return Go::Paused;
-                }
+                Go::On | Go::Stop => return (Go::Stop, at),
+                Go::Paused => return (Go::Paused, at),
             }
         }
     }
@@ -172,23 +184,17 @@ impl Shard {
         {
             return Go::Paused;
         }
-        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         // What is malformed is the dearest to read and is answered too, so it is not free.
         let tokens = parsed.as_ref().map_or(1, |inbound| inbound.tokens);
         if tokens > 0 {
-            let rate = self.options.rate(conn.door);
-            match conn.bucket.try_take_many(rate, tokens, now.millis()) {
-                Ok(()) => conn.refused_in_a_row = 0,
-                Err(retry_ms) if conn.known => {
-                    return self.on_flood(now, id, parsed.ok().as_ref(), (rate, retry_ms), effects);
+            let fee = self.charge(now, id, tokens, effects);
+            let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+            match fee {
+                Fee::Paid => conn.refused_in_a_row = 0,
+                Fee::Late(rate, wait_ms) if conn.known => {
+                    return self.on_flood(now, id, parsed.ok().as_ref(), (rate, wait_ms), effects);
                 }
-                Err(retry_ms) => {
-                    conn.paused = Some(Box::new(Paused { message: text.to_owned(), rest: Vec::new() }));
-                    self.metrics.count(Metric::RefusedRate);
-                    self.wheel.insert(now.millis().after(retry_ms), Timer::Resume(id));
-                    effects.list.push(Effect::Pause(id));
-                    return Go::Paused;
-                }
+                fee => return self.pause(now, id, fee, text, effects),
             }
         }
         self.on_paid(now, id, &parsed, effects)
@@ -222,31 +228,40 @@ impl Shard {
         Go::On
     }
 
+    /// Keeps a message that cannot be paid for yet, and reads no further.
+    pub(super) fn pause(&mut self, now: Now, id: ConnId, fee: Fee, text: &str, effects: &mut Effects) -> Go {
+        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+        let awaits_loan = fee == Fee::Awaited;
+        let message = text.to_owned();
+        conn.paused = Some(Box::new(Paused { message, rest: Vec::new(), read: 0, awaits_loan }));
+        if let Fee::Late(_, wait_ms) = fee {
+            self.metrics.count(Metric::RefusedRate);
+            self.wheel.insert(now.millis().after(wait_ms), Timer::Resume(id));
+        }
+        effects.list.push(Effect::Pause(id));
+        Go::Paused
+    }
+
     /// The rate of a paused connection has recovered: the message that waited, then the bytes behind it.
     pub(super) fn on_resume(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let Some(paused) = conn.paused.take() else { return };
         // The time that was waited for the rate is not the client's silence.
         conn.live.on_heard(now.millis());
-        let Paused { message, mut rest } = *paused;
+        let Paused { message, mut rest, mut read, .. } = *paused;
         let mut parser = self.parser.take().unwrap_or_default();
-        let go = self.on_text(now, id, &mut parser, &message, effects);
+        let mut go = self.on_text(now, id, &mut parser, &message, effects);
         self.parser = Some(parser);
-        match go {
-            Go::On => {
-                if !rest.is_empty() {
-                    self.on_frames(now, id, &mut rest, effects);
-                }
-                if self.slots.find(id).is_some_and(|conn| conn.paused.is_none() && conn.is_upgraded()) {
-                    effects.list.push(Effect::Resume(id));
-                }
-            }
-            Go::Paused => {
-                if let Some(paused) = self.slots.find_mut(id).and_then(|conn| conn.paused.as_mut()) {
-                    paused.rest = rest;
-                }
-            }
-            Go::Stop => {}
+        if go == Go::On && read < rest.len() {
+            let (went, more) = self.read_frames(now, id, &mut rest[read..], effects);
+            (go, read) = (went, read + more);
+        }
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let upgraded = conn.is_upgraded();
+        match &mut conn.paused {
+            Some(paused) if go == Go::Paused => (paused.rest, paused.read) = (rest, read),
+            None if go == Go::On && upgraded => effects.list.push(Effect::Resume(id)),
+            _ => {}
         }
     }
 

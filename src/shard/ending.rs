@@ -13,14 +13,27 @@ use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::time::{Millis, Now};
 use crate::wire::encoder::close_frame;
+use crate::wire::http::HttpError;
 
 impl Shard {
     /// Ends a connection from our side: says why in an event, then in the close frame.
     pub(super) fn close(&mut self, now: Now, id: ConnId, code: CloseCode, reason: &str, effects: &mut Effects) {
+        self.close_counted(now, id, (code, metric_of(code)), reason, effects);
+    }
+
+    /// As [`Shard::close`], counted as the metric says: the code does not always tell the cause.
+    pub(super) fn close_counted(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (code, metric): (CloseCode, Metric),
+        reason: &str,
+        effects: &mut Effects,
+    ) {
         let Some(conn) = self.slots.find(id) else { return };
         match conn.stage {
             Stage::Auth | Stage::Open | Stage::Echo => {}
-            Stage::Head | Stage::Asking => return self.forget(id, Closing::Abort, metric_of(code), effects),
+            Stage::Head | Stage::Asking | Stage::Gate => return self.forget(id, Closing::Abort, metric, effects),
             // Its last frame is on its way, and the first reason stands.
             Stage::Ending | Stage::Leaving => return,
         }
@@ -30,7 +43,7 @@ impl Shard {
             let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
             self.queue(now, id, Lane::Critical, frame, effects);
         }
-        self.end(now, id, close_frame(code, reason), metric_of(code), effects);
+        self.end(now, id, close_frame(code, reason), metric, effects);
     }
 
     /// Queues a connection's last frame. Acknowledgements that waited for events go before it: what they
@@ -68,7 +81,9 @@ impl Shard {
     pub(super) fn forget(&mut self, id: ConnId, closing: Closing, metric: Metric, effects: &mut Effects) {
         self.leave_all(self.latest.millis(), id, effects);
         self.drop_inquiry(id);
+        self.take_gate(id);
         let Some(conn) = self.slots.remove(id) else { return };
+        self.discount(conn.peer, conn.counted, effects);
         if conn.upgraded {
             self.metrics.subtract(Metric::Connections, 1);
             if conn.is_upgraded() {
@@ -83,6 +98,7 @@ impl Shard {
         if self.slots.find(id).is_some_and(|conn| conn.service.is_some()) {
             self.end_service(id, effects);
         }
+        self.check_out(id, effects);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.highs = 0;
         let memberships = std::mem::take(&mut conn.memberships);
@@ -137,6 +153,7 @@ impl Shard {
             Stage::Auth | Stage::Open | Stage::Echo => {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
             }
+            Stage::Gate => self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects),
             Stage::Head | Stage::Asking if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
             // What is asked in the meantime is still answered: a probe that is reset learns nothing.
             Stage::Head | Stage::Asking | Stage::Ending | Stage::Leaving => {}

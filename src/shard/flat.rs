@@ -8,12 +8,11 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::connection::Paused;
 use super::edge::Go;
-use super::effect::{Effect, Effects};
+use super::effect::Effects;
 use super::news::Again;
+use super::paying::Fee;
 use super::publishing::{Draft, text_of};
-use super::timers::Timer;
 use crate::auth::caps::Verb;
 use crate::auth::token::Claims;
 use crate::code::ErrorCode;
@@ -113,14 +112,10 @@ impl Shard {
 
     /// Takes a message's token, or keeps the message until there is one.
     fn charge_flat(&mut self, now: Now, id: ConnId, text: &str, effects: &mut Effects) -> Option<Go> {
-        let Some(conn) = self.slots.find_mut(id) else { return Some(Go::Stop) };
-        let rate = self.options.rate(conn.door);
-        let wait_ms = conn.bucket.try_take(rate, now.millis()).err()?;
-        conn.paused = Some(Box::new(Paused { message: text.to_owned(), rest: Vec::new() }));
-        self.metrics.count(Metric::RefusedRate);
-        self.wheel.insert(now.millis().after(wait_ms), Timer::Resume(id));
-        effects.list.push(Effect::Pause(id));
-        Some(Go::Paused)
+        match self.charge(now, id, 1, effects) {
+            Fee::Paid => None,
+            fee => Some(self.pause(now, id, fee, text, effects)),
+        }
     }
 
     fn on_flat_fault(&mut self, now: Now, id: ConnId, code: ErrorCode, message: &str, effects: &mut Effects) {

@@ -1,5 +1,6 @@
 //! What shards say to each other, and what travels with a socket that is handed over.
 
+pub mod census;
 pub mod service;
 
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use crate::room::history::Event;
 use crate::session::endpoint::Endpoint;
 use crate::time::Millis;
 use crate::wire::http::Request;
+use census::CensusMessage;
 use service::{DirectMessage, PatternMessage, RequestMessage};
 
 /// All that a shard learned of a connection before it handed the socket to the connection's home.
@@ -37,6 +39,17 @@ pub struct Passport {
     pub key_generation: u32,
     /// Bytes that came after the head.
     pub leftover: Vec<u8>,
+    /// What it counts in.
+    pub counted: Counted,
+}
+
+/// In which counts a connection is, from before its upgrade until its end, wherever it lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Among the process's connections.
+    pub in_all: bool,
+    /// Among those of its address.
+    pub at_address: bool,
 }
 
 /// An HTTP request that the administration executor answers.
@@ -255,6 +268,8 @@ pub enum MeshMessage {
     Direct(Box<DirectMessage>),
     /// Who speaks flat frames, and where.
     Roster(Box<RosterMessage>),
+    /// About who is connected.
+    Census(Box<CensusMessage>),
 }
 
 impl MeshMessage {
@@ -273,7 +288,8 @@ impl MeshMessage {
             | Self::Request(_)
             | Self::Pattern(_)
             | Self::Direct(_)
-            | Self::Roster(_) => Lane::Data,
+            | Self::Roster(_)
+            | Self::Census(_) => Lane::Data,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! and pulls the bytes that connections are owed ([`Shard::fill`]). Time is an argument, and whatever looks
 //! random comes from a key, so the same inputs give the same trace, in production and in the simulator.
 //!
-//! `opening` and `admission` let connections in, `expiry` watches their tokens, `edge` reads them, `joining` and `publishing` act for them
+//! `opening`, `gate` and `admission` let connections in, `registry` counts them with the other shards, `expiry`
+//! watches their tokens, `edge` reads them, `paying` makes them pay, `joining` and `publishing` act for them
 //! towards channels; `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and
 //! `fill` write what is owed; `timers` and `ending` do the rest.
 
@@ -26,6 +27,7 @@ mod expiry;
 mod fanout;
 mod fill;
 mod flat;
+mod gate;
 mod home;
 mod hot;
 mod joining;
@@ -33,9 +35,11 @@ mod mirror;
 mod news;
 mod opening;
 mod patterns;
+mod paying;
 mod pen;
 mod providing;
 mod publishing;
+mod registry;
 mod requesting;
 mod rooms;
 mod roster;
@@ -48,8 +52,11 @@ use std::sync::Arc;
 
 use crate::auth::caps::Policy;
 use crate::auth::token::Verifier;
+use crate::census::limits::Limits;
 use crate::envelope::Parser;
+use crate::headcount::Population;
 use crate::ids::{ConnId, ShardId};
+use crate::limits::CONNECTIONS_PER_SHARD_MAX;
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::request::{Pending, Providers};
@@ -57,8 +64,6 @@ use crate::room::dedup::Dedup;
 use crate::room::group::{Consumer, Patterns};
 use crate::room::history::Retention;
 use crate::route::HashKey;
-use crate::session::admit::Rate;
-use crate::session::endpoint::Door;
 use crate::time::Now;
 use crate::wheel::Wheel;
 use crate::wire::upgrade::Origins;
@@ -68,6 +73,7 @@ use effect::Effects;
 use hot::Hot;
 use message::MeshMessage;
 use pen::Pen;
+use registry::Registry;
 use rooms::{RoomId, Rooms};
 use roster::Roster;
 use slots::Slots;
@@ -92,10 +98,16 @@ pub struct Options {
     pub echo: bool,
     /// Whether those who speak flat frames are let in without a token, as the user that they name.
     pub globetrotter_open: bool,
-    /// Whether rates are lifted.
+    /// Limits of connections and rates.
+    pub limits: Limits,
+    /// Whether they are lifted, whatever they are.
     pub unlimited: bool,
-    /// Connections on this shard; over it sockets are closed at accept.
+    /// What the process counts over all shards. The same for all.
+    pub population: Arc<Population>,
+    /// Connections in the process; over it upgrades are held, then refused.
     pub connections_max: usize,
+    /// Sockets in the process, those included that are held; over it a socket is closed at accept.
+    pub sockets_max: usize,
     /// Channels that this shard knows; over it deserted ones are forgotten.
     pub channels_max: usize,
     /// What a channel's history keeps.
@@ -104,12 +116,6 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Members from which a channel is hot.
     pub hot_members: usize,
-}
-
-impl Options {
-    fn rate(&self, door: Door) -> Rate {
-        if self.unlimited { Rate::UNLIMITED } else { door.rate() }
-    }
 }
 
 /// What the host tells a shard.
@@ -140,6 +146,7 @@ pub struct Shard {
     slots: Slots,
     rooms: Rooms,
     roster: Roster,
+    registry: Registry,
     hot: Hot,
     wheel: Wheel<Timer>,
     /// Channels whose members are to be visited.
@@ -185,16 +192,20 @@ pub struct Shard {
 impl Shard {
     /// A shard without connections and channels, at time `now`.
     #[must_use]
-    pub fn new(id: ShardId, options: Options, metrics: Arc<Metrics>, now: Now) -> Self {
+    pub fn new(id: ShardId, mut options: Options, metrics: Arc<Metrics>, now: Now) -> Self {
+        if options.unlimited {
+            options.limits = Limits::UNLIMITED;
+        }
         metrics.set(Metric::KeysGeneration, u64::from(options.verifier.generation));
         let mut wheel = Wheel::default();
         wheel.insert(now.millis(), Timer::Sweep);
         Self {
             id,
             metrics,
-            slots: Slots::new(id, options.connections_max),
+            slots: Slots::new(id, options.sockets_max.min(CONNECTIONS_PER_SHARD_MAX)),
             rooms: Rooms::new(options.key),
             roster: Roster::default(),
+            registry: Registry::new(&options.limits),
             hot: Hot::default(),
             wheel,
             line: VecDeque::new(),
@@ -256,6 +267,7 @@ impl Shard {
             MeshMessage::Pattern(message) => self.on_pattern_message(now, from, *message, effects),
             MeshMessage::Direct(message) => self.on_direct_message(now, *message, effects),
             MeshMessage::Roster(message) => self.on_roster(now, from, *message, effects),
+            MeshMessage::Census(message) => self.on_census(now, from, *message, effects),
         }
     }
 

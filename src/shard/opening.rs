@@ -10,17 +10,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::Shard;
 use super::connection::{Connection, Stage};
 use super::effect::{Closing, Effect, Effects};
-use super::message::{AdminRequest, Passport};
+use super::message::{AdminRequest, Counted, Passport};
 use super::timers::Timer;
 use crate::auth::caps::Verb;
-use crate::auth::token::Claims;
+use crate::auth::token::{Claims, TokenError};
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS};
 use crate::metrics::{Metric, Timing};
 use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::route;
-use crate::session::admit::{Bucket, Rate};
+use crate::session::admit::Bucket;
 use crate::session::endpoint::{Door, Endpoint, Place, place};
 use crate::session::liveness::Liveness;
 use crate::time::Now;
@@ -41,7 +41,12 @@ impl Shard {
     /// A socket was accepted. `None`: no slot is free, close it.
     pub fn on_accept(&mut self, now: Now, peer: SocketAddr, _effects: &mut Effects) -> Option<ConnId> {
         self.metrics.count(Metric::Accepted);
+        if !self.options.population.sockets.try_enter(self.options.sockets_max) {
+            self.metrics.count(Metric::RefusedFull);
+            return None;
+        }
         let Some(id) = self.slots.insert(Connection::new(now.millis(), peer.ip().to_canonical())) else {
+            self.options.population.sockets.leave();
             self.metrics.count(Metric::RefusedFull);
             return None;
         };
@@ -62,11 +67,17 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<ConnId, Box<Passport>> {
         let Some(id) = self.slots.insert(Connection::new(passport.accepted, passport.peer)) else {
+            // Here it ends, wherever it came from.
+            self.options.population.sockets.leave();
+            self.discount(passport.peer, passport.counted, effects);
             self.metrics.count(Metric::RefusedFull);
             return Err(passport);
         };
         self.give_name(id);
         self.metrics.add(Metric::Sockets, 1);
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.counted = passport.counted;
+        }
         if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
             // The keys changed while the socket was on its way, and the token is not here to be asked again. The
             // other shard may also be the first to have heard of new ones: then it judged by the better keys.
@@ -128,20 +139,36 @@ impl Shard {
             }
             Ok(Decision::Admit(mut passport)) => {
                 (passport.peer, passport.accepted, passport.leftover) = (peer, accepted, leftover);
-                let here = passport.endpoint.channel.as_ref().map_or(self.id, |channel| self.residence(channel));
-                if here == self.id {
-                    self.admit(now, id, *passport, effects);
-                } else {
-                    self.metrics.count(Metric::HandedOver);
-                    conn_leaves(self.slots.find_mut(id));
-                    effects.list.push(Effect::HandOver(id, here, passport));
-                }
+                self.knock(now, id, Some(passport), page.map(Box::from), effects);
             }
+            Err((_, Metric::RefusedToken)) => self.knock(now, id, None, page.map(Box::from), effects),
             Err((error, metric)) => {
                 self.metrics.count(metric);
                 let response = shared(error.response(), page);
                 self.respond(now, id, &response, request.method == "HEAD", effects);
             }
+        }
+    }
+
+    /// A connection that may come in goes where it will live.
+    pub(super) fn settle_in(&mut self, now: Now, id: ConnId, passport: Box<Passport>, effects: &mut Effects) {
+        if self.draining {
+            return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects);
+        }
+        if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
+            // The keys changed while it was held.
+            return self.refuse(now, id, HttpError::UNAUTHORIZED, Metric::RefusedToken, effects);
+        }
+        let here = passport.endpoint.channel.as_ref().map_or(self.id, |channel| self.residence(channel));
+        if here == self.id {
+            self.admit(now, id, *passport, effects);
+        } else {
+            self.metrics.count(Metric::HandedOver);
+            conn_leaves(self.slots.find_mut(id));
+            if let Some(conn) = self.slots.find_mut(id) {
+                conn.moved = true;
+            }
+            effects.list.push(Effect::HandOver(id, here, passport));
         }
     }
 
@@ -203,6 +230,7 @@ impl Shard {
             claims,
             key_generation: self.options.verifier.generation,
             leftover: Vec::new(),
+            counted: Counted::default(),
         })
     }
 
@@ -223,7 +251,10 @@ impl Shard {
             None => Ok(None),
             Some(token) => {
                 let verdict = self.options.verifier.verify(token, now.unix_seconds());
-                verdict.map(Some).map_err(|_| refused(()))
+                verdict.map(Some).map_err(|error| match error {
+                    TokenError::Expired => (HttpError::UNAUTHORIZED, Metric::RefusedExpired),
+                    TokenError::Invalid => refused(()),
+                })
             }
         }
     }
@@ -239,7 +270,7 @@ impl Shard {
     /// The connection lives here from now on: the 101 goes out first, then whatever its token earns it.
     fn admit(&mut self, now: Now, id: ConnId, passport: Passport, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        let rate = if self.options.unlimited { Rate::UNLIMITED } else { passport.endpoint.door.rate() };
+        let rate = passport.endpoint.door.limits(&self.options.limits).messages;
         conn.door = passport.endpoint.door;
         conn.own = passport.endpoint.channel;
         conn.bucket = Bucket::full(rate, now.millis());
@@ -266,7 +297,31 @@ impl Shard {
     /// Answers a request that leads nowhere, and closes.
     pub(super) fn refuse(&mut self, now: Now, id: ConnId, error: HttpError, metric: Metric, effects: &mut Effects) {
         self.metrics.count(metric);
-        self.respond(now, id, &error.response(), false, effects);
+        self.respond_at_gate(now, id, error.response(), effects);
+    }
+
+    /// As [`Shard::refuse`], with the time after which to try again.
+    pub(super) fn refuse_until(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (wait_ms, metric): (u32, Metric),
+        effects: &mut Effects,
+    ) {
+        self.metrics.count(metric);
+        let seconds = wait_ms.div_ceil(1000).max(1).to_string();
+        let response = HttpError::TOO_MANY_REQUESTS.response().header("Retry-After", &seconds);
+        self.respond_at_gate(now, id, response, effects);
+    }
+
+    /// The page that sent an upgrade may read why it was refused.
+    fn respond_at_gate(&mut self, now: Now, id: ConnId, response: Response, effects: &mut Effects) {
+        let gate = self.take_gate(id);
+        let response = match &gate {
+            Some(gate) => shared(response, gate.page.as_deref()),
+            None => response,
+        };
+        self.respond(now, id, &response, false, effects);
     }
 
     pub(super) fn respond(
@@ -285,8 +340,13 @@ impl Shard {
 
     /// The host released the socket of a connection that is over or that has moved on.
     pub(super) fn on_released(&mut self, id: ConnId) {
-        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Leaving)) {
+        let leaving = self.slots.find(id).filter(|conn| matches!(conn.stage, Stage::Leaving)).map(|conn| conn.moved);
+        if leaving.is_some() {
             self.slots.remove(id);
+        }
+        // A socket that another shard has goes on counting, as its connection does.
+        if leaving != Some(true) {
+            self.options.population.sockets.leave();
         }
         self.slots.release(id);
         self.metrics.subtract(Metric::Sockets, 1);

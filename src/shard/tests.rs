@@ -13,6 +13,7 @@ mod history;
 mod lanes;
 mod messages;
 mod opening;
+mod places;
 mod rooms;
 mod service;
 mod talking;
@@ -27,6 +28,7 @@ use super::effect::{Batch, Closing, Effect};
 use super::message::MeshMessage;
 use super::*;
 use crate::auth::token::{Key, Keys};
+use crate::census::limits::Limits;
 use crate::limits::{
     CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT,
     HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, WHEEL_SLOT_MS,
@@ -58,6 +60,8 @@ struct World {
     sockets: Vec<Socket>,
     owners: HashMap<ConnId, Who>,
     now: Now,
+    /// Where the next socket comes from.
+    peer: SocketAddr,
     /// Parts and bytes of each write, in order.
     writes: Vec<(Who, usize, usize)>,
     /// Events in each tail that went between shards.
@@ -77,8 +81,11 @@ fn options() -> Options {
         loopback: true,
         echo: true,
         globetrotter_open: false,
+        limits: Limits::default(),
         unlimited: true,
+        population: Arc::default(),
         connections_max: CONNECTIONS_PER_SHARD_MAX,
+        sockets_max: CONNECTIONS_PER_SHARD_MAX,
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: Retention {
             count: HISTORY_COUNT_DEFAULT,
@@ -212,12 +219,13 @@ impl World {
         let now = Now { micros: 0, unix_ms: START_UNIX_S * 1000 };
         let shard = |id| Shard::new(ShardId(id), options.clone(), Metrics::shared(), now);
         let hosts = (0..options.shards).map(|id| (shard(id), Effects::new(options.shards.into()))).collect();
-        Self { hosts, sockets: Vec::new(), owners: HashMap::new(), now, writes: Vec::new(), tails: Vec::new() }
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        Self { hosts, sockets: Vec::new(), owners: HashMap::new(), now, peer, writes: Vec::new(), tails: Vec::new() }
     }
 
     fn try_accept(&mut self, host: usize) -> Option<Who> {
         let (shard, effects) = &mut self.hosts[host];
-        let id = shard.on_accept(self.now, SocketAddr::from(([127, 0, 0, 1], 1)), effects)?;
+        let id = shard.on_accept(self.now, self.peer, effects)?;
         let socket = Socket { id, taken: Vec::new(), room: usize::MAX, full: false, reads: true, end: None };
         self.sockets.push(socket);
         self.owners.insert(id, self.sockets.len() - 1);

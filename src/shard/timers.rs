@@ -19,6 +19,8 @@ use crate::wire::encoder::ping_frame;
 pub(super) enum Timer {
     /// The request head has to be there.
     Head(ConnId),
+    /// A place may have become free.
+    Gate(ConnId),
     /// The token has to be there.
     Auth(ConnId),
     /// Ping, heartbeat, or give up.
@@ -67,6 +69,7 @@ impl Shard {
     fn fire(&mut self, now: Now, timer: Timer, effects: &mut Effects) {
         match timer {
             Timer::Head(id) => self.on_head_deadline(id, effects),
+            Timer::Gate(id) => self.on_gate_timer(now, id, effects),
             Timer::Auth(id) => self.on_auth_deadline(now, id, effects),
             Timer::Live(id) => self.on_live(now, id, effects),
             Timer::Expiry(id) => self.on_expiry(now, id, effects),
@@ -108,6 +111,7 @@ impl Shard {
                     self.queue(now, id, Lane::Low, beat, effects);
                 }
                 if ping {
+                    self.return_loan(now, id, effects);
                     self.queue(now, id, Lane::Low, ping_frame(&[]), effects);
                 }
             }

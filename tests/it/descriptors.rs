@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::gateway::{Gateway, until};
-use crate::raw::Raw;
+use crate::raw::{self, Raw, upgrade_head};
 
 // One after the other: what the second inherits must not reach the first.
 #[test]
 fn without_room_or_descriptors_the_connected_are_served_and_accepting_goes_on_later() {
-    connections_beyond_the_bound_are_closed_at_once();
+    connections_beyond_the_bound_are_held_and_sockets_beyond_that_are_closed();
     accepting_goes_on_when_descriptors_return();
 }
 
@@ -49,24 +49,38 @@ fn accepting_goes_on_when_descriptors_return() {
     assert!(gateway.metric("waystation_accept_failures_total", "") > 0, "the descriptors never ran out");
 }
 
-fn connections_beyond_the_bound_are_closed_at_once() {
+fn connections_beyond_the_bound_are_held_and_sockets_beyond_that_are_closed() {
     let gateway = Gateway::with_descriptors(160, 0, &["--shards", "1"]);
     let room = gateway.greeting.split("room for ").nth(1).unwrap().split(' ').next().unwrap();
     let room: usize = room.parse().unwrap();
     assert!((1..160).contains(&room), "{room} connections with 160 descriptors");
     let mut canary = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
-    let mut held: Vec<Raw> = (0..room - 1).map(|_| Raw::connect(&gateway)).collect();
-    for _ in 0..20 {
-        assert_eq!(Raw::connect(&gateway).rest(), b"", "it is closed without a word");
-    }
+    let mut connected: Vec<Raw> =
+        gateway.token_row("u", room - 1).iter().map(|token| Raw::admitted(&gateway, "/ws", token)).collect();
+    let knock = || {
+        let mut raw = Raw::connect(&gateway);
+        raw.write(upgrade_head(&gateway, "/ws", "").as_bytes());
+        raw
+    };
+    let (mut first, mut second) = (knock(), knock());
+    assert!(first.is_silent_for(Duration::from_millis(1000)), "it is held");
+    assert_eq!(raw::get(&gateway, "GET", "/health").status, 200, "what is no upgrade is answered");
+    connected.truncate(room - 2);
+    assert!(first.head().starts_with("HTTP/1.1 101 "), "a place has become free");
+    let refusal = second.head();
+    assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("\r\nRetry-After: "), "{refusal}");
+    // Some sockets are spare for that, and not more than there are descriptors for.
+    let mut held: Vec<Raw> = (0..room / 2).map(|_| Raw::connect(&gateway)).collect();
+    assert!((0..5).all(|_| Raw::connect(&gateway).rest().is_empty()), "it is closed without a word");
     canary.send(&json!({ "type": "chat_message", "payload": { "content": "full" } }));
     assert_eq!(canary.event()["payload"]["content"], "full");
-    held.truncate(room / 2);
+    held.clear();
     until("there is room again", Duration::from_secs(10), || {
         let mut raw = Raw::connect(&gateway);
         let asked = std::io::Write::write_all(&mut raw.stream, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
         asked.is_ok() && raw.rest().starts_with(b"HTTP/1.1 200 ")
     });
-    assert!(gateway.metric("waystation_refused_total", "reason=\"full\"") >= 20);
+    assert!(gateway.metric("waystation_refused_total", "reason=\"full\"") >= 6);
+    assert_eq!(gateway.metric("waystation_held_upgrades", ""), 0);
     assert_eq!(gateway.metric("waystation_accept_failures_total", ""), 0);
 }

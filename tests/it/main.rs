@@ -26,6 +26,7 @@ mod liveness;
 mod messages;
 mod opening;
 mod origins;
+mod places;
 mod policy;
 mod rates;
 mod raw;

@@ -157,7 +157,7 @@ impl World {
         if own.is_some_and(|own| waystation::route::home(&self.config.key, own, shards).index() != host) {
             self.counts.count(Kind::SpreadJoin);
         }
-        self.change(host, id, |socket| socket.streaming = true);
+        self.change(host, id, |socket| (socket.streaming, socket.paused) = (true, false));
     }
 
     fn change(&mut self, host: usize, id: ConnId, change: impl FnOnce(&mut Socket)) {
@@ -254,7 +254,7 @@ impl World {
                 match at.shard.on_adopt(self.now, passport, &mut at.effects) {
                     Ok(id) => {
                         at.sockets.insert((id.slot, id.generation), socket);
-                        self.sockets[socket].place = Some((to, id));
+                        (self.sockets[socket].place, self.sockets[socket].paused) = (Some((to, id)), false);
                         self.apply(to);
                     }
                     Err(_) => self.sockets[socket].ended = Some(Closing::Abort),

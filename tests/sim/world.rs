@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use waystation::auth::caps::Policy;
 use waystation::auth::token::{Key, Keys, Verifier};
+use waystation::census::limits::Limits;
 use waystation::ids::ShardId;
 use waystation::limits::OUTBOX_BYTES_MAX;
 use waystation::metrics::{Metric, Metrics};
@@ -108,8 +109,11 @@ impl World {
             loopback: true,
             echo: false,
             globetrotter_open: false,
+            limits: Limits::default(),
             unlimited: config.unlimited,
+            population: Arc::default(),
             connections_max: 1000,
+            sockets_max: 1000,
             channels_max: 1 << 10,
             retention: config.retention,
             history_bytes_max: 1 << 30,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS};
+use crate::session::endpoint::{Door, Endpoint};
 
 #[test]
 fn a_head_has_its_time_and_dribbling_does_not_stretch_it() {
@@ -121,31 +122,32 @@ fn a_token_that_is_bound_to_a_session_opens_no_other_by_message_either() {
 }
 
 #[test]
-fn a_shard_takes_connections_up_to_its_bound_and_again_when_one_is_released() {
-    let mut world = World::with(|options| options.connections_max = 3);
-    let sockets: Vec<Option<Who>> = (0..4).map(|_| world.try_accept(0)).collect();
+fn a_process_takes_sockets_up_to_its_bound_and_again_when_one_is_released() {
+    let mut world = World::with(|options| (options.shards, options.sockets_max) = (2, 3));
+    let sockets: Vec<Option<Who>> = (0..4).map(|index| world.try_accept(index % 2)).collect();
     assert_eq!(sockets, [Some(0), Some(1), Some(2), None]);
     assert_eq!(world.read(Metric::RefusedFull), 1);
     let id = world.sockets[1].id;
-    world.handle(0, Input::Gone(id));
+    world.handle(1, Input::Gone(id));
     world.run();
     assert_eq!((world.try_accept(0), world.try_accept(0)), (Some(3), None));
 }
 
 #[test]
 fn a_full_shard_gives_a_handed_over_connection_back() {
-    let mut world = World::with(|options| (options.shards, options.connections_max) = (2, 1));
+    let mut world = World::with(|options| (options.shards, options.sockets_max) = (2, 1));
     let channel = at_home("chat:", 1, 2);
     let who = world.upgrade_on(0, &format!("/ws/{}", channel.replace(':', "/")));
     assert_eq!((world.status(who), world.sockets[who].id.shard), (101, ShardId(1)));
     let passport = message::Passport {
         peer: std::net::IpAddr::from([127, 0, 0, 1]),
         accepted: Millis(0),
-        endpoint: crate::session::endpoint::Endpoint { door: Door::Open, channel: None },
+        endpoint: Endpoint { door: Door::Open, channel: None },
         response: Payload::copy_of(b"HTTP/1.1 101"),
         claims: None,
         key_generation: 0,
         leftover: Vec::new(),
+        counted: message::Counted::default(),
     };
     let (shard, effects) = &mut world.hosts[1];
     assert!(shard.on_adopt(world.now, Box::new(passport), effects).is_err());

@@ -1,0 +1,242 @@
+//! What is counted by the address that a connection comes from.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+
+use super::limits::Limits;
+use super::paces::Paces;
+use super::users::UserKey;
+use crate::limits::ADDRESSES_PER_SHARD_MAX;
+use crate::time::Millis;
+
+/// What counts as one address: an IPv4 address, or the 64 bits of an IPv6 address that a provider gives to one
+/// household. Who has one address of such a network has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressKey {
+    /// The whole address.
+    V4(u32),
+    /// The upper half.
+    V6(u64),
+}
+
+impl AddressKey {
+    /// The key of an address. An IPv4 address in IPv6's clothes is the IPv4 address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+
+    /// Bytes to find the shard by.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 8] {
+        match self {
+            Self::V4(bits) => (bits as u64).to_be_bytes(),
+            Self::V6(bits) => bits.to_be_bytes(),
+        }
+    }
+}
+
+/// What a shard asks about an address, once for each upgrade unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// A user with a good token wants to come in; with `seat`, also a place among the address's connections.
+    Upgrade {
+        /// Who.
+        user: UserKey,
+        /// Whether a place is wanted too.
+        seat: bool,
+    },
+    /// Somebody without a token wants to come in, and a place.
+    Anonymous,
+    /// A token was bad.
+    BadToken,
+    /// A place is wanted, once more.
+    Seat,
+}
+
+impl Question {
+    /// Whether a place is wanted.
+    #[must_use]
+    pub const fn wants_seat(self) -> bool {
+        match self {
+            Self::Upgrade { seat, .. } => seat,
+            Self::Anonymous | Self::Seat => true,
+            Self::BadToken => false,
+        }
+    }
+}
+
+/// What the address's shard says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Pass,
+    /// Not before so many milliseconds.
+    Late(u32),
+    /// The address has all its places; one may become free.
+    Full,
+}
+
+/// The addresses that are at home on one shard.
+#[derive(Debug)]
+pub struct Addresses {
+    seats_max: u32,
+    seats: HashMap<AddressKey, u32>,
+    upgrades: Paces<(AddressKey, UserKey)>,
+    bad_tokens: Paces<AddressKey>,
+}
+
+impl Addresses {
+    /// No address yet.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            seats_max: limits.connections_per_address,
+            seats: HashMap::new(),
+            upgrades: Paces::new(limits.upgrades, ADDRESSES_PER_SHARD_MAX),
+            bad_tokens: Paces::new(limits.bad_tokens, ADDRESSES_PER_SHARD_MAX),
+        }
+    }
+
+    /// Answers a question, and counts what it is about.
+    pub fn judge(&mut self, address: AddressKey, question: Question, now: Millis) -> Verdict {
+        let rate = match question {
+            Question::Upgrade { user, .. } => self.upgrades.try_take((address, user), now),
+            // The next thing to come would be a token. Where too many were bad, it is not waited for; a good
+            // one may still be brought with the request.
+            Question::Anonymous => self.bad_tokens.look(address, now),
+            Question::BadToken => self.bad_tokens.try_take(address, now),
+            Question::Seat => Ok(()),
+        };
+        match rate {
+            Err(wait_ms) => Verdict::Late(u32::try_from(wait_ms).unwrap_or(u32::MAX)),
+            Ok(()) if question.wants_seat() && !self.try_sit(address) => Verdict::Full,
+            Ok(()) => Verdict::Pass,
+        }
+    }
+
+    fn try_sit(&mut self, address: AddressKey) -> bool {
+        if self.seats_max == 0 {
+            return true;
+        }
+        let seats = self.seats.entry(address).or_default();
+        let free = *seats < self.seats_max;
+        *seats += u32::from(free);
+        free
+    }
+
+    /// A connection that had a place is gone.
+    pub fn leave(&mut self, address: AddressKey) {
+        if let Entry::Occupied(mut seats) = self.seats.entry(address) {
+            match *seats.get() {
+                0 | 1 => drop(seats.remove()),
+                more => *seats.get_mut() = more - 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rate::Rate;
+
+    const NOW: Millis = Millis(5000);
+    const USER: UserKey = UserKey([1, 2]);
+
+    fn addresses(change: impl FnOnce(&mut Limits)) -> Addresses {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Addresses::new(&limits)
+    }
+
+    fn key(text: &str) -> AddressKey {
+        AddressKey::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_household_is_one_address_and_others_are_others() {
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("::1", "0.0.0.0", false),
+        ] {
+            assert_eq!(key(one) == key(other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn upgrades_are_counted_by_user_and_address() {
+        for (upgrades, expected) in [(59, Verdict::Pass), (60, Verdict::Pass), (61, Verdict::Late(1000))] {
+            let mut all = addresses(|_| {});
+            let question = Question::Upgrade { user: USER, seat: true };
+            let last = (0..upgrades).map(|_| all.judge(key("192.0.2.1"), question, NOW)).last();
+            assert_eq!(last, Some(expected), "{upgrades}");
+            let other = Question::Upgrade { user: UserKey([1, 3]), seat: true };
+            assert_eq!(all.judge(key("192.0.2.1"), other, NOW), Verdict::Pass, "another user");
+            assert_eq!(all.judge(key("192.0.2.2"), question, NOW), Verdict::Pass, "another address");
+        }
+    }
+
+    #[test]
+    fn after_too_many_bad_tokens_only_good_ones_come_in() {
+        for (bad, expected) in [(59, Verdict::Pass), (60, Verdict::Late(1000)), (61, Verdict::Late(1000))] {
+            let mut all = addresses(|_| {});
+            let at = key("2001:db8::1");
+            let late = (0..bad).filter(|_| all.judge(at, Question::BadToken, NOW) != Verdict::Pass).count();
+            assert_eq!(late, usize::from(bad > 60), "{bad}");
+            assert_eq!(all.judge(at, Question::Anonymous, NOW), expected, "{bad}");
+            assert_eq!(all.judge(at, Question::Upgrade { user: USER, seat: true }, NOW), Verdict::Pass);
+            assert_eq!(all.judge(key("192.0.2.1"), Question::Anonymous, NOW), Verdict::Pass, "another address");
+        }
+    }
+
+    #[test]
+    fn an_address_has_its_places_and_they_are_given_out_again() {
+        let mut all = addresses(|limits| limits.connections_per_address = 2);
+        let at = key("192.0.2.1");
+        let first: Vec<Verdict> = (0..3).map(|_| all.judge(at, Question::Anonymous, NOW)).collect();
+        assert_eq!(first, [Verdict::Pass, Verdict::Pass, Verdict::Full]);
+        assert_eq!(all.judge(at, Question::Upgrade { user: USER, seat: false }, NOW), Verdict::Pass);
+        assert_eq!(all.judge(at, Question::BadToken, NOW), Verdict::Pass, "no place is wanted");
+        all.leave(at);
+        assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Pass);
+        assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Full);
+        all.leave(at);
+        all.leave(at);
+        all.leave(at);
+        assert!(all.seats.is_empty(), "nobody is left, and one leaving too many counts for nothing");
+    }
+
+    #[test]
+    fn without_limits_everything_passes_and_nothing_is_kept() {
+        let mut all = Addresses::new(&Limits::UNLIMITED);
+        let at = key("192.0.2.1");
+        for question in [Question::Anonymous, Question::BadToken, Question::Upgrade { user: USER, seat: true }] {
+            assert!((0..1000).all(|_| all.judge(at, question, NOW) == Verdict::Pass));
+        }
+        assert!(all.seats.is_empty());
+        assert!(Limits { upgrades: Rate::a_minute(1), ..Limits::UNLIMITED }.concern_addresses());
+        assert!(!Limits::UNLIMITED.concern_addresses());
+    }
+
+    #[test]
+    fn more_addresses_than_a_shard_remembers_make_it_forget_the_oldest() {
+        for (others, forgotten) in [(ADDRESSES_PER_SHARD_MAX, false), (2 * ADDRESSES_PER_SHARD_MAX, true)] {
+            let mut all = addresses(|_| {});
+            (0..60).for_each(|_| assert_eq!(all.judge(AddressKey::V6(0), Question::BadToken, NOW), Verdict::Pass));
+            for at in 1..=others as u64 {
+                all.judge(AddressKey::V6(at), Question::BadToken, NOW);
+            }
+            let verdict = all.judge(AddressKey::V6(0), Question::Anonymous, NOW);
+            assert_eq!(verdict == Verdict::Pass, forgotten, "{others}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The limits that hold across connections, and those of each kind of endpoint, as configured.
+
+use crate::limits::{
+    BAD_TOKENS_PER_MINUTE_DEFAULT, CONNECTIONS_ON_NAMED_DEFAULT, CONNECTIONS_ON_OPEN_DEFAULT,
+    CONNECTIONS_PER_USER_DEFAULT, UPGRADES_PER_MINUTE_DEFAULT, USER_MESSAGES_PER_MINUTE_DEFAULT,
+};
+use crate::rate::Rate;
+
+/// What holds behind one kind of endpoint. 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfDoor {
+    /// Connections of one user on one resource; one more takes the place of the oldest.
+    pub connections: u32,
+    /// Messages of one connection.
+    pub messages: Rate,
+}
+
+impl OfDoor {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { connections: 0, messages: Rate::UNLIMITED };
+
+    const fn new(connections: u32, per_minute: u32, burst: u32) -> Self {
+        Self { connections, messages: Rate { per_minute, burst } }
+    }
+}
+
+/// All limits of connections and rates. 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `/ws/chat/…`
+    pub chat: OfDoor,
+    /// `/ws/agent-status/…`
+    pub agent_status: OfDoor,
+    /// `/ws/trips/…/collab`
+    pub collab: OfDoor,
+    /// `/ws/notifications/…`
+    pub notifications: OfDoor,
+    /// `/ws`
+    pub open: OfDoor,
+    /// `/api/v1/ws/…`
+    pub globetrotter: OfDoor,
+    /// Connections on one resource, whoever's; over it the new one is refused.
+    pub connections_per_resource: u32,
+    /// Connections of one user on all resources; over it the new one is refused.
+    pub connections_per_user: u32,
+    /// Connections from one address; over it upgrades are held, then refused.
+    pub connections_per_address: u32,
+    /// Messages of one user over all connections.
+    pub user_messages: Rate,
+    /// Upgrades of one user from one address.
+    pub upgrades: Rate,
+    /// Tokens with a bad signature from one address.
+    pub bad_tokens: Rate,
+}
+
+impl Limits {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self {
+        chat: OfDoor::UNLIMITED,
+        agent_status: OfDoor::UNLIMITED,
+        collab: OfDoor::UNLIMITED,
+        notifications: OfDoor::UNLIMITED,
+        open: OfDoor::UNLIMITED,
+        globetrotter: OfDoor::UNLIMITED,
+        connections_per_resource: 0,
+        connections_per_user: 0,
+        connections_per_address: 0,
+        user_messages: Rate::UNLIMITED,
+        upgrades: Rate::UNLIMITED,
+        bad_tokens: Rate::UNLIMITED,
+    };
+
+    /// Whether an upgrade has to be asked about before it is answered.
+    #[must_use]
+    pub const fn concern_addresses(&self) -> bool {
+        self.connections_per_address > 0 || !self.upgrades.is_unlimited() || !self.bad_tokens.is_unlimited()
+    }
+}
+
+impl Default for Limits {
+    /// As documented (protocol.md, sections 1 and 10).
+    fn default() -> Self {
+        Self {
+            chat: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 120, 20),
+            agent_status: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 60, 10),
+            collab: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 300, 50),
+            notifications: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 30, 5),
+            open: OfDoor::new(CONNECTIONS_ON_OPEN_DEFAULT, 600, 100),
+            // Its clients come back after every close, so a replaced one would replace the next for ever.
+            globetrotter: OfDoor::new(0, 300, 50),
+            connections_per_resource: 0,
+            connections_per_user: CONNECTIONS_PER_USER_DEFAULT,
+            connections_per_address: 0,
+            user_messages: Rate::a_minute(USER_MESSAGES_PER_MINUTE_DEFAULT),
+            upgrades: Rate::a_minute(UPGRADES_PER_MINUTE_DEFAULT),
+            bad_tokens: Rate::a_minute(BAD_TOKENS_PER_MINUTE_DEFAULT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_that_are_documented() {
+        let document = include_str!("../../docs/PROTOCOL.md");
+        for (what, count) in [
+            ("connections of one user to one resource", CONNECTIONS_ON_NAMED_DEFAULT),
+            ("connections of one user to `/ws`", CONNECTIONS_ON_OPEN_DEFAULT),
+            ("connections of one user in all", CONNECTIONS_PER_USER_DEFAULT),
+            ("messages a minute of one user over all connections", USER_MESSAGES_PER_MINUTE_DEFAULT),
+            ("upgrades a minute of one user from one address", UPGRADES_PER_MINUTE_DEFAULT),
+            ("bad tokens a minute from one address", BAD_TOKENS_PER_MINUTE_DEFAULT),
+        ] {
+            let row = format!("\n| {what} | {count} |");
+            assert!(document.contains(&row), "{row}");
+        }
+    }
+}

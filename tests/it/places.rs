@@ -1,0 +1,93 @@
+//! Places that a user's connections share: the oldest goes, and nobody comes back for ever. The clients here do as
+//! the seeds' do: they connect again after every close but one with 1000.
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::gateway::Gateway;
+use crate::raw::{self, Raw};
+
+/// Opens more connections than there are places, each of which comes back as the seeds' client would, and looks
+/// at how many sockets that took.
+fn check(path: &str, known: bool, places: usize, expected: u16) {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let token = gateway.token("ada");
+    let count = places + 3;
+    let mut clients: Vec<Client> = Vec::new();
+    for opened in 0..count {
+        let join = if known { Client::join_known } else { Client::join };
+        clients.push(join(&gateway, path, &token));
+        if opened >= places {
+            let (events, code, _) = clients[opened - places].closing();
+            assert_eq!(code, expected, "{path}");
+            let last = events.last().unwrap();
+            assert_eq!((&last["type"], &last["payload"]["code"]), (&json!("connection_close"), &json!(expected)));
+        }
+    }
+    // 1000 and 4009 both mean to stop: who had to go has not come back, so those with a place still have it.
+    for client in &mut clients[count - places..] {
+        assert_eq!(client.pending().iter().filter(|event| event["type"] == "connection_close").count(), 0);
+    }
+    assert_eq!(gateway.metric("waystation_upgraded_total", ""), count as u64);
+    assert_eq!(gateway.metric("waystation_closed_total", "reason=\"replaced\""), 3);
+    assert_eq!(gateway.metric("waystation_connections", ""), places as u64);
+}
+
+#[test]
+fn the_oldest_of_a_users_connections_to_one_room_is_replaced_and_stays_away() {
+    check("/ws/chat/s", false, 3, 1000);
+    check("/ws/agent-status/ada", true, 3, 4009);
+}
+
+#[test]
+fn the_oldest_of_a_users_open_connections_is_replaced_and_stays_away() {
+    check("/ws", true, 10, 4009);
+    check("/ws", false, 10, 1000);
+}
+
+#[test]
+fn a_user_who_connects_too_often_is_told_when_to_come_back() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let token = gateway.token("ada");
+    for _ in 0..60 {
+        drop(Raw::admitted(&gateway, "/ws", &token));
+    }
+    let answer = raw::ask(&gateway, &raw::upgrade_head(&gateway, &format!("/ws?token={token}"), ""));
+    assert_eq!(answer.status, 429, "{}", answer.head);
+    assert!(answer.header("Retry-After").is_some_and(|seconds| seconds.parse::<u64>().is_ok()), "{}", answer.head);
+    Raw::admitted(&gateway, "/ws", &gateway.token("bob"));
+    assert_eq!(gateway.metric("waystation_refused_total", "reason=\"upgrade_rate\""), 1);
+}
+
+#[test]
+fn an_address_that_guesses_tokens_is_stopped() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let knock = |query: &str| raw::ask(&gateway, &raw::upgrade_head(&gateway, &format!("/ws{query}"), "")).status;
+    for _ in 0..60 {
+        assert_eq!(knock("?token=a.b.c"), 401);
+    }
+    assert_eq!((knock("?token=a.b.c"), knock("")), (429, 429));
+    assert_eq!(knock(&format!("?token={}", gateway.token("ada"))), 101, "a good token is no guess");
+}
+
+#[test]
+fn a_users_messages_are_counted_over_connections_and_shards() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let token = gateway.token("ada");
+    let mut clients: Vec<Client> = (0..7).map(|_| Client::join_known(&gateway, "/ws", &token)).collect();
+    let note = json!({ "type": "publish", "payload": { "channel": "chat:s", "type": "note", "payload": {} } });
+    let mut sent = 0;
+    for client in &mut clients {
+        // 100 at once on each connection, and 600 a minute over all.
+        for _ in 0..95 {
+            client.send(&note);
+            sent += 1;
+        }
+        if sent <= 600 {
+            assert!(client.pending().is_empty(), "refused within the rate");
+        }
+    }
+    let (events, code, _) = clients.pop().unwrap().closing();
+    assert!(events.iter().any(|event| event["payload"]["code"] == "RATE_LIMIT_EXCEEDED"));
+    assert_eq!(code, 4029, "665 at once are over 600, and it went on");
+}
