@@ -255,7 +255,7 @@ impl World {
         self.calm = true;
         for client in &mut self.clients {
             (client.never_reads, client.asleep_until) = (false, 0);
-            if let Some(backend) = client.backend.as_mut().filter(|_| self.rng.chance(50)) {
+            if let Some(backend) = client.backend.as_mut().filter(|_| self.rng.chance(85)) {
                 backend.lazy_until = self.now.micros + 36_000_000;
             }
         }
