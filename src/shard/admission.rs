@@ -7,7 +7,7 @@ use super::connection::Stage;
 use super::edge::Go;
 use super::effect::Effects;
 use super::timers::Timer;
-use crate::auth::caps::Verb;
+use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::{Claims, TokenError, Verifier};
 use crate::census::addresses::Question;
 use crate::code::{CloseCode, ErrorCode};
@@ -135,10 +135,12 @@ impl Shard {
 
     /// From now on it is known whose the connection is.
     fn open(&mut self, now: Now, id: ConnId, claims: Claims) {
+        let own = self.slots.find(id).and_then(|conn| conn.own.as_deref());
+        let own_verbs = own.map_or(Verbs::NONE, |own| self.verbs(&claims, own));
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Open;
         self.wheel.insert(conn.live.first_look(), Timer::Live(id));
-        conn.claims = Some(claims);
+        conn.take_claims(claims, own_verbs);
         self.watch_expiry(now, id);
     }
 
@@ -223,8 +225,10 @@ impl Shard {
                 conn.known |= auth.client.is_some();
                 conn.bundles = auth.client.map_or(conn.bundles, |client| client.batch);
                 self.reply_success(now, id, &claims, &auth.channels, effects);
+                let own = self.slots.find(id).and_then(|conn| conn.own.as_deref());
+                let own_verbs = own.map_or(Verbs::NONE, |own| self.verbs(&claims, own));
                 if let Some(conn) = self.slots.find_mut(id) {
-                    conn.claims = Some(claims);
+                    conn.take_claims(claims, own_verbs);
                 }
                 self.watch_anew(now, id);
                 self.leave_forbidden(now, id, effects);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::Claims;
 use crate::envelope::globetrotter::IdForm;
 use crate::ids::{ConnectionName, Seq};
@@ -168,6 +169,8 @@ pub(super) struct Connection {
     pub(super) door: Door,
     /// Whether the client told its name: it knows more than the seeds' clients.
     pub(super) known: bool,
+    /// What its token permits in its own channel: what nearly every message asks.
+    own_verbs: Verbs,
     /// Whether it asked for several events in one frame.
     pub(super) bundles: bool,
     pub(super) invalid_in_a_row: u8,
@@ -232,6 +235,7 @@ impl Connection {
             own: None,
             claims: None,
             known: false,
+            own_verbs: Verbs::NONE,
             bundles: false,
             assembler: Assembler::default(),
             bucket: Bucket::default(),
@@ -262,6 +266,18 @@ impl Connection {
             turn: 0,
             told_rate: None,
         }
+    }
+
+    /// Takes a token's claims, with what they permit in the connection's own channel.
+    pub(super) fn take_claims(&mut self, claims: Claims, own_verbs: Verbs) {
+        self.claims = Some(claims);
+        self.own_verbs = own_verbs;
+    }
+
+    /// Whether the connection may do something in its own channel; `None` if `channel` is not that very name.
+    pub(super) fn may_in_own(&self, channel: &str, verb: Verb) -> Option<bool> {
+        let own = self.own.as_ref().is_some_and(|own| std::ptr::eq(&raw const **own, &raw const *channel));
+        own.then(|| self.own_verbs.contains(verb))
     }
 
     /// The authenticated user.

@@ -12,7 +12,7 @@ use super::connection::{Connection, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::message::{AdminRequest, Counted, Passport};
 use super::timers::Timer;
-use crate::auth::caps::Verb;
+use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::{Claims, TokenError};
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS};
@@ -262,9 +262,14 @@ impl Shard {
     /// Whether a user may do something in a channel: policy and token allow it, and a token that is bound to a
     /// chat session is good for no other.
     pub(super) fn permits(&self, claims: &Claims, channel: &str, verb: Verb) -> bool {
+        self.verbs(claims, channel).contains(verb)
+    }
+
+    /// All that a user may do in a channel.
+    pub(super) fn verbs(&self, claims: &Claims, channel: &str) -> Verbs {
         let bound = claims.session.as_deref().zip(channel.strip_prefix("chat:"));
         let session_fits = bound.is_none_or(|(session, channel)| session == channel);
-        session_fits && self.options.policy.allows(&claims.holder(), channel, verb)
+        if session_fits { self.options.policy.verbs(&claims.holder(), channel) } else { Verbs::NONE }
     }
 
     /// The connection lives here from now on: the 101 goes out first, then whatever its token earns it.

@@ -197,8 +197,9 @@ impl Shard {
     }
 
     pub(super) fn may(&self, id: ConnId, channel: &str, verb: Verb) -> bool {
-        let claims = self.slots.find(id).and_then(|conn| conn.claims.as_ref());
-        claims.is_some_and(|claims| self.permits(claims, channel, verb))
+        let Some(conn) = self.slots.find(id) else { return false };
+        conn.may_in_own(channel, verb)
+            .unwrap_or_else(|| conn.claims.as_ref().is_some_and(|claims| self.permits(claims, channel, verb)))
     }
 
     /// Station 6: to the channel's home, here or over the mesh.

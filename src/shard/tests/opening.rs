@@ -264,6 +264,24 @@ fn what_a_refreshed_token_no_longer_permits_is_left_with_notice() {
 }
 
 #[test]
+fn what_a_refreshed_token_permits_in_the_endpoints_channel_is_in_force_at_once() {
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    let said = r#"{"type":"chat_message","payload":{"content":"a"}}"#;
+    for (verbs, expected) in [
+        (json!(["subscribe"]), "connection_error PERMISSION_DENIED"),
+        (json!(["subscribe", "publish"]), "chat_message"),
+        (json!(["subscribe", "history"]), "connection_error PERMISSION_DENIED"),
+    ] {
+        let caps = json!({ "caps": { "chat:s": verbs } });
+        world.say(who, &json!({ "type": "auth", "token": token_with("ann", 60, caps) }).to_string());
+        world.heard(who);
+        world.say(who, said);
+        assert_eq!(world.heard_words(who), [expected], "{verbs}");
+    }
+}
+
+#[test]
 fn a_head_is_refused_for_what_is_wrong_with_it() {
     let upgrade = |path: &str, more: &str| {
         let head = head_of(path);
