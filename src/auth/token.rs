@@ -52,6 +52,12 @@ impl Claims {
     pub const fn of_anybody(user: Arc<str>) -> Self {
         Self { user, service: false, session: None, caps: None, expires_at: u64::MAX, token_id: None }
     }
+
+    /// Whether a token said so, and not its bearer alone: only then does what the user does count against the user.
+    #[must_use]
+    pub const fn are_proven(&self) -> bool {
+        self.expires_at < u64::MAX
+    }
 }
 
 /// What a token is held against.

@@ -109,10 +109,15 @@ impl Shard {
     /// Lets an authenticated connection in that asked for nothing beyond its endpoint.
     pub(super) fn welcome(&mut self, now: Now, id: ConnId, claims: Claims, effects: &mut Effects) {
         if self.slots.find(id).is_some_and(|conn| conn.door.is_flat()) {
+            let proven = claims.are_proven();
             self.metrics.count(Metric::Authenticated);
             self.open(now, id, claims);
             self.welcome_flat(now, id, effects);
-            return self.check_in(now, id, effects);
+            // Whoever names a user without proof must not take the user's places and rate.
+            if proven {
+                self.check_in(now, id, effects);
+            }
+            return;
         }
         self.welcome_with(now, id, claims, &AuthFrame::default(), effects);
     }

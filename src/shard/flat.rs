@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::edge::Go;
 use super::effect::Effects;
+use super::message::Passport;
 use super::news::Again;
 use super::paying::Fee;
 use super::publishing::{Draft, text_of};
@@ -53,6 +54,17 @@ impl Shard {
             // Not a token that was tried and found bad.
             None => Err((HttpError::UNAUTHORIZED, Metric::RefusedPermission)),
         }
+    }
+
+    /// Whether a user's endpoint is opened once too often. It opens at the shard that counts the user, so this is
+    /// known before the upgrade; a socket that opens and is closed again would come back for ever.
+    pub(super) fn has_no_place(&self, passport: &Passport) -> bool {
+        let max = self.options.limits.connections_per_user as usize;
+        let flat = passport.endpoint.door == Door::GlobeTrotter;
+        let Some(claims) = passport.claims.as_ref().filter(|claims| flat && max > 0 && claims.are_proven()) else {
+            return false;
+        };
+        self.seats_of(&claims.user) >= max
     }
 
     /// The first frame of a connection, which the upgrade let in already.

@@ -274,6 +274,9 @@ impl Shard {
 
     /// The connection lives here from now on: the 101 goes out first, then whatever its token earns it.
     fn admit(&mut self, now: Now, id: ConnId, passport: Passport, effects: &mut Effects) {
+        if self.has_no_place(&passport) {
+            return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedFull, effects);
+        }
         let Some(conn) = self.slots.find_mut(id) else { return };
         let rate = passport.endpoint.door.limits(&self.options.limits).messages;
         conn.door = passport.endpoint.door;

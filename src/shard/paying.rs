@@ -6,6 +6,7 @@
 //! moment, whatever the client; only a refusal is a refusal.
 
 use super::Shard;
+use super::connection::Connection;
 use super::effect::Effects;
 use super::message::census::CensusMessage;
 use crate::census::users::UserKey;
@@ -38,7 +39,7 @@ impl Shard {
         if let Err(wait_ms) = conn.bucket.try_take_many(rate, tokens, now.millis()) {
             return Fee::Late(rate, wait_ms);
         }
-        if !self.options.limits.user_messages.is_unlimited() {
+        if !self.options.limits.user_messages.is_unlimited() && conn.checked_in {
             conn.lease.left = conn.lease.left.saturating_sub(u16::try_from(tokens).unwrap_or(u16::MAX));
             if conn.lease.runs_low() && now.millis() >= conn.lease.none_before {
                 self.ask_to_lend(now, id, effects);
@@ -50,7 +51,9 @@ impl Shard {
     /// Makes sure that so many messages are lent to the connection; nothing is taken yet.
     fn borrow_messages(&mut self, now: Now, id: ConnId, tokens: u32, effects: &mut Effects) -> Fee {
         let rate = self.options.limits.user_messages;
-        if rate.is_unlimited() {
+        // Who came without a token has no share in its user's messages.
+        let unproven = |conn: &Connection| conn.claims.as_ref().is_some_and(|claims| !claims.are_proven());
+        if rate.is_unlimited() || self.slots.find(id).is_some_and(unproven) {
             return Fee::Paid;
         }
         // More than may come at once cost as much as that, or they would never be affordable.

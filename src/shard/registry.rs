@@ -62,6 +62,11 @@ impl Shard {
         self.post_census(now, home, CensusMessage::CheckIn { conn: id, user, resource, at_most }, effects);
     }
 
+    /// How many connections a user has, if that is counted here.
+    pub(super) fn seats_of(&self, user: &str) -> usize {
+        self.registry.users.seats(self.user_key(user)).count()
+    }
+
     /// A connection is over: it counts no more.
     pub(super) fn check_out(&mut self, id: ConnId, effects: &mut Effects) {
         let now = self.latest;

@@ -436,3 +436,49 @@ fn reports_that_wait_are_bounded_in_number_and_time() {
     assert!(waiting.iter().all(|who| world.status(*who) == 503));
     assert_eq!(world.stats(0, "").0, 200, "there is room again");
 }
+
+#[test]
+fn who_names_a_user_without_a_token_takes_none_of_the_users_places_and_messages() {
+    let mut world = World::with(|options| {
+        options.shards = 2;
+        options.unlimited = false;
+        options.globetrotter_open = true;
+        options.limits.connections_per_user = 1;
+        options.limits.connections_per_resource = 1;
+        options.limits.user_messages = crate::rate::Rate { per_minute: 1, burst: 1 };
+    });
+    let strangers: Vec<Who> = (0..3).map(|_| world.upgrade("/api/v1/ws/ann")).collect();
+    for who in &strangers {
+        for trip in 0..5 {
+            world.say(*who, &json!({ "type": "join_trip", "trip_id": trip }).to_string());
+        }
+        assert!(world.is_open(*who) && world.sockets[*who].reads);
+    }
+    let ann = world.legacy("/ws/chat/s", "ann");
+    world.say(ann, r#"{"type":"chat_message","content":"hello"}"#);
+    assert_eq!(world.heard_words(ann), ["chat_message"]);
+    assert!(strangers.iter().all(|who| world.is_open(*who)));
+}
+
+#[test]
+fn a_user_without_a_place_left_is_told_before_the_upgrade() {
+    for shards in [1, 3] {
+        let mut world = World::with(|options| {
+            options.shards = shards;
+            options.unlimited = false;
+            options.limits.connections_per_user = 2;
+        });
+        let path = format!("/api/v1/ws/ann?token={}", token("ann"));
+        let first = world.flat("ann");
+        for (expected, count) in [(101, 1), (503, 3)] {
+            for _ in 0..count {
+                assert_eq!(world.status_of(&path), expected, "{shards} shards");
+            }
+        }
+        assert_eq!(world.status_of(&format!("/api/v1/ws/bob?token={}", token("bob"))), 101);
+        let id = world.sockets[first].id;
+        world.handle(id.shard.index(), Input::Gone(id));
+        world.run();
+        assert_eq!(world.status_of(&path), 101, "{shards} shards");
+    }
+}
