@@ -10,6 +10,9 @@ use std::fmt;
 pub struct ShardId(pub u16);
 
 impl ShardId {
+    /// No shard: whoever asks from outside is named by it. Far beyond the number of shards that there can be.
+    pub const OUTSIDE: Self = Self(u16::MAX);
+
     /// The shard's place in tables that have one row a shard.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -30,6 +33,19 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// Who stands for a question from outside in the place of an author.
+    #[must_use]
+    pub fn outside(ticket: u64) -> Self {
+        let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        Self { shard: ShardId::OUTSIDE, slot: half(ticket >> 32), generation: half(ticket) }
+    }
+
+    /// The number of the question that this stands for, if it stands for one.
+    #[must_use]
+    pub fn ticket(self) -> Option<u64> {
+        (self.shard == ShardId::OUTSIDE).then_some(u64::from(self.slot) << 32 | u64::from(self.generation))
+    }
+
     /// The slot as an index.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -105,6 +121,14 @@ impl fmt::Display for ConnectionName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_from_outside_is_told_from_every_connection() {
+        for ticket in [0, 1, 7 << 40, u64::from(u32::MAX), u64::MAX] {
+            assert_eq!(ConnId::outside(ticket).ticket(), Some(ticket));
+        }
+        assert_eq!(ConnId { shard: ShardId(0), slot: 1, generation: 1 }.ticket(), None);
+    }
 
     #[test]
     fn an_epoch_is_read_back_as_it_was_printed_and_nothing_else_is_one() {

@@ -262,6 +262,14 @@ pub const ENLIST_ROOMS_PER_TURN: usize = 64;
 /// Events for everybody that are on their way at one time; over it `OVERLOADED`.
 pub const SPREADS_PER_SHARD_MAX: usize = 64;
 
+// Floor 5: questions from outside
+
+/// Places of a shard's tables that one question from outside looks at; the rest is asked for again. A tenth of a
+/// millisecond.
+pub const SWEEP_SLOTS_MAX: u32 = 1024;
+/// Channels that are listed of one connection; a consumer of patterns may be in thousands.
+pub const CHANNELS_LISTED_MAX: usize = 100;
+
 // Floor 5: a shard's channels
 
 /// Channels known to one shard; over it empty ones are forgotten, and if there is none the subscription or
@@ -387,9 +395,30 @@ pub const MEMLOCK_START_BYTES: u64 = 320 * 1024;
 // Floor 7: administration
 
 /// Administration requests waiting for the executor; over it the shard answers 503 itself. A page load is three.
-pub const ADMIN_QUEUED_COUNT_MAX: usize = 64;
+/// Backends may send bursts of hundreds.
+pub const ADMIN_QUEUED_COUNT_MAX: usize = 1024;
 /// Administration requests being answered at one time; the others wait in the queue.
-pub const ADMIN_OPEN_COUNT_MAX: usize = 64;
+pub const ADMIN_OPEN_COUNT_MAX: usize = 256;
+/// Time for a request's body to come; over it: HTTP 408.
+pub const ADMIN_BODY_DEADLINE_MS: u64 = 5_000;
+/// Bytes of a request's body; over it: HTTP 413. A batch of a hundred ordinary messages, or sixteen of the largest.
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Time for shards to answer what a request asks them; over it: HTTP 504.
+pub const ADMIN_ANSWER_DEADLINE_MS: u64 = 5_000;
+/// Questions that wait for a shard's answer, and places for answers; over it a request waits for its turn.
+pub const ADMIN_QUESTIONS_MAX: usize = 4096;
+/// Messages of one `/api/batch` and channels of one `/api/broadcast` or `/api/unsubscribe`; over it: HTTP 400.
+pub const ADMIN_BATCH_MAX: usize = 100;
+/// Connections that a listing gives if the request names no number.
+pub const ADMIN_LIST_DEFAULT: usize = 1000;
+/// Connections that a listing gives at most: the answer says where the next begins.
+pub const ADMIN_LIST_MAX: usize = 10_000;
+/// Connections that one question for a listing asks a shard for; more takes several.
+pub const ADMIN_LIST_PORTION: usize = 256;
+/// Members of a channel that are listed; of more the answer tells the number only beyond these.
+pub const ADMIN_MEMBERS_MAX: usize = 500;
+/// How long a count of users and sessions serves all who ask: anybody may, and a count goes through every connection.
+pub const ADMIN_TALLY_MS: u64 = 5_000;
 /// Time to write an answer; over it the socket is closed. An answer is some 100 KiB.
 pub const ADMIN_WRITE_DEADLINE_MS: u64 = 5_000;
 /// Time to wait for the peer's end after an answer, so that closing does not reset what is under way.
@@ -479,6 +508,11 @@ const _: () =
     assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
 const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
 const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
+const _: () = assert!(
+    ADMIN_QUESTIONS_MAX >= ADMIN_BATCH_MAX && ADMIN_QUESTIONS_MAX >= SHARDS_COUNT_MAX as usize,
+    "every request can ask"
+);
+const _: () = assert!(SHARDS_COUNT_MAX < u16::MAX, "the last number stands for outside");
 const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");
 const _: () = assert!(LEASE_RECALL_COUNT_MAX <= CHANNELS_PER_MESSAGE_MAX);
 const _: () = assert!(LEASE_MESSAGES_LOW < LEASE_MESSAGES_MAX, "a block outlasts the question for the next");

@@ -92,6 +92,7 @@ metrics! {
     ClosedDrain: Counter "waystation_closed_total" "reason=\"drain\"" "Connections ended by reason";
     ClosedReplaced: Counter "waystation_closed_total" "reason=\"replaced\"" "Connections ended by reason";
     ClosedLimit: Counter "waystation_closed_total" "reason=\"limit\"" "Connections ended by reason";
+    ClosedAdmin: Counter "waystation_closed_total" "reason=\"admin\"" "Connections ended by reason";
     MessagesIn: Counter "waystation_messages_received_total" "" "Messages received from clients";
     BytesIn: Counter "waystation_received_bytes_total" "" "Bytes received from clients";
     Ignored: Counter "waystation_ignored_total" "" "Flat messages that ask for nothing known";
@@ -114,6 +115,7 @@ metrics! {
     MeshSent: Counter "waystation_mesh_sent_total" "" "Messages put to other shards";
     MeshReceived: Counter "waystation_mesh_received_total" "" "Messages taken from other shards";
     MeshFull: Counter "waystation_mesh_full_total" "" "Messages that found another shard's inbox full";
+    AnswersDropped: Counter "waystation_answers_dropped_total" "" "Answers to the HTTP interface that it had no room for";
     Turns: Counter "waystation_turns_total" "" "Turns of the shard loop";
     Parks: Counter "waystation_parks_total" "" "Times the shard slept";
     Wakes: Counter "waystation_wakes_total" "" "Times the shard woke another";

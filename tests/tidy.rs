@@ -22,6 +22,11 @@ const DOCUMENTS: [&str; 6] = ["ARCHITECTURE", "PROTOCOL", "DECISIONS", "CONTRIBU
 /// Limits that no test names, each with the reason.
 const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("ACCEPT_BACKLOG", "a size given to the kernel"),
+    ("ADMIN_ANSWER_DEADLINE_MS", "a test waits it out: questions that nobody answers are late"),
+    ("ADMIN_BODY_DEADLINE_MS", "a deadline like that of answers, by the same function, which a test waits out"),
+    ("ADMIN_TALLY_MS", "an age up to which a count is good; tests ask for the first"),
+    ("ADMIN_LIST_PORTION", "a pace: a longer page takes several questions, whose bound is tested"),
+    ("ADMIN_QUESTIONS_MAX", "places in a queue; what finds none waits for its turn"),
     ("ADMIN_LINGER_MS", "a test waits it out: the executor ends although a client is silent"),
     ("ADMIN_WRITE_DEADLINE_MS", "a test waits it out: a client that does not read is cut"),
     ("ADMIN_IO_MEMORY_BYTES", "a size given to the executor library"),

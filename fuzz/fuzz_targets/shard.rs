@@ -124,6 +124,7 @@ impl World {
                     self.released.push(id);
                     self.links[at].push_back(Waits::Adopt(passport));
                 }
+                Effect::Answer(_) => unreachable!("nobody asks from outside"),
                 Effect::Mesh(_, message) => self.links[at].push_back(Waits::Message(message)),
             }
         }

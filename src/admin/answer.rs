@@ -1,9 +1,11 @@
-//! From a request to the bytes of its answer. Pure: the executor around it owns the sockets.
+//! What does not depend on shards' answers: the page and what it loads, and the numbers as Prometheus reads them.
+//! And what every answer has in its head.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
-use super::{Options, exposition};
-use crate::wire::cors;
+use super::exposition;
+use crate::metrics::Metrics;
+use crate::wire::http::Response;
 
 /// The page and what it loads, carried in the binary: it must work from one file and without a network.
 const PAGE: &str = include_str!("page/index.html");
@@ -19,100 +21,61 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The media type of the Prometheus text format.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The whole answer to `method` on `path` (undecoded, without the query), readable by a page of that origin.
-pub(super) fn answer(method: &str, path: &str, allowed_origin: Option<&str>, options: &Options) -> Vec<u8> {
-    let shared: String = cors::headers(allowed_origin).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let numbers;
+/// A file of the page.
+pub(super) fn asset(path: &str) -> Response {
     let (media_type, body) = match path {
-        "/" => ("text/html; charset=utf-8", PAGE),
         "/app.js" => ("text/javascript; charset=utf-8", SCRIPT),
         "/app.css" => ("text/css; charset=utf-8", STYLE),
         "/icon.svg" => ("image/svg+xml", ICON),
-        "/metrics" => {
-            numbers = exposition::render(&options.metrics);
-            (EXPOSITION_TYPE, numbers.as_str())
-        }
-        _ => return problem(404, "Not Found", "nothing is served at this path", &shared, method),
+        _ => ("text/html; charset=utf-8", PAGE),
     };
-    match method {
-        "GET" | "HEAD" => encode(200, "OK", media_type, &shared, body, method),
-        // RFC 9110 section 15.5.6: a 405 lists what is allowed.
-        _ => problem(
-            405,
-            "Method Not Allowed",
-            "this can only be read",
-            &format!("Allow: GET, HEAD\r\n{shared}"),
-            method,
-        ),
-    }
+    Response::new(200).body(media_type, body)
 }
 
-/// A refusal as RFC 9457 problem JSON. The texts are ours and need no escaping.
-fn problem(status: u16, title: &str, detail: &str, extra: &str, method: &str) -> Vec<u8> {
-    let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}"#);
-    encode(status, title, "application/problem+json", extra, &body, method)
+/// All numbers.
+pub(super) fn metrics(all: &[Arc<Metrics>]) -> Response {
+    Response::new(200).body(EXPOSITION_TYPE, exposition::render(all))
 }
 
-fn encode(status: u16, reason: &str, media_type: &str, extra: &str, body: &str, method: &str) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {media_type}\r\n");
-    let _infallible = write!(head, "Content-Length: {}\r\nConnection: close\r\n{extra}", body.len());
-    head.push_str("Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
-    let _infallible = write!(head, "Content-Security-Policy: {PAGE_POLICY}\r\n\r\n");
-    let mut bytes = head.into_bytes();
+/// The bytes of an answer to `method`.
+pub(super) fn encode(response: Response, method: &str) -> Vec<u8> {
+    let response = response
+        .header("Cache-Control", "no-store")
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Referrer-Policy", "no-referrer")
+        .header("Content-Security-Policy", PAGE_POLICY);
     // RFC 9110 section 9.3.2: HEAD is answered as GET is, without the content.
-    if method != "HEAD" {
-        bytes.extend_from_slice(body.as_bytes());
-    }
-    bytes
+    response.encode(method == "HEAD")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::admin::route::{Access, Route};
 
-    fn ask(method: &str, path: &str) -> (String, String) {
-        let bytes = answer(method, path, None, &Options { metrics: vec![Metrics::shared()] });
-        let text = String::from_utf8(bytes).unwrap();
+    fn ask(path: &str) -> (String, String) {
+        let text = String::from_utf8(encode(asset(path), "GET")).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head.to_owned(), body.to_owned())
     }
 
     #[test]
-    fn each_path_has_its_status_and_type() {
-        for (method, path, status, media_type) in [
-            ("GET", "/", "200 OK", "text/html; charset=utf-8"),
-            ("GET", "/app.js", "200 OK", "text/javascript; charset=utf-8"),
-            ("GET", "/app.css", "200 OK", "text/css; charset=utf-8"),
-            ("GET", "/icon.svg", "200 OK", "image/svg+xml"),
-            ("GET", "/metrics", "200 OK", EXPOSITION_TYPE),
-            ("GET", "/metrics/", "404 Not Found", "application/problem+json"),
-            ("GET", "", "404 Not Found", "application/problem+json"),
-            ("GET", "/..%2f", "404 Not Found", "application/problem+json"),
-            ("POST", "/metrics", "405 Method Not Allowed", "application/problem+json"),
-            ("get", "/", "405 Method Not Allowed", "application/problem+json"),
+    fn each_file_has_its_type_and_every_answer_its_policy() {
+        for (path, media_type) in [
+            ("/", "text/html; charset=utf-8"),
+            ("/app.js", "text/javascript; charset=utf-8"),
+            ("/app.css", "text/css; charset=utf-8"),
+            ("/icon.svg", "image/svg+xml"),
         ] {
-            let (head, body) = ask(method, path);
-            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{method} {path}: {head}");
-            assert!(head.contains(&format!("\r\nContent-Type: {media_type}\r\n")), "{method} {path}: {head}");
-            assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{method} {path}");
-            assert_eq!(head.contains("\r\nAllow: GET, HEAD\r\n"), status.starts_with("405"), "{method} {path}");
+            let (head, body) = ask(path);
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
+            assert!(head.contains(&format!("\r\nContent-Type: {media_type}\r\n")), "{path}: {head}");
+            assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{path}");
+            assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'"), "{path}");
+            assert_eq!(encode(asset(path), "HEAD"), [head.as_bytes(), b"\r\n\r\n"].concat(), "{path}");
         }
-    }
-
-    #[test]
-    fn a_problem_is_json_with_its_status() {
-        let (_, body) = ask("GET", "/nothing");
-        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((body["status"].as_u64(), body["type"].as_str()), (Some(404), Some("about:blank")));
-    }
-
-    #[test]
-    fn head_is_get_without_the_content() {
-        for path in ["/", "/metrics", "/nothing"] {
-            let (head, body) = ask("HEAD", path);
-            assert_eq!((head, body.as_str()), (ask("GET", path).0, ""), "{path}");
-        }
+        let numbers = encode(metrics(&[Metrics::shared()]), "GET");
+        assert!(String::from_utf8_lossy(&numbers).contains(EXPOSITION_TYPE));
     }
 
     #[test]
@@ -120,7 +83,8 @@ mod tests {
         for reference in ["src=\"", "href=\""] {
             for rest in PAGE.split(reference).skip(1) {
                 let target = rest.split('"').next().unwrap();
-                assert!(ask("GET", target).0.starts_with("HTTP/1.1 200"), "{target}");
+                let served = Route::find(target).is_ok_and(|route| route.access() == Access::Public);
+                assert!(served, "{target}");
             }
         }
         assert_eq!(PAGE.matches("<script").count(), PAGE.matches("<script type=\"module\" src=").count());

@@ -1,12 +1,20 @@
 //! The administration executor: answers the HTTP requests that are no business of a shard's turn.
 //!
 //! One unpinned executor of its own. Shards hand it sockets whose request they have read; it writes one
-//! answer, waits for the peer's end and closes. It reads the shards' numbers and never talks back to them,
-//! so nothing that happens here can hold a message up. Absent: everything that changes state; health and
-//! readiness, which a shard answers itself, as only a shard that turns can.
+//! answer, waits for the peer's end and closes. What only shards know or can do it asks them (`asking`): a question
+//! goes through their inboxes like a message from another shard, the answer comes back through a bounded channel, and
+//! no shard waits for either. Absent: health and readiness, which a shard answers itself, as only a shard that turns
+//! can; event streams, which are members on their shards.
 
 mod answer;
+mod api;
+mod asking;
+mod body;
 mod exposition;
+mod numbers;
+mod refusal;
+mod route;
+mod written;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,32 +28,59 @@ use glommio::sync::Semaphore;
 use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
+use crate::auth::{Claims, Policy};
 use crate::limits::{
     ADMIN_IO_MEMORY_BYTES, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_MS, ADMIN_OPEN_COUNT_MAX, ADMIN_RING_ENTRIES,
     ADMIN_WRITE_DEADLINE_MS,
 };
-use crate::mesh::{AdminJob, Hatch, Transport};
+use crate::mesh::{AdminJob, Hatch, Parcel, Post, Transport};
 use crate::metrics::Metrics;
+use crate::route::HashKey;
 use crate::shard::message::AdminRequest;
+use crate::shard::message::outside::Answered;
+use crate::wire::cors;
+use crate::wire::http::{Request, Response};
+use asking::Asker;
+use numbers::Tally;
+use refusal::Refusal;
+use route::Route;
 
 /// What the answers are made of.
 #[derive(Debug)]
 pub struct Options {
     /// Every shard's numbers, by shard.
     pub metrics: Vec<Arc<Metrics>>,
+    /// Who may do what.
+    pub policy: Arc<Policy>,
+    /// Places channels, as the shards do.
+    pub key: HashKey,
+    /// Whether who connects from this machine may ask what needs `admin`.
+    pub loopback: bool,
+    /// The way to the shards.
+    pub post: Post<Parcel>,
+}
+
+/// What the executor keeps.
+#[derive(Debug)]
+struct Office {
+    metrics: Vec<Arc<Metrics>>,
+    policy: Arc<Policy>,
+    loopback: bool,
+    asker: Asker,
+    tally: Tally,
 }
 
 /// Starts the executor on a thread of its own. It ends when no sender of `inbox` is left and every
-/// answer is written or cut.
+/// answer is written or cut. Shards answer through `answers`.
 ///
 /// # Errors
 /// When the executor's rings cannot be made.
-pub fn spawn(inbox: Hatch<AdminJob>, options: Options) -> io::Result<ExecutorJoinHandle<()>> {
+pub fn spawn(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) -> io::Result<ExecutorJoinHandle<()>> {
     LocalExecutorBuilder::new(Placement::Unbound)
         .name("admin")
         .ring_depth(ADMIN_RING_ENTRIES)
         .io_memory(ADMIN_IO_MEMORY_BYTES)
-        .spawn(move || run(inbox, options))
+        .spawn(move || run(inbox, answers, options))
         .map_err(io::Error::other)
 }
 
@@ -53,8 +88,36 @@ pub fn spawn(inbox: Hatch<AdminJob>, options: Options) -> io::Result<ExecutorJoi
 ///
 /// # Cancel safety
 /// Dropping the future drops the sockets that wait; answers under way end with their executor.
-async fn run(inbox: Hatch<AdminJob>, options: Options) {
-    let Hatch { queue, wake } = inbox;
+async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) {
+    let Options { metrics, policy, key, loopback, post } = options;
+    let (asker, tally) = (Asker::new(post, key), Tally::default());
+    let office = Rc::new(Office { metrics, policy, loopback, asker, tally });
+    let at_answers = Rc::clone(&office);
+    glommio::spawn_local(async move {
+        take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
+    })
+    .detach();
+    let open = Rc::new(Semaphore::new(ADMIN_OPEN_COUNT_MAX as u64));
+    take_all(inbox, async |job| {
+        let Ok(permit) = open.acquire_static_permit(1).await else { return };
+        let office = Rc::clone(&office);
+        glommio::spawn_local(async move {
+            serve(job, &office).await;
+            drop(permit);
+        })
+        .detach();
+    })
+    .await;
+    // Every permit back: every answer is done. Each is bounded by its deadlines, and so is this.
+    let _all_done = open.acquire(ADMIN_OPEN_COUNT_MAX as u64).await;
+}
+
+/// Takes what comes through a hatch until nobody is left to put something.
+///
+/// # Cancel safety
+/// What was put and not taken is dropped with the hatch.
+async fn take_all<T>(hatch: Hatch<T>, mut take: impl AsyncFnMut(T)) {
+    let Hatch { queue, wake } = hatch;
     // A ring's receive on a nonblocking descriptor answers at once that nothing is there; on a blocking
     // one it waits in the ring.
     if wake.set_nonblocking(false).is_err() {
@@ -62,38 +125,30 @@ async fn run(inbox: Hatch<AdminJob>, options: Options) {
     }
     // The executor library makes its stream from any connected socket; this one is a Unix pair.
     let mut wake = TcpStream::from(socket2::Socket::from(OwnedFd::from(wake)));
-    let options = Rc::new(options);
-    let open = Rc::new(Semaphore::new(ADMIN_OPEN_COUNT_MAX as u64));
     let mut bytes = [0; 64];
     loop {
         // Ended or failed: nobody is left to wake us. What was put before is still taken.
         let more = wake.read(&mut bytes).await.is_ok_and(|count| count > 0);
-        while let Ok(job) = queue.try_recv() {
-            let Ok(permit) = open.acquire_static_permit(1).await else { return };
-            let options = Rc::clone(&options);
-            glommio::spawn_local(async move {
-                serve(job, &options).await;
-                drop(permit);
-            })
-            .detach();
+        while let Ok(item) = queue.try_recv() {
+            take(item).await;
         }
         if !more {
             break;
         }
     }
-    // Every permit back: every answer is done. Each is bounded by its deadlines, and so is this.
-    let _all_done = open.acquire(ADMIN_OPEN_COUNT_MAX as u64).await;
 }
 
 /// Writes one answer and closes.
 ///
 /// # Cancel safety
 /// Not to be resumed: what was written of the answer is lost with the future, as is the socket.
-async fn serve(job: AdminJob, options: &Options) {
-    let AdminRequest { request, allowed_origin, .. } = &*job.request;
-    let answer = answer::answer(&request.method, &request.path, allowed_origin.as_deref(), options);
-    let Transport::Plain(socket) = job.transport;
+async fn serve(job: AdminJob, office: &Office) {
+    let AdminJob { transport: Transport::Plain(socket), request } = job;
     let mut socket = TcpStream::from(socket2::Socket::from(socket));
+    let response = respond(&mut socket, &request, office).await.unwrap_or_else(|refusal| refusal.response());
+    let shared = cors::headers(request.allowed_origin.as_deref());
+    let response = shared.fold(response, |response, (name, value)| response.header(name, value));
+    let answer = answer::encode(response, &request.request.method);
     let written = async {
         socket.write_all(&answer).await?;
         socket.shutdown(std::net::Shutdown::Write).await.map_err(io::Error::other)
@@ -114,6 +169,68 @@ async fn serve(job: AdminJob, options: &Options) {
         }
     };
     within(ADMIN_LINGER_MS, drained).await;
+}
+
+/// The answer to a request.
+///
+/// # Cancel safety
+/// What shards were asked to do may be done all the same.
+async fn respond(socket: &mut TcpStream, request: &AdminRequest, office: &Office) -> Result<Response, Refusal> {
+    let AdminRequest { peer, request, bearer, leftover, .. } = request;
+    let route = Route::find(&request.path)?;
+    if !route.methods().split(", ").any(|method| method == request.method) {
+        return Err(Refusal::method(route.methods()));
+    }
+    // Before the body is read: whoever may not ask shall not send.
+    let claims = route.access().grant(bearer, (*peer, office.loopback), &office.policy)?;
+    let body = if request.method == "POST" { body::read(socket, request, leftover).await? } else { Vec::new() };
+    match claims {
+        Some(claims) if route.access() == route::Access::Backend => {
+            answer_backend(&route, request, &body, claims, office).await
+        }
+        _ => answer_operator(&route, request, &body, office).await,
+    }
+}
+
+/// What backends ask.
+///
+/// # Cancel safety
+/// As [`respond`].
+async fn answer_backend(
+    route: &Route,
+    request: &Request,
+    body: &[u8],
+    claims: &Arc<Claims>,
+    office: &Office,
+) -> Result<Response, Refusal> {
+    let asker = &office.asker;
+    match route {
+        Route::Publish => api::publish(asker, body, claims).await,
+        Route::Broadcast => Ok(api::publish_all(asker, written::broadcast(body, claims)?).await),
+        Route::Batch => Ok(api::publish_all(asker, written::batch(body, claims)?).await),
+        Route::History(channel) => api::history(asker, channel, &request.query, claims).await,
+        Route::Presence(channel) => api::presence(asker, channel, claims).await,
+        _ => Err(Refusal::NOT_FOUND),
+    }
+}
+
+/// What everybody and what operators ask.
+///
+/// # Cancel safety
+/// As [`respond`].
+async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: &Office) -> Result<Response, Refusal> {
+    let Office { metrics, asker, tally, .. } = office;
+    match route {
+        Route::Asset => Ok(answer::asset(&request.path)),
+        Route::Metrics => Ok(answer::metrics(metrics)),
+        Route::Health => Ok(numbers::health(asker, tally, metrics).await),
+        Route::Numbers => numbers::numbers(asker, tally, metrics).await,
+        Route::Connections => numbers::connections(asker, &request.query, metrics).await,
+        Route::Connection(name) => numbers::disconnect(asker, name).await,
+        Route::Disconnect => api::apply(asker, written::disconnect(body)?).await,
+        Route::Unsubscribe => api::apply(asker, written::unsubscribe(body)?).await,
+        _ => Err(Refusal::NOT_FOUND),
+    }
 }
 
 /// The outcome of `work`, or `None` if it failed or took longer than `ms`.

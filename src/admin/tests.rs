@@ -5,14 +5,22 @@ use std::net::{TcpListener, TcpStream as Client};
 use std::time::Duration;
 
 use super::*;
+use crate::ids::ShardId;
 use crate::limits::ADMIN_QUEUED_COUNT_MAX;
-use crate::mesh::{HatchPost, hatch};
+use crate::mesh::{Capacities, HatchPost, Mesh, hatch};
+use crate::shard::message::outside::Bearer;
 use crate::wire::http::read_head;
 
 fn request(method: &str, path: &str) -> AdminRequest {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (request, _) = read_head(head.as_bytes()).unwrap().unwrap();
-    AdminRequest { peer: std::net::Ipv4Addr::LOCALHOST.into(), request, allowed_origin: None, leftover: Vec::new() }
+    AdminRequest {
+        peer: std::net::Ipv4Addr::LOCALHOST.into(),
+        request,
+        allowed_origin: None,
+        bearer: Bearer::Absent,
+        leftover: Vec::new(),
+    }
 }
 
 /// A client whose request was read by a shard and posted.
@@ -26,10 +34,22 @@ fn posted(post: &HatchPost<AdminJob>, method: &str, path: &str) -> Client {
     client
 }
 
+/// Options for `shards` shards that nobody drives: what is asked of them is not answered.
+fn options(shards: u16) -> Options {
+    let mesh = Mesh::new(shards, Capacities { control: 4, data: 4 }).unwrap();
+    let metrics = (0..shards).map(|_| Metrics::shared()).collect();
+    let policy = Arc::new(Policy::default());
+    Options { metrics, policy, key: [0; 16], loopback: false, post: mesh.post(ShardId::OUTSIDE) }
+}
+
 fn start() -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>) {
+    start_with(options(1))
+}
+
+fn start_with(options: Options) -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>) {
     let (post, inbox) = hatch(ADMIN_QUEUED_COUNT_MAX).unwrap();
-    let options = Options { metrics: vec![Metrics::shared()] };
-    (post, spawn(inbox, options).unwrap())
+    let (_, answers) = hatch(1).unwrap();
+    (post, spawn(inbox, answers, options).unwrap())
 }
 
 #[test]
@@ -87,9 +107,8 @@ fn a_client_that_went_away_hurts_nobody() {
 
 #[test]
 fn a_client_that_does_not_read_is_cut_at_the_deadline() {
-    let (post, inbox) = hatch(ADMIN_QUEUED_COUNT_MAX).unwrap();
     // Enough shards that their numbers do not fit into a connection's buffers, which are made small.
-    let executor = spawn(inbox, Options { metrics: vec![Metrics::shared(); 64] }).unwrap();
+    let (post, executor) = start_with(options(64));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     client.set_recv_buffer_size(4096).unwrap();
@@ -104,4 +123,16 @@ fn a_client_that_does_not_read_is_cut_at_the_deadline() {
     let mut text = Vec::new();
     let _reset_or_end = client.read_to_end(&mut text);
     assert!(!text.is_empty() && text.len() < 256 * 1024, "{} bytes arrived", text.len());
+}
+
+#[test]
+fn what_shards_do_not_answer_is_told_at_the_deadline_and_what_they_cannot_take_at_once() {
+    let (post, executor) = start();
+    // Four questions find room in the inbox, and then none.
+    let mut late = posted(&post, "GET", "/api/ws/health");
+    let mut text = String::new();
+    late.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("\"unhealthy\""), "{text}");
+    drop((late, post));
+    executor.join().unwrap();
 }

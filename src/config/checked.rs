@@ -53,6 +53,8 @@ pub struct Serve {
     pub origins: Origins,
     /// Who may do what.
     pub policy: Policy,
+    /// Whether who connects from this machine may administer without a token.
+    pub admin_loopback: bool,
     /// What a channel's history keeps.
     pub retention: Retention,
     /// Whether GlobeTrotter clients are let in without a token.
@@ -246,6 +248,7 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         globetrotter_open,
         origins,
         policy: if require_caps { policy.requiring_caps() } else { policy },
+        admin_loopback: file.admin.loopback,
         retention: Retention {
             count: file.history.events.unwrap_or(HISTORY_COUNT_DEFAULT),
             bytes: file.history.bytes.unwrap_or(HISTORY_BYTES_DEFAULT),

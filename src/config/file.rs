@@ -5,6 +5,7 @@
 //! [`super::checked`]. Absent: defaults (a key that is missing is `None`), the command line, which beats what is
 //! written here.
 
+pub mod admin;
 pub mod auth;
 pub mod globetrotter;
 pub mod history;
@@ -37,6 +38,8 @@ pub struct File {
     pub proxies: proxies::Proxies,
     /// The GlobeTrotter dialect.
     pub globetrotter: globetrotter::GlobeTrotter,
+    /// Who administers.
+    pub admin: admin::Admin,
     /// What channels keep.
     pub history: history::History,
     /// What holds in which channels.

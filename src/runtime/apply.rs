@@ -34,6 +34,11 @@ impl Host {
             }
             Effect::HandOver(conn, to, passport) => self.hand_over(conn, to, passport),
             Effect::Admin(conn, request) => self.hand_to_admin(conn, request),
+            Effect::Answer(answered) => {
+                // Nobody waits beyond the deadline: who asked is told that no answer came.
+                let put = self.answers.as_ref().is_some_and(|post| post.try_put(*answered).is_ok());
+                self.metrics.add(Metric::AnswersDropped, u64::from(!put));
+            }
             Effect::Mesh(to, message) => {
                 let put = self.kept.put(to, message, &mut self.outbox, &mut self.effects);
                 self.metrics.count(if put { Metric::MeshSent } else { Metric::MeshFull });

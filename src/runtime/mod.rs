@@ -37,6 +37,7 @@ use crate::mesh::{AdminJob, HatchPost, MeshEnd, Parcel, Transport};
 use crate::metrics::Metrics;
 use crate::shard::Shard;
 use crate::shard::effect::{Batch, Effects};
+use crate::shard::message::outside::Answered;
 use accept::Door;
 use clock::Clock;
 use kept::Kept;
@@ -70,6 +71,8 @@ pub struct Seat {
     pub mesh: MeshEnd<Parcel>,
     /// The way to the administration executor; without it, such requests are refused.
     pub admin: Option<HatchPost<AdminJob>>,
+    /// The way for answers to who asks from outside the shards; without it they are dropped.
+    pub answers: Option<HatchPost<Answered>>,
     /// Its numbers.
     pub metrics: Arc<Metrics>,
 }
@@ -133,6 +136,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         outbox: seat.mesh.outbox,
         kept: Kept::new(shards),
         admin: seat.admin,
+        answers: seat.answers,
         metrics: seat.metrics,
         clock,
         now: clock.now(),

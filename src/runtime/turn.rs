@@ -25,6 +25,7 @@ use crate::mesh::{AdminJob, HatchPost, Inbox, Outbox, Parcel, Transport};
 use crate::metrics::{Metric, Metrics, Timing};
 use crate::shard::effect::{Batch, Effect, Effects};
 use crate::shard::message::Lane;
+use crate::shard::message::outside::Answered;
 use crate::shard::{Input, Shard};
 use crate::time::{Millis, Now};
 
@@ -43,6 +44,7 @@ pub(super) struct Host {
     pub(super) outbox: Outbox<Parcel>,
     pub(super) kept: Kept,
     pub(super) admin: Option<HatchPost<AdminJob>>,
+    pub(super) answers: Option<HatchPost<Answered>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) now: Now,

@@ -14,12 +14,14 @@ use crate::census::limits::Limits;
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
-    ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+    ADMIN_QUESTIONS_MAX, ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_SHARD_BYTES_MAX,
+    HOT_MEMBERS,
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
+use crate::shard::message::outside::Answered;
 use crate::shard::{self, Shard};
 use crate::time::Now;
 
@@ -80,9 +82,20 @@ pub(super) struct Start<'a> {
 /// Starts every thread. What they need was checked before.
 pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let metrics: Vec<Arc<Metrics>> = start.listeners.iter().map(|_| Metrics::shared()).collect();
+    let count = u16::try_from(start.listeners.len()).unwrap_or(u16::MAX);
+    let mesh = Mesh::new(count, Capacities::for_shards(start.listeners.len())).map_err(|error| failed(&error))?;
+    let options = shard_options(&start, count)?;
     let (post, inbox) = hatch::<AdminJob>(ADMIN_QUEUED_COUNT_MAX).map_err(|error| failed(&error))?;
-    let executor = admin::spawn(inbox, admin::Options { metrics: metrics.clone() }).map_err(|error| failed(&error))?;
-    let (mut members, drain) = start_shards(start, &metrics, &post)?;
+    let (answers, answered) = hatch::<Answered>(ADMIN_QUESTIONS_MAX).map_err(|error| failed(&error))?;
+    let admin = admin::Options {
+        metrics: metrics.clone(),
+        policy: Arc::clone(&options.policy),
+        key: options.key,
+        loopback: start.wanted.admin_loopback,
+        post: mesh.post(ShardId::OUTSIDE),
+    };
+    let executor = admin::spawn(inbox, answered, admin).map_err(|error| failed(&error))?;
+    let (mut members, drain) = start_shards(start, (mesh, options), &metrics, (&post, &answers))?;
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
     members.push(Member { name: "admin".to_owned(), join });
     Ok(Engine { members, drain })
@@ -96,14 +109,13 @@ fn failed(error: &io::Error) -> StartError {
 /// the administration goes with its thread.
 fn start_shards(
     start: Start<'_>,
+    (mut mesh, options): (Mesh<Parcel>, shard::Options),
     metrics: &[Arc<Metrics>],
-    post: &HatchPost<AdminJob>,
+    (post, answers): (&HatchPost<AdminJob>, &HatchPost<Answered>),
 ) -> Result<(Vec<Member>, Drain), StartError> {
     let count = u16::try_from(start.listeners.len()).unwrap_or(u16::MAX);
-    let mut mesh = Mesh::new(count, Capacities::for_shards(start.listeners.len())).map_err(|error| failed(&error))?;
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
-    let options = shard_options(&start, count)?;
     let watch = start.keys.watch(mesh.post(ShardId(count))).map_err(|error| failed(&error))?;
     let started = now();
     let mut members = Vec::new();
@@ -126,6 +138,7 @@ fn start_shards(
             listeners: vec![listener],
             mesh,
             admin: Some(post.clone()),
+            answers: Some(answers.clone()),
             metrics: Arc::clone(metrics),
         };
         let (options, metrics, peers) = (options.clone(), Arc::clone(metrics), metrics_of_all.to_vec());

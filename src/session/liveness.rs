@@ -40,6 +40,12 @@ impl Liveness {
         self.heard = now;
     }
 
+    /// When the client last said something.
+    #[must_use]
+    pub const fn heard(&self) -> Millis {
+        self.heard
+    }
+
     /// The first time to look.
     #[must_use]
     pub const fn first_look(&self) -> Millis {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::Shard;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
+use super::message::outside::Reply;
 use super::message::service::{Direct, DirectMessage, Target};
+use super::outside::reply;
 use super::publishing::text_of;
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
@@ -92,7 +94,7 @@ impl Shard {
     }
 
     /// Whom a name stands for, and which shard knows.
-    fn direct_target(&self, name: &str) -> Option<(Target, ShardId)> {
+    pub(super) fn direct_target(&self, name: &str) -> Option<(Target, ShardId)> {
         if name == EVERYBODY {
             return Some((Target::Everybody, route::home(&self.options.key, EVERYBODY, self.options.shards)));
         }
@@ -101,8 +103,12 @@ impl Shard {
         (id.shard.0 < self.options.shards).then_some((Target::Connection(id, name), id.shard))
     }
 
-    fn send_direct(&mut self, now: Now, to: ShardId, message: DirectMessage, effects: &mut Effects) {
-        if to == self.id {
+    pub(super) fn send_direct(&mut self, now: Now, to: ShardId, message: DirectMessage, effects: &mut Effects) {
+        if let DirectMessage::Sent { to: author, outcome, .. } = &message
+            && let Some(ticket) = author.ticket()
+        {
+            reply(ticket, outcome.map(Reply::Sent), effects);
+        } else if to == self.id {
             self.on_direct_message(now, message, effects);
         } else {
             effects.list.push(Effect::Mesh(to, MeshMessage::Direct(Box::new(message))));

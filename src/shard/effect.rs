@@ -4,6 +4,7 @@
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PARTS_MAX, LANE_SHARES};
 use crate::payload::Payload;
+use crate::shard::message::outside::Answered;
 use crate::shard::message::{AdminRequest, MeshMessage, Passport};
 
 /// One request to the host, to be done in the order given.
@@ -26,6 +27,8 @@ pub enum Effect {
     Admin(ConnId, Box<AdminRequest>),
     /// Put a message to another shard.
     Mesh(ShardId, MeshMessage),
+    /// Give an answer to who asked from outside; dropped if there is no room.
+    Answer(Box<Answered>),
 }
 
 /// How a socket ends.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::effect::{Effect, Effects};
+use super::message::outside::Reply;
 use super::message::{Answer, Committed, MeshMessage, Publication, Tail};
+use super::outside::reply;
 use super::rooms::{Follower, Role, RoomId};
 use crate::code::ErrorCode;
 use crate::envelope::globetrotter::shown::{Facts, write_shown};
@@ -32,7 +34,7 @@ pub(super) struct Proposal<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) operation: Option<Operation>,
     pub(super) wants_ack: bool,
-    pub(super) exclude_author: bool,
+    pub(super) excluded: Option<ConnId>,
 }
 
 impl<'a> Proposal<'a> {
@@ -46,7 +48,7 @@ impl<'a> Proposal<'a> {
             id: publication.id.as_deref(),
             operation: publication.operation,
             wants_ack: publication.wants_ack,
-            exclude_author: publication.exclude_author,
+            excluded: publication.excluded,
         }
     }
 }
@@ -119,8 +121,7 @@ impl Shard {
         let frame = self.encode(&head, proposal.payload);
         let more: Vec<(Encoding, Payload)> =
             others(encodings).map(|encoding| (encoding, self.encode_in(encoding, &head, proposal.payload))).collect();
-        let excluded = proposal.exclude_author.then_some(proposal.author);
-        let event = Event::new(committed.seq, now.unix_ms, now.micros, excluded, frame, more);
+        let event = Event::new(committed.seq, now.unix_ms, now.micros, proposal.excluded, frame, more);
         self.metrics.count(Metric::Published);
         self.append(now, id, event);
         self.line_up(id);
@@ -180,6 +181,9 @@ impl Shard {
         }
         if matches!(outcome, Err(ErrorCode::Overloaded)) {
             self.metrics.count(Metric::RefusedOverload);
+        }
+        if let Some(ticket) = proposal.author.ticket() {
+            return reply(ticket, outcome.map(Reply::Sequenced), effects);
         }
         let answer = Answer {
             to: proposal.author,

@@ -1,6 +1,7 @@
 //! What shards say to each other, and what travels with a socket that is handed over.
 
 pub mod census;
+pub mod outside;
 pub mod service;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use crate::session::endpoint::Endpoint;
 use crate::time::Millis;
 use crate::wire::http::Request;
 use census::CensusMessage;
+use outside::{Bearer, Question};
 use service::{DirectMessage, PatternMessage, RequestMessage};
 
 /// All that a shard learned of a connection before it handed the socket to the connection's home.
@@ -61,6 +63,8 @@ pub struct AdminRequest {
     pub request: Request,
     /// The page that may read the answer.
     pub allowed_origin: Option<Box<str>>,
+    /// Who asks.
+    pub bearer: Bearer,
     /// Bytes that came after the head.
     pub leftover: Vec<u8>,
 }
@@ -93,8 +97,8 @@ pub struct Publication {
     pub operation: Option<Operation>,
     /// Whether the author wants to be answered.
     pub wants_ack: bool,
-    /// Whether the author should not get the event.
-    pub exclude_author: bool,
+    /// The connection that should not get the event.
+    pub excluded: Option<ConnId>,
 }
 
 /// What the home says to an author.
@@ -270,6 +274,8 @@ pub enum MeshMessage {
     Roster(Box<RosterMessage>),
     /// About who is connected.
     Census(Box<CensusMessage>),
+    /// From outside the shards.
+    Question(Box<Question>),
 }
 
 impl MeshMessage {
@@ -289,7 +295,8 @@ impl MeshMessage {
             | Self::Pattern(_)
             | Self::Direct(_)
             | Self::Roster(_)
-            | Self::Census(_) => Lane::Data,
+            | Self::Census(_)
+            | Self::Question(_) => Lane::Data,
         }
     }
 }

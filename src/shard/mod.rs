@@ -34,6 +34,7 @@ mod joining;
 mod mirror;
 mod news;
 mod opening;
+mod outside;
 mod patterns;
 mod paying;
 mod pen;
@@ -67,6 +68,8 @@ use crate::route::HashKey;
 use crate::time::Now;
 use crate::wheel::Wheel;
 use crate::wire::upgrade::Origins;
+pub use publishing::text_of;
+
 use consuming::IdleLook;
 use direct::Spread;
 use effect::Effects;
@@ -268,6 +271,7 @@ impl Shard {
             MeshMessage::Direct(message) => self.on_direct_message(now, *message, effects),
             MeshMessage::Roster(message) => self.on_roster(now, from, *message, effects),
             MeshMessage::Census(message) => self.on_census(now, from, *message, effects),
+            MeshMessage::Question(question) => self.on_outside(now, *question, effects),
         }
     }
 

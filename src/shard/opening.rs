@@ -6,10 +6,12 @@
 //! the connection, after it registered it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::Shard;
 use super::connection::{Connection, Stage};
 use super::effect::{Closing, Effect, Effects};
+use super::message::outside::Bearer;
 use super::message::{AdminRequest, Counted, Passport};
 use super::timers::Timer;
 use crate::auth::caps::{Verb, Verbs};
@@ -130,7 +132,8 @@ impl Shard {
                 self.metrics.count(Metric::HttpRequests);
                 conn_leaves(self.slots.find_mut(id));
                 let allowed_origin = page.map(Box::from);
-                let request = AdminRequest { peer, request, allowed_origin, leftover };
+                let bearer = self.bearer(now, &request);
+                let request = AdminRequest { peer, request, allowed_origin, bearer, leftover };
                 effects.list.push(Effect::Admin(id, Box::new(request)));
             }
             Ok(Decision::Count) => {
@@ -232,6 +235,19 @@ impl Shard {
             leftover: Vec::new(),
             counted: Counted::default(),
         })
+    }
+
+    /// Who asks something that is no business of a shard: here are the keys.
+    fn bearer(&self, now: Now, request: &Request) -> Bearer {
+        let Some(value) = request.headers.get("authorization") else { return Bearer::Absent };
+        let verdict = bearer(value.as_bytes()).map(|token| self.options.verifier.verify(token, now.unix_seconds()));
+        match verdict {
+            Some(Ok(claims)) => Bearer::Known(Arc::new(claims)),
+            Some(Err(_)) | None => {
+                self.metrics.count(Metric::RefusedToken);
+                Bearer::Refused
+            }
+        }
     }
 
     /// The claims of a token in the header, the query or the sub-protocols, if there is one.

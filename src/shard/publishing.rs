@@ -143,23 +143,30 @@ impl Shard {
             return self.on_direct(now, id, inbound, publish, effects);
         }
         let Some((channel, user)) = self.target(now, id, inbound, Verb::Publish, effects) else { return };
-        if is_reserved(publish.kind) {
-            return self.refuse_message(now, id, inbound, ErrorCode::InvalidMessageFormat, effects);
-        }
-        // The payload goes out as it came: in these it could name another user, the assistant's role, or
-        // fields that the sender may not edit.
-        if is_attributed(publish.kind) && !self.may(id, &channel, Verb::Stream) {
-            self.metrics.count(Metric::RefusedPermission);
-            return self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
-        }
-        let holder = self.slots.find(id).and_then(|conn| conn.claims.as_ref()).map(Claims::holder);
-        if holder.is_some_and(|holder| !self.options.policy.allows_event(&holder, &channel, publish.kind)) {
-            self.metrics.count(Metric::RefusedPermission);
-            return self.refuse_message(now, id, inbound, ErrorCode::PermissionDenied, effects);
+        let claims = self.slots.find(id).and_then(|conn| conn.claims.as_ref());
+        let judged =
+            claims.map_or(Err(ErrorCode::AuthFailed), |claims| self.judge_event(claims, &channel, publish.kind));
+        if let Err(code) = judged {
+            return self.refuse_message(now, id, inbound, code, effects);
         }
         let payload = publish.payload.as_bytes();
         let draft = Draft { channel, user, kind: publish.kind, payload, written: &[payload] };
         self.send(now, id, inbound, &draft, effects);
+    }
+
+    /// Whether somebody who may publish in a channel may publish events of this type.
+    pub(super) fn judge_event(&self, claims: &Claims, channel: &str, kind: &str) -> Result<(), ErrorCode> {
+        if is_reserved(kind) {
+            return Err(ErrorCode::InvalidMessageFormat);
+        }
+        // The payload goes out as it came: in these it could name another user, the assistant's role, or
+        // fields that the sender may not edit.
+        let poses = is_attributed(kind) && !self.permits(claims, channel, Verb::Stream);
+        if poses || !self.options.policy.allows_event(&claims.holder(), channel, kind) {
+            self.metrics.count(Metric::RefusedPermission);
+            return Err(ErrorCode::PermissionDenied);
+        }
+        Ok(())
     }
 
     /// The channel that a message goes to and who sends it, or a refusal.
@@ -227,7 +234,7 @@ impl Shard {
                 id: inbound.id,
                 operation,
                 wants_ack,
-                exclude_author: inbound.exclude_sender,
+                excluded: inbound.exclude_sender.then_some(id),
             };
             match joined {
                 Some(room) => self.propose_in(now, room, &proposal, effects),
@@ -246,7 +253,7 @@ impl Shard {
                 id: inbound.id.map(Box::from),
                 operation,
                 wants_ack,
-                exclude_author: inbound.exclude_sender,
+                excluded: inbound.exclude_sender.then_some(id),
             };
             effects.list.push(Effect::Mesh(home, MeshMessage::Publish(Box::new(publication))));
         }
@@ -354,7 +361,8 @@ impl Shard {
 }
 
 /// What a code means, in words.
-pub(super) const fn text_of(code: ErrorCode) -> &'static str {
+#[must_use]
+pub const fn text_of(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::InvalidJson => "the text is not JSON",
         ErrorCode::InvalidMessageFormat => "the message is malformed, or its type may not be sent by clients",

@@ -230,6 +230,11 @@ impl Rooms {
         self.names.len()
     }
 
+    /// Places in the table, in use or not.
+    pub(super) fn places(&self) -> u32 {
+        u32::try_from(self.rooms.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn find(&self, name: &str) -> Option<RoomId> {
         self.names.get(name).copied()
     }

@@ -13,6 +13,7 @@ mod history;
 mod lanes;
 mod messages;
 mod opening;
+mod outside;
 mod places;
 mod rooms;
 mod service;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 
 use super::effect::{Batch, Closing, Effect};
 use super::message::MeshMessage;
+use super::message::outside::Answered;
 use super::*;
 use crate::auth::token::{Key, Keys};
 use crate::census::limits::Limits;
@@ -66,6 +68,8 @@ struct World {
     writes: Vec<(Who, usize, usize)>,
     /// Events in each tail that went between shards.
     tails: Vec<usize>,
+    /// What was answered to questions from outside.
+    answered: Vec<Answered>,
 }
 
 fn options() -> Options {
@@ -220,7 +224,16 @@ impl World {
         let shard = |id| Shard::new(ShardId(id), options.clone(), Metrics::shared(), now);
         let hosts = (0..options.shards).map(|id| (shard(id), Effects::new(options.shards.into()))).collect();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        Self { hosts, sockets: Vec::new(), owners: HashMap::new(), now, peer, writes: Vec::new(), tails: Vec::new() }
+        Self {
+            hosts,
+            sockets: Vec::new(),
+            owners: HashMap::new(),
+            now,
+            peer,
+            writes: Vec::new(),
+            tails: Vec::new(),
+            answered: Vec::new(),
+        }
     }
 
     fn try_accept(&mut self, host: usize) -> Option<Who> {
@@ -320,6 +333,7 @@ impl World {
                 self.sockets[who].id = adopted;
             }
             Effect::Admin(..) => panic!("no test asks the administration"),
+            Effect::Answer(answered) => self.answered.push(*answered),
             Effect::Mesh(to, message) => {
                 if let MeshMessage::Tail(tail) = &message {
                     self.tails.push(tail.events.len());

@@ -15,8 +15,8 @@ use crate::limits::{HEAD_BYTES_MAX, HEADERS_COUNT_MAX};
 use crate::wire::host::HostPort;
 use crate::wire::percent;
 
-pub use crate::wire::percent::{check_resource_id, decode_segment, query_value};
-pub use crate::wire::response::{HttpError, Response};
+pub use crate::wire::percent::{check_resource_id, decode_segment, decode_within, query_value};
+pub use crate::wire::response::{HttpError, Response, phrase};
 
 /// A request without its body.
 #[derive(Clone, Debug)]

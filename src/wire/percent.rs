@@ -16,6 +16,18 @@ pub fn decode_segment(raw: &str) -> Result<String, HttpError> {
     Ok(id)
 }
 
+/// The same for a segment that names something longer.
+///
+/// # Errors
+/// 400 unless it decodes to 1 to `bytes_max` bytes without control characters.
+pub fn decode_within(raw: &str, bytes_max: usize) -> Result<String, HttpError> {
+    let name = decode(raw).ok_or(HttpError::bad_request("a name in the path is not percent-encoded UTF-8"))?;
+    if name.is_empty() || name.len() > bytes_max || name.chars().any(char::is_control) {
+        return Err(HttpError::bad_request("a name in the path is empty, too long, or holds a control character"));
+    }
+    Ok(name)
+}
+
 /// Checks a decoded resource id, for ids that come in a query.
 ///
 /// # Errors

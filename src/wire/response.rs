@@ -148,7 +148,9 @@ struct Problem {
     detail: &'static str,
 }
 
-fn phrase(status: u16) -> &'static str {
+/// The reason phrase of a status; empty if it has none.
+#[must_use]
+pub fn phrase(status: u16) -> &'static str {
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
 }
 

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its expectation fails")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of tests are on the real clock")]
 
+mod api;
 mod auth;
 mod backpressure;
 mod client;

@@ -140,6 +140,7 @@ impl World {
                     self.change(host, id, |socket| socket.to_client.extend(answer));
                     self.end(host, id, Closing::Linger);
                 }
+                Effect::Answer(_) => unreachable!("nobody asks from outside"),
                 Effect::Mesh(to, message) => self.put(host, to, message),
             }
         }

@@ -1,0 +1,229 @@
+//! Which answer a path leads to, by which methods, and who may ask for it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::refusal::Refusal;
+use crate::auth::{Claims, Policy, Verb};
+use crate::limits::CHANNEL_NAME_BYTES_MAX;
+use crate::shard::message::outside::Bearer;
+use crate::wire::http::decode_within;
+
+/// Where a path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The page and what it loads.
+    Asset,
+    /// Numbers as Prometheus reads them.
+    Metrics,
+    /// How many there are.
+    Health,
+    /// Numbers as the seeds name them.
+    Numbers,
+    /// All connections.
+    Connections,
+    /// One connection, by its name.
+    Connection(String),
+    Publish,
+    Broadcast,
+    Batch,
+    Disconnect,
+    Unsubscribe,
+    /// What a channel had.
+    History(String),
+    /// Who is in a channel.
+    Presence(String),
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Public,
+    /// Who has `admin` for all channels, and this machine if it is so configured.
+    Admin,
+    /// The same, and services whose token is not narrowed.
+    Operator,
+    /// Services, and whose token says what it permits.
+    Backend,
+}
+
+impl Route {
+    /// The place of a raw path.
+    pub(super) fn find(path: &str) -> Result<Self, Refusal> {
+        if matches!(path, "/" | "/app.js" | "/app.css" | "/icon.svg") {
+            return Ok(Self::Asset);
+        }
+        let under_api = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
+        let (rest, api) = under_api.map_or((path, false), |rest| (rest, true));
+        let mut segments = rest.split('/').skip(1);
+        let route = match (segments.next(), segments.next(), segments.next(), segments.next()) {
+            (Some("metrics"), None, ..) if !api => Self::Metrics,
+            (Some("ws"), Some("health"), None, _) => Self::Health,
+            (Some("ws"), Some("metrics"), None, _) => Self::Numbers,
+            (Some("ws"), Some("connections"), None, _) => Self::Connections,
+            (Some("ws"), Some("connections"), Some(name), None) => Self::Connection(channel(name)?),
+            (Some("publish"), None, ..) if api => Self::Publish,
+            (Some("broadcast"), None, ..) if api => Self::Broadcast,
+            (Some("batch"), None, ..) if api => Self::Batch,
+            (Some("disconnect"), None, ..) if api => Self::Disconnect,
+            (Some("unsubscribe"), None, ..) if api => Self::Unsubscribe,
+            (Some("history"), Some(name), None, _) if api => Self::History(channel(name)?),
+            (Some("presence"), Some(name), None, _) if api => Self::Presence(channel(name)?),
+            _ => return Err(Refusal::NOT_FOUND),
+        };
+        Ok(route)
+    }
+
+    /// The methods that it knows, as `Allow` lists them.
+    pub(super) const fn methods(&self) -> &'static str {
+        match self {
+            Self::Connection(_) => "DELETE",
+            Self::Publish | Self::Broadcast | Self::Batch | Self::Disconnect | Self::Unsubscribe => "POST",
+            Self::Asset
+            | Self::Metrics
+            | Self::Health
+            | Self::Numbers
+            | Self::Connections
+            | Self::History(_)
+            | Self::Presence(_) => "GET, HEAD",
+        }
+    }
+
+    pub(super) const fn access(&self) -> Access {
+        match self {
+            Self::Asset | Self::Metrics | Self::Health => Access::Public,
+            Self::Numbers | Self::Connections | Self::Connection(_) => Access::Admin,
+            Self::Disconnect | Self::Unsubscribe => Access::Operator,
+            Self::Publish | Self::Broadcast | Self::Batch | Self::History(_) | Self::Presence(_) => Access::Backend,
+        }
+    }
+}
+
+/// A segment that names a channel or a connection.
+fn channel(raw: &str) -> Result<String, Refusal> {
+    Ok(decode_within(raw, CHANNEL_NAME_BYTES_MAX)?)
+}
+
+impl Access {
+    /// Whether somebody may ask. The claims are there where they are needed further on.
+    pub(super) fn grant<'a>(
+        self,
+        bearer: &'a Bearer,
+        (peer, open_to_loopback): (IpAddr, bool),
+        policy: &Policy,
+    ) -> Result<Option<&'a Arc<Claims>>, Refusal> {
+        let at_hand = open_to_loopback && peer.to_canonical().is_loopback();
+        let claims = match (self, bearer) {
+            (Self::Public, _) => return Ok(None),
+            (Self::Admin | Self::Operator, Bearer::Absent) if at_hand => return Ok(None),
+            (_, Bearer::Absent | Bearer::Refused) => return Err(Refusal::UNAUTHORIZED),
+            (_, Bearer::Known(claims)) => claims,
+        };
+        let admin = policy.allows(&claims.holder(), EVERYTHING, Verb::Admin);
+        let may = match self {
+            Self::Public => true,
+            Self::Admin => admin,
+            Self::Operator => admin || claims.service && claims.caps.is_none(),
+            Self::Backend => claims.service || claims.caps.is_some(),
+        };
+        if may { Ok(Some(claims)) } else { Err(Refusal::FORBIDDEN) }
+    }
+}
+
+/// Only the pattern for all channels matches it.
+const EVERYTHING: &str = "*";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_path_has_its_place_methods_and_access() {
+        use Access::{Admin, Backend, Operator, Public};
+        let text = str::to_owned;
+        for (path, route, methods, access) in [
+            ("/", Route::Asset, "GET, HEAD", Public),
+            ("/app.js", Route::Asset, "GET, HEAD", Public),
+            ("/metrics", Route::Metrics, "GET, HEAD", Public),
+            ("/ws/health", Route::Health, "GET, HEAD", Public),
+            ("/api/ws/health", Route::Health, "GET, HEAD", Public),
+            ("/api/ws/metrics", Route::Numbers, "GET, HEAD", Admin),
+            ("/ws/connections", Route::Connections, "GET, HEAD", Admin),
+            ("/api/ws/connections/0a", Route::Connection(text("0a")), "DELETE", Admin),
+            ("/api/publish", Route::Publish, "POST", Backend),
+            ("/api/broadcast", Route::Broadcast, "POST", Backend),
+            ("/api/batch", Route::Batch, "POST", Backend),
+            ("/api/disconnect", Route::Disconnect, "POST", Operator),
+            ("/api/unsubscribe", Route::Unsubscribe, "POST", Operator),
+            ("/api/history/chat:1", Route::History(text("chat:1")), "GET, HEAD", Backend),
+            ("/api/presence/chat%3Aa%2Fb", Route::Presence(text("chat:a/b")), "GET, HEAD", Backend),
+        ] {
+            assert_eq!(Route::find(path), Ok(route.clone()), "{path}");
+            assert_eq!((route.methods(), route.access()), (methods, access), "{path}");
+        }
+        for (path, status) in [
+            ("/nothing", 404),
+            ("/metrics/", 404),
+            ("/api/metrics", 404),
+            ("/publish", 404),
+            ("/api/publish/", 404),
+            ("/history/chat:1", 404),
+            ("/api/history", 404),
+            ("/api/history/a/b", 404),
+            ("/api/history/", 400),
+            ("/api/history/%00", 400),
+            ("/..%2f", 404),
+            ("", 404),
+        ] {
+            assert_eq!(Route::find(path).map_err(|refusal| refusal.status), Err(status), "{path}");
+        }
+        let long = |len: usize| Route::find(&format!("/api/history/{}", "x".repeat(len))).is_ok();
+        assert!(long(CHANNEL_NAME_BYTES_MAX) && !long(CHANNEL_NAME_BYTES_MAX + 1));
+    }
+
+    fn claims(service: bool, caps: Option<serde_json::Value>) -> Bearer {
+        let caps = caps.map(|caps| Arc::new(serde_json::from_value(caps).unwrap()));
+        let user = Arc::from("ann");
+        Bearer::Known(Arc::new(Claims { user, service, session: None, caps, expires_at: 0, token_id: None }))
+    }
+
+    #[test]
+    fn who_asks_decides_what_is_answered() {
+        let admin = claims(false, Some(json!({ "*": ["admin"] })));
+        let narrow = claims(true, Some(json!({ "chat:*": ["publish", "admin"] })));
+        // For each: public, admin, operator, backend; 0 is yes.
+        for (who, bearer, expected) in [
+            ("nobody", Bearer::Absent, [0, 401, 401, 401]),
+            ("a bad token", Bearer::Refused, [0, 401, 401, 401]),
+            ("a user", claims(false, None), [0, 403, 403, 403]),
+            ("a user with caps", claims(false, Some(json!({ "chat:*": ["publish"] }))), [0, 403, 403, 0]),
+            ("a service", claims(true, None), [0, 403, 0, 0]),
+            ("a narrow service", narrow, [0, 403, 403, 0]),
+            ("an admin", admin, [0, 0, 0, 0]),
+        ] {
+            let found = [Access::Public, Access::Admin, Access::Operator, Access::Backend].map(|access| {
+                let far = (IpAddr::from([192, 0, 2, 1]), true);
+                access.grant(&bearer, far, &Policy::default()).map_or_else(|refusal| refusal.status, |_| 0)
+            });
+            assert_eq!(found, expected, "{who}");
+        }
+    }
+
+    #[test]
+    fn this_machine_administers_only_if_it_is_so_configured_and_never_with_a_bad_token() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        for (bearer, peer, open, expected) in [
+            (Bearer::Absent, here, true, true),
+            (Bearer::Absent, "::ffff:127.0.0.1".parse().unwrap(), true, true),
+            (Bearer::Absent, here, false, false),
+            (Bearer::Absent, IpAddr::from([10, 0, 0, 1]), true, false),
+            (Bearer::Refused, here, true, false),
+            (claims(false, None), here, true, false),
+        ] {
+            let granted = Access::Admin.grant(&bearer, (peer, open), &Policy::default());
+            assert_eq!(granted.is_ok(), expected, "{bearer:?} {peer} {open}");
+            assert!(Access::Backend.grant(&bearer, (peer, open), &Policy::default()).is_err());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What is asked of shards from outside, by the HTTP interface, and what they answer.
+//!
+//! A question has a number, and one answer, from the shard that it was put to. Whoever asks waits for a while; an
+//! answer that comes later finds nobody and is dropped. What goes through many connections is asked for in
+//! portions: the answer says where the next one begins, so no turn has more than a portion to do.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Committed;
+use super::service::Stretch;
+use crate::auth::token::Claims;
+use crate::code::{CloseCode, ErrorCode};
+use crate::ids::{ConnectionName, Epoch};
+
+/// Who sends a request that a shard does not answer itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// Without a token.
+    Absent,
+    /// With a token that is not acceptable.
+    Refused,
+    /// The holder of a good token.
+    Known(Arc<Claims>),
+}
+
+/// A question to one shard.
+#[derive(Debug)]
+pub struct Question {
+    /// Its number.
+    pub ticket: u64,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// To the channel's home: publish an event.
+    Publish(Publishing),
+    /// To the channel's home: a part of its history, for somebody who may or may not see it.
+    History {
+        /// Who asks.
+        claims: Arc<Claims>,
+        /// Which part.
+        stretch: Stretch,
+        /// The run of positions that the part's bounds belong to; of another one they say nothing.
+        epoch: Option<Epoch>,
+    },
+    /// To every shard: who is in a channel there, up to so many.
+    Members {
+        /// Who asks.
+        claims: Arc<Claims>,
+        /// The channel.
+        channel: Arc<str>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The connections from a place of the shard's table on, up to so many.
+    Connections {
+        /// The place.
+        from: u32,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Who and what is there, from a place of the shard's tables on.
+    Tally {
+        /// The place.
+        from: u32,
+    },
+    /// Do something to connections, from a place of the shard's table on.
+    Sweep {
+        /// The place.
+        from: u32,
+        /// Whose.
+        whose: Whose,
+        /// What.
+        act: Act,
+    },
+}
+
+/// An event from outside.
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    /// Who sends it.
+    pub claims: Arc<Claims>,
+    /// The channel, or the name of what stands for connections.
+    pub channel: Arc<str>,
+    /// The event's type.
+    pub kind: Arc<str>,
+    /// Raw JSON object.
+    pub payload: Arc<[u8]>,
+    /// The operation id.
+    pub id: Option<Arc<str>>,
+    /// The connection that should not get it.
+    pub exclude: Option<ConnectionName>,
+}
+
+/// Which connections something is done to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All of a user.
+    User(Arc<str>),
+    /// One.
+    Connection(ConnectionName),
+}
+
+/// What is done to connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// They are closed.
+    Close(CloseCode),
+    /// They leave these channels.
+    Leave(Arc<[Box<str>]>),
+}
+
+/// An answer from one shard.
+#[derive(Debug)]
+pub struct Answered {
+    /// The question's number.
+    pub ticket: u64,
+    /// The answer, or why there is none.
+    pub outcome: Result<Reply, ErrorCode>,
+}
+
+/// What is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The event has its place.
+    Sequenced(Committed),
+    /// The event is on its way to connections; `true` if it was so before.
+    Sent(bool),
+    /// A part of a history as JSON.
+    History(Box<[u8]>),
+    /// Who is in a channel.
+    Members {
+        /// Users and connections, as many as were asked for.
+        members: Vec<(Arc<str>, ConnectionName)>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Connections.
+    Connections {
+        /// As many as were asked for, or as were in the portion.
+        rows: Vec<Row>,
+        /// Where the next portion begins, if there is one.
+        next: Option<u32>,
+    },
+    /// Who and what is there.
+    Tally(Tally, Option<u32>),
+    /// To so many connections something was done.
+    Swept {
+        /// How many.
+        count: usize,
+        /// Where the next portion begins, if there is one.
+        next: Option<u32>,
+    },
+}
+
+/// One connection as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its public name.
+    pub name: ConnectionName,
+    /// Its user; `None` before it is known.
+    pub user: Option<Arc<str>>,
+    /// The channel of its endpoint.
+    pub own: Option<Arc<str>>,
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// When it came, wall clock.
+    pub connected_ms: u64,
+    /// When it last said something, wall clock.
+    pub heard_ms: u64,
+    /// How far it has come.
+    pub state: &'static str,
+    /// The channels that it is in, as far as they are listed.
+    pub channels: Vec<Arc<str>>,
+}
+
+/// Counts of a portion. Users and sessions may be on many shards, so they are told as keyed hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Users.
+    pub users: Vec<u64>,
+    /// Chat sessions.
+    pub sessions: Vec<u64>,
+    /// Channels at home there that somebody is in.
+    pub channels: u64,
+}

@@ -1,0 +1,281 @@
+//! What is asked from outside the shards: the HTTP interface's questions, each with one answer.
+//!
+//! A question is judged here as a message of a connection would be, by the claims that it brings. What goes
+//! through the table of connections does a portion and says where the next begins.
+
+use std::hash::Hasher as _;
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
+
+use super::Shard;
+use super::connection::{Connection, Stage};
+use super::direct::is_direct;
+use super::effect::{Effect, Effects};
+use super::home::Proposal;
+use super::message::outside::{Act, Answered, Ask, Publishing, Question, Reply, Row, Tally, Whose};
+use super::message::service::{Direct, DirectMessage, Stretch};
+use super::rooms::{Role, Room, RoomId};
+use crate::auth::{Claims, Verb};
+use crate::code::{CloseCode, ErrorCode};
+use crate::envelope::Encoding;
+use crate::envelope::notice::service::write_direct;
+use crate::envelope::tripsage::is_reserved;
+use crate::ids::{ConnId, ConnectionName, Epoch};
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_LISTED_MAX, SWEEP_SLOTS_MAX};
+use crate::metrics::Metric;
+use crate::room::dedup::Operation;
+use crate::route::HashKey;
+use crate::time::Now;
+
+/// Answers a question from outside.
+pub(super) fn reply(ticket: u64, outcome: Result<Reply, ErrorCode>, effects: &mut Effects) {
+    effects.list.push(Effect::Answer(Box::new(Answered { ticket, outcome })));
+}
+
+impl Shard {
+    pub(super) fn on_outside(&mut self, now: Now, question: Question, effects: &mut Effects) {
+        let Question { ticket, ask } = question;
+        let outcome = match ask {
+            Ask::Publish(publishing) if is_direct(&publishing.channel) => {
+                match self.publish_direct(now, ticket, &publishing, effects) {
+                    Ok(()) => return,
+                    Err(code) => Err(code),
+                }
+            }
+            Ask::Publish(publishing) => match self.publish_outside(now, ticket, &publishing, effects) {
+                Ok(()) => return,
+                Err(code) => Err(code),
+            },
+            Ask::History { claims, stretch, epoch } => self.history_outside(&claims, stretch, epoch),
+            Ask::Members { claims, channel, limit } => self.members_outside(&claims, &channel, limit),
+            Ask::Connections { from, limit } => Ok(self.list_connections(now, from, limit)),
+            Ask::Tally { from } => Ok(self.take_tally(from)),
+            Ask::Sweep { from, whose, act } => Ok(self.sweep_connections(now, from, &whose, &act, effects)),
+        };
+        reply(ticket, outcome, effects);
+    }
+
+    fn permit_outside(&self, claims: &Claims, channel: &str, verb: Verb) -> Result<(), ErrorCode> {
+        if channel.is_empty() || channel.len() > CHANNEL_NAME_BYTES_MAX {
+            return Err(ErrorCode::ChannelNotFound);
+        }
+        if self.permits(claims, channel, verb) {
+            return Ok(());
+        }
+        self.metrics.count(Metric::RefusedPermission);
+        Err(ErrorCode::PermissionDenied)
+    }
+
+    /// An event for a channel at home here. Who asked is answered when it has its place.
+    fn publish_outside(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        publishing: &Publishing,
+        effects: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        let Publishing { claims, channel, kind, payload, id, exclude } = publishing;
+        self.permit_outside(claims, channel, Verb::Publish)?;
+        self.judge_event(claims, channel, kind)?;
+        let id = id.as_deref();
+        let operation = id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &[payload]));
+        let proposal = Proposal {
+            author: ConnId::outside(ticket),
+            channel,
+            user: &claims.user,
+            kind,
+            payload,
+            id,
+            operation,
+            wants_ack: true,
+            excluded: exclude.map(|name| self.pen.holder_of(name)),
+        };
+        self.propose(now, &proposal, effects);
+        Ok(())
+    }
+
+    /// An event for connections. Any shard can send it on.
+    fn publish_direct(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        publishing: &Publishing,
+        effects: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        let Publishing { claims, channel, kind, payload, id, exclude } = publishing;
+        self.permit_outside(claims, channel, Verb::Publish)?;
+        if !claims.service {
+            self.metrics.count(Metric::RefusedPermission);
+            return Err(ErrorCode::PermissionDenied);
+        }
+        if is_reserved(kind) {
+            return Err(ErrorCode::InvalidMessageFormat);
+        }
+        let (target, to) = self.direct_target(channel).ok_or(ErrorCode::ChannelNotFound)?;
+        if effects.congested(to) {
+            self.metrics.count(Metric::RefusedOverload);
+            return Err(ErrorCode::Overloaded);
+        }
+        let id = id.as_deref();
+        let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
+            write_direct(stamp, kind, id, &claims.user, payload, out);
+        });
+        let parts = [channel.as_bytes(), payload];
+        let direct = Direct {
+            author: ConnId::outside(ticket),
+            target,
+            frame,
+            channel: Arc::clone(channel),
+            id: id.map(Box::from),
+            operation: id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &parts)),
+            wants_ack: true,
+            excluded: exclude.map(|name| self.pen.holder_of(name)),
+        };
+        self.send_direct(now, to, DirectMessage::Send(Box::new(direct)), effects);
+        Ok(())
+    }
+
+    fn history_outside(&self, claims: &Claims, stretch: Stretch, epoch: Option<Epoch>) -> Result<Reply, ErrorCode> {
+        self.permit_outside(claims, &stretch.channel, Verb::History)?;
+        let room = self.rooms.find(&stretch.channel).and_then(|id| self.rooms.at(id));
+        let fits = epoch.is_none_or(|epoch| room.is_some_and(|room| room.history.epoch() == epoch));
+        let stretch = if fits { stretch } else { Stretch { since: None, until: None, ..stretch } };
+        Ok(Reply::History(self.history_page(&stretch).into_boxed_slice()))
+    }
+
+    fn members_outside(&self, claims: &Claims, channel: &str, limit: usize) -> Result<Reply, ErrorCode> {
+        self.permit_outside(claims, channel, Verb::Presence)?;
+        let room = self.rooms.find(channel).and_then(|id| self.rooms.at(id));
+        let count = room.map_or(0, |room| room.members.len());
+        let slots = room.into_iter().flat_map(|room| room.members.iter()).map(|member| member.slot);
+        let conns = slots.filter_map(|slot| self.slots.tenant(slot)).take(limit);
+        let members = conns.filter_map(|conn| Some((Arc::clone(conn.user()?), conn.name))).collect();
+        Ok(Reply::Members { members, count })
+    }
+
+    /// The slots of a portion, and where the next begins.
+    fn portion(&self, from: u32) -> (std::ops::Range<u32>, Option<u32>) {
+        let end = from.saturating_add(SWEEP_SLOTS_MAX).min(self.slots.count());
+        (from..end, (end < self.slots.count()).then_some(end))
+    }
+
+    fn list_connections(&self, now: Now, from: u32, limit: usize) -> Reply {
+        let (slots, mut next) = self.portion(from);
+        let mut rows = Vec::new();
+        for slot in slots {
+            let Some(conn) = self.slots.tenant(slot).filter(|conn| conn.upgraded) else { continue };
+            if rows.len() >= limit {
+                next = Some(slot);
+                break;
+            }
+            rows.push(self.row(now, conn));
+        }
+        Reply::Connections { rows, next }
+    }
+
+    fn row(&self, now: Now, conn: &Connection) -> Row {
+        let rooms = conn.memberships.iter().filter_map(|membership| self.rooms.at(membership.room));
+        let wall = |then| now.unix_ms.saturating_sub(now.millis().since(then));
+        Row {
+            name: conn.name,
+            user: conn.user().cloned(),
+            own: conn.own.clone(),
+            peer: conn.peer,
+            connected_ms: wall(conn.accepted),
+            heard_ms: wall(conn.live.heard()),
+            state: state_of(conn.stage),
+            channels: rooms.map(|room| Arc::clone(&room.name)).take(CHANNELS_LISTED_MAX).collect(),
+        }
+    }
+
+    fn take_tally(&self, from: u32) -> Reply {
+        let (slots, next_slot) = self.portion(from);
+        let mut tally = Tally::default();
+        let hash = |text: &str| hash(&self.options.key, text);
+        for conn in slots.filter_map(|slot| self.slots.tenant(slot)).filter(|conn| conn.upgraded) {
+            tally.users.extend(conn.user().map(|user| hash(user)));
+            tally.sessions.extend(conn.own.as_deref().filter(|own| own.starts_with("chat:")).map(hash));
+        }
+        let end = from.saturating_add(SWEEP_SLOTS_MAX).min(self.rooms.places());
+        let rooms = (from..end).filter_map(|place| self.rooms.at(RoomId::of(place)));
+        let joined = |room: &Room| matches!(room.role, Role::Home { .. }) && !room.is_deserted();
+        tally.channels = rooms.map(|room| u64::from(joined(room))).sum();
+        let next_room = (end < self.rooms.places()).then_some(end);
+        Reply::Tally(tally, next_slot.max(next_room))
+    }
+
+    fn sweep_connections(&mut self, now: Now, from: u32, whose: &Whose, act: &Act, effects: &mut Effects) -> Reply {
+        let (found, next) = match whose {
+            Whose::Connection(name) => (self.named(*name).into_iter().collect::<Vec<_>>(), None),
+            Whose::User(user) => {
+                let (slots, next) = self.portion(from);
+                let mut found = Vec::new();
+                for slot in slots {
+                    let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
+                    if conn.is_upgraded() && conn.user() == Some(user) {
+                        found.push(id);
+                    }
+                }
+                (found, next)
+            }
+        };
+        let count = found.into_iter().map(|id| usize::from(self.act_on(now, id, act, effects))).sum();
+        Reply::Swept { count, next }
+    }
+
+    /// The connection of a name, if it lives here.
+    fn named(&self, name: ConnectionName) -> Option<ConnId> {
+        let id = self.pen.holder_of(name);
+        let conn = if id.shard == self.id { self.slots.find(id) } else { None };
+        conn.filter(|conn| conn.name == name && conn.is_upgraded()).map(|_| id)
+    }
+
+    /// Returns whether anything was done.
+    fn act_on(&mut self, now: Now, id: ConnId, act: &Act, effects: &mut Effects) -> bool {
+        match act {
+            Act::Close(code) => {
+                self.close_counted(now, id, (*code, Metric::ClosedAdmin), reason_of(*code), effects);
+                true
+            }
+            Act::Leave(channels) => {
+                let user = self.slots.find(id).and_then(|conn| conn.user()).cloned();
+                let Some(user) = user else { return false };
+                let mut left = false;
+                for name in channels.iter() {
+                    let channel = super::admission::full_name(name, &user);
+                    let pattern = self.unsubscribe_pattern(now, id, &channel, None, effects);
+                    if let (false, Some(index)) = (pattern, self.membership_index(id, &channel)) {
+                        self.leave_with_notice(now, id, index, Some("removed"), effects);
+                        left = true;
+                    }
+                    left |= pattern;
+                }
+                left
+            }
+        }
+    }
+}
+
+const fn state_of(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Head | Stage::Asking | Stage::Gate | Stage::Auth => "authenticating",
+        Stage::Open | Stage::Echo => "connected",
+        Stage::Ending | Stage::Leaving => "disconnecting",
+    }
+}
+
+/// A name as others may count it: shards have the same key.
+fn hash(key: &HashKey, name: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(key);
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+/// What is said of a close from outside.
+const fn reason_of(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::RESTART => "closed by an administrator: connect again",
+        _ => "closed by an administrator",
+    }
+}
