@@ -98,6 +98,14 @@ pub const NOT_BEFORE_LEEWAY_S: u64 = 10;
 /// looked at for each message.
 pub const CAPS_PATTERNS_MAX: usize = 64;
 
+/// Refused first frames that a shard remembers, by a hash each; over it the oldest is forgotten, and a client that loops
+/// is found out later. Looked through at each refusal.
+pub const REFUSALS_KEPT_MAX: usize = 256;
+/// Milliseconds for which a refused first frame is remembered. A client that comes back more seldom is no loop.
+pub const REFUSALS_KEPT_MS: u64 = 60_000;
+/// How often one legacy client is refused the same first frame with the code that says why; from then on it is closed
+/// 1000, which is the one code that ends every client. Twice, so that a single refusal and a retry are told the truth.
+pub const REFUSALS_ALIKE_MAX: usize = 2;
 /// Rows of the policy in the configuration; over it the start is refused. All are looked at for each message.
 pub const POLICY_ROWS_MAX: usize = 64;
 

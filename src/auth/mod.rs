@@ -2,7 +2,7 @@
 //!
 //! Station 5 of the walk. [`token`] turns a bearer token into [`token::Claims`], once for each connection and
 //! refresh; [`caps`] answers, for every message, whether those claims allow a verb in a channel. Both are pure
-//! decisions: keys, policy and the time are arguments. Deliberately absent: where keys come from, revocation,
+//! decisions: keys, policy and the time are arguments. [`repeats`] tells who brings again what was refused. Deliberately absent: where keys come from, revocation,
 //! and what is done about a refusal.
 
 pub mod caps;
@@ -10,9 +10,11 @@ mod claims;
 pub mod jwks;
 pub mod key;
 pub mod pattern;
+pub mod repeats;
 pub mod token;
 
 pub use caps::{Caps, ChannelRate, Holder, Html, Policy, PolicyRow, Verb, Verbs};
 pub use key::{Key, Keys, Signature};
 pub use pattern::Pattern;
+pub use repeats::Repeats;
 pub use token::{Claims, TokenError, TokenRequest, Verifier, mint};

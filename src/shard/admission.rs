@@ -1,6 +1,9 @@
 //! From the upgrade to an authenticated connection: the first frame, the welcome, the refresh of a token.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
 
 use super::Shard;
 use super::connection::Stage;
@@ -15,7 +18,7 @@ use crate::envelope::notice::{self, Admitted};
 use crate::envelope::tripsage::canonical;
 use crate::envelope::{AuthFrame, Command, Encoding, Inbound, Rejected};
 use crate::ids::{ConnId, Position};
-use crate::limits::PING_AFTER_MS;
+use crate::limits::{PING_AFTER_MS, REFUSALS_ALIKE_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::time::Now;
@@ -64,13 +67,17 @@ impl Shard {
         &mut self,
         now: Now,
         id: ConnId,
+        text: &str,
         parsed: Result<Inbound<'_>, Rejected<'_>>,
         effects: &mut Effects,
     ) -> Go {
         let auth = match parsed.map(|inbound| inbound.command) {
             Ok(Command::Auth(auth)) => auth,
             Ok(Command::Heartbeat | Command::Ping { .. } | Command::Pong) => return Go::On,
-            Ok(_) | Err(_) => return self.deny(now, id, &Denied::MALFORMED, effects),
+            Ok(_) | Err(_) => {
+                let denied = self.denied_again(now, id, text, Denied::MALFORMED);
+                return self.deny(now, id, &denied, effects);
+            }
         };
         match self.judge(now, id, &auth) {
             Ok(claims) => {
@@ -87,8 +94,24 @@ impl Shard {
                 }
                 Go::On
             }
-            Err(denied) => self.deny(now, id, &denied, effects),
+            Err(denied) if auth.client.is_some() => self.deny(now, id, &denied, effects),
+            Err(denied) => {
+                let denied = self.denied_again(now, id, text, denied);
+                self.deny(now, id, &denied, effects)
+            }
         }
+    }
+
+    /// The refusal of a legacy client: the same address with the same frame at the same endpoint, again and again, is
+    /// a client that no other code than 1000 stops.
+    fn denied_again(&mut self, now: Now, id: ConnId, text: &str, denied: Denied) -> Denied {
+        let Some(conn) = self.slots.find(id) else { return denied };
+        let mut hasher = SipHasher13::new_with_key(&self.options.key);
+        (conn.peer, conn.door, conn.own.as_deref(), text).hash(&mut hasher);
+        if self.repeats.note(now.millis(), hasher.finish()) > REFUSALS_ALIKE_MAX {
+            return Denied { close: CloseCode::NORMAL, ..denied };
+        }
+        denied
     }
 
     /// Who sends an authentication frame, and whether that user may be here.

@@ -176,7 +176,7 @@ impl Shard {
         let parsed = parser.parse(text);
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         if matches!(conn.stage, Stage::Auth) {
-            return self.on_first_text(now, id, parsed, effects);
+            return self.on_first_text(now, id, text, parsed, effects);
         }
         if self.options.policy.has_rates()
             && let Ok(inbound) = &parsed

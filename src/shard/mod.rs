@@ -52,6 +52,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::auth::caps::Policy;
+use crate::auth::repeats::Repeats;
 use crate::auth::token::Verifier;
 use crate::census::limits::Limits;
 use crate::envelope::Parser;
@@ -179,6 +180,8 @@ pub struct Shard {
     spreads: VecDeque<Spread>,
     /// Which events without a channel were sent already.
     direct: Dedup,
+    /// Who was refused lately.
+    repeats: Repeats,
     /// The time of the latest call.
     latest: Now,
     pen: Pen,
@@ -225,6 +228,7 @@ impl Shard {
             idle_looks: VecDeque::new(),
             spreads: VecDeque::new(),
             direct: Dedup::default(),
+            repeats: Repeats::default(),
             latest: now,
             pen: Pen::new(options.key, id),
             parser: None,

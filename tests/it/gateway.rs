@@ -114,9 +114,26 @@ impl Gateway {
         Self::launch(&Directory::new(), command, args)
     }
 
-    fn launch(directory: &Arc<Directory>, mut command: Command, args: &[&str]) -> Self {
+    /// An address of the test's own in 127.0.0.0/8, at which a server can be started again: nobody else gets it meanwhile,
+    /// as happens to ports that the kernel gives out.
+    pub(crate) fn own_address() -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        format!("127.{}.{high}.{low}:18000", 1 + NEXT.fetch_add(1, Relaxed) % 250)
+    }
+
+    /// A server at an address, with the key that is in the directory; the address may be that of one that has ended.
+    pub(crate) fn at(address: &str, directory: &Arc<Directory>, args: &[&str]) -> Self {
+        Self::launch_at(address, directory, command(&[]), args)
+    }
+
+    fn launch(directory: &Arc<Directory>, command: Command, args: &[&str]) -> Self {
+        Self::launch_at("127.0.0.1:0", directory, command, args)
+    }
+
+    fn launch_at(address: &str, directory: &Arc<Directory>, mut command: Command, args: &[&str]) -> Self {
         let log = File::create(directory.path().join("log")).unwrap();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(directory.data()).args(args);
+        command.args(["serve", "--listen", address, "--data"]).arg(directory.data()).args(args);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, greeting) = mpsc::channel();

@@ -34,6 +34,7 @@ mod raw;
 mod reconnecting;
 mod resume;
 mod rooms;
+mod seeds;
 mod services;
 mod start;
 mod tokens;

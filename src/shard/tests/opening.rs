@@ -1,7 +1,7 @@
 //! From accept to the end of the token.
 
 use super::*;
-use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS};
+use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS, REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS};
 use crate::session::endpoint::{Door, Endpoint};
 
 #[test]
@@ -68,6 +68,32 @@ fn a_first_frame_lets_its_sender_in_or_says_why_not() {
         let heard = world.heard_words(who);
         assert_eq!(heard[..2], expected, "{first} at {path}");
     }
+}
+
+#[test]
+fn a_legacy_client_that_brings_what_was_refused_again_and_again_is_closed_1000() {
+    let mut world = World::new();
+    let refused = |world: &mut World, path: &str, first: &str| {
+        let who = world.upgrade(path);
+        world.say(who, first);
+        world.heard_words(who).last().unwrap().clone()
+    };
+    let legacy = r#"{"token":"no","sessionId":"s"}"#;
+    for time in 1..=REFUSALS_ALIKE_MAX + 2 {
+        let expected = if time <= REFUSALS_ALIKE_MAX { "close 4001" } else { "close 1000" };
+        assert_eq!(refused(&mut world, "/ws/chat/s", legacy), expected, "for the {time}th time");
+        assert_eq!(
+            refused(&mut world, "/ws/chat/s", r#"{"token":"no","client":{"name":"n","version":"1"}}"#),
+            "close 4001"
+        );
+    }
+    assert_eq!(refused(&mut world, "/ws/chat/other", legacy), "close 4001", "another endpoint");
+    assert_eq!(refused(&mut world, "/ws/chat/s", r#"{"token":"no"}"#), "close 4001", "another frame");
+    for expected in ["close 4000", "close 4000", "close 1000"] {
+        assert_eq!(refused(&mut world, "/ws/chat/s", "{"), expected, "what is no frame at all");
+    }
+    world.wait(REFUSALS_KEPT_MS);
+    assert_eq!(refused(&mut world, "/ws/chat/s", legacy), "close 4001", "it is forgotten");
 }
 
 #[test]

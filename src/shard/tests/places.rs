@@ -174,13 +174,13 @@ fn after_too_many_bad_tokens_an_address_gets_no_answer_to_more() {
     for shards in [1, 3] {
         for early in [false, true] {
             let mut world = limited(shards, |_| {});
-            for _ in 0..60 {
+            for guess in 0..60 {
                 if early {
                     let who = world.upgrade_on(0, "/ws?token=a.b.c");
                     assert_eq!(world.status(who), 401);
                 } else {
                     let who = world.upgrade("/ws");
-                    world.say(who, r#"{"token":"a.b.c"}"#);
+                    world.say(who, &json!({ "token": format!("a.b.{guess}") }).to_string());
                     assert_eq!(world.end_of(who), "unwelcome AUTH_FAILED close 4001");
                 }
             }
