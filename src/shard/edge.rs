@@ -312,7 +312,11 @@ impl Shard {
                 self.unsubscribe(now, id, unsubscribe, effects);
                 self.subscribe(now, id, (channels, nameless), (since, *group), effects);
             }
-            Command::Unsubscribe { channels } => self.unsubscribe(now, id, channels, effects),
+            Command::Unsubscribe { channels } => {
+                self.unsubscribe(now, id, channels, effects);
+                // The answer is the same whichever way the channels were named, also if there was nothing to leave.
+                self.subscribe(now, id, (&[], &[]), (&[], None), effects);
+            }
             Command::Chat(chat) => self.on_chat(now, id, inbound, chat, effects),
             Command::TripUpdate { changes } => self.on_trip_update(now, id, inbound, changes.as_slice(), effects),
             Command::Publish(publish) => self.on_publish(now, id, inbound, publish, effects),

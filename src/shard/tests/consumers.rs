@@ -174,7 +174,7 @@ fn a_pattern_brings_every_event_of_every_channel_from_then_on() {
     assert_eq!(notes(&heard), expected);
     assert_eq!(of_type(&heard, "subscribed").len(), 12);
     world.say(backend, r#"{"type":"unsubscribe","channels":["chat:*"]}"#);
-    assert_eq!(world.heard_words(backend), ["unsubscribed"]);
+    assert_eq!(world.heard_words(backend), ["unsubscribed", "subscribe_response"]);
     world.say(author, &publish("chat:0", "after", &json!({})));
     assert!(world.heard(backend).is_empty());
     assert_eq!(world.read(Metric::Memberships), 0);

@@ -109,7 +109,7 @@ fn a_name_that_no_channel_has_fails_alone() {
     assert!(taken.contains(r#"{"channel":"a\u0000b","code":"CHANNEL_NOT_FOUND"}"#), "{taken}");
     assert_eq!(of_type(&world.heard(who), "subscribed").len(), 2);
     world.say(who, r#"{"type":"unsubscribe","channels":["","chat:1"]}"#);
-    assert_eq!(world.heard_words(who), ["unsubscribed"]);
+    assert_eq!(world.heard_words(who), ["unsubscribed", "subscribe_response"]);
 }
 
 #[test]
