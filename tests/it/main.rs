@@ -16,6 +16,7 @@ mod cross_shard;
 mod deadlines;
 mod descriptors;
 mod drain;
+mod examples;
 mod expiry;
 mod floods;
 mod frames;
