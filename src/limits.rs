@@ -185,6 +185,33 @@ pub const PROVIDERS_PER_METHOD_MAX: usize = 256;
 /// Requests of one shard's connections that wait; over it `OVERLOADED`. A few hundred bytes each.
 pub const REQUESTS_PER_SHARD_MAX: usize = 16_384;
 
+/// Different things that may be going on in a channel at a time (who writes, whose cursor is where); over it what
+/// begins anew is not told. More than a screen shows.
+pub const FLEETING_NOTES_MAX: usize = 256;
+/// Bytes of these; over it what begins anew is not told, and who was told least of who came and went gets the whole
+/// again. The largest message.
+pub const FLEETING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a cursor or of what else is passed on as it is; over it: `INVALID_MESSAGE_FORMAT`.
+pub const FLEETING_BODY_BYTES_MAX: usize = 4 * 1024;
+/// How long such a thing is kept for members that take nothing: twice the time after which they are given up.
+pub const FLEETING_AGE_MS: u64 = 60_000;
+/// Beginnings and ends of one thing that are told apart for slow members; over it the oldest are forgotten.
+pub const FLEETING_TURNS_MAX: usize = 8;
+/// How long somebody is shown to write who says no more.
+pub const TYPING_MS: u64 = 5_000;
+/// How long changes of who is there are gathered into one event.
+pub const PRESENCE_BATCH_MS: u64 = 100;
+/// Members above which only their number is told.
+pub const PRESENCE_LISTED_MAX: usize = 500;
+/// How often that number is told at most.
+pub const PRESENCE_COUNT_EVERY_MS: u64 = 1000;
+/// How long the leave of a connection that broke is kept back: it may come back.
+pub const PRESENCE_GRACE_MS: u64 = 5_000;
+/// Leaves of one channel that are kept back at a time; over it the oldest is told.
+pub const PRESENCE_GRACE_COUNT_MAX: usize = 4096;
+/// Changes that a following shard keeps for a home whose inbox is full; over it it tells all its members instead.
+pub const PRESENCE_REPORT_MAX: usize = 1024;
+
 // Floor 3: outbox
 
 /// Bytes queued in the critical and high lanes towards one client, with what each frame costs beside its own;
@@ -508,6 +535,7 @@ const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_T
 const _: () = assert!(AUTOMATIC_IDLE_MS > GROUP_ACK_MS, "what is not acknowledged is late before it is idle");
 const _: () =
     assert!(HISTORY_PAGE_BYTES_MAX + MESSAGE_BYTES_MAX < OUTBOX_BYTES_MAX, "an answer leaves room for others");
+const _: () = assert!(FLEETING_AGE_MS >= 2 * STUCK_MS, "a member that is given up knows the end or is gone");
 const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
 const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
 const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);

@@ -111,6 +111,8 @@ metrics! {
     Resumed: Counter "waystation_resumes_total" "recovered=\"true\"" "Resumes by outcome";
     ResumeFailed: Counter "waystation_resumes_total" "recovered=\"false\"" "Resumes by outcome";
     OutboxDropped: Counter "waystation_outbox_dropped_total" "" "Low-lane frames dropped at the outbox bound";
+    Fleeting: Counter "waystation_fleeting_total" "" "Things told as they happened: typing, cursors, presence";
+    FleetingDropped: Counter "waystation_fleeting_dropped_total" "" "Such things that found no place or a full mesh";
     ChannelsEvicted: Counter "waystation_channels_evicted_total" "" "Empty channels forgotten at the shard's bound";
     MeshSent: Counter "waystation_mesh_sent_total" "" "Messages put to other shards";
     MeshReceived: Counter "waystation_mesh_received_total" "" "Messages taken from other shards";

@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod command;
+pub mod company;
 pub mod encoding;
 pub mod event;
 mod field;

@@ -28,7 +28,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    fn head<'a>(&self, kind: &'a str) -> EventHead<'a> {
+    pub(super) fn head<'a>(&self, kind: &'a str) -> EventHead<'a> {
         EventHead { id: self.id, kind, unix_ms: self.unix_ms, encoding: self.encoding, ..EventHead::default() }
     }
 
@@ -46,7 +46,7 @@ fn write_as(head: &EventHead<'_>, out: &mut Vec<u8>, fields: impl FnOnce(&mut Ve
 }
 
 /// Appends an object at `start`, the end of `out`, from fields that each begin with a comma.
-fn write_object(start: usize, out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn write_object(start: usize, out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
     fields(out);
     match out.get_mut(start) {
         Some(comma) => *comma = b'{',
@@ -336,7 +336,7 @@ fn write_connection(key: &str, connection: ConnectionName, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn write_channel_field(stamp: Stamp, channel: &str, out: &mut Vec<u8>) {
+pub(super) fn write_channel_field(stamp: Stamp, channel: &str, out: &mut Vec<u8>) {
     write_key("channel", out);
     write_channel(stamp.encoding, channel, out);
 }
@@ -351,7 +351,7 @@ fn write_strings(key: &str, items: &[&str], out: &mut Vec<u8>) {
     write_list(key, items, out, |item, out| write_string(item, out));
 }
 
-fn write_list<T>(key: &str, items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
+pub(super) fn write_list<T>(key: &str, items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
     write_key(key, out);
     out.push(b'[');
     for (index, item) in items.iter().enumerate() {

@@ -20,6 +20,28 @@ pub struct Pending {
     pub after: u32,
 }
 
+/// What a member is told of who else is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing: it may not see members, or would not understand.
+    #[default]
+    Nothing,
+    /// `presence`, to clients that know more than the seeds' do.
+    Presence,
+    /// `collaborator_joined` and its kin, to the seeds' clients in a trip.
+    Collaborators,
+    /// Nothing, nor is anybody told of it: a service that gets the events of a pattern.
+    Apart,
+}
+
+impl Watch {
+    /// Whether it is told who else is there.
+    #[must_use]
+    pub const fn watches(self) -> bool {
+        matches!(self, Self::Presence | Self::Collaborators)
+    }
+}
+
 /// One connection's membership.
 #[derive(Debug)]
 pub struct Member {
@@ -31,6 +53,8 @@ pub struct Member {
     pub ready: bool,
     /// Whether it was sent events, and no ping yet that asks whether they have come.
     pub unasked: bool,
+    /// What it is told of who else is there.
+    pub watch: Watch,
     /// The next event that it is owed. Every event before it was written, skipped or announced as lost.
     pub next: Seq,
     /// Where it asked to start, until that is decided: a mirror decides when it is live.
@@ -45,7 +69,16 @@ impl Member {
     #[must_use]
     pub const fn new(slot: u32) -> Self {
         let encoding = Encoding::TRIPSAGE;
-        Self { slot, encoding, ready: false, unasked: false, next: Seq(0), start: None, greeting: None }
+        Self {
+            slot,
+            encoding,
+            ready: false,
+            unasked: false,
+            watch: Watch::Nothing,
+            next: Seq(0),
+            start: None,
+            greeting: None,
+        }
     }
 }
 
@@ -57,6 +90,8 @@ pub struct Members {
     holes: BTreeSet<u32>,
     /// How many members use each encoding.
     encodings: [u32; Encoding::COUNT],
+    /// How many are told who else is there.
+    watchers: u32,
 }
 
 impl Members {
@@ -92,6 +127,7 @@ impl Members {
     /// Adds a member and returns its place.
     pub fn enter(&mut self, member: Member) -> u32 {
         self.encodings[member.encoding.index()] += 1;
+        self.watchers += u32::from(member.watch.watches());
         // The lowest first, so that a room that has shrunk has its members close together.
         if let Some(place) = self.holes.pop_first() {
             self.places[place as usize] = Some(member);
@@ -116,6 +152,7 @@ impl Members {
     pub fn leave(&mut self, place: u32) -> Option<Member> {
         let member = self.places.get_mut(place as usize)?.take()?;
         self.encodings[member.encoding.index()] -= 1;
+        self.watchers -= u32::from(member.watch.watches());
         self.holes.insert(place);
         while self.places.last().is_some_and(Option::is_none) {
             self.places.pop();
@@ -142,6 +179,21 @@ impl Members {
         self.encodings.get(encoding.index()).copied().unwrap_or(0)
     }
 
+    /// How many are told who else is there.
+    #[must_use]
+    pub const fn watchers(&self) -> u32 {
+        self.watchers
+    }
+
+    /// Changes what a member is told of who else is there. Returns whether it was something else before.
+    pub fn set_watch(&mut self, place: u32, watch: Watch) -> bool {
+        let Some(member) = self.places.get_mut(place as usize).and_then(Option::as_mut) else { return false };
+        let before = std::mem::replace(&mut member.watch, watch);
+        self.watchers += u32::from(watch.watches());
+        self.watchers -= u32::from(before.watches());
+        before != watch
+    }
+
     /// The encodings in use.
     #[must_use]
     pub fn encodings(&self) -> EncodingSet {
@@ -158,6 +210,8 @@ impl Members {
         started.map(|member| member.next).min().unwrap_or(next).min(next)
     }
 }
+
+const _: () = assert!(size_of::<Option<Member>>() <= 32, "half a cache line for every subscription");
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,9 @@
 
 pub mod cursors;
 pub mod dedup;
+pub mod fleeting;
 pub mod group;
 pub mod history;
 pub mod members;
+pub mod presence;
 pub mod resume;

@@ -260,6 +260,7 @@ impl Shard {
                 }
                 self.watch_anew(now, id);
                 self.leave_forbidden(now, id, effects);
+                self.attend_anew(now, id, effects);
                 self.join_first(now, id, None, auth, effects);
             }
             Err(denied) => {

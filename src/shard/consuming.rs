@@ -18,6 +18,7 @@ use crate::limits::{
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::room::group::{Consumer, Subscription};
+use crate::room::members::Watch;
 use crate::shard::service::Pattern;
 use crate::time::{Millis, Now};
 
@@ -166,7 +167,7 @@ impl Shard {
             Some(membership) => membership,
             None if count >= AUTOMATIC_PER_CONNECTION_MAX => return self.refuse_enlisting(now, id, channel, effects),
             None => {
-                let membership = self.enter(id, room);
+                let membership = self.enter(id, room, Watch::Apart);
                 if let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) {
                     service.automatic.insert(room, consumer.number);
                 }

@@ -337,7 +337,10 @@ impl Shard {
             Command::Register { methods } => self.register(now, id, methods, effects),
             Command::Cancel { id: request } => self.on_cancel(now, id, request, effects),
             Command::Ack { position } => self.on_ack(now, id, inbound.channel, *position, effects),
-            Command::Typing(_) | Command::Cursor { .. } | Command::Relay { .. } | Command::Unknown { .. } => {
+            Command::Typing(typing) => self.on_typing(now, id, inbound, *typing, effects),
+            Command::Cursor { fields } => self.on_relay(now, id, inbound, ("cursor_update", fields), effects),
+            Command::Relay { kind, fields } => self.on_relay(now, id, inbound, (kind, fields), effects),
+            Command::Unknown { .. } => {
                 self.error(now, id, ErrorCode::UnknownType, "this message type is not known", None, effects);
             }
         }

@@ -11,6 +11,7 @@ use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
+use crate::room::presence::Parting;
 use crate::time::{Millis, Now};
 use crate::wire::encoder::close_frame;
 use crate::wire::http::HttpError;
@@ -61,7 +62,7 @@ impl Shard {
         self.metrics.subtract(Metric::OutboxBytes, before as u64);
         self.metrics.count(metric);
         self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
-        self.leave_all(now.millis(), id, effects);
+        self.leave_all(now.millis(), id, parting_of(metric), effects);
         self.mark(id, effects);
     }
 
@@ -79,7 +80,7 @@ impl Shard {
 
     /// Takes a connection out of everything and tells the host how to end its socket.
     pub(super) fn forget(&mut self, id: ConnId, closing: Closing, metric: Metric, effects: &mut Effects) {
-        self.leave_all(self.latest.millis(), id, effects);
+        self.leave_all(self.latest.millis(), id, parting_of(metric), effects);
         self.drop_inquiry(id);
         self.take_gate(id);
         let Some(conn) = self.slots.remove(id) else { return };
@@ -94,7 +95,7 @@ impl Shard {
         effects.list.push(Effect::Close(id, closing));
     }
 
-    fn leave_all(&mut self, now: Millis, id: ConnId, effects: &mut Effects) {
+    fn leave_all(&mut self, now: Millis, id: ConnId, parting: Parting, effects: &mut Effects) {
         if self.slots.find(id).is_some_and(|conn| conn.service.is_some()) {
             self.end_service(id, effects);
         }
@@ -104,7 +105,7 @@ impl Shard {
         let memberships = std::mem::take(&mut conn.memberships);
         self.stop_travelling(id, &memberships, effects);
         for membership in memberships.iter() {
-            self.leave_room(now, membership, effects);
+            self.leave_room(now, id, membership, parting, effects);
         }
     }
 
@@ -169,6 +170,14 @@ impl Shard {
 
 /// How long a client is asked to wait before it comes back. It adds its own jitter.
 const RECONNECT_AFTER_MS: u64 = 1000;
+
+/// Whether others hear of it at once: who was cut off may come back.
+const fn parting_of(metric: Metric) -> Parting {
+    match metric {
+        Metric::ClosedGone | Metric::ClosedIdle | Metric::ClosedSlow | Metric::ClosedDrain => Parting::Broken,
+        _ => Parting::Clean,
+    }
+}
 
 const fn metric_of(code: CloseCode) -> Metric {
     match code {

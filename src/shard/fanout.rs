@@ -59,6 +59,7 @@ impl Shard {
         room.left = room.left.min(places);
         let visits = room.left.min(turns);
         let next = room.history.next();
+        let fleeting = room.fleeting.as_deref();
         for _ in 0..visits {
             let place = if room.cursor as usize >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
@@ -67,7 +68,9 @@ impl Shard {
                 room.needed_now = room.needed_now.min(member.next);
             }
             if member.start.is_none()
-                && (member.greeting.is_some() || member.next < next)
+                && (member.greeting.is_some()
+                    || member.next < next
+                    || fleeting.is_some_and(|fleeting| fleeting.owes(place)))
                 && let Some((conn_id, conn)) = self.slots.tenant_mut(member.slot)
             {
                 if conn.service.is_some() {
@@ -82,7 +85,8 @@ impl Shard {
         } else {
             room.queued = false;
             room.needed = room.needed_now;
-            if let Some(event) = room.history.latest() {
+            if let Some(event) = room.history.latest().filter(|event| event.seq != room.timed) {
+                room.timed = event.seq;
                 let took = now.micros.saturating_sub(event.micros);
                 self.metrics.timing(Timing::Delivery).record(took);
             }

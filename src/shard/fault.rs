@@ -21,11 +21,13 @@ pub enum Fault {
     LowStarved,
     /// A group goes on behind what its dead consumer was sent, not behind what it acknowledged.
     GroupCursorKept,
+    /// Members are told of an end whose beginning they were not told.
+    EndUnasked,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DedupDropped,
         Self::ResumeOffByOne,
         Self::CursorLost,
@@ -33,6 +35,7 @@ impl Fault {
         Self::DeliveryAfterLeave,
         Self::LowStarved,
         Self::GroupCursorKept,
+        Self::EndUnasked,
     ];
 }
 

@@ -46,7 +46,8 @@ impl Shard {
             return;
         }
         let unsent = batch.parts();
-        let mut tools = Tools { now, id, known: conn.known, pen: &mut self.pen, metrics: &self.metrics };
+        let mut tools =
+            Tools { now, id, known: conn.known, pen: &mut self.pen, metrics: &self.metrics, fleeting: false };
         for portions in [batch.shares(), batch.whole()] {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
             if !conn.owed || !batch.has_room() {
@@ -141,6 +142,8 @@ struct Tools<'a> {
     known: bool,
     pen: &'a mut Pen,
     metrics: &'a Metrics,
+    /// A channel has things to tell as they happen.
+    fleeting: bool,
 }
 
 impl Tools<'_> {
@@ -159,17 +162,63 @@ impl Tools<'_> {
         if conn.answers.is_some() {
             left |= release_answers(conn, rooms, batch);
         }
+        #[cfg(feature = "planted-faults")]
+        if left && super::fault::is(super::fault::Fault::LowStarved) {
+            conn.owed = true;
+            return;
+        }
         if queued {
-            #[cfg(feature = "planted-faults")]
-            let starved = left && super::fault::is(super::fault::Fault::LowStarved);
-            #[cfg(not(feature = "planted-faults"))]
-            let starved = false;
-            if !starved {
-                take_lane(conn, Lane::Low, portions.low, batch, self.metrics);
-            }
+            take_lane(conn, Lane::Low, portions.low, batch, self.metrics);
             left |= !conn.outbox.is_empty();
         }
+        if std::mem::take(&mut self.fleeting) {
+            left |= self.tell_fleeting(conn, rooms, portions.low, batch);
+        }
         conn.owed = left;
+    }
+
+    /// Tells what happens in the connection's channels, for each of them in one stretch. Returns whether there
+    /// was no room for some.
+    fn tell_fleeting(&mut self, conn: &mut Connection, rooms: &mut Rooms, portion: Portion, batch: &mut Batch) -> bool {
+        let Some(user) = conn.user().cloned() else { return false };
+        let portion = portion.from(batch);
+        let count = conn.memberships.len();
+        let mut next = usize::from(conn.turn);
+        for _ in 0..count {
+            let index = if next < count { next } else { 0 };
+            next = index + 1;
+            let Some(at) = conn.memberships.at(index) else { break };
+            if !self.tell_channel(rooms, at, &user, portion, batch) {
+                conn.turn = u8::try_from(index).unwrap_or(0);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The same for one channel. Returns whether there was room.
+    fn tell_channel(
+        &mut self,
+        rooms: &mut Rooms,
+        at: Membership,
+        user: &str,
+        portion: Portion,
+        batch: &mut Batch,
+    ) -> bool {
+        let Some(Room { fleeting: Some(fleeting), members, .. }) = rooms.at_mut(at.room) else { return true };
+        let Some(member) = members.at(at.place) else { return true };
+        if member.start.is_some() || member.greeting.is_some() || !fleeting.owes(at.place) {
+            return true;
+        }
+        if !batch.takes(portion) {
+            return false;
+        }
+        match fleeting.take(at.place, user, member.watch, member.encoding).as_slice() {
+            [] => {}
+            [one] => batch.push(one.clone(), 0),
+            many => batch.push(self.pen.stretch(many), 0),
+        }
+        true
     }
 
     /// Visits the channels of one share, each once, the one first that comes after the last one that had to stop.
@@ -221,6 +270,7 @@ impl Tools<'_> {
         let Some(room) = rooms.at_mut(at.room) else { return false };
         let Room { name, history, members, joined, until_acked, .. } = room;
         let asks = *until_acked && !self.known;
+        self.fleeting |= room.fleeting.is_some();
         let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
         if member.greeting.is_some() && !may_greet {
@@ -294,6 +344,7 @@ impl Tools<'_> {
     ) -> bool {
         let mixed = conn.highs > 0;
         let may_greet = conn.outbox.may_greet();
+        let user = conn.claims.as_ref().map(|claims| std::sync::Arc::clone(&claims.user));
         let Some(service) = &mut conn.service else { return false };
         let mut left = false;
         for _ in 0..service.ready.len() {
@@ -306,7 +357,12 @@ impl Tools<'_> {
                 service.ready.push_front(at);
                 return true;
             }
-            let owed = self.take_events(rooms, at, (may_greet, portion), batch);
+            let mut owed = self.take_events(rooms, at, (may_greet, portion), batch);
+            if std::mem::take(&mut self.fleeting)
+                && let Some(user) = &user
+            {
+                owed |= !self.tell_channel(rooms, at, user, portion, batch);
+            }
             if let Some(member) = rooms.at_mut(at.room).and_then(|room| room.members.at_mut(at.place)) {
                 member.ready = owed;
             }

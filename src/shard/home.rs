@@ -223,13 +223,22 @@ impl Shard {
             return;
         };
         let known = followers.iter_mut().find(|follower| (follower.shard, follower.attachment) == (from, attachment));
+        let is_new = known.is_none();
         let first = if let Some(follower) = known {
             // It asks where the channel is; what it is owed it gets as before.
             follower.encodings = encodings;
             follower.next
         } else {
             followers.retain(|follower| follower.shard != from);
-            followers.push(Follower { shard: from, attachment, next: oldest, encodings });
+            followers.push(Follower {
+                shard: from,
+                attachment,
+                next: oldest,
+                encodings,
+                told: 0,
+                watches: false,
+                whole: false,
+            });
             oldest
         };
         let tail = Tail {
@@ -242,6 +251,9 @@ impl Shard {
             cursors,
         };
         effects.list.push(Effect::Mesh(from, MeshMessage::Tail(Box::new(tail))));
+        if is_new {
+            self.call_follower(id, from, attachment, effects);
+        }
         self.feed(id, effects);
     }
 
@@ -251,15 +263,17 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_detach(&mut self, now: Now, from: ShardId, channel: &str, attachment: u32) {
-        let Some(room) = self.rooms.find(channel).and_then(|id| self.rooms.at_mut(id)) else { return };
+    pub(super) fn on_detach(&mut self, now: Now, from: ShardId, channel: &str, attachment: u32, effects: &mut Effects) {
+        let Some(id) = self.rooms.find(channel) else { return };
+        let Some(room) = self.rooms.at_mut(id) else { return };
         if let Role::Home { followers, .. } = &mut room.role {
             followers.retain(|follower| (follower.shard, follower.attachment) != (from, attachment));
         }
         room.idle_since = now.millis();
+        self.release_follower(now, id, from, effects);
     }
 
-    fn follower_mut(&mut self, from: ShardId, channel: &str, attachment: u32) -> Option<&mut Follower> {
+    pub(super) fn follower_mut(&mut self, from: ShardId, channel: &str, attachment: u32) -> Option<&mut Follower> {
         let id = self.rooms.find(channel)?;
         let Role::Home { followers, .. } = &mut self.rooms.at_mut(id)?.role else { return None };
         followers.iter_mut().find(|follower| (follower.shard, follower.attachment) == (from, attachment))
@@ -271,6 +285,7 @@ impl Shard {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let (history, Role::Home { followers, .. }) = (&room.history, &mut room.role) else { return };
         let mut behind = false;
+        let notes = room.fleeting.is_some();
         for follower in followers.iter_mut() {
             while follower.next < history.next() {
                 if effects.congested(follower.shard) {
@@ -293,7 +308,11 @@ impl Shard {
                 effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Tail(Box::new(tail))));
             }
         }
-        if behind && !std::mem::replace(&mut room.behind, true) {
+        if notes {
+            behind |= self.feed_notes(id, effects);
+        }
+        let Some(room) = self.rooms.at_mut(id).filter(|_| behind) else { return };
+        if !std::mem::replace(&mut room.behind, true) {
             self.metrics.count(Metric::MeshFull);
             self.behind.push(id);
         }

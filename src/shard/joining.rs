@@ -21,7 +21,8 @@ use crate::limits::{CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::room::history::History;
-use crate::room::members::{Member, Pending};
+use crate::room::members::{Member, Pending, Watch};
+use crate::room::presence::Parting;
 use crate::room::resume::{Fallback, Greeting, resume};
 use crate::route;
 use crate::time::{Millis, Now};
@@ -102,12 +103,15 @@ impl Shard {
         let (membership, start) = match (joined, position) {
             (Some(membership), None) => (membership, Start::Stay),
             (Some(membership), position) => (membership, Start::At(position)),
-            (None, position) => (self.enter(id, room), Start::At(position)),
+            (None, position) => (self.enter(id, room, self.watch_of(id, room)), Start::At(position)),
         };
         self.place(room, membership.place, encoding, start, effects);
         self.tell_interest(room, effects);
         if joined.is_none() {
             self.note_heat(room, effects);
+            self.attend(now, id, membership, effects);
+        } else if position.is_some() {
+            self.attend_again(now, membership);
         }
         self.hold_greetings(id);
         self.note_ready(id, membership);
@@ -123,11 +127,14 @@ impl Shard {
         effects.congested(home) && self.rooms.find(channel).is_none()
     }
 
-    pub(super) fn enter(&mut self, id: ConnId, room: RoomId) -> Membership {
+    pub(super) fn enter(&mut self, id: ConnId, room: RoomId, watch: Watch) -> Membership {
         let (mut place, mut high) = (0, false);
         if let Some(room) = self.rooms.at_mut(room) {
-            place = room.members.enter(Member::new(id.slot));
+            place = room.members.enter(Member { watch, ..Member::new(id.slot) });
             high = room.share == Share::High;
+            if let Some(fleeting) = &mut room.fleeting {
+                fleeting.enter(place, watch);
+            }
         }
         let membership = Membership { room, place, form: IdForm::Text };
         if let Some(conn) = self.slots.find_mut(id) {
@@ -338,10 +345,17 @@ impl Shard {
             let next = member.map_or(Seq(0), |member| start.map_or(member.next, |position| position.seq.next()));
             self.tell_left(id, membership.room, next, effects);
         }
-        self.leave_room(now, membership, effects);
+        self.leave_room(now, id, membership, Parting::Clean, effects);
     }
 
-    pub(super) fn leave_room(&mut self, now: Millis, membership: Membership, effects: &mut Effects) {
+    pub(super) fn leave_room(
+        &mut self,
+        now: Millis,
+        id: ConnId,
+        membership: Membership,
+        parting: Parting,
+        effects: &mut Effects,
+    ) {
         self.metrics.subtract(Metric::Memberships, 1);
         let Some(room) = self.rooms.at_mut(membership.room) else { return };
         room.members.leave(membership.place);
@@ -350,6 +364,15 @@ impl Shard {
             room.left = 0;
         }
         room.idle_since = now;
+        if room.fleeting.is_some() {
+            self.part(self.latest, id, membership.room, parting, effects);
+        }
+        self.settle_room(membership.room, effects);
+    }
+
+    /// One member less: a mirror without any is given up, a channel at home cools down.
+    fn settle_room(&mut self, id: RoomId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
         let count = room.members.len();
         match &mut room.role {
             Role::Home { hot, .. } => {
@@ -360,11 +383,13 @@ impl Shard {
                 }
             }
             Role::Mirror { home, attachment, .. } if count == 0 => {
-                let message = MeshMessage::Detach { channel: Arc::clone(&room.name), attachment: *attachment };
-                effects.list.push(Effect::Mesh(*home, message));
-                self.drop_room(membership.room);
+                let (home, attachment) = (*home, *attachment);
+                let message = MeshMessage::Detach { channel: Arc::clone(&room.name), attachment };
+                self.send_report_now(id, effects);
+                effects.list.push(Effect::Mesh(home, message));
+                self.drop_room(id);
             }
-            Role::Mirror { .. } => self.tell_interest(membership.room, effects),
+            Role::Mirror { .. } => self.tell_interest(id, effects),
         }
     }
 

@@ -16,7 +16,9 @@ use crate::ids::{ConnId, Epoch, Seq};
 use crate::payload::Payload;
 use crate::room::cursors::Cursors;
 use crate::room::dedup::Operation;
+use crate::room::fleeting::{Act, Note, Topic, Whole};
 use crate::room::history::Event;
+use crate::room::presence::{Arrival, Parting};
 use crate::session::endpoint::Endpoint;
 use crate::time::Millis;
 use crate::wire::http::Request;
@@ -216,6 +218,55 @@ pub enum RosterMessage {
     },
 }
 
+/// What somebody does in a channel, on its way to the channel's home.
+#[derive(Debug)]
+pub struct Gesture {
+    /// The connection whose it is; `None` for one that speaks flat frames, whose likes have heard of it already.
+    pub author: Option<ConnId>,
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The authenticated user.
+    pub user: Arc<str>,
+    /// What it is about.
+    pub topic: Topic,
+    /// What is done.
+    pub act: Act,
+    /// The field, or empty.
+    pub field: Box<str>,
+    /// A raw JSON object to be passed on, or empty.
+    pub body: Box<[u8]>,
+}
+
+/// Notes of a channel for a shard that follows it.
+#[derive(Debug)]
+pub struct Notes {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// Which attachment of the receiver this belongs to.
+    pub attachment: u32,
+    /// In the order of their stamps.
+    pub notes: Vec<Arc<Note>>,
+    /// Who is there, if the receiver asked.
+    pub whole: Option<Arc<Whole>>,
+}
+
+/// Who is in a channel on a shard that follows it.
+#[derive(Debug)]
+pub struct Report {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// Which attachment of the sender this belongs to.
+    pub attachment: u32,
+    /// Whether `joined` are all of them.
+    pub whole: bool,
+    /// Who came.
+    pub joined: Vec<Arrival>,
+    /// Who went, and how.
+    pub left: Vec<(ConnId, Parting)>,
+    /// Members there need to be told who is there.
+    pub wanting: bool,
+}
+
 /// One message from a shard to another.
 #[derive(Debug)]
 pub enum MeshMessage {
@@ -257,6 +308,23 @@ pub enum MeshMessage {
     Tail(Box<Tail>),
     /// From now on tokens are held against these keys.
     Keys(Arc<Verifier>),
+    /// Somebody does something that is told as it happens.
+    Gesture(Box<Gesture>),
+    /// A connection that had something going on in a channel has left it.
+    Parted(Arc<str>, ConnId),
+    /// What is told as it happens, of a channel that this shard follows.
+    Notes(Box<Notes>),
+    /// Whether the home wants to know who is in a channel here.
+    CallRoll {
+        /// The channel.
+        channel: Arc<str>,
+        /// Which attachment.
+        attachment: u32,
+        /// Whether from now on, or no more.
+        wanted: bool,
+    },
+    /// Who is in a channel there.
+    Report(Box<Report>),
     /// The channel cannot be followed: its home has no place for it.
     NoPlace {
         /// The channel.
@@ -296,7 +364,12 @@ impl MeshMessage {
             | Self::Direct(_)
             | Self::Roster(_)
             | Self::Census(_)
-            | Self::Question(_) => Lane::Data,
+            | Self::Question(_)
+            | Self::Gesture(_)
+            | Self::Parted(..)
+            | Self::Notes(_)
+            | Self::CallRoll { .. }
+            | Self::Report(_) => Lane::Data,
         }
     }
 }

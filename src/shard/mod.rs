@@ -16,6 +16,7 @@ pub mod message;
 
 mod acking;
 mod admission;
+mod attendance;
 mod bundle;
 mod channel_rate;
 mod connection;
@@ -28,6 +29,7 @@ mod fanout;
 mod fill;
 mod flat;
 mod gate;
+mod gestures;
 mod home;
 mod hot;
 mod joining;
@@ -66,7 +68,7 @@ use crate::room::dedup::Dedup;
 use crate::room::group::{Consumer, Patterns};
 use crate::room::history::Retention;
 use crate::route::HashKey;
-use crate::time::Now;
+use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 use crate::wire::upgrade::Origins;
 pub use publishing::text_of;
@@ -155,6 +157,9 @@ pub struct Shard {
     wheel: Wheel<Timer>,
     /// Channels whose members are to be visited.
     line: VecDeque<RoomId>,
+    /// Channels whose next batch of who came and went is due, and when; in the order of time, since all wait
+    /// equally long.
+    soon: VecDeque<(Millis, RoomId)>,
     /// Channels that owe events to a shard whose inbox was full.
     behind: Vec<RoomId>,
     /// Counts attachments to other shards' channels.
@@ -215,6 +220,7 @@ impl Shard {
             hot: Hot::default(),
             wheel,
             line: VecDeque::new(),
+            soon: VecDeque::new(),
             behind: Vec::new(),
             attachments: 0,
             draining: false,
@@ -266,7 +272,7 @@ impl Shard {
             MeshMessage::Interest { channel, attachment, encodings } => {
                 self.on_interest(from, &channel, (attachment, encodings));
             }
-            MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment),
+            MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment, effects),
             MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
             MeshMessage::Keys(verifier) => self.on_keys(verifier),
             MeshMessage::NoPlace { channel, attachment } => self.on_no_place(now, &channel, attachment, effects),
@@ -276,6 +282,13 @@ impl Shard {
             MeshMessage::Roster(message) => self.on_roster(now, from, *message, effects),
             MeshMessage::Census(message) => self.on_census(now, from, *message, effects),
             MeshMessage::Question(question) => self.on_outside(now, *question, effects),
+            MeshMessage::Gesture(gesture) => self.on_gesture(now, &gesture, effects),
+            MeshMessage::Parted(channel, author) => self.on_parted(now, &channel, author),
+            MeshMessage::Notes(notes) => self.on_notes(now, *notes, effects),
+            MeshMessage::CallRoll { channel, attachment, wanted } => {
+                self.on_call_roll(now, &channel, attachment, wanted);
+            }
+            MeshMessage::Report(report) => self.on_attendance(now, from, *report, effects),
         }
     }
 

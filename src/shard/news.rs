@@ -8,15 +8,17 @@ use std::sync::Arc;
 use super::Shard;
 use super::connection::Membership;
 use super::effect::{Effect, Effects};
-use super::message::{FlatTyping, MeshMessage, RosterMessage, Travel};
+use super::message::{FlatTyping, Gesture, MeshMessage, RosterMessage, Travel};
 use super::rooms::Role;
 use crate::envelope::Encoding;
 use crate::envelope::globetrotter::notice::{self, News};
 use crate::envelope::globetrotter::{IdForm, TripRef};
 use crate::ids::ConnId;
+use crate::limits::TYPING_MS;
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
+use crate::room::fleeting::{Act, Topic};
 use crate::route;
 use crate::session::endpoint::Door;
 use crate::time::Now;
@@ -106,6 +108,16 @@ impl Shard {
         let trip = TripRef { id, form: typing.form };
         let frame = self.pen.text(|out| notice::write_typing(&typing.user, trip, &typing.field, now.unix_ms, out));
         self.tell_room(now, &typing.channel, &frame, None, effects);
+        let gesture = Gesture {
+            author: None,
+            channel: Arc::clone(&typing.channel),
+            user: Arc::clone(&typing.user),
+            topic: Topic::Typing,
+            act: Act::Begin(Some(TYPING_MS)),
+            field: serde_json::from_str::<Box<str>>(&typing.field).unwrap_or_default(),
+            body: Box::default(),
+        };
+        self.on_gesture(now, &gesture, effects);
     }
 
     /// Tells those in a room at home here who speak flat frames, here and on the shards that follow.

@@ -112,6 +112,15 @@ impl Pen {
         joined
     }
 
+    /// Frames that exist already, one after another.
+    pub(super) fn stretch(&mut self, frames: &[Payload]) -> Payload {
+        self.joining.clear();
+        frames.iter().for_each(|frame| self.joining.extend_from_slice(frame));
+        let stretch = Payload::copy_of(&self.joining);
+        self.joining.shrink_to(FRAME_BUFFER_BYTES_KEPT_MAX);
+        stretch
+    }
+
     /// A text frame that carries one event about the connection itself.
     pub(super) fn notice(&mut self, now: Now, encoding: Encoding, write: impl FnOnce(Stamp, &mut Vec<u8>)) -> Payload {
         let stamp = self.stamp(now, encoding);

@@ -11,12 +11,14 @@ use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::patterns::RoomService;
 use crate::envelope::{Encoding, EncodingSet};
-use crate::ids::{Seq, ShardId};
+use crate::ids::{ConnId, Seq, ShardId};
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::room::dedup::Dedup;
+use crate::room::fleeting::Fleeting;
 use crate::room::history::History;
 use crate::room::members::Members;
+use crate::room::presence::{Arrival, Parting, Presence};
 use crate::route::HashKey;
 use crate::time::Millis;
 
@@ -44,6 +46,12 @@ pub(super) struct Follower {
     /// The next event that it is owed.
     pub(super) next: Seq,
     pub(super) encodings: EncodingSet,
+    /// Up to which of the channel's notes it was told.
+    pub(super) told: u64,
+    /// Whether members there want to know who is there.
+    pub(super) watches: bool,
+    /// Whether it needs the whole of who is there.
+    pub(super) whole: bool,
 }
 
 /// A stretch of events put together for the members that are owed just these.
@@ -101,6 +109,26 @@ impl Share {
     }
 }
 
+/// What a shard keeps of who is in a channel while somebody wants to know.
+#[derive(Debug)]
+pub(super) enum Attendance {
+    /// At the channel's home: all of them.
+    Roll(Presence),
+    /// At a mirror: what its home was not told yet.
+    Report(Report),
+}
+
+/// Changes for a channel's home.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Whether the home keeps a roll and wants to be told.
+    pub(super) wanted: bool,
+    /// All members are to be told instead of changes.
+    pub(super) whole: bool,
+    pub(super) joined: Vec<Arrival>,
+    pub(super) left: Vec<(ConnId, Parting)>,
+}
+
 /// A channel on this shard. The order of the fields is theirs in memory: what a delivery looks at first.
 #[derive(Debug)]
 #[repr(C)]
@@ -109,6 +137,10 @@ pub(super) struct Room {
     pub(super) members: Members,
     /// The events that the latest member was owed, as one frame after another.
     pub(super) joined: Option<Joined>,
+    /// What members are told as it happens, if anything is.
+    pub(super) fleeting: Option<Box<Fleeting>>,
+    /// Who is here, if anybody wants to know.
+    pub(super) attendance: Option<Box<Attendance>>,
     pub(super) name: Arc<str>,
     pub(super) role: Role,
     pub(super) share: Share,
@@ -118,6 +150,8 @@ pub(super) struct Room {
     pub(super) behind: bool,
     /// Where among the members the next visit is.
     pub(super) cursor: u32,
+    /// The last event of which the time until everybody was visited was noted.
+    pub(super) timed: Seq,
     /// Visits until everybody was visited since the last event.
     pub(super) left: usize,
     /// The earliest event that a member was owed in the last whole round.
@@ -150,6 +184,9 @@ impl Room {
             members: Members::default(),
             role,
             joined: None,
+            fleeting: None,
+            attendance: None,
+            timed: Seq(0),
             queued: false,
             behind: false,
             cursor: 0,

@@ -4,6 +4,7 @@
 //! room for, and reads back the frames that went out.
 
 mod channel_rates;
+mod company;
 mod consumers;
 mod ending;
 mod expiry;
@@ -270,6 +271,18 @@ impl World {
         let who = self.upgrade(path);
         let client = json!({ "name": "test", "version": "1" });
         self.say(who, &json!({ "type": "auth", "token": token(user), "client": client }).to_string());
+        self.heard(who);
+        who
+    }
+
+    /// A client whose socket another shard accepted.
+    fn client_on(&mut self, host: usize, known: bool, path: &str, user: &str) -> Who {
+        let who = self.upgrade_on(host, path);
+        let mut auth = json!({ "type": "auth", "token": token(user) });
+        if known {
+            auth["client"] = json!({ "name": "test", "version": "1" });
+        }
+        self.say(who, &auth.to_string());
         self.heard(who);
         who
     }

@@ -35,6 +35,8 @@ pub(super) enum Timer {
     Close(ConnId),
     /// The other shards have to have answered.
     Asking(ConnId),
+    /// Something in the channel runs out or may be forgotten.
+    Room(RoomId),
     /// A wave of the drain.
     Wave(u64),
     /// A request has to be answered.
@@ -58,12 +60,13 @@ impl Shard {
             self.fire(now, timer, effects);
         }
         self.due = due;
+        self.on_soon(now, effects);
     }
 
     /// When `on_time` wants to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.wheel.next_deadline()
+        self.wheel.next_deadline().into_iter().chain(self.soon.front().map(|(at, _)| *at)).min()
     }
 
     fn fire(&mut self, now: Now, timer: Timer, effects: &mut Effects) {
@@ -81,6 +84,7 @@ impl Shard {
                 }
             }
             Timer::Asking(id) => self.on_asking_deadline(now, id, effects),
+            Timer::Room(id) => self.on_room_timer(now, id),
             Timer::Wave(wave) => self.on_wave(now, wave, effects),
             Timer::Request(ticket) => self.on_request_deadline(now, ticket, effects),
             Timer::Shares(room) => self.on_shares_due(now, room, effects),

@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) protocol: Option<String>,
     /// The `subscribed` event of the endpoint's own channel.
     pub(crate) subscribed: Value,
+    /// Whether [`Client::event`] gives what is told of others in a channel.
+    pub(crate) hears_company: bool,
 }
 
 impl Client {
@@ -55,7 +57,7 @@ impl Client {
             Ok((socket, response)) => {
                 let protocol = response.headers().get("sec-websocket-protocol");
                 let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
-                Ok(Self { socket, protocol, subscribed: Value::Null })
+                Ok(Self { socket, protocol, subscribed: Value::Null, hears_company: false })
             }
             Err(HandshakeError::Failure(Error::Http(response))) => {
                 let body = response.body().clone().unwrap_or_default();
@@ -140,9 +142,15 @@ impl Client {
         }
     }
 
-    /// The next text, which is JSON.
+    /// The next text, which is JSON. What is told of others in a channel comes at times of its own and is passed
+    /// over, unless the client listens to it.
     pub(crate) fn event(&mut self) -> Value {
-        serde_json::from_str(&self.text()).unwrap()
+        loop {
+            let event: Value = serde_json::from_str(&self.text()).unwrap();
+            if self.hears_company || !event["type"].as_str().is_some_and(|kind| COMPANY.contains(&kind)) {
+                return event;
+            }
+        }
     }
 
     /// The next event of a type; others on the way are passed over.
@@ -213,6 +221,9 @@ impl Client {
         }));
     }
 }
+
+/// Events about who is in a channel.
+const COMPANY: [&str; 4] = ["presence", "collaborator_joined", "collaborator_left", "trip_collaborator_presence"];
 
 /// Whether a `null` is anywhere in it: the seeds' client drops such an event, or itself.
 pub(crate) fn has_null(value: &Value) -> bool {

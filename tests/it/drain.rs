@@ -54,6 +54,7 @@ fn publish_to_the_end(mut client: Client, name: usize, start: Instant) -> Farewe
                             break;
                         }
                         "connection_close" => assert_eq!(event["payload"]["code"], 1012),
+                        "presence" => {}
                         other => panic!("unexpected: {other}"),
                     }
                 }

@@ -12,6 +12,7 @@ mod api;
 mod auth;
 mod backpressure;
 mod client;
+mod company;
 mod cross_shard;
 mod deadlines;
 mod descriptors;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde_json::Value;
 
 use super::backend::Backend;
+use super::company::{Company, Pings};
 use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Place, Seen};
 use super::wire::{Frame, take_frame};
@@ -95,6 +96,10 @@ pub(crate) struct Client {
     pub(crate) never_reads: bool,
     pub(crate) told_draining: bool,
     pub(crate) expires_ms: u64,
+    /// It has told its name on this connection.
+    pub(crate) named: bool,
+    pub(crate) company: Company,
+    pub(crate) pings: Pings,
 }
 
 impl Client {
@@ -124,6 +129,9 @@ impl Client {
             never_reads: false,
             told_draining: false,
             expires_ms: 0,
+            named: false,
+            company: Company::default(),
+            pings: Pings::default(),
         }
     }
 
@@ -144,6 +152,8 @@ impl Client {
         if let Some(backend) = &mut self.backend {
             backend.reset();
         }
+        self.named = false;
+        (self.company, self.pings) = (Company::default(), Pings::default());
         (self.never_reads, self.told_draining, self.refreshed) = (false, false, false);
     }
 
@@ -247,6 +257,9 @@ impl Client {
             }
             return;
         }
+        if value.get("seq").is_none() {
+            self.pings.frame();
+        }
         let payload = &value["payload"];
         // What was sent to this connection alone goes before its close frame, like answers.
         let at_the_end = matches!(text(value, "type"), "ack" | "sim_direct");
@@ -292,9 +305,22 @@ impl Client {
                 assert!(number(payload, "expires_in_ms") <= TOKEN_WARNING_MS, "{payload}");
                 counts.count(Kind::TokenExpiring);
             }
-            "connection_close" | "pong" => {}
+            "pong" => self.pings.answer(payload["timestamp"].as_u64().unwrap_or(0)),
+            "connection_close" => {}
+            _ if self.take_company(value, counts) => {}
             _ => self.on_event(value, ledger, counts),
         }
+    }
+
+    /// What is told of the others: only of channels that it is in.
+    fn take_company(&mut self, value: &Value, counts: &mut Counts) -> bool {
+        let parts = &self.parts;
+        if self.backend.is_some() {
+            // Its channels come and go by patterns; what others do there is not followed.
+            return Company::knows(text(value, "type"));
+        }
+        let member = |channel: &str| parts.get(channel).is_some_and(|part| part.joined.is_some());
+        self.company.take(value, &self.user, member, counts)
     }
 
     fn on_subscribe_response(&mut self, payload: &Value, counts: &mut Counts) {
@@ -377,6 +403,7 @@ impl Client {
         assert!(part.leaving || payload.get("reason").is_some(), "unsubscribed from {channel} without having asked");
         counts.count(Kind::Unsubscribed);
         (part.joined, part.leaving) = (None, false);
+        self.company.leave(&channel);
         match &mut part.ask {
             Some(ask) if ask.after_leave => ask.after_leave = false,
             ask => *ask = None,
@@ -556,10 +583,10 @@ pub(crate) fn own_name(name: &str, user: &str) -> String {
     }
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("{key} is a text in {value}"))
 }
 
-fn number(value: &Value, key: &str) -> u64 {
+pub(crate) fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or_else(|| panic!("{key} is a number in {value}"))
 }

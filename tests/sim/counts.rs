@@ -24,6 +24,8 @@ kinds! {
     // Messages.
     Delivered, Chat, TripUpdate, Publish, Batch, Ack, CrossShardAck, Duplicate, IdReused, Excluded, Hole, Overloaded, MeshFull,
     PermissionDenied, Invalid, Unknown, RateRefused, ReadingPaused, Heartbeat, Pong, Fragmented, LargeEvent,
+    // The others in a channel.
+    Gesture, GestureTold, GestureEnded, PresenceTold, CollaboratorTold,
     // Sockets and the end.
     ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenExpiring, TokenExpired, Pinged,
     Draining, ClosedInDrain, BurstOfErrors,

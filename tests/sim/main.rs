@@ -10,6 +10,7 @@
 
 mod backend;
 mod client;
+mod company;
 mod counts;
 mod invariants;
 mod network;

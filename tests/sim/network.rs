@@ -299,6 +299,13 @@ impl World {
         let rest = socket.to_server.split_off(take);
         let mut bytes = std::mem::replace(&mut socket.to_server, rest);
         self.input(host, Input::Bytes(id, &mut bytes));
+        let socket = &self.sockets[number];
+        if socket.to_server.is_empty() && !socket.paused && !self.config.crowd {
+            let client = &mut self.clients[socket.client];
+            let under_way = [client.input.as_slice(), &socket.to_client].concat();
+            let under_way = if client.pings.wait() { frames_in(under_way) } else { 0 };
+            client.pings.read_by_gateway(under_way);
+        }
     }
 
     /// One turn of every shard: deadlines, visits, writes, releases.
@@ -362,4 +369,10 @@ impl World {
     pub(crate) fn sum(&self, metric: Metric) -> u64 {
         self.hosts.iter().map(|host| host.shard.metrics().read(metric)).sum()
     }
+}
+
+/// How many frames these bytes hold or begin.
+fn frames_in(mut bytes: Vec<u8>) -> u64 {
+    let whole = std::iter::from_fn(|| super::wire::take_frame(&mut bytes)).count();
+    whole as u64 + 1
 }

@@ -107,6 +107,7 @@ impl World {
             }
             self.clients[index].part(&full).ask = Some(Ask { position, truthful, after_leave: false });
         }
+        self.clients[index].named = self.clients[index].known;
         let known = if self.clients[index].known { r#","client":{"name":"sim","version":"1"}"# } else { "" };
         let names: Vec<String> = channels.iter().map(|name| format!("\"{name}\"")).collect();
         let text = format!(
@@ -172,8 +173,11 @@ impl World {
             56..=66 => self.join(index),
             67..=70 => self.leave(index, false),
             71..=74 => self.leave(index, true),
-            75..=76 => self.say(index, r#"{"type":"heartbeat"}"#),
-            77 => self.say(index, r#"{"type":"ping","timestamp":12345}"#),
+            75..=76 => {
+                self.clients[index].pings.beat();
+                self.say(index, r#"{"type":"heartbeat"}"#);
+            }
+            77 => self.say_ping(index),
             78 => self.ping(index),
             79..=80 => self.say_nonsense(index),
             81 => self.say(index, r#"{"type":"publish","payload":{"channel":"user:x","type":"a","payload":{}}}"#),
@@ -202,6 +206,8 @@ impl World {
             94..=96 if may_join => self.ask(index),
             92 => (0..self.rng.within(5..=40)).for_each(|_| self.publish(index)),
             93 => self.batch(index),
+            94..=96 => self.gesture(index),
+            97 if self.config.unlimited => self.pile_up(index),
             _ if self.config.crowd && may_join => self.leave(index, true),
             _ => {}
         }
@@ -278,6 +284,48 @@ impl World {
         let message = publish_text(r#""ack":false"#, &channel, &text);
         self.ledger.ops[number].message.clone_from(&message);
         self.say(index, &message);
+    }
+
+    fn say_ping(&mut self, index: usize) {
+        let dropped = self.sum(waystation::metrics::Metric::OutboxDropped);
+        let number = self.clients[index].pings.send(dropped);
+        self.say(index, &format!(r#"{{"type":"ping","timestamp":{number}}}"#));
+    }
+
+    /// More errors than a few writes take, and then what is answered in the lowest lane.
+    fn pile_up(&mut self, index: usize) {
+        if self.clients[index].known {
+            return;
+        }
+        (0..350).for_each(|_| self.say(index, "{"));
+        self.say_ping(index);
+    }
+
+    /// Writes, edits or points somewhere, or stops.
+    fn gesture(&mut self, index: usize) {
+        let own = self.clients[index].own.clone();
+        let name = match own {
+            Some(own) if self.rng.chance(80) => own,
+            _ => self.channel_name(index, false),
+        };
+        if name == "general" {
+            return;
+        }
+        self.counts.count(Kind::Gesture);
+        let kinds: &[&str] = if name.starts_with("trip:") {
+            &["typing_start", "typing_stop", "trip_field_editing_start", "trip_field_editing_stop", "cursor_update"]
+        } else {
+            &["chat_typing_start", "chat_typing_stop", "typing"]
+        };
+        let kind = self.rng.pick(kinds);
+        let field = self.rng.pick(&["a", "b"]);
+        let again = self.rng.within(1..=3);
+        for _ in 0..again {
+            self.say(
+                index,
+                &format!(r#"{{"type":"{kind}","channel":"{name}","payload":{{"field":"{field}","user_id":"eve"}}}}"#),
+            );
+        }
     }
 
     fn ping(&mut self, index: usize) {

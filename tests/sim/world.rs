@@ -278,6 +278,14 @@ impl World {
             }
             self.step(1_000_000);
         }
+        // Until nobody is missed any more who was cut off.
+        for _ in 0..20 {
+            let open = self.live.len();
+            (0..7).for_each(|_| self.step(1_000_000));
+            if self.live.len() == open {
+                break;
+            }
+        }
         for _ in 0..20 {
             self.step(20_000);
         }
@@ -299,15 +307,36 @@ impl World {
         let unanswered = |op: &&Op| op.id.as_ref().is_some_and(|id| client.awaited.contains_key(id));
         let unanswered: Vec<&Op> = self.ledger.ops.iter().filter(unanswered).collect();
         assert!(client.awaited.is_empty(), "never answered: {unanswered:?} {client:?}");
+        let pings = &client.pings;
+        assert!(!pings.unanswered(self.sum(Metric::OutboxDropped)), "never answered: {pings:?}");
         assert!(client.requests.is_empty(), "never answered: {:?}", client.requests);
         assert!(client.asked.is_empty(), "never answered: {:?} {client:?}", client.asked);
         for (channel, part) in &client.parts {
             assert!(part.ask.is_none(), "asked for {channel}, never told: {part:?} {}", client.serial);
             let Some(joined) = &part.joined else { continue };
+            self.check_company(client, channel);
             for seq in joined.expected..=self.ledger.last(channel, &joined.epoch) {
                 let lacks = self.ledger.may_lack(channel, &joined.epoch, seq, client.serial);
                 assert!(lacks, "{channel} {seq} never came: {joined:?} {}", client.serial);
             }
+        }
+    }
+
+    /// What a client was told of the others in a channel is what is so.
+    fn check_company(&self, client: &Client, channel: &str) {
+        assert!(client.company.writers().is_empty(), "nobody writes any more: {:?}", client.company);
+        let is_in = |other: &&Client| {
+            let joined = other.parts.get(channel).is_some_and(|part| part.joined.is_some());
+            other.phase == Phase::Open && joined
+        };
+        let mut users: Vec<&str> = self.clients.iter().filter(is_in).map(|other| other.user.as_str()).collect();
+        users.sort_unstable();
+        let may_see = ["chat:", "trip:"].iter().any(|prefix| channel.starts_with(prefix));
+        if client.named && may_see {
+            assert_eq!(client.company.users(channel), Some(users), "{channel}: {client:?}");
+        } else if channel.starts_with("trip:") && may_see {
+            users.dedup();
+            assert_eq!(client.company.collaborators(channel), Some(users), "{channel}: {client:?}");
         }
     }
 

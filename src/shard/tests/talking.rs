@@ -198,6 +198,7 @@ fn a_known_client_is_told_its_rate_once_a_second_and_each_operation_is_answered(
     assert_eq!(heard[0]["payload"]["retryable"], true);
     assert_eq!(heard[0]["payload"]["retry_after_ms"], 500);
     world.wait(1000);
+    assert_eq!(world.heard_words(who), ["presence"]);
     world.send(who, &text(CHAT).repeat(3));
     let heard = world.heard(who);
     assert_eq!(words(&heard), ["connection_error RATE_LIMIT_EXCEEDED", "chat_message", "chat_message"]);

@@ -1,0 +1,176 @@
+//! What a member is told, whenever it is visited.
+
+use super::*;
+use crate::ids::ShardId;
+
+const ANN: ConnId = ConnId { shard: ShardId(0), slot: 1, generation: 1 };
+const TYPING_MS: u64 = 5000;
+
+fn key(user: &str) -> Key {
+    Key { topic: Topic::Typing, user: user.into(), field: "".into() }
+}
+
+fn draft(user: &str, act: Act, text: &str) -> Draft {
+    let frames = vec![(Encoding::TRIPSAGE, Payload::copy_of(text.as_bytes()))];
+    Draft { key: key(user), act, author: Some(ANN), audience: None, frames }
+}
+
+fn change(number: u64) -> Draft {
+    let key = Key { topic: Topic::Presence, user: "".into(), field: number.to_string().into() };
+    let frames = vec![(Encoding::TRIPSAGE, Payload::copy_of(format!("change {number}").as_bytes()))];
+    Draft { key, act: Act::Show, author: None, audience: Some(Watch::Presence), frames }
+}
+
+fn told(fleeting: &mut Fleeting, place: u32, user: &str, watch: Watch) -> Vec<String> {
+    let frames = fleeting.take(place, user, watch, Encoding::TRIPSAGE);
+    frames.iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect()
+}
+
+fn begin() -> Act {
+    Act::Begin(Some(TYPING_MS))
+}
+
+/// Whatever was done between a member's visits, it is told of an end exactly after a beginning.
+#[test]
+fn an_end_is_told_to_those_who_were_told_of_the_beginning_and_to_nobody_else() {
+    let acts = [begin(), begin(), Act::End, begin(), Act::End, begin(), Act::End, begin(), begin(), Act::End];
+    for visits in 0..1_u32 << acts.len() {
+        let mut fleeting = Fleeting::after(7);
+        let mut goes_on = false;
+        for (step, act) in acts.into_iter().enumerate() {
+            fleeting.put(Millis(0), draft("ann", act, if act == Act::End { "stop" } else { "start" }));
+            if visits & 1 << step == 0 {
+                continue;
+            }
+            for word in told(&mut fleeting, 3, "bob", Watch::Nothing) {
+                assert!(word == "start" || goes_on, "{visits:b} at {step}");
+                goes_on = word == "start";
+            }
+            assert_eq!(goes_on, act != Act::End, "{visits:b} at {step}");
+        }
+        told(&mut fleeting, 3, "bob", Watch::Nothing);
+        assert!(!fleeting.owes(3));
+    }
+}
+
+#[test]
+fn the_latest_of_each_key_is_told_and_nothing_to_its_own_user() {
+    let mut fleeting = Fleeting::default();
+    for text in ["1", "2"] {
+        fleeting.put(Millis(0), draft("ann", Act::Show, text));
+        fleeting.put(Millis(0), draft("bob", Act::Show, text));
+    }
+    assert_eq!(told(&mut fleeting, 0, "eve", Watch::Nothing), ["2", "2"]);
+    assert_eq!(told(&mut fleeting, 0, "eve", Watch::Nothing), [""; 0]);
+    assert_eq!(told(&mut fleeting, 1, "ann", Watch::Nothing), ["2"]);
+    assert_eq!(told(&mut fleeting, 2, "bob", Watch::Nothing), ["2"]);
+}
+
+#[test]
+fn what_begins_runs_out_or_ends_with_its_connection() {
+    let mut fleeting = Fleeting::default();
+    fleeting.put(Millis(10), draft("ann", begin(), "start"));
+    for (at, over) in [(10 + TYPING_MS - 1, false), (10 + TYPING_MS, true)] {
+        assert_eq!(fleeting.over(Millis(at), None), if over { vec![key("ann")] } else { Vec::new() });
+    }
+    assert_eq!(fleeting.next_look(Millis(TYPING_MS)), Some(Millis(10 + TYPING_MS)));
+    assert_eq!(fleeting.over(Millis(10), Some(ANN)), [key("ann")]);
+    assert!(fleeting.over(Millis(10), Some(ConnId { slot: 2, ..ANN })).is_empty());
+    fleeting.put(Millis(20), draft("ann", Act::End, "stop"));
+    assert!(fleeting.over(Millis(99_999), Some(ANN)).is_empty());
+}
+
+#[test]
+fn so_many_things_go_on_at_a_time_and_so_many_bytes() {
+    let mut fleeting = Fleeting::default();
+    for count in 0..FLEETING_NOTES_MAX {
+        assert!(fleeting.has_room(&key(&count.to_string()), 1), "{count}");
+        fleeting.put(Millis(0), draft(&count.to_string(), begin(), "x"));
+    }
+    assert!(!fleeting.has_room(&key("one more"), 1) && fleeting.has_room(&key("0"), 1));
+    let rest = FLEETING_BYTES_MAX - FLEETING_NOTES_MAX + 1;
+    assert!(fleeting.has_room(&key("0"), rest) && !fleeting.has_room(&key("0"), rest + 1));
+}
+
+#[test]
+fn what_everybody_knows_is_forgotten_and_what_is_too_old() {
+    let mut fleeting = Fleeting::default();
+    fleeting.put(Millis(0), draft("ann", Act::End, "stop"));
+    fleeting.put(Millis(0), draft("bob", Act::Begin(None), "start"));
+    fleeting.put(Millis(1), draft("eve", Act::Show, "cursor"));
+    fleeting.tidy(Millis(1), 2);
+    assert_eq!(told(&mut fleeting, 0, "joe", Watch::Nothing), ["start", "cursor"]);
+    fleeting.tidy(Millis(FLEETING_AGE_MS), 2);
+    assert_eq!(told(&mut fleeting, 1, "joe", Watch::Nothing), ["start", "cursor"]);
+    fleeting.tidy(Millis(FLEETING_AGE_MS + 1), 2);
+    assert_eq!(told(&mut fleeting, 2, "joe", Watch::Nothing), ["start"], "what goes on is not forgotten");
+    assert!(!fleeting.is_empty());
+}
+
+#[test]
+fn many_turns_are_told_apart_and_the_oldest_forgotten() {
+    let mut fleeting = Fleeting::default();
+    for _ in 0..=FLEETING_TURNS_MAX / 2 {
+        fleeting.put(Millis(0), draft("ann", begin(), "start"));
+        let place = u32::try_from(fleeting.stamp()).unwrap();
+        told(&mut fleeting, place, "bob", Watch::Nothing);
+        fleeting.put(Millis(0), draft("ann", Act::End, "stop"));
+    }
+    assert_eq!(told(&mut fleeting, 1, "bob", Watch::Nothing), [""; 0]);
+    assert_eq!(told(&mut fleeting, 3, "bob", Watch::Nothing), ["stop"]);
+}
+
+fn whole(stamp: u64) -> Arc<Whole> {
+    let frame = Payload::copy_of(format!("whole {stamp}").as_bytes());
+    Arc::new(Whole { stamp, frames: vec![(Watch::Presence, Encoding::TRIPSAGE, frame)] })
+}
+
+#[test]
+fn who_comes_gets_the_whole_and_then_what_changes_since() {
+    let mut fleeting = Fleeting::default();
+    fleeting.enter(0, Watch::Presence);
+    fleeting.enter(1, Watch::Nothing);
+    fleeting.put(Millis(0), change(1));
+    assert_eq!(told(&mut fleeting, 0, "ann", Watch::Presence), [""; 0], "it waits for the whole");
+    fleeting.put(Millis(0), change(2));
+    fleeting.set_whole(whole(fleeting.stamp()));
+    fleeting.put(Millis(0), change(3));
+    assert_eq!(told(&mut fleeting, 0, "ann", Watch::Presence), ["whole 2", "change 3"]);
+    assert_eq!(told(&mut fleeting, 1, "bob", Watch::Nothing), [""; 0]);
+    fleeting.enter(2, Watch::Presence);
+    assert_eq!(told(&mut fleeting, 2, "eve", Watch::Presence), [""; 0], "an earlier whole lacks it");
+    assert!(fleeting.wanting);
+}
+
+#[test]
+fn who_has_missed_a_change_gets_the_whole_again() {
+    let mut fleeting = Fleeting::default();
+    fleeting.enter(0, Watch::Presence);
+    fleeting.set_whole(whole(0));
+    assert_eq!(told(&mut fleeting, 0, "ann", Watch::Presence), ["whole 0"]);
+    (1..=3).for_each(|number| fleeting.put(Millis(0), change(number)));
+    fleeting.forget_changes();
+    fleeting.put(Millis(0), change(4));
+    assert!(fleeting.wanting);
+    assert_eq!(told(&mut fleeting, 0, "ann", Watch::Presence), [""; 0]);
+    fleeting.set_whole(whole(fleeting.stamp()));
+    assert_eq!(told(&mut fleeting, 0, "ann", Watch::Presence), ["whole 4"]);
+}
+
+#[test]
+fn a_follower_tells_the_same_as_the_home() {
+    let (mut home, mut mirror) = (Fleeting::after(100), Fleeting::default());
+    let mut told_mirror = 0;
+    for act in [begin(), Act::End, begin(), Act::End] {
+        home.put(Millis(0), draft("ann", act, if act == Act::End { "stop" } else { "start" }));
+        home.put(Millis(0), change(home.stamp()));
+        let notes = home.since(told_mirror, true);
+        assert!(home.since(told_mirror, false).len() < notes.len());
+        told_mirror = home.stamp();
+        mirror.follow(notes);
+        assert_eq!(told(&mut mirror, 0, "bob", Watch::Nothing), told(&mut home, 0, "bob", Watch::Nothing));
+    }
+    (0..3 * FLEETING_NOTES_MAX as u64).for_each(|number| home.put(Millis(0), change(1000 + number)));
+    mirror.follow(home.since(told_mirror, true));
+    assert!(mirror.notes.len() <= 2 * FLEETING_NOTES_MAX && mirror.wanting);
+}
