@@ -10,6 +10,7 @@
 //! Their pauses are divided by a [`wire::Pace`], so that half a minute of theirs passes in seconds; the server's clock is
 //! never changed, and one test waits a whole minute. Absent: browsers, and the application above the client.
 
+mod crowds;
 mod globetrotter;
 mod guide;
 mod loops;
