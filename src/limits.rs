@@ -325,6 +325,9 @@ pub const HOT_CHANNELS_MAX: usize = 1024;
 
 // Floor 5: who speaks flat frames
 
+/// News of rooms (who comes, goes, writes) that wait to be told on a shard; over it they are dropped, and counted
+/// with the low lane's. Some seconds of a crowd that comes at once.
+pub const RUMOURS_PER_SHARD_MAX: usize = 4096;
 /// Reports of who is in which trip that wait for other shards at a time; over it: HTTP 503. Each holds what it has
 /// been told.
 pub const STATS_ASKING_MAX: usize = 16;

@@ -30,6 +30,11 @@ impl Shard {
             budget -= self.spread(now, budget / 2, effects);
             waiting |= !self.spreads.is_empty();
         }
+        // News of rooms are many and short where a crowd comes or goes.
+        while budget > VISITS_PER_CHANNEL && !self.rumours.is_empty() {
+            budget -= self.spread_news(now, VISITS_PER_CHANNEL / 2, effects).max(1);
+        }
+        waiting |= !self.rumours.is_empty();
         while budget > 0
             && let Some(id) = self.line.pop_front()
         {

@@ -78,6 +78,7 @@ use direct::Spread;
 use effect::Effects;
 use hot::Hot;
 use message::MeshMessage;
+use news::Rumour;
 use pen::Pen;
 use registry::Registry;
 use rooms::{RoomId, Rooms};
@@ -183,6 +184,8 @@ pub struct Shard {
     idle_looks: VecDeque<IdleLook>,
     /// Events on their way to everybody here.
     spreads: VecDeque<Spread>,
+    /// News that the members of rooms here are told.
+    rumours: VecDeque<Rumour>,
     /// Which events without a channel were sent already.
     direct: Dedup,
     /// Who was refused lately.
@@ -233,6 +236,7 @@ impl Shard {
             orphans: Vec::new(),
             idle_looks: VecDeque::new(),
             spreads: VecDeque::new(),
+            rumours: VecDeque::new(),
             direct: Dedup::default(),
             repeats: Repeats::default(),
             latest: now,

@@ -1,7 +1,8 @@
 //! What rooms of those who speak flat frames hear that has no number: who comes and goes, who writes.
 //!
-//! It goes to the channel's home, which counts it and passes it on, here and to the shards that follow. It waits in
-//! the low lane of each member: what a slow one does not take in time it does not get, as if it had come later.
+//! It goes to the channel's home, which counts it and passes it on, here and to the shards that follow, to some members
+//! in each turn. It waits in the low lane of each: what a slow one does not take in time it does not get, as if it had
+//! come later.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::envelope::Encoding;
 use crate::envelope::globetrotter::notice::{self, News};
 use crate::envelope::globetrotter::{IdForm, TripRef};
 use crate::ids::ConnId;
-use crate::limits::TYPING_MS;
+use crate::limits::{RUMOURS_PER_SHARD_MAX, TYPING_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -22,6 +23,16 @@ use crate::room::fleeting::{Act, Topic};
 use crate::route;
 use crate::session::endpoint::Door;
 use crate::time::Now;
+
+/// News on their way to the members of a room on this shard.
+#[derive(Debug)]
+pub(super) struct Rumour {
+    channel: Arc<str>,
+    frame: Payload,
+    but: Option<ConnId>,
+    /// The place among the members that is next.
+    next: u32,
+}
 
 /// Whether a connection was in the room already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +90,7 @@ impl Shard {
         let frame = self.pen.text(|out| notice::write_news(travel.news, &travel.user, trip, now.unix_ms, out));
         // Who leaves is out already.
         let but = (!travel.news.is_arrival()).then_some(travel.author);
-        self.tell_room(now, &travel.channel, &frame, but, effects);
+        self.tell_room(&travel.channel, &frame, but, effects);
     }
 
     /// Somebody writes in a trip.
@@ -107,7 +118,7 @@ impl Shard {
         let Some(id) = typing.channel.strip_prefix("trip:") else { return };
         let trip = TripRef { id, form: typing.form };
         let frame = self.pen.text(|out| notice::write_typing(&typing.user, trip, &typing.field, now.unix_ms, out));
-        self.tell_room(now, &typing.channel, &frame, None, effects);
+        self.tell_room(&typing.channel, &frame, None, effects);
         let gesture = Gesture {
             author: None,
             channel: Arc::clone(&typing.channel),
@@ -121,7 +132,7 @@ impl Shard {
     }
 
     /// Tells those in a room at home here who speak flat frames, here and on the shards that follow.
-    fn tell_room(&mut self, now: Now, channel: &Arc<str>, frame: &Payload, but: Option<ConnId>, effects: &mut Effects) {
+    fn tell_room(&mut self, channel: &Arc<str>, frame: &Payload, but: Option<ConnId>, effects: &mut Effects) {
         let Some(room) = self.rooms.find(channel).and_then(|id| self.rooms.at(id)) else { return };
         if let Role::Home { followers, .. } = &room.role {
             for follower in followers.iter().filter(|follower| follower.encodings.contains(Encoding::GLOBETROTTER)) {
@@ -133,23 +144,31 @@ impl Shard {
                 effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Roster(Box::new(news))));
             }
         }
-        self.tell_here(now, channel, frame, but, effects);
+        self.tell_here(channel, frame, but);
     }
 
-    /// The same for the members here.
-    pub(super) fn tell_here(
-        &mut self,
-        now: Now,
-        channel: &str,
-        frame: &Payload,
-        but: Option<ConnId>,
-        effects: &mut Effects,
-    ) {
-        let Some(room) = self.rooms.find(channel).and_then(|id| self.rooms.at(id)) else { return };
-        let places = 0..u32::try_from(room.members.places()).unwrap_or(u32::MAX);
-        let members = places.filter_map(|place| room.members.at(place));
+    /// The same for the members here, in turns to come as far as they are many.
+    pub(super) fn tell_here(&mut self, channel: &Arc<str>, frame: &Payload, but: Option<ConnId>) {
+        if self.rumours.len() >= RUMOURS_PER_SHARD_MAX {
+            return self.metrics.count(Metric::OutboxDropped);
+        }
+        self.rumours.push_back(Rumour { channel: Arc::clone(channel), frame: frame.clone(), but, next: 0 });
+    }
+
+    /// Tells up to `turns` members the oldest news. Returns how many were looked at.
+    pub(super) fn spread_news(&mut self, now: Now, turns: usize, effects: &mut Effects) -> usize {
+        let Some(Rumour { channel, frame, but, next }) = self.rumours.front_mut() else { return 0 };
+        let (frame, but, first) = (frame.clone(), *but, *next);
+        let room = self.rooms.find(channel).and_then(|id| self.rooms.at(id));
+        let places = room.map_or(0, |room| u32::try_from(room.members.places()).unwrap_or(u32::MAX));
+        let last = first.saturating_add(u32::try_from(turns).unwrap_or(u32::MAX)).min(places);
+        *next = last;
+        let members = (first..last).filter_map(|place| room.and_then(|room| room.members.at(place)));
         let flat = members.filter(|member| member.encoding == Encoding::GLOBETROTTER);
         let slots: Vec<u32> = flat.map(|member| member.slot).collect();
+        if last >= places {
+            self.rumours.pop_front();
+        }
         for slot in slots {
             if let Some((id, _)) = self.slots.tenant_mut(slot)
                 && but != Some(id)
@@ -157,5 +176,6 @@ impl Shard {
                 self.queue(now, id, Lane::Low, frame.clone(), effects);
             }
         }
+        last.saturating_sub(first) as usize
     }
 }

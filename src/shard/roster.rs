@@ -139,7 +139,7 @@ impl Shard {
             RosterMessage::Went(user) => self.roster.change_user(&user, -1),
             RosterMessage::Travel(travel) => self.on_travel(now, &travel, effects),
             RosterMessage::Typing(typing) => self.on_flat_typing(now, &typing, effects),
-            RosterMessage::News { channel, frame, but } => self.tell_here(now, &channel, &frame, but, effects),
+            RosterMessage::News { channel, frame, but } => self.tell_here(&channel, &frame, but),
             RosterMessage::Ask { asker, after } => {
                 let page = Box::new(self.roster.page(asker, after.as_ref()));
                 effects.list.push(Effect::Mesh(from, MeshMessage::Roster(page)));

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    PING_AFTER_MS, RESOURCE_ID_BYTES_MAX, STATS_ASKING_MAX, STATS_DEADLINE_MS, STATS_PAGE_ROOMS, STATS_ROOMS_MAX,
+    PING_AFTER_MS, RESOURCE_ID_BYTES_MAX, RUMOURS_PER_SHARD_MAX, STATS_ASKING_MAX, STATS_DEADLINE_MS, STATS_PAGE_ROOMS,
+    STATS_ROOMS_MAX,
 };
 
 /// The frames without what differs from run to run.
@@ -481,4 +482,22 @@ fn a_user_without_a_place_left_is_told_before_the_upgrade() {
         world.run();
         assert_eq!(world.status_of(&path), 101, "{shards} shards");
     }
+}
+
+#[test]
+fn news_reach_a_crowd_some_members_a_turn_and_are_bounded() {
+    let mut world = World::new();
+    let crowd: Vec<Who> = (0..200).map(|n| world.in_trip(&format!("u{n}"), &json!("t"))).collect();
+    crowd.iter().for_each(|who| drop(world.heard(*who)));
+    world.put(crowd[0], &text(r#"{"type":"typing","trip_id":"t"}"#));
+    let (shard, effects) = &mut world.hosts[0];
+    assert!(shard.fan_out(world.now, false, effects), "not all in one turn");
+    let told = effects.list.iter().filter(|effect| matches!(effect, Effect::Write(_))).count();
+    assert!((1..100).contains(&told), "{told}");
+    world.run();
+    assert!(crowd.iter().all(|who| world.heard_words(*who) == ["user_typing"]));
+    for _ in 0..=RUMOURS_PER_SHARD_MAX {
+        world.put(crowd[0], &text(r#"{"type":"typing","trip_id":"t"}"#));
+    }
+    assert_eq!(world.read(Metric::OutboxDropped), 1);
 }
