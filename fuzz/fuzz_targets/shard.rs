@@ -62,6 +62,7 @@ impl World {
             loopback: true,
             echo: true,
             globetrotter_open: false,
+            admin_loopback: false,
             limits: Limits { connections_per_address: 9, connections_per_user: 4, ..Limits::default() },
             unlimited: false,
             population: Arc::default(),

@@ -191,6 +191,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         loopback: start.loopback,
         echo: start.wanted.echo,
         globetrotter_open: start.wanted.globetrotter_open,
+        admin_loopback: start.wanted.admin_loopback,
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
         limits: Limits::default(),
         population: Arc::default(),

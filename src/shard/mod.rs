@@ -105,6 +105,8 @@ pub struct Options {
     pub echo: bool,
     /// Whether those who speak flat frames are let in without a token, as the user that they name.
     pub globetrotter_open: bool,
+    /// Whether who asks from this machine administers without a token.
+    pub admin_loopback: bool,
     /// Limits of connections and rates.
     pub limits: Limits,
     /// Whether they are lifted, whatever they are.

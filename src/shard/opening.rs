@@ -122,7 +122,7 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let (peer, accepted) = (conn.peer, conn.accepted);
         let page = cors::allowed_origin(&self.options.origins, &request, self.options.loopback);
-        match self.decide(now, &request, page) {
+        match self.decide(now, &request, page, peer) {
             Ok(Decision::Respond(response)) => {
                 self.metrics.count(Metric::HttpRequests);
                 let response = shared(response, page);
@@ -138,7 +138,7 @@ impl Shard {
             }
             Ok(Decision::Count) => {
                 self.metrics.count(Metric::HttpRequests);
-                self.count_travellers(now, id, request.method == "HEAD", effects);
+                self.count_travellers(now, id, request.method == "HEAD", page.map(Box::from), effects);
             }
             Ok(Decision::Admit(mut passport)) => {
                 (passport.peer, passport.accepted, passport.leftover) = (peer, accepted, leftover);
@@ -180,7 +180,13 @@ impl Shard {
         if self.hot.contains(channel) { self.id } else { route::home(&self.options.key, channel, self.options.shards) }
     }
 
-    fn decide(&self, now: Now, request: &Request, page: Option<&str>) -> Result<Decision, (HttpError, Metric)> {
+    fn decide(
+        &self,
+        now: Now,
+        request: &Request,
+        page: Option<&str>,
+        peer: IpAddr,
+    ) -> Result<Decision, (HttpError, Metric)> {
         let head = |error| (error, Metric::RefusedHead);
         if cors::is_preflight(request) {
             let answer = cors::preflight(page).map(Decision::Respond);
@@ -194,7 +200,7 @@ impl Shard {
             Place::Health => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"healthy"}"#))),
             Place::Ready if self.draining => read_only().map(|()| Decision::Respond(HttpError::UNAVAILABLE.response())),
             Place::Ready => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"ready"}"#))),
-            Place::Stats => read_only().and_then(|()| self.may_count(now, request)).map(|()| Decision::Count),
+            Place::Stats => read_only().and_then(|()| self.may_count(now, request, peer)).map(|()| Decision::Count),
             Place::Elsewhere => Ok(Decision::Administer),
             Place::Endpoint(Endpoint { door: Door::Echo, .. }) if !self.options.echo => Err(head(HttpError::NOT_FOUND)),
             Place::Endpoint(endpoint) => {
@@ -392,7 +398,7 @@ fn conn_leaves(conn: Option<&mut Connection>) {
 }
 
 /// An answer with what lets a page read it.
-fn shared(response: Response, page: Option<&str>) -> Response {
+pub(super) fn shared(response: Response, page: Option<&str>) -> Response {
     cors::headers(page).fold(response, |response, (name, value)| response.header(name, value))
 }
 

@@ -5,6 +5,7 @@
 //! waits; nobody stands still for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::Shard;
 use super::connection::{Memberships, Stage};
 use super::effect::{Effect, Effects};
 use super::message::{MeshMessage, RosterMessage};
+use super::opening::shared;
 use super::rooms::Role;
 use super::timers::Timer;
 use crate::auth::caps::Verb;
@@ -43,6 +45,8 @@ struct Inquiry {
     /// The shard that is asked.
     asked: ShardId,
     head_only: bool,
+    /// The page that may read the answer.
+    page: Option<Box<str>>,
 }
 
 impl Roster {
@@ -151,8 +155,8 @@ impl Shard {
     }
 
     /// Whether who asks may know who is in which trip: anybody where anybody is let in, else who may administer.
-    pub(super) fn may_count(&self, now: Now, request: &Request) -> Result<(), (HttpError, Metric)> {
-        if self.options.globetrotter_open {
+    pub(super) fn may_count(&self, now: Now, request: &Request, peer: IpAddr) -> Result<(), (HttpError, Metric)> {
+        if self.options.globetrotter_open || self.options.admin_loopback && peer.is_loopback() {
             return Ok(());
         }
         let claims = self.early_claims(now, request, None)?;
@@ -166,14 +170,21 @@ impl Shard {
     }
 
     /// Begins to ask the shards, this one first.
-    pub(super) fn count_travellers(&mut self, now: Now, id: ConnId, head_only: bool, effects: &mut Effects) {
+    pub(super) fn count_travellers(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        head_only: bool,
+        page: Option<Box<str>>,
+        effects: &mut Effects,
+    ) {
         if self.roster.inquiries.len() >= STATS_ASKING_MAX {
             return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedOverload, effects);
         }
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Asking;
         self.wheel.insert(now.millis().after(STATS_DEADLINE_MS), Timer::Asking(id));
-        self.roster.inquiries.insert(id, Inquiry { stats: Stats::default(), asked: ShardId(0), head_only });
+        self.roster.inquiries.insert(id, Inquiry { stats: Stats::default(), asked: ShardId(0), head_only, page });
         self.ask(now, id, ShardId(0), None, effects);
     }
 
@@ -221,6 +232,7 @@ impl Shard {
         let mut body = Vec::new();
         write_stats(&inquiry.stats, &mut body);
         let response = Response::new(200).body("application/json", body).header("Cache-Control", "no-store");
+        let response = shared(response, inquiry.page.as_deref());
         self.respond(now, id, &response, inquiry.head_only, effects);
     }
 

@@ -86,6 +86,7 @@ fn options() -> Options {
         loopback: true,
         echo: true,
         globetrotter_open: false,
+        admin_loopback: false,
         limits: Limits::default(),
         unlimited: true,
         population: Arc::default(),

@@ -109,6 +109,7 @@ impl World {
             loopback: true,
             echo: false,
             globetrotter_open: false,
+            admin_loopback: false,
             limits: Limits::default(),
             unlimited: config.unlimited,
             population: Arc::default(),
