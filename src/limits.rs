@@ -225,6 +225,8 @@ pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 pub const PING_AFTER_MS: u64 = 20_000;
 /// Silence after which a client is given up: close 4010.
 pub const IDLE_MS: u64 = 75_000;
+/// Round trips of which a connection's mean is made.
+pub const ROUND_TRIPS_KEPT: usize = 10;
 
 // Floor 5: a shard's connections
 

@@ -189,11 +189,13 @@ pub enum Timing {
     Handshake,
     /// From the event's sequencing to the write towards a member.
     Delivery,
+    /// From our ping to its pong.
+    RoundTrip,
 }
 
 impl Timing {
     /// Every histogram.
-    pub const ALL: &'static [Self] = &[Self::Turn, Self::Handshake, Self::Delivery];
+    pub const ALL: &'static [Self] = &[Self::Turn, Self::Handshake, Self::Delivery, Self::RoundTrip];
 
     /// Family name (in microseconds) and help.
     #[must_use]
@@ -202,6 +204,7 @@ impl Timing {
             Self::Turn => ("waystation_turn_micros", "Duration of a shard's turn"),
             Self::Handshake => ("waystation_handshake_micros", "From accept to the switch of protocols"),
             Self::Delivery => ("waystation_delivery_micros", "From sequencing to the last write of a fan-out pass"),
+            Self::RoundTrip => ("waystation_round_trip_micros", "From our ping to a client's pong"),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::message::MeshMessage;
 use super::message::service::PatternMessage;
 use super::rooms::{Role, Room, RoomId};
 use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Timing};
 use crate::time::Now;
 
 /// What the payload of a ping begins with that asks whether an event has come.
@@ -68,6 +68,10 @@ impl Shard {
     pub(super) fn on_pong(&mut self, now: Now, id: ConnId, payload: &[u8], effects: &mut Effects) {
         if let Some(place) = read_ping(payload) {
             self.acknowledge(now, id, place, effects);
+        } else if payload.is_empty()
+            && let Some(trip) = self.slots.find_mut(id).and_then(|conn| conn.live.on_pong(now.millis()))
+        {
+            self.metrics.timing(Timing::RoundTrip).record(trip.saturating_mul(1000));
         }
     }
 

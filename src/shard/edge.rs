@@ -360,7 +360,9 @@ impl Shard {
         details: Option<&str>,
         effects: &mut Effects,
     ) {
-        let flat = self.slots.find(id).is_some_and(|conn| conn.door.is_flat());
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.live.on_refused();
+        let flat = conn.door.is_flat();
         let write = |stamp, out: &mut Vec<u8>| notice::write_connection_error(stamp, code, message, details, out);
         let frame = if flat {
             self.pen.text(|out| globetrotter::notice::write_error(code, message, now.unix_ms, out))

@@ -10,7 +10,7 @@ use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, STUCK_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::request::Ticket;
-use crate::session::liveness::Verdict;
+use crate::session::liveness::{Quality, Verdict};
 use crate::time::{Millis, Now};
 use crate::wire::encoder::ping_frame;
 
@@ -120,6 +120,12 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// The mean round trip of a connection in milliseconds, if one was measured, and how well it does.
+    #[must_use]
+    pub fn quality(&self, id: ConnId) -> Option<(Option<u16>, Quality)> {
+        self.slots.find(id).map(|conn| (conn.live.round_trip_ms(), conn.live.quality()))
     }
 
     /// The heartbeat of this turn: all connections that are due get the same one, encoded once.

@@ -352,3 +352,21 @@ fn both_dialects_hear_who_writes_in_their_trip_and_flat_frames_say_nothing_of_pr
     world.wait(TYPING_MS + 250);
     assert_eq!(doings(&mut world, ann), [r#"user_stop_typing bob a"b"#]);
 }
+
+#[test]
+fn a_round_trip_is_measured_from_our_pings_alone() {
+    use crate::limits::PING_AFTER_MS;
+    use crate::session::liveness::Quality;
+    let mut world = World::new();
+    let who = world.legacy("/ws", "ann");
+    let id = world.sockets[who].id;
+    world.send(who, &masked(10, b""));
+    assert_eq!(world.hosts[0].0.quality(id), Some((None, Quality::Excellent)), "nobody asked for that pong");
+    world.wait(PING_AFTER_MS);
+    assert!(world.heard_words(who).contains(&"ping frame".to_owned()));
+    world.jump(600);
+    world.send(who, &masked(10, b""));
+    assert_eq!(world.hosts[0].0.quality(id), Some((Some(600), Quality::Good)));
+    let trips = world.hosts[0].0.metrics.timing(crate::metrics::Timing::RoundTrip);
+    assert_eq!((trips.counts().sum::<u64>(), trips.sum()), (1, 600_000));
+}
