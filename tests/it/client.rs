@@ -223,7 +223,8 @@ impl Client {
 }
 
 /// Events about who is in a channel.
-const COMPANY: [&str; 4] = ["presence", "collaborator_joined", "collaborator_left", "trip_collaborator_presence"];
+pub(crate) const COMPANY: [&str; 4] =
+    ["presence", "collaborator_joined", "collaborator_left", "trip_collaborator_presence"];
 
 /// Whether a `null` is anywhere in it: the seeds' client drops such an event, or itself.
 pub(crate) fn has_null(value: &Value) -> bool {

@@ -25,6 +25,7 @@ mod gateway;
 mod globetrotter;
 mod http;
 mod keys;
+mod limits;
 mod liveness;
 mod messages;
 mod opening;

@@ -142,3 +142,44 @@ fn the_guides_class_goes_through_its_states_and_its_queue_empties_by_priority() 
     assert_eq!(ada.network, guide::Network::Online, "HEAD /api/health answers");
     assert!(ada.metrics.received >= 7);
 }
+
+#[test]
+fn a_shipped_client_shows_who_writes_whatever_the_writer_calls_it() {
+    let gateway = Gateway::start();
+    let (mut ada, mut bob) = (connected(&gateway, "s", "ada"), connected(&gateway, "s", "bob"));
+    let starts = ["chat_typing_start", "user_typing", "typing", "typing_start"];
+    for (at, kind) in starts.into_iter().enumerate() {
+        ada.send(kind, &json!({ "userId": "mallory", "sessionId": "s" }));
+        drive(&mut [&mut ada, &mut bob], SOON, |all| all[1].events_of("chat_typing_start").len() == at + 1);
+        // The last one is left to end by itself, after five seconds.
+        if at + 1 < starts.len() {
+            ada.send(["chat_typing_stop", "user_stop_typing", "typing_stop"][at], &json!({}));
+        }
+        drive(&mut [&mut ada, &mut bob], SOON, |all| all[1].events_of("chat_typing_stop").len() == at + 1);
+    }
+    for event in bob.events_of("chat_typing_start") {
+        assert_eq!(event["payload"], json!({ "session_id": "s", "user_id": "ada" }));
+    }
+    assert!(ada.events_of("chat_typing_start").is_empty(), "nobody is told of itself");
+}
+
+#[test]
+fn the_quick_start_of_seed_000_edits_a_trip_and_sees_who_comes() {
+    let gateway = Gateway::start();
+    let join = |user: &str| {
+        let setup = guide::Setup::chat(gateway.address, "s", &gateway.token(user));
+        Guide::connect(guide::Setup { path: "/ws/trips/t/collab".to_owned(), channels: Vec::new(), ..setup })
+    };
+    let mut ada = join("ada");
+    drive(&mut [&mut ada], SOON, |all| !all[0].messages_of("trip_collaborator_presence").is_empty());
+    let mut bob = join("bob");
+    drive(&mut [&mut ada, &mut bob], SOON, |all| !all[0].messages_of("collaborator_joined").is_empty());
+    // What its page reads is `lastMessage.data.user`.
+    assert_eq!(ada.messages_of("collaborator_joined")[0]["data"]["user"]["id"], "bob");
+    let update = json!({ "type": "trip_update", "data": { "field": "name", "value": "European Adventure 2025" } });
+    ada.enqueue("1", update, Priority::Normal);
+    drive(&mut [&mut ada, &mut bob], SOON, |all| !all[1].messages_of("trip_update_broadcast").is_empty());
+    let seen = &bob.messages_of("trip_update_broadcast")[0]["payload"];
+    assert_eq!((&seen["updated_by"], &seen["trip_id"]), (&json!("ada"), &json!("t")));
+    assert_eq!(seen["changes"]["name"]["new_value"], "European Adventure 2025");
+}
