@@ -299,6 +299,17 @@ pub const ENLIST_ROOMS_PER_TURN: usize = 64;
 /// Events for everybody that are on their way at one time; over it `OVERLOADED`.
 pub const SPREADS_PER_SHARD_MAX: usize = 64;
 
+// Floor 5: event streams
+
+/// Silence on an event stream after which a comment is sent. Proxies often cut at 30 s, some at 20.
+pub const EVENT_STREAM_BEAT_MS: u64 = 15_000;
+/// Receives of an event stream's reader, who has nothing to say; over it the stream is cut.
+pub const EVENT_STREAM_RECEIVES_MAX: u8 = 16;
+/// Least time after which a reader whose stream has ended is asked to come back.
+pub const EVENT_STREAM_RETRY_MS: u64 = 1000;
+/// How much longer that may be, by chance: readers do not come back all at once.
+pub const EVENT_STREAM_RETRY_SPREAD_MS: u64 = 2000;
+
 // Floor 5: questions from outside
 
 /// Places of a shard's tables that one question from outside looks at; the rest is asked for again. A tenth of a

@@ -67,6 +67,7 @@ metrics! {
     Accepted: Counter "waystation_accepted_total" "" "Sockets accepted";
     HandedOver: Counter "waystation_handed_over_total" "" "Sockets handed to the home shard of their channel";
     Upgraded: Counter "waystation_upgraded_total" "" "Opening handshakes answered 101";
+    EventStreams: Counter "waystation_event_streams_total" "" "Event streams opened";
     Authenticated: Counter "waystation_authenticated_total" "" "Connections admitted with a good token";
     HttpRequests: Counter "waystation_http_requests_total" "" "HTTP requests that were no upgrade";
     RefusedHead: Counter "waystation_refused_total" "reason=\"head\"" "Refusals by reason";

@@ -16,10 +16,12 @@ impl Encoding {
     pub const TRIPSAGE_ALIAS: Self = Self(1);
     /// Flat JSON for the GlobeTrotter clients: only some events exist in it, and no notices.
     pub const GLOBETROTTER: Self = Self(2);
+    /// Events of a stream of server-sent events.
+    pub const EVENT_STREAM: Self = Self(3);
     /// How many encodings there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// Every encoding.
-    pub const ALL: [Self; Self::COUNT] = [Self::TRIPSAGE, Self::TRIPSAGE_ALIAS, Self::GLOBETROTTER];
+    pub const ALL: [Self; Self::COUNT] = [Self::TRIPSAGE, Self::TRIPSAGE_ALIAS, Self::GLOBETROTTER, Self::EVENT_STREAM];
 
     /// The encoding's place in tables that have one row for each.
     #[must_use]

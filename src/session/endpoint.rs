@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::census::limits::{Limits, OfDoor};
+use crate::limits::CHANNEL_NAME_BYTES_MAX;
 use crate::wire::http::HttpError;
-use crate::wire::http::decode_segment;
+use crate::wire::http::{decode_segment, decode_within};
 
 /// A WebSocket endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,8 @@ pub enum Door {
     GlobeTrotter,
     /// `/api/v1/ws/trip/{trip_id}?user_id=`: flat frames of one trip.
     GlobeTrotterTrip,
+    /// `/api/sse/{channel}`: a stream of events to read, and no WebSocket.
+    EventStream,
     /// `/echo`: for conformance and comparison.
     Echo,
 }
@@ -74,6 +77,10 @@ pub fn place(path: &str) -> Result<Place, HttpError> {
         (Some("ws"), Some("notifications"), Some(id), None, _) => named(Door::Notifications, "notifications:", id)?,
         (Some("ws"), Some("trips"), Some(id), Some("collab"), None) => named(Door::Collab, "trip:", id)?,
         (Some("v1"), Some("ws"), Some(id), rest, None) if prefixed => flat(id, rest)?,
+        (Some("sse"), Some(name), None, ..) if prefixed => {
+            let channel = Some(Arc::from(decode_within(name, CHANNEL_NAME_BYTES_MAX)?));
+            Place::Endpoint(Endpoint { door: Door::EventStream, channel })
+        }
         (Some("echo"), None, ..) => Place::Endpoint(Endpoint { door: Door::Echo, channel: None }),
         (Some("health"), None, ..) => Place::Health,
         (Some("readyz"), None, ..) if !prefixed => Place::Ready,
@@ -105,7 +112,7 @@ impl Door {
             Self::AgentStatus => channel.strip_prefix("agent:"),
             Self::Notifications => channel.strip_prefix("notifications:"),
             Self::GlobeTrotter => channel.strip_prefix("user:"),
-            Self::Chat | Self::Collab | Self::Open | Self::GlobeTrotterTrip | Self::Echo => None,
+            Self::Chat | Self::Collab | Self::Open | Self::GlobeTrotterTrip | Self::EventStream | Self::Echo => None,
         }
     }
 
@@ -125,7 +132,8 @@ impl Door {
             Self::GlobeTrotter | Self::GlobeTrotterTrip => limits.globetrotter,
             Self::Notifications => limits.notifications,
             Self::Open => limits.open,
-            Self::Echo => OfDoor::UNLIMITED,
+            // Its readers come back after every end, so a replaced one would replace the next for ever.
+            Self::EventStream | Self::Echo => OfDoor::UNLIMITED,
         }
     }
 }
@@ -191,6 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn an_event_stream_is_of_a_channel_by_its_whole_name() {
+        let longest = "x".repeat(CHANNEL_NAME_BYTES_MAX);
+        for (name, expected) in [
+            ("chat:1", Some("chat:1")),
+            ("chat%3Aa%2Fb", Some("chat:a/b")),
+            (&longest, Some(&*longest)),
+            ("", None),
+            ("chat:%00", None),
+            (&format!("{longest}x"), None),
+        ] {
+            let found = place(&format!("/api/sse/{name}")).ok();
+            let expected = expected.map(|name| Endpoint { door: Door::EventStream, channel: Some(Arc::from(name)) });
+            assert_eq!(found, expected.map(Place::Endpoint), "{name}");
+        }
+    }
+
+    #[test]
     fn reports_have_their_places_and_the_rest_is_elsewhere() {
         for (path, expected) in [
             ("/health", Place::Health),
@@ -208,6 +233,9 @@ mod tests {
             ("/ws/trips/7/collab/x", Place::Elsewhere),
             ("/api/api/ws", Place::Elsewhere),
             ("/metrics", Place::Elsewhere),
+            ("/sse/chat:1", Place::Elsewhere),
+            ("/api/sse", Place::Elsewhere),
+            ("/api/sse/chat:1/x", Place::Elsewhere),
         ] {
             assert_eq!(place(path).ok(), Some(expected), "{path}");
         }

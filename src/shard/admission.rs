@@ -145,7 +145,14 @@ impl Shard {
         self.welcome_with(now, id, claims, &AuthFrame::default(), effects);
     }
 
-    fn welcome_with(&mut self, now: Now, id: ConnId, claims: Claims, auth: &AuthFrame<'_>, effects: &mut Effects) {
+    pub(super) fn welcome_with(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        claims: Claims,
+        auth: &AuthFrame<'_>,
+        effects: &mut Effects,
+    ) {
         self.metrics.count(Metric::Authenticated);
         let granted: Vec<&str> = auth.channels.iter().copied().filter(|name| self.may_join(&claims, name)).collect();
         let Some(conn) = self.slots.find(id) else { return };
@@ -183,7 +190,8 @@ impl Shard {
         };
         let asked = |channel: &str| auth.channels.iter().find(|name| full_name(name, &user) == channel);
         if let Some(own) = own {
-            let encoding = asked(own).map_or(Encoding::TRIPSAGE, |name| canonical(name, &user).encoding);
+            let usual = if self.streams_events(id) { Encoding::EVENT_STREAM } else { Encoding::TRIPSAGE };
+            let encoding = asked(own).map_or(usual, |name| canonical(name, &user).encoding);
             // The endpoint was permitted before; a full table is the only way to fail, and it is told.
             if let Err(code) = self.join(now, id, own, encoding, position(own), effects) {
                 self.error(now, id, code, "the endpoint's channel cannot be joined", None, effects);

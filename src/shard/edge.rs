@@ -58,6 +58,7 @@ impl Shard {
                     self.refuse(now, id, HttpError::HEADER_TOO_LARGE, Metric::RefusedHead, effects);
                 }
             }
+            Stage::Open if conn.door == Door::EventStream => self.on_stray(id, effects),
             Stage::Auth | Stage::Open | Stage::Echo => self.on_frames(now, id, bytes, effects),
             Stage::Asking | Stage::Ending | Stage::Leaving => {}
         }

@@ -12,8 +12,10 @@ use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::room::presence::Parting;
+use crate::session::endpoint::Door;
 use crate::time::{Millis, Now};
 use crate::wire::encoder::close_frame;
+use crate::wire::event_stream;
 use crate::wire::http::HttpError;
 
 impl Shard {
@@ -56,6 +58,8 @@ impl Shard {
         let before = conn.outbox.bytes();
         let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
         held.for_each(|answer| conn.outbox.push_over(answer.frame));
+        let stream = conn.door == Door::EventStream;
+        let last = if stream { Payload::copy_of(event_stream::COMMENT) } else { last };
         // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
         conn.outbox.push_last(last);
         self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);

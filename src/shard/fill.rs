@@ -15,7 +15,7 @@ use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::globetrotter::shown::write_shown_again;
 use crate::envelope::notice::{self, Missed, Recovery};
-use crate::ids::{ConnId, Seq};
+use crate::ids::{ConnId, Epoch, Seq};
 use crate::limits::{BATCH_BYTES_MAX, JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
 use crate::metrics::{Metric, Metrics};
 use crate::outbox::Lane;
@@ -23,8 +23,10 @@ use crate::payload::Payload;
 use crate::room::history::{Event, History};
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
+use crate::session::endpoint::Door;
 use crate::time::Now;
 use crate::wire::encoder::{Opcode, frame, payload_of, ping_frame};
+use crate::wire::event_stream;
 
 impl Shard {
     /// Takes what is to be written to `id` next, as far as `batch` has room.
@@ -102,11 +104,22 @@ impl Shard {
 
     /// Queues a frame and marks the connection. A client for whom the critical lane is full is cut off.
     pub(super) fn queue(&mut self, now: Now, id: ConnId, lane: Lane, frame: Payload, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| conn.door == Door::EventStream) {
+            if let Some(event) = event_stream::events_of(&frame) {
+                self.queue_bytes(now, id, lane, event, effects);
+            }
+            return;
+        }
+        self.queue_bytes(now, id, lane, frame, effects);
+    }
+
+    /// Queues what is no frame, or one for a connection that takes frames.
+    pub(super) fn queue_bytes(&mut self, now: Now, id: ConnId, lane: Lane, bytes: Payload, effects: &mut Effects) {
         use crate::outbox::Queued;
         // Nothing follows a close frame or a response that ends the connection (RFC 6455 section 5.5.1).
         let Some(conn) = self.slots.find_mut(id).filter(|conn| !matches!(conn.stage, Stage::Ending)) else { return };
         let before = conn.outbox.bytes();
-        let queued = conn.outbox.push(lane, frame);
+        let queued = conn.outbox.push(lane, bytes);
         let after = conn.outbox.bytes();
         self.metrics.add(Metric::OutboxBytes, after as u64);
         self.metrics.subtract(Metric::OutboxBytes, before as u64);
@@ -213,7 +226,12 @@ impl Tools<'_> {
         if !batch.takes(portion) {
             return false;
         }
-        match fleeting.take(at.place, user, member.watch, member.encoding).as_slice() {
+        let encoding = member.encoding;
+        let mut frames = fleeting.take(at.place, user, member.watch, encoding);
+        if encoding == Encoding::EVENT_STREAM {
+            frames = frames.iter().filter_map(|frames| event_stream::events_of(frames)).collect();
+        }
+        match frames.as_slice() {
             [] => {}
             [one] => batch.push(one.clone(), 0),
             many => batch.push(self.pen.stretch(many), 0),
@@ -281,14 +299,15 @@ impl Tools<'_> {
         if let Some(greeting) = member.greeting.take()
             && member.encoding.has_notices()
         {
-            batch.push(self.greet(name, member.encoding, &greeting), 0);
+            let greeted = self.greet(name, member, &greeting);
+            batch.push(greeted, 0);
             reason = "trimmed";
         }
         if !batch.takes(portion) {
             return member.next < history.next() || member.unasked;
         }
         if member.next < history.oldest() {
-            let gap = self.tell_gap(name, member, history.oldest(), reason);
+            let gap = self.tell_gap(name, member, (history.epoch(), history.oldest()), reason);
             #[cfg(feature = "planted-faults")]
             let silent = super::fault::is(super::fault::Fault::GapSilent);
             #[cfg(not(feature = "planted-faults"))]
@@ -311,7 +330,7 @@ impl Tools<'_> {
         while member.next < history.next() && batch.takes(portion) {
             let Some(event) = history.event(member.next) else { break };
             if event.excluded != Some(self.id) {
-                let frame = frame_for(event, member.encoding, name);
+                let frame = frame_for(event, member.encoding, (name, history.epoch()));
                 if !frame.is_empty() {
                     batch.push(frame, 0);
                     delivered += 1;
@@ -374,7 +393,7 @@ impl Tools<'_> {
         left
     }
 
-    fn greet(&mut self, channel: &str, encoding: Encoding, greeting: &Greeting) -> Payload {
+    fn greet(&mut self, channel: &str, member: &Member, greeting: &Greeting) -> Payload {
         let recovery = greeting.recovered.map(|recovered| match recovered {
             Ok(()) => Recovery::Recovered,
             Err(lost) => Recovery::Lost(lost.name()),
@@ -388,16 +407,17 @@ impl Tools<'_> {
         let write = |stamp, out: &mut Vec<u8>| {
             notice::write_subscribed(stamp, channel, place, greeting.oldest, recovery, out);
         };
-        self.pen.notice(self.now, encoding, write)
+        let got = Seq(member.next.0.saturating_sub(1));
+        self.pen.notice_at(self.now, member.encoding, Some((greeting.epoch, got)), write)
     }
 
     /// Announces what the member did not get, and moves it to what it can get.
-    fn tell_gap(&mut self, channel: &str, member: &mut Member, oldest: Seq, reason: &str) -> Payload {
+    fn tell_gap(&mut self, channel: &str, member: &mut Member, (epoch, oldest): (Epoch, Seq), reason: &str) -> Payload {
         self.metrics.count(Metric::Gaps);
         let span = (member.next, Seq(oldest.0 - 1));
         member.next = oldest;
         let write = |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, reason, Missed::Lost, out);
-        self.pen.notice(self.now, member.encoding, write)
+        self.pen.notice_at(self.now, member.encoding, Some((epoch, span.1)), write)
     }
 }
 
@@ -437,7 +457,7 @@ fn join(history: &History, joined: &mut Option<Joined>, first: Seq, whole: &Whol
 
 /// The event's frame in an encoding; made from the plain one if nobody used that encoding when it was
 /// sequenced.
-fn frame_for(event: &Event, encoding: Encoding, channel: &str) -> Payload {
+fn frame_for(event: &Event, encoding: Encoding, (channel, epoch): (&str, Epoch)) -> Payload {
     if let Some(frame) = event.frame(encoding) {
         return frame.clone();
     }
@@ -447,6 +467,11 @@ fn frame_for(event: &Event, encoding: Encoding, channel: &str) -> Payload {
         let shown = std::str::from_utf8(payload_of(plain))
             .is_ok_and(|text| write_shown_again(channel, event.unix_ms, text, &mut flat));
         return if shown { frame(Opcode::Text, &flat) } else { Payload::none() };
+    }
+    if encoding == Encoding::EVENT_STREAM {
+        let mut streamed = Vec::new();
+        event_stream::write_event(Some((epoch, event.seq)), payload_of(plain), &mut streamed);
+        return Payload::copy_of(&streamed);
     }
     rename(plain, channel, encoding).map_or_else(|| Payload::copy_of(plain), |text| frame(Opcode::Text, &text))
 }

@@ -144,6 +144,11 @@ impl Shard {
             let facts = Facts { kind: head.kind, channel, user, unix_ms: head.unix_ms };
             return self.pen.text_if(|out| write_shown(&facts, payload, out));
         }
+        if encoding == Encoding::EVENT_STREAM {
+            return self.pen.streamed(head.epoch.zip(head.seq), |out| {
+                write_event(&EventHead { encoding, ..*head }, payload, out);
+            });
+        }
         self.encode(&EventHead { encoding, ..*head }, payload)
     }
 

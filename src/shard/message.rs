@@ -12,7 +12,7 @@ use crate::code::ErrorCode;
 use crate::envelope::EncodingSet;
 use crate::envelope::globetrotter::IdForm;
 use crate::envelope::globetrotter::notice::News;
-use crate::ids::{ConnId, Epoch, Seq};
+use crate::ids::{ConnId, Epoch, Position, Seq};
 use crate::payload::Payload;
 use crate::room::cursors::Cursors;
 use crate::room::dedup::Operation;
@@ -45,6 +45,8 @@ pub struct Passport {
     pub leftover: Vec<u8>,
     /// What it counts in.
     pub counted: Counted,
+    /// Where a reader of an event stream was.
+    pub since: Option<Position>,
 }
 
 /// In which counts a connection is, from before its upgrade until its end, wherever it lives.

@@ -24,6 +24,7 @@ mod consuming;
 mod direct;
 mod edge;
 mod ending;
+mod event_stream;
 mod expiry;
 mod fanout;
 mod fill;

@@ -33,6 +33,8 @@ use crate::wire::upgrade::{Upgrade, accept_response, check, choose_protocol};
 /// What a request leads to.
 enum Decision {
     Respond(Response),
+    /// The head of what has no end.
+    RespondHead(Payload),
     Administer,
     /// Who is in which trip.
     Count,
@@ -128,6 +130,10 @@ impl Shard {
                 let response = shared(response, page);
                 self.respond(now, id, &response, request.method == "HEAD", effects);
             }
+            Ok(Decision::RespondHead(head)) => {
+                self.metrics.count(Metric::HttpRequests);
+                self.respond_with(now, id, head, effects);
+            }
             Ok(Decision::Administer) => {
                 self.metrics.count(Metric::HttpRequests);
                 conn_leaves(self.slots.find_mut(id));
@@ -207,6 +213,14 @@ impl Shard {
                 if self.draining {
                     return Err((HttpError::UNAVAILABLE, Metric::RefusedDraining));
                 }
+                if endpoint.door == Door::EventStream {
+                    read_only()?;
+                    let passport = self.pass_stream(now, request, endpoint, page)?;
+                    if request.method == "HEAD" {
+                        return Ok(Decision::RespondHead(passport.response));
+                    }
+                    return Ok(Decision::Admit(Box::new(passport)));
+                }
                 self.pass(now, request, endpoint).map(|passport| Decision::Admit(Box::new(passport)))
             }
         }
@@ -240,6 +254,7 @@ impl Shard {
             key_generation: self.options.verifier.generation,
             leftover: Vec::new(),
             counted: Counted::default(),
+            since: None,
         })
     }
 
@@ -298,6 +313,9 @@ impl Shard {
     fn admit(&mut self, now: Now, id: ConnId, passport: Passport, effects: &mut Effects) {
         if self.has_no_place(&passport) {
             return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedFull, effects);
+        }
+        if passport.endpoint.door == Door::EventStream {
+            return self.admit_stream(now, id, passport, effects);
         }
         let Some(conn) = self.slots.find_mut(id) else { return };
         let rate = passport.endpoint.door.limits(&self.options.limits).messages;
@@ -362,7 +380,12 @@ impl Shard {
         head_only: bool,
         effects: &mut Effects,
     ) {
-        self.queue(now, id, Lane::Critical, Payload::copy_of(&response.encode(head_only)), effects);
+        self.respond_with(now, id, Payload::copy_of(&response.encode(head_only)), effects);
+    }
+
+    /// Writes what is the whole answer, and closes.
+    fn respond_with(&mut self, now: Now, id: ConnId, answer: Payload, effects: &mut Effects) {
+        self.queue(now, id, Lane::Critical, answer, effects);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Ending;
         self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));

@@ -7,12 +7,13 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::envelope::Encoding;
 use crate::envelope::event::event_id;
 use crate::envelope::notice::Stamp;
-use crate::ids::{ConnId, ConnectionName, Epoch, ShardId};
+use crate::ids::{ConnId, ConnectionName, Epoch, Seq, ShardId};
 use crate::limits::FRAME_BUFFER_BYTES_KEPT_MAX;
 use crate::payload::Payload;
 use crate::route::HashKey;
 use crate::time::Now;
 use crate::wire::encoder::{FrameBuffer, Opcode};
+use crate::wire::event_stream::write_event;
 
 /// Frames and ids. Ids are a keyed hash of a count, so that nobody can foresee them and the same key gives
 /// the same ones.
@@ -104,6 +105,16 @@ impl Pen {
         if write(self.frames.body()) { self.frames.finish(Opcode::Text) } else { Payload::none() }
     }
 
+    /// An event of a stream: the text that `write` writes, and the place after which a reader resumes.
+    pub(super) fn streamed(&mut self, place: Option<(Epoch, Seq)>, write: impl FnOnce(&mut Vec<u8>)) -> Payload {
+        write(self.frames.body());
+        self.joining.clear();
+        write_event(place, self.frames.written(), &mut self.joining);
+        self.frames.clear();
+        self.joining.shrink_to(FRAME_BUFFER_BYTES_KEPT_MAX);
+        Payload::copy_of(&self.joining)
+    }
+
     /// Frames that exist already, one after another, unless `write` says that they cannot be.
     pub(super) fn join(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Payload> {
         self.joining.clear();
@@ -123,7 +134,21 @@ impl Pen {
 
     /// A text frame that carries one event about the connection itself.
     pub(super) fn notice(&mut self, now: Now, encoding: Encoding, write: impl FnOnce(Stamp, &mut Vec<u8>)) -> Payload {
+        self.notice_at(now, encoding, None, write)
+    }
+
+    /// The same, for a member that has got so far.
+    pub(super) fn notice_at(
+        &mut self,
+        now: Now,
+        encoding: Encoding,
+        place: Option<(Epoch, Seq)>,
+        write: impl FnOnce(Stamp, &mut Vec<u8>),
+    ) -> Payload {
         let stamp = self.stamp(now, encoding);
+        if encoding == Encoding::EVENT_STREAM {
+            return self.streamed(place, |out| write(stamp, out));
+        }
         self.text(|out| write(stamp, out))
     }
 }

@@ -7,6 +7,7 @@ mod channel_rates;
 mod company;
 mod consumers;
 mod ending;
+mod event_stream;
 mod expiry;
 mod fanout;
 mod flat;

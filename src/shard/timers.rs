@@ -6,13 +6,16 @@ use super::rooms::{Role, RoomId};
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, STUCK_MS};
+use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, STUCK_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
+use crate::payload::Payload;
 use crate::request::Ticket;
+use crate::session::endpoint::Door;
 use crate::session::liveness::{Quality, Verdict};
 use crate::time::{Millis, Now};
 use crate::wire::encoder::ping_frame;
+use crate::wire::event_stream;
 
 /// A purpose for which somebody is looked at later. Each owner has at most one of each in the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,11 @@ impl Shard {
     fn on_live(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         self.watch_expiry(now, id);
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
+        if conn.door == Door::EventStream {
+            // Its silence is its nature. One that is gone does not take these, and is stuck in the end.
+            self.wheel.insert(now.millis().after(EVENT_STREAM_BEAT_MS), Timer::Live(id));
+            return self.queue_bytes(now, id, Lane::Low, Payload::copy_of(event_stream::COMMENT), effects);
+        }
         if conn.paused.is_some() {
             // Its silence is our doing: the idle timer waits with it (protocol.md, section 10).
             conn.live.on_heard(now.millis());

@@ -11,6 +11,7 @@
 pub mod assembler;
 pub mod cors;
 pub mod encoder;
+pub mod event_stream;
 mod host;
 pub mod http;
 mod origin;

@@ -17,6 +17,7 @@ mod cross_shard;
 mod deadlines;
 mod descriptors;
 mod drain;
+mod event_stream;
 mod examples;
 mod expiry;
 mod floods;

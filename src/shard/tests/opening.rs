@@ -174,6 +174,7 @@ fn a_full_shard_gives_a_handed_over_connection_back() {
         key_generation: 0,
         leftover: Vec::new(),
         counted: message::Counted::default(),
+        since: None,
     };
     let (shard, effects) = &mut world.hosts[1];
     assert!(shard.on_adopt(world.now, Box::new(passport), effects).is_err());
