@@ -77,10 +77,47 @@ fn every_test_that_the_protocol_names_is_in_the_tree() {
 }
 
 #[test]
+fn every_test_that_the_promises_name_is_in_the_tree() {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests", "schema", "loadgen"] {
+        functions(&Path::new(ROOT).join(folder), &mut tests);
+    }
+    let text = page("SECURITY.md");
+    let promises = text.split("| promise | test |").skip(1);
+    let rows = promises.flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with('|')));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.trim_matches(['|', ' ']).rsplit_once(" | "))
+        .flat_map(|(_, tests)| quoted(tests))
+        // A fuzz target or a folder may hold a promise too.
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(named.len() > 50, "{} tests are named", named.len());
+    let missing: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}
+
+#[test]
 fn every_message_type_has_a_row_that_says_what_holds_it() {
     let text = page("PROTOCOL.md");
     let held: BTreeSet<&str> = rows(&text).into_iter().flat_map(|(what, _)| quoted(what)).collect();
     let missing: Vec<&str> = ROWS.iter().map(|row| row.name).filter(|name| !held.contains(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn every_event_of_the_vectors_stands_in_the_protocol() {
+    let text = page("PROTOCOL.md");
+    let vectors = fs::read_to_string(Path::new(ROOT).join("tests/vectors/out.json")).expect("the vectors are there");
+    let vectors: serde_json::Value = serde_json::from_str(&vectors).expect("they are JSON");
+    let mut kinds = BTreeSet::new();
+    for vector in vectors.as_array().expect("a list") {
+        let heard = vector["expected"].as_object().expect("by who hears it").values().filter_map(|all| all.as_array());
+        kinds.extend(heard.flatten().filter_map(|frame| frame["type"].as_str()));
+    }
+    // What the vectors' own clients publish is no type of the gateway's.
+    let own = ["note", "announcement", "notification", "system_message"];
+    let missing: Vec<&str> =
+        kinds.into_iter().filter(|kind| !own.contains(kind) && !text.contains(&format!("| `{kind}` |"))).collect();
     assert_eq!(missing, Vec::<&str>::new());
 }
 
