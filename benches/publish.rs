@@ -107,6 +107,7 @@ fn options() -> Options {
         verifier: Arc::new(Verifier { keys, ..Verifier::default() }),
         policy: Arc::new(Policy::default()),
         origins: Arc::new(Origins::new(&[]).unwrap()),
+        proxies: Arc::default(),
         loopback: true,
         echo: true,
         globetrotter_open: false,

@@ -21,6 +21,14 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const HEADERS_COUNT_MAX: usize = 64;
 /// Bytes of a resource id in a path after percent-decoding; over it: HTTP 400.
 pub const RESOURCE_ID_BYTES_MAX: usize = 128;
+/// Networks of trusted proxies; over it the start is refused. All are looked at for each request.
+pub const PROXIES_COUNT_MAX: usize = 64;
+/// Hops of `X-Forwarded-For` that are looked at, from the right; the last one of them counts as the client then. Longer
+/// chains of trusted proxies are a loop.
+pub const FORWARDED_HOPS_MAX: usize = 16;
+/// Bytes of a header of the PROXY protocol; over it the socket is closed. What load balancers add to the 52 bytes of
+/// addresses are identifiers of some ten bytes each.
+pub const PROXY_HEADER_BYTES_MAX: usize = 1024;
 /// Sub-protocols that one request may offer; over it: HTTP 400. Clients offer one or two; the bound keeps the
 /// search for doubles from growing with the square of a head.
 pub const SUB_PROTOCOLS_COUNT_MAX: usize = 16;
@@ -265,6 +273,9 @@ pub const CLOSE_DEADLINE_MS: u64 = 5_000;
 /// Age from which a drain closes a socket at once that has sent nothing; younger ones may be a probe whose request is
 /// on its way.
 pub const DRAIN_SILENT_MS: u64 = 1000;
+/// Slots of connections that a walk looks at in one turn, to tell everybody of a drain or to close a wave. About as
+/// much as a turn's fan-out.
+pub const WALK_SLOTS_PER_TURN_MAX: u32 = 256;
 /// Waves in which a drain closes them: a tenth of the clients comes back at a time.
 pub const DRAIN_WAVES: u64 = 10;
 
@@ -325,6 +336,9 @@ pub const CHANNELS_LISTED_MAX: usize = 100;
 pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 18;
 /// Channels looked at when one must be forgotten, and in each second's sweep: bounds the work of a turn.
 pub const CHANNEL_SWEEP_COUNT: usize = 1024;
+/// Channels of a sweep looked at in one turn; the rest follows in the next ones: each is
+/// looked at with its members and the events that it forgets.
+pub const SWEEPS_PER_TURN_MAX: usize = 64;
 /// How long an empty channel without events is remembered, so that a client that comes back to it finds the
 /// same epoch.
 pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;
@@ -483,6 +497,8 @@ pub const ADMIN_RING_ENTRIES: usize = 16;
 
 // Floor 8: configuration
 
+/// Largest limit of connections that can be configured; over it the start is refused.
+pub const CONFIGURED_CONNECTIONS_MAX: u32 = 1 << 20;
 /// Shards of one process; over it: bad usage. Inboxes and per-peer tables grow with the square of it.
 pub const SHARDS_COUNT_MAX: u16 = 128;
 /// Highest processor number in `--cpus`; over it: bad usage. What the kernel's affinity mask of 1,024 bits holds.

@@ -59,6 +59,7 @@ impl World {
             verifier: Arc::new(verifier),
             policy: Arc::new(Policy::default()),
             origins: Arc::new(Origins::default()),
+            proxies: Arc::default(),
             loopback: true,
             echo: true,
             globetrotter_open: false,

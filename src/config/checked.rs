@@ -11,11 +11,13 @@ use super::file::{self, File};
 use super::written::{LimitsWritten, RoleWritten, ServeArgs, TokenArgs, Verb, Written};
 use super::{StartError, file::limits::Profile};
 use crate::auth::{Policy, PolicyRow, Signature};
+use crate::census::limits::Limits;
 use crate::limits::{
     HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX,
 };
 use crate::room::history::Retention;
 use crate::runtime::ring::RingSizes;
+use crate::wire::proxy::Proxies;
 use crate::wire::upgrade::Origins;
 
 /// What to do, ready to be done.
@@ -59,6 +61,12 @@ pub struct Serve {
     pub retention: Retention,
     /// Whether GlobeTrotter clients are let in without a token.
     pub globetrotter_open: bool,
+    /// Whom to believe about where a connection comes from.
+    pub proxies: Proxies,
+    /// Limits of connections and rates, unless they are lifted.
+    pub counts: Limits,
+    /// Connections in all, if fewer than the descriptors allow.
+    pub connections: Option<usize>,
 }
 
 /// Whose tokens are good.
@@ -246,6 +254,9 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         logs: logs(environment)?,
         auth,
         globetrotter_open,
+        proxies: Proxies::new(&file.proxies.trusted, file.proxies.protocol).map_err(|what| wrong("[proxies]", what))?,
+        counts: file.limits.usable(),
+        connections: file.limits.connections,
         origins,
         policy: if require_caps { policy.requiring_caps() } else { policy },
         admin_loopback: file.admin.loopback,

@@ -10,7 +10,6 @@ use std::time::Instant;
 use super::keys::KeyRing;
 use crate::admin;
 use crate::auth::Verifier;
-use crate::census::limits::Limits;
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
@@ -188,14 +187,19 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         verifier: Arc::new(start.verifier.clone()),
         policy: Arc::new(start.wanted.policy.clone()),
         origins: Arc::new(start.wanted.origins.clone()),
+        proxies: Arc::new(start.wanted.proxies.clone()),
         loopback: start.loopback,
         echo: start.wanted.echo,
         globetrotter_open: start.wanted.globetrotter_open,
         admin_loopback: start.wanted.admin_loopback,
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
-        limits: Limits::default(),
+        limits: start.wanted.counts,
         population: Arc::default(),
-        connections_max: usize::try_from(start.connections).unwrap_or(usize::MAX),
+        connections_max: start
+            .wanted
+            .connections
+            .unwrap_or(usize::MAX)
+            .min(usize::try_from(start.connections).unwrap_or(usize::MAX)),
         sockets_max: usize::try_from(start.sockets).unwrap_or(usize::MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: start.wanted.retention,

@@ -201,6 +201,8 @@ pub(super) struct Connection {
     /// When the client was last told that its rate is used up.
     pub(super) told_rate: Option<Millis>,
     pub(super) peer: IpAddr,
+    /// A header of the PROXY protocol has to come before the request.
+    pub(super) proxied: bool,
     /// What it waits with before its upgrade.
     pub(super) gate: Option<Box<Gate>>,
     pub(super) counted: Counted,
@@ -240,6 +242,7 @@ impl Connection {
             assembler: Assembler::default(),
             bucket: Bucket::default(),
             lease: Lease::default(),
+            proxied: false,
             gate: None,
             counted: Counted::default(),
             checked_in: false,

@@ -4,6 +4,7 @@ use super::Shard;
 use super::connection::Stage;
 use super::effect::{Closing, Effect, Effects};
 use super::timers::Timer;
+use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
@@ -122,38 +123,34 @@ impl Shard {
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
             notice::write_draining(stamp, RECONNECT_AFTER_MS, out);
         });
-        for slot in 0..self.slots.count() {
-            let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
-            match conn.stage {
-                Stage::Open if conn.takes_notices() => self.queue(now, id, Lane::Critical, frame.clone(), effects),
-                // A socket that has said nothing for so long is no probe on its way.
-                Stage::Head if conn.head.is_empty() && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS => {
-                    self.forget(id, Closing::Abort, Metric::ClosedDrain, effects);
-                }
-                _ => {}
-            }
-        }
+        self.begin_walk(Walk::Tell(frame, 0));
+        self.walk(now, effects);
         for wave in 0..DRAIN_WAVES {
             let at = now.millis().after(window_ms * wave / DRAIN_WAVES);
             self.wheel.insert(at, Timer::Wave(wave));
         }
     }
 
-    /// A tenth of the connections; with the last wave all that are left.
-    pub(super) fn on_wave(&mut self, now: Now, wave: u64, effects: &mut Effects) {
-        let last = wave + 1 == DRAIN_WAVES;
-        for slot in 0..self.slots.count() {
-            if !last && u64::from(slot) % DRAIN_WAVES != wave {
-                continue;
+    /// Tells one connection that the server drains.
+    pub(super) fn tell_draining(&mut self, now: Now, slot: u32, frame: &Payload, effects: &mut Effects) {
+        let Some((id, conn)) = self.slots.tenant_mut(slot) else { return };
+        match conn.stage {
+            Stage::Open if conn.takes_notices() => self.queue(now, id, Lane::Critical, frame.clone(), effects),
+            // A socket that has said nothing for so long is no probe on its way.
+            Stage::Head if conn.head.is_empty() && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS => {
+                self.forget(id, Closing::Abort, Metric::ClosedDrain, effects);
             }
-            if let Some(id) = self.slots.tenant_mut(slot).map(|(id, _)| id) {
-                self.on_wave_reaches(now, id, last, effects);
-            }
+            _ => {}
         }
     }
 
-    fn on_wave_reaches(&mut self, now: Now, id: ConnId, last: bool, effects: &mut Effects) {
-        let Some(conn) = self.slots.find(id) else { return };
+    /// A wave is a tenth of the connections; the last one is all that are left.
+    pub(super) fn on_wave_reaches(&mut self, now: Now, slot: u32, wave: u64, effects: &mut Effects) {
+        let last = wave + 1 == DRAIN_WAVES;
+        let Some((id, conn)) = self.slots.tenant_mut(slot) else { return };
+        if !last && u64::from(slot) % DRAIN_WAVES != wave {
+            return;
+        }
         match conn.stage {
             Stage::Auth | Stage::Open | Stage::Echo => {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);

@@ -50,6 +50,7 @@ mod roster;
 mod service;
 mod slots;
 mod timers;
+mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -71,6 +72,7 @@ use crate::room::history::Retention;
 use crate::route::HashKey;
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
+use crate::wire::proxy::Proxies;
 use crate::wire::upgrade::Origins;
 pub use publishing::text_of;
 
@@ -86,6 +88,7 @@ use rooms::{RoomId, Rooms};
 use roster::Roster;
 use slots::Slots;
 use timers::Timer;
+use walks::Walk;
 
 /// What a shard is made of and bound by.
 #[derive(Clone, Debug)]
@@ -100,6 +103,8 @@ pub struct Options {
     pub policy: Arc<Policy>,
     /// Which web pages may connect.
     pub origins: Arc<Origins>,
+    /// Whom to believe about where a connection comes from.
+    pub proxies: Arc<Proxies>,
     /// Whether the listener is on a loopback address.
     pub loopback: bool,
     /// Whether `/echo` is served.
@@ -169,6 +174,8 @@ pub struct Shard {
     /// Counts attachments to other shards' channels.
     attachments: u32,
     draining: bool,
+    /// Walks through many connections or channels, of which each turn does some steps.
+    walks: VecDeque<Walk>,
     /// The numbers of all shards, for those who ask.
     peers: Vec<Arc<Metrics>>,
     /// Requests of connections here that wait.
@@ -230,6 +237,7 @@ impl Shard {
             behind: Vec::new(),
             attachments: 0,
             draining: false,
+            walks: VecDeque::new(),
             peers: Vec::new(),
             pending: Pending::default(),
             providers: Providers::default(),

@@ -28,6 +28,7 @@ use crate::session::liveness::Liveness;
 use crate::time::Now;
 use crate::wire::cors;
 use crate::wire::http::{HttpError, Request, Response, query_value, read_head};
+use crate::wire::proxy::{BadHeader, read_proxy_header};
 use crate::wire::upgrade::{Upgrade, accept_response, check, choose_protocol};
 
 /// What a request leads to.
@@ -56,6 +57,9 @@ impl Shard {
         };
         self.give_name(id);
         self.metrics.add(Metric::Sockets, 1);
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.proxied = self.options.proxies.expect_header(conn.peer);
+        }
         self.wheel.insert(now.millis().after(HEAD_DEADLINE_MS), Timer::Head(id));
         Some(id)
     }
@@ -108,8 +112,24 @@ impl Shard {
 
     /// Station 1, before the upgrade.
     pub(super) fn on_head_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.head.extend_from_slice(bytes);
+        if conn.proxied {
+            match read_proxy_header(&conn.head) {
+                Ok(None) => return,
+                Ok(Some((client, used))) => {
+                    conn.proxied = false;
+                    conn.peer = client.unwrap_or(conn.peer);
+                    conn.head.drain(..used);
+                }
+                Err(BadHeader) => {
+                    // There is nobody to answer: what speaks here is a proxy, and not as it should.
+                    self.metrics.count(Metric::RefusedHead);
+                    return self.forget(id, Closing::Abort, Metric::ClosedProtocol, effects);
+                }
+            }
+        }
         let Some(head) = self.slots.find_mut(id).map(|conn| &mut conn.head) else { return };
-        head.extend_from_slice(bytes);
         match read_head(head) {
             Ok(None) => {}
             Ok(Some((request, used))) => {
@@ -122,6 +142,7 @@ impl Shard {
 
     fn on_request(&mut self, now: Now, id: ConnId, request: Request, leftover: Vec<u8>, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.peer = self.options.proxies.client(conn.peer, &request.headers);
         let (peer, accepted) = (conn.peer, conn.accepted);
         let page = cors::allowed_origin(&self.options.origins, &request, self.options.loopback);
         match self.decide(now, &request, page, peer) {

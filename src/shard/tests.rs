@@ -84,6 +84,7 @@ fn options() -> Options {
         }),
         policy: Arc::new(Policy::default()),
         origins: Arc::new(Origins::new(&[]).unwrap()),
+        proxies: Arc::default(),
         loopback: true,
         echo: true,
         globetrotter_open: false,

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::effect::{Closing, Effects};
 use super::rooms::{Role, RoomId};
+use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
@@ -64,12 +65,15 @@ impl Shard {
         }
         self.due = due;
         self.on_soon(now, effects);
+        self.walk(now, effects);
     }
 
     /// When `on_time` wants to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.wheel.next_deadline().into_iter().chain(self.soon.front().map(|(at, _)| *at)).min()
+        // A walk that is under way goes on in the next turn.
+        let walk = (!self.walks.is_empty()).then(|| self.latest.millis());
+        self.wheel.next_deadline().into_iter().chain(self.soon.front().map(|(at, _)| *at)).chain(walk).min()
     }
 
     fn fire(&mut self, now: Now, timer: Timer, effects: &mut Effects) {
@@ -88,11 +92,11 @@ impl Shard {
             }
             Timer::Asking(id) => self.on_asking_deadline(now, id, effects),
             Timer::Room(id) => self.on_room_timer(now, id),
-            Timer::Wave(wave) => self.on_wave(now, wave, effects),
+            Timer::Wave(wave) => self.begin_walk(Walk::Wave(wave, 0)),
             Timer::Request(ticket) => self.on_request_deadline(now, ticket, effects),
             Timer::Shares(room) => self.on_shares_due(now, room, effects),
             Timer::Sweep => {
-                self.sweep(now);
+                self.begin_sweep();
                 self.retry_orphans();
                 self.end_idle_memberships(now, effects);
                 self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
@@ -157,9 +161,9 @@ impl Shard {
         }
     }
 
-    /// Forgets events and operation ids that are too old, and channels that nobody needs.
-    fn sweep(&mut self, now: Now) {
-        for id in self.rooms.sweep(CHANNEL_SWEEP_COUNT) {
+    /// Forgets events and operation ids that are too old, and channels that nobody needs, among the next so many.
+    pub(super) fn sweep(&mut self, now: Now, count: usize) {
+        for id in self.rooms.sweep(count) {
             let keep = self.options.retention;
             let Some(room) = self.rooms.at_mut(id) else { continue };
             if !room.queued {

@@ -16,5 +16,6 @@ mod host;
 pub mod http;
 mod origin;
 mod percent;
+pub mod proxy;
 mod response;
 pub mod upgrade;

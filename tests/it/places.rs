@@ -1,10 +1,12 @@
 //! Places that a user's connections share: the oldest goes, and nobody comes back for ever. The clients here do as
 //! the seeds' do: they connect again after every close but one with 1000.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::client::Client;
-use crate::gateway::Gateway;
+use crate::gateway::{Directory, Gateway};
 use crate::raw::{self, Raw};
 
 /// Opens more connections than there are places, each of which comes back as the seeds' client would, and looks
@@ -90,4 +92,32 @@ fn a_users_messages_are_counted_over_connections_and_shards() {
     let (events, code, _) = clients.pop().unwrap().closing();
     assert!(events.iter().any(|event| event["payload"]["code"] == "RATE_LIMIT_EXCEEDED"));
     assert_eq!(code, 4029, "665 at once are over 600, and it went on");
+}
+
+#[test]
+fn clients_behind_a_proxy_do_not_share_one_address_and_limits_are_configured() {
+    let directory = Directory::new();
+    let config = directory.path().join("gateway.toml");
+    let text =
+        "[limits]\nconnections_per_address = 1\n[limits.chat]\nconnections = 1\n[proxies]\ntrusted = [\"127.0.0.1\"]\n";
+    std::fs::write(&config, text).unwrap();
+    let gateway = Gateway::within(&directory, &["--shards", "2", "--config", config.to_str().unwrap()]);
+    let knock = |from: &str| {
+        let mut raw = Raw::connect(&gateway);
+        let line = format!("X-Forwarded-For: 198.51.100.1, {from}\r\n");
+        raw.write(raw::upgrade_head(&gateway, "/ws/chat/s", &line).as_bytes());
+        raw
+    };
+    let mut first = knock("203.0.113.1");
+    assert!(first.head().starts_with("HTTP/1.1 101 "));
+    let (mut other, mut second) = (knock("203.0.113.2"), knock("203.0.113.1"));
+    assert!(other.head().starts_with("HTTP/1.1 101 "));
+    assert!(second.is_silent_for(Duration::from_millis(700)), "it is held");
+    drop(first);
+    assert!(second.head().starts_with("HTTP/1.1 101 "));
+    let token = gateway.token("ada");
+    other.write(&raw::text_frame(&json!({ "token": token }).to_string()));
+    while !other.text().contains(r#""type":"subscribed""#) {}
+    second.write(&raw::text_frame(&json!({ "token": token }).to_string()));
+    assert_eq!(other.close_code(), 1000, "one place for each user");
 }

@@ -106,6 +106,7 @@ impl World {
             verifier: Arc::new(Verifier { keys, issuer: None, audience: None, generation: 0 }),
             policy: Arc::new(Policy::default()),
             origins: Arc::new(Origins::default()),
+            proxies: Arc::default(),
             loopback: true,
             echo: false,
             globetrotter_open: false,

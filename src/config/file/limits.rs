@@ -1,13 +1,67 @@
-//! `[limits]`: how much is allowed.
+//! `[limits]`: how much is allowed. 0 is no limit.
 
 use serde::Deserialize;
+use serde::de::Deserializer;
+
+use super::values;
+use crate::census::limits::{self as census, OfDoor};
+use crate::limits::{CONFIGURED_CONNECTIONS_MAX, RATE_PER_MINUTE_MAX};
+use crate::rate::Rate;
 
 /// The section as it is written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Whether rate limits hold. `--limits` beats it.
+    /// Whether limits hold. `--limits` beats it.
     pub profile: Option<Profile>,
+    /// Connections in all.
+    #[serde(deserialize_with = "places")]
+    pub connections: Option<usize>,
+    /// Connections from one address.
+    #[serde(deserialize_with = "count")]
+    pub connections_per_address: Option<u32>,
+    /// Connections of one user.
+    #[serde(deserialize_with = "count")]
+    pub connections_per_user: Option<u32>,
+    /// Connections to one resource, whoever's.
+    #[serde(deserialize_with = "count")]
+    pub connections_per_resource: Option<u32>,
+    /// Messages a minute of one user over all connections.
+    #[serde(deserialize_with = "rate")]
+    pub messages_per_user: Option<u32>,
+    /// Upgrades a minute of one user from one address.
+    #[serde(deserialize_with = "rate")]
+    pub upgrades: Option<u32>,
+    /// Bad tokens a minute from one address.
+    #[serde(deserialize_with = "rate")]
+    pub bad_tokens: Option<u32>,
+    /// `/ws/chat/…`
+    pub chat: Door,
+    /// `/ws/agent-status/…`
+    pub agent_status: Door,
+    /// `/ws/trips/…/collab`
+    pub collab: Door,
+    /// `/ws/notifications/…`
+    pub notifications: Door,
+    /// `/ws`
+    pub open: Door,
+    /// `/api/v1/ws/…`
+    pub globetrotter: Door,
+}
+
+/// What holds behind one kind of endpoint.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Door {
+    /// Connections of one user to one resource.
+    #[serde(deserialize_with = "count")]
+    pub connections: Option<u32>,
+    /// Messages a minute of one connection.
+    #[serde(deserialize_with = "rate")]
+    pub messages: Option<u32>,
+    /// How many of them at once.
+    #[serde(deserialize_with = "rate")]
+    pub burst: Option<u32>,
 }
 
 /// The two sets of limits.
@@ -16,6 +70,51 @@ pub struct Limits {
 pub enum Profile {
     /// As documented.
     Default,
-    /// Without message rates.
+    /// Without any.
     Unlimited,
+}
+
+impl Limits {
+    /// The limits, with the documented one for each that is missing.
+    #[must_use]
+    pub fn usable(&self) -> census::Limits {
+        let default = census::Limits::default();
+        let a_minute = |written: Option<u32>, default| written.map_or(default, Rate::a_minute);
+        census::Limits {
+            chat: self.chat.over(default.chat),
+            agent_status: self.agent_status.over(default.agent_status),
+            collab: self.collab.over(default.collab),
+            notifications: self.notifications.over(default.notifications),
+            open: self.open.over(default.open),
+            globetrotter: self.globetrotter.over(default.globetrotter),
+            connections_per_resource: self.connections_per_resource.unwrap_or(default.connections_per_resource),
+            connections_per_user: self.connections_per_user.unwrap_or(default.connections_per_user),
+            connections_per_address: self.connections_per_address.unwrap_or(default.connections_per_address),
+            user_messages: a_minute(self.messages_per_user, default.user_messages),
+            upgrades: a_minute(self.upgrades, default.upgrades),
+            bad_tokens: a_minute(self.bad_tokens, default.bad_tokens),
+        }
+    }
+}
+
+impl Door {
+    /// A rate without a burst lets a sixth of a minute's messages come at once, as the documented ones do.
+    fn over(self, default: OfDoor) -> OfDoor {
+        let per_minute = self.messages.unwrap_or(default.messages.per_minute);
+        let usual = if self.messages.is_some() { (per_minute / 6).max(1) } else { default.messages.burst };
+        let messages = Rate { per_minute, burst: self.burst.unwrap_or(usual) };
+        OfDoor { connections: self.connections.unwrap_or(default.connections), messages }
+    }
+}
+
+fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    values::within(deserializer, 1, CONFIGURED_CONNECTIONS_MAX as usize)
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    values::within(deserializer, 0, CONFIGURED_CONNECTIONS_MAX)
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    values::within(deserializer, 0, RATE_PER_MINUTE_MAX)
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::auth::{Html, Pattern, Verb};
+use crate::census::limits::Limits;
 use crate::limits::{
-    EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, POLICY_EVENTS_MAX,
-    RATE_PER_MINUTE_MAX,
+    CONFIGURED_CONNECTIONS_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX,
+    POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX,
 };
 
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
@@ -33,11 +34,25 @@ fn the_documented_example_is_a_file_and_nothing_in_it_is_idle() {
     assert_eq!(row.pattern, Pattern::parse("chat:*").unwrap());
     assert_eq!((row.rate, row.burst, row.html), (Some(60), Some(10), Some(Html::Escape)));
     assert!(row.verbs.is_some_and(|verbs| verbs.contains(Verb::Publish) && !verbs.contains(Verb::Admin)));
+    assert!(!file.proxies.trusted.is_empty() && file.limits.connections_per_address == Some(1000));
     // Each line of the example is needed: with another name it is refused.
     for line in documented().lines().filter(|line| line.contains(" = ")) {
         let renamed = documented().replacen(line, &format!("x_{}", line.trim_start()), 1);
         assert!(parse(&renamed, "x").is_err(), "{line}");
     }
+}
+
+#[test]
+fn limits_are_laid_over_the_documented_ones() {
+    assert_eq!(parse("", "x").unwrap().limits.usable(), Limits::default());
+    let text = "[limits]\nupgrades = 0\nmessages_per_user = 90\n[limits.chat]\nconnections = 0\nmessages = 60\n\
+                [limits.open]\nburst = 7";
+    let limits = parse(text, "x").unwrap().limits.usable();
+    assert!(limits.upgrades.is_unlimited());
+    assert_eq!((limits.user_messages.per_minute, limits.user_messages.burst), (90, 90));
+    assert_eq!((limits.chat.connections, limits.chat.messages.per_minute, limits.chat.messages.burst), (0, 60, 10));
+    assert_eq!((limits.open.messages.per_minute, limits.open.messages.burst), (600, 7));
+    assert_eq!(limits.collab, Limits::default().collab);
 }
 
 #[test]
@@ -79,7 +94,9 @@ fn a_refusal_names_file_line_column_and_the_nearest_name() {
         ),
         ("[auth]\nkeys = [{ algorithm = \"ES256\", secret = \"k\" }]", "line 2", "secret", "`secret_file`"),
         ("[history]\nage = \"1w\"", "line 2, column 7", "1w", "OPERATIONS.md"),
-        ("[proxies]\ntrust = 1", "line 2, column 1", "trust", "OPERATIONS.md"),
+        ("[proxies]\ntrust = 1", "line 2, column 1", "trust", "`trusted`"),
+        ("[proxies]\ntrusted = [\"10.0.0.0/33\"]", "line 2, column 11", "10.0.0.0/33", "OPERATIONS.md"),
+        ("[limits.chat]\nmesages = 1", "line 2, column 1", "mesages", "`messages`"),
         ("zzz = 1", "line 1, column 1", "zzz", "OPERATIONS.md"),
     ] {
         let error = wrong(text);
@@ -107,6 +124,10 @@ fn values_are_held_at_their_limits() {
     check(&|n| format!("[history]\nevents = {n}"), HISTORY_COUNT_MAX as u64);
     check(&|n| format!("[history]\nbytes = {n}"), HISTORY_BYTES_MAX as u64);
     check(&|n| format!("[history]\nage = \"{n}s\""), HISTORY_AGE_S_MAX);
+    check(&|n| format!("[limits]\nconnections = {n}"), CONFIGURED_CONNECTIONS_MAX.into());
+    check(&|n| format!("[limits]\nconnections_per_user = {n}"), CONFIGURED_CONNECTIONS_MAX.into());
+    check(&|n| format!("[limits]\nupgrades = {n}"), RATE_PER_MINUTE_MAX.into());
+    check(&|n| format!("[limits.open]\nmessages = {n}"), RATE_PER_MINUTE_MAX.into());
     check(&|n| format!("[[policy]]\npattern = \"a\"\nrate = {n}"), u64::from(RATE_PER_MINUTE_MAX));
     let events = |n: u64| {
         let names: Vec<String> = (0..n).map(|n| format!("\"e{n}\"")).collect();

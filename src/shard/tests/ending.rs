@@ -225,3 +225,39 @@ fn a_request_that_is_no_upgrade_is_answered_and_ends() {
         assert_eq!((world.status(who), world.sockets[who].end), (status, Some(Closing::Linger)), "{head}");
     }
 }
+
+#[test]
+fn a_drain_tells_and_closes_so_many_connections_a_turn_and_no_more() {
+    let max = crate::limits::WALK_SLOTS_PER_TURN_MAX as usize;
+    for count in [max - 1, max, max + 1] {
+        let mut world = World::new();
+        let all: Vec<Who> = (0..count).map(|_| world.legacy("/ws", "ann")).collect();
+        world.handle(0, Input::Drain(5000));
+        world.run();
+        let told = all.iter().filter(|who| world.heard_words(**who).contains(&"draining".to_owned())).count();
+        assert_eq!(told, count.min(max), "{count}");
+        world.wait(6000);
+        assert_eq!(world.read(Metric::ClosedDrain), count as u64);
+    }
+}
+
+#[test]
+fn a_sweep_looks_at_so_many_channels_a_turn_and_no_more() {
+    let max = crate::limits::SWEEPS_PER_TURN_MAX;
+    for count in [max - 1, max, max + 1] {
+        let mut world = World::new();
+        let who = world.legacy("/ws", "ann");
+        for index in 0..count {
+            let channel = format!("chat:{index}");
+            world.say(who, &subscribe(std::slice::from_ref(&channel)));
+            world.say(who, &json!({ "type": "unsubscribe", "channels": [channel] }).to_string());
+        }
+        assert_eq!(world.read(Metric::Channels), count as u64);
+        world.now.micros += (crate::limits::CHANNEL_IDLE_MS + 1000) * 1000;
+        let (shard, effects) = &mut world.hosts[0];
+        shard.on_time(world.now, effects);
+        assert_eq!(world.read(Metric::Channels), count.saturating_sub(max) as u64, "{count}");
+        world.jump(0);
+        assert_eq!(world.read(Metric::Channels), 0);
+    }
+}

@@ -39,6 +39,9 @@ impl World {
     /// Everybody leaves, and nobody is counted any more.
     fn empty(&mut self) {
         for who in 0..self.sockets.len() {
+            if self.sockets[who].end.is_some() {
+                continue;
+            }
             let id = self.sockets[who].id;
             self.handle(id.shard.index(), Input::Gone(id));
             self.run();
@@ -378,5 +381,82 @@ fn without_limits_nobody_is_asked_about_anything() {
         world.say(0, NOTE);
     }
     assert_eq!((world.open_count(), world.read(Metric::Published)), (24, 700));
+    world.empty();
+}
+
+fn behind_proxies(header: bool) -> World {
+    limited(2, |options| {
+        let trusted = ["10.0.0.0/8".to_owned()];
+        options.proxies = Arc::new(crate::wire::proxy::Proxies::new(&trusted, header).unwrap());
+        options.limits.connections_per_address = 1;
+    })
+}
+
+impl World {
+    /// Asks for an upgrade with a header line more, or after bytes of a proxy.
+    fn upgrade_through(&mut self, peer: &str, before: &str, line: &str) -> Who {
+        self.peer = peer.parse().unwrap();
+        let who = self.try_accept(0).unwrap();
+        let head = format!(
+            "{before}GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{line}\r\n"
+        );
+        // A byte at a time: what belongs to the proxy and what to the request is told by what they say.
+        for byte in head.as_bytes() {
+            self.send(who, &[*byte]);
+        }
+        who
+    }
+}
+
+#[test]
+fn clients_behind_a_trusted_proxy_are_told_apart_by_what_it_forwards() {
+    let mut world = behind_proxies(false);
+    for (peer, forwarded, held) in [
+        ("10.0.0.1:1", "203.0.113.1", false),
+        ("10.0.0.2:1", "203.0.113.2", false),
+        ("10.0.0.2:1", "1.1.1.1, 203.0.113.1", true),
+        ("[::ffff:10.0.0.2]:1", "203.0.113.2, 10.9.9.9", true),
+        // Anybody may say so, but is not believed.
+        ("192.0.2.1:1", "203.0.113.3", false),
+        ("192.0.2.1:2", "203.0.113.4", true),
+    ] {
+        let who = world.upgrade_through(peer, "", &format!("X-Forwarded-For: {forwarded}\r\n"));
+        assert_eq!(world.sockets[who].taken.is_empty(), held, "{peer} {forwarded}");
+    }
+    world.empty();
+}
+
+#[test]
+fn clients_behind_a_proxy_of_the_protocol_are_told_apart_by_its_header() {
+    let mut world = behind_proxies(true);
+    for (peer, header, held) in [
+        ("10.0.0.1:1", "PROXY TCP4 203.0.113.1 10.0.0.1 1 2\r\n", false),
+        ("10.0.0.1:1", "PROXY TCP4 203.0.113.2 10.0.0.1 1 2\r\n", false),
+        ("10.0.0.2:1", "PROXY TCP4 203.0.113.1 10.0.0.1 1 2\r\n", true),
+        ("10.0.0.3:1", "PROXY UNKNOWN\r\n", false),
+        ("192.0.2.1:1", "", false),
+    ] {
+        let who = world.upgrade_through(peer, header, "");
+        assert_eq!(world.sockets[who].taken.is_empty(), held, "{peer} {header}");
+        assert_eq!(world.sockets[who].end, None);
+    }
+    for (peer, header) in [("10.0.0.1:1", ""), ("10.0.0.1:1", "PROXY TCP4 x\r\n")] {
+        world.peer = peer.parse().unwrap();
+        let who = world.try_accept(0).unwrap();
+        world.send(who, format!("{header}GET /health HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert_eq!((world.sockets[who].taken.len(), world.sockets[who].end), (0, Some(Closing::Abort)), "{header}");
+    }
+    // A stranger's header is no request.
+    world.peer = "192.0.2.9:1".parse().unwrap();
+    let who = world.try_accept(0).unwrap();
+    world.send(who, b"PROXY TCP4 203.0.113.9 10.0.0.1 1 2\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(world.status(who), 400);
+    // Half a header has the time of a head.
+    world.peer = "10.0.0.9:1".parse().unwrap();
+    let who = world.try_accept(0).unwrap();
+    world.send(who, b"PROXY TCP4 203");
+    world.wait(crate::limits::HEAD_DEADLINE_MS);
+    assert_eq!(world.sockets[who].end, Some(Closing::Abort));
     world.empty();
 }

@@ -1,0 +1,78 @@
+//! Walks through all connections or many channels, some steps a turn: what everybody is due must not make everybody
+//! else wait. One walk after another, so that who is told of a drain is told before being closed; and with the timers,
+//! after the turn has written, so that who is closed has what was sent before.
+
+use super::Shard;
+use super::effect::Effects;
+use crate::limits::{CHANNEL_SWEEP_COUNT, SWEEPS_PER_TURN_MAX, WALK_SLOTS_PER_TURN_MAX};
+use crate::payload::Payload;
+use crate::time::Now;
+
+/// A walk that is under way.
+#[derive(Debug)]
+pub(super) enum Walk {
+    /// Tells every connection from this slot on that the server drains.
+    Tell(Payload, u32),
+    /// Closes the connections of a wave from this slot on.
+    Wave(u64, u32),
+    /// Sweeps so many channels more.
+    Sweep(usize),
+}
+
+impl Shard {
+    /// Begins a walk, once those before it are done.
+    pub(super) fn begin_walk(&mut self, walk: Walk) {
+        match walk {
+            // Nobody waits for a sweep.
+            Walk::Sweep(_) => self.walks.push_back(walk),
+            walk => {
+                let last = self.walks.iter().rposition(|walk| !matches!(walk, Walk::Sweep(_)));
+                self.walks.insert(last.map_or(0, |last| last + 1), walk);
+            }
+        }
+    }
+
+    /// Begins to sweep channels, unless the last sweep is not done yet.
+    pub(super) fn begin_sweep(&mut self) {
+        if !self.walks.iter().any(|walk| matches!(walk, Walk::Sweep(_))) {
+            self.begin_walk(Walk::Sweep(CHANNEL_SWEEP_COUNT));
+        }
+    }
+
+    /// One turn's steps.
+    pub(super) fn walk(&mut self, now: Now, effects: &mut Effects) {
+        let mut slots = WALK_SLOTS_PER_TURN_MAX;
+        while slots > 0
+            && let Some(walk) = self.walks.pop_front()
+        {
+            let rest = match walk {
+                Walk::Tell(frame, from) => {
+                    let to = self.stretch(from, &mut slots);
+                    (from..to).for_each(|slot| self.tell_draining(now, slot, &frame, effects));
+                    (to < self.slots.count()).then_some(Walk::Tell(frame, to))
+                }
+                Walk::Wave(wave, from) => {
+                    let to = self.stretch(from, &mut slots);
+                    (from..to).for_each(|slot| self.on_wave_reaches(now, slot, wave, effects));
+                    (to < self.slots.count()).then_some(Walk::Wave(wave, to))
+                }
+                Walk::Sweep(left) => {
+                    let count = left.min(SWEEPS_PER_TURN_MAX);
+                    slots = 0;
+                    self.sweep(now, count);
+                    (left > count).then_some(Walk::Sweep(left - count))
+                }
+            };
+            if let Some(rest) = rest {
+                self.walks.push_front(rest);
+            }
+        }
+    }
+
+    /// Where a walk from this slot on ends in this turn, and what is left of the turn's steps then.
+    fn stretch(&self, from: u32, left: &mut u32) -> u32 {
+        let to = from.saturating_add(*left).min(self.slots.count());
+        *left -= to.saturating_sub(from);
+        to
+    }
+}
