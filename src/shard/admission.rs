@@ -267,6 +267,8 @@ impl Shard {
                     conn.take_claims(claims, own_verbs);
                 }
                 self.watch_anew(now, id);
+                self.end_forbidden_patterns(now, id, effects);
+                self.end_forbidden_methods(now, id, effects);
                 self.leave_forbidden(now, id, effects);
                 self.attend_anew(now, id, effects);
                 self.join_first(now, id, None, auth, effects);

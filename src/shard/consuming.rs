@@ -104,6 +104,18 @@ impl Shard {
         true
     }
 
+    /// Ends the subscriptions to patterns that a refreshed token no longer permits.
+    pub(super) fn end_forbidden_patterns(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find(id) else { return };
+        let Some((claims, kept)) = conn.claims.as_ref().zip(conn.service.as_deref()) else { return };
+        let patterns = kept.patterns.iter().map(|pattern| format!("{}*", pattern.prefix));
+        let may = |pattern: &String| claims.service && self.permits(claims, pattern, Verb::Subscribe);
+        let forbidden: Vec<String> = patterns.filter(|pattern| !may(pattern)).collect();
+        for pattern in forbidden {
+            self.unsubscribe_pattern(now, id, &pattern, Some("permission_denied"), effects);
+        }
+    }
+
     pub(super) fn tell_unsubscribed(&mut self, now: Now, consumer: Consumer, effects: &mut Effects) {
         for shard in (0..self.options.shards).map(ShardId) {
             self.send_pattern(now, shard, PatternMessage::Unsubscribe(consumer), effects);

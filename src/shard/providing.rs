@@ -51,6 +51,23 @@ impl Shard {
         Ok(())
     }
 
+    /// Takes back the offers that a refreshed token no longer permits. What is worked on may still be answered.
+    pub(super) fn end_forbidden_methods(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let methods = self.slots.find(id).and_then(|conn| conn.service.as_deref()).map(|service| &service.methods);
+        let may = |method: &str| self.may(id, &method_channel(method), Verb::Register);
+        let forbidden: Vec<Box<str>> = methods.into_iter().flatten().filter(|method| !may(method)).cloned().collect();
+        for method in forbidden {
+            let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return };
+            service.methods.retain(|one| *one != method);
+            self.metrics.count(Metric::RefusedPermission);
+            let details = format!("{{\"method\":{}}}", serde_json::Value::from(&*method));
+            let code = ErrorCode::PermissionDenied;
+            self.error(now, id, code, text_of(code), Some(&details), effects);
+            let home = route::home(&self.options.key, &method_channel(&method), self.options.shards);
+            self.send_request(now, home, RequestMessage::Unregister(method, id), effects);
+        }
+    }
+
     /// At the method's home.
     pub(super) fn on_register(&mut self, now: Now, method: Box<str>, provider: ConnId, effects: &mut Effects) {
         if self.providers.register(&method, provider).is_err() {

@@ -414,3 +414,43 @@ fn members_on_other_shards_hear_that_a_channel_has_no_place() {
     let heard = join(&mut world, ann, &channel);
     assert_eq!(words(&heard), ["subscribe_response", "subscribed"], "a later try succeeds");
 }
+
+#[test]
+fn a_refreshed_token_ends_the_patterns_and_methods_that_it_does_not_permit() {
+    for (claims, lost, answer) in [
+        (json!({ "role": "service" }), &[][..], "request"),
+        (json!({}), &["connection_error PERMISSION_DENIED"], "response UNKNOWN_TYPE"),
+        (
+            json!({ "role": "service", "caps": { "method:work": ["register"], "trip:*": ["subscribe"] } }),
+            &[],
+            "request",
+        ),
+        (
+            json!({ "role": "service", "caps": { "chat:*": ["subscribe"] } }),
+            &["connection_error PERMISSION_DENIED"],
+            "response UNKNOWN_TYPE",
+        ),
+    ] {
+        let kept = claims["role"] == "service" && claims["caps"].get("trip:*").is_none();
+        let mut world = shards(2);
+        let backend = service(&mut world, 0, "svc");
+        let ann = user_on(&mut world, 1, "ann");
+        world.say(backend, &pattern("chat:*", None));
+        world.say(backend, r#"{"type":"register","payload":{"methods":["work"]}}"#);
+        world.heard(backend);
+        let token = token_with("svc", LATER_S, claims.clone());
+        world.say(backend, &json!({ "type": "auth", "token": token }).to_string());
+        let mut heard = world.heard_words(backend);
+        heard.retain(|word| word != "welcome" && word != "unsubscribed");
+        assert_eq!(heard, lost, "{claims}");
+        let request = json!({ "type": "request", "payload": { "id": "1", "method": "work", "params": {} } });
+        world.say(ann, &request.to_string());
+        let asked = if answer == "request" { backend } else { ann };
+        assert_eq!(world.heard_words(asked).len(), 1, "{claims}: {answer}");
+        for channel in ["chat:a", "chat:b"] {
+            world.say(ann, &publish(channel, channel, &json!({})));
+        }
+        let got = notes(&world.heard(backend)).len();
+        assert_eq!(got, if kept { 2 } else { 0 }, "{claims}");
+    }
+}
