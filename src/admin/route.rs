@@ -43,7 +43,7 @@ pub(super) enum Access {
     Admin,
     /// The same, and services whose token is not narrowed.
     Operator,
-    /// Services, and whose token says what it permits.
+    /// Services, as far as their token lets them. What users send is held to their rates, which are the sockets'.
     Backend,
 }
 
@@ -124,7 +124,7 @@ impl Access {
             Self::Public => true,
             Self::Admin => admin,
             Self::Operator => admin || claims.service && claims.caps.is_none(),
-            Self::Backend => claims.service || claims.caps.is_some(),
+            Self::Backend => claims.service,
         };
         if may { Ok(Some(claims)) } else { Err(Refusal::FORBIDDEN) }
     }
@@ -197,10 +197,10 @@ mod tests {
             ("nobody", Bearer::Absent, [0, 401, 401, 401]),
             ("a bad token", Bearer::Refused, [0, 401, 401, 401]),
             ("a user", claims(false, None), [0, 403, 403, 403]),
-            ("a user with caps", claims(false, Some(json!({ "chat:*": ["publish"] }))), [0, 403, 403, 0]),
+            ("a user with caps", claims(false, Some(json!({ "chat:*": ["publish"] }))), [0, 403, 403, 403]),
             ("a service", claims(true, None), [0, 403, 0, 0]),
             ("a narrow service", narrow, [0, 403, 403, 0]),
-            ("an admin", admin, [0, 0, 0, 0]),
+            ("an admin", admin, [0, 0, 0, 403]),
         ] {
             let found = [Access::Public, Access::Admin, Access::Operator, Access::Backend].map(|access| {
                 let far = (IpAddr::from([192, 0, 2, 1]), true);
