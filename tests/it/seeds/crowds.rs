@@ -1,6 +1,8 @@
 //! No client of the seeds is driven into a loop by a bound of connections, by an administrator, or by not reading: as
 //! `loops`, for what the server does to connections that have done nothing wrong themselves.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,7 +13,7 @@ use super::shipped::{Setup, Shipped};
 use super::wire::{Pace, Turns, drive, rest};
 use crate::client::Client;
 use crate::gateway::{Gateway, SOON};
-use crate::raw;
+use crate::raw::{self, Raw};
 
 const PACE: u32 = 15;
 /// Half a minute of theirs.
@@ -61,6 +63,34 @@ fn who_has_to_make_room_stays_away() {
     }
     half_a_minute(&mut tabs);
     assert_eq!(tabs.iter().map(|tab| tab.sockets).collect::<Vec<_>>(), [1; 5]);
+}
+
+#[test]
+fn who_connects_too_often_is_told_to_stop_in_the_way_that_each_understands() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let token = gateway.token("ada");
+    for _ in 0..60 {
+        drop(Raw::admitted(&gateway, "/ws", &token));
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // What the user may do again each second somebody else does.
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                drop(raw::ask(&gateway, &raw::upgrade_head(&gateway, &format!("/ws?token={token}"), "")));
+            }
+        });
+        // Whose token comes after the upgrade is let in, and then closed as by a limit.
+        let (mut one, mut two) = (shipped(&gateway, &token), guide(&gateway, &token));
+        drive(&mut [&mut one], SOON, |all| all[0].has_stopped());
+        drive(&mut [&mut two], SOON, |all| all[0].has_stopped());
+        // Who shows it before is refused there, and its five tries are over within 30 s of its own.
+        let mut page = Reconnecting::connect(gateway.address, &format!("/api/v1/ws/ada?token={token}"), Pace(100));
+        drive(&mut [&mut page], SOON, |all| all[0].has_stopped());
+        done.store(true, Relaxed);
+        assert_eq!(((one.sockets, two.sockets), &one.closes[..], &two.closes[..]), ((1, 1), &[1000][..], &[1000][..]));
+        assert_eq!((page.sockets, &page.refusals[..]), (6, &[429; 6][..]));
+    });
 }
 
 #[test]
@@ -126,7 +156,7 @@ fn who_does_not_read_is_cut_and_comes_back_once() {
     while gateway.metric("waystation_closed_total", "reason=\"slow\"") < 3 {
         assert!(start.elapsed() < Duration::from_secs(60), "they are not cut");
         eve.pending();
-        std::thread::park_timeout(Duration::from_millis(200));
+        thread::park_timeout(Duration::from_millis(200));
     }
     drive(&mut [&mut one], 2 * SOON, |all| all[0].sockets == 2 && all[0].is_connected());
     drive(&mut [&mut two], 2 * SOON, |all| all[0].sockets == 2 && all[0].is_connected());
