@@ -509,6 +509,8 @@ impl World {
         let channel = names[self.rng.below(names.len())].clone();
         self.clients[index].part(&channel).leaving = true;
         if !again {
+            // It is answered too, and names nothing that could be joined.
+            self.clients[index].requests.push_back(Vec::new());
             return self.say(index, &format!(r#"{{"type":"unsubscribe","channels":["{channel}"]}}"#));
         }
         self.counts.count(Kind::LeaveAndJoin);
