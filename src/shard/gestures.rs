@@ -97,6 +97,10 @@ impl Shard {
         if !prefixes.iter().any(|prefix| channel.starts_with(prefix)) {
             return self.refuse_message(now, id, inbound, ErrorCode::ChannelNotFound, effects);
         }
+        if wish.act == Act::Begin(None) && self.membership_index(id, &channel).is_none() {
+            // It ends when its author leaves the channel, so the author has to be in it.
+            return self.refuse_message(now, id, inbound, ErrorCode::NotAMember, effects);
+        }
         let home = route::home(&self.options.key, &channel, self.options.shards);
         let gesture = Gesture {
             author: Some(id),
@@ -110,7 +114,9 @@ impl Shard {
         if home == self.id {
             return self.on_gesture(now, &gesture, effects);
         }
-        if effects.congested(home) {
+        let here = self.rooms.find(&gesture.channel).and_then(|room| self.rooms.at(room));
+        let goes_on = here.and_then(|room| room.fleeting.as_ref()).is_some_and(|one| one.going_on > now.millis());
+        if effects.congested(home) && !(wish.act == Act::End && goes_on) {
             return self.metrics.count(Metric::FleetingDropped);
         }
         let lasts = match wish.act {

@@ -370,3 +370,36 @@ fn a_round_trip_is_measured_from_our_pings_alone() {
     let trips = world.hosts[0].0.metrics.timing(crate::metrics::Timing::RoundTrip);
     assert_eq!((trips.counts().sum::<u64>(), trips.sum()), (1, 600_000));
 }
+
+#[test]
+fn who_is_not_in_a_trip_leaves_nothing_behind_there() {
+    for shards in [1, 2] {
+        let (mut world, ann, bob, channel) = pair(shards, "trip:", false);
+        let eve = world.client_on(0, false, "/ws", "eve");
+        for (kind, start, stop) in [
+            ("trip_field_editing", "trip_field_editing_start eve a", "trip_field_editing_stop eve a"),
+            ("trip_collaboration", "trip_collaboration_join eve", "trip_collaboration_leave eve"),
+        ] {
+            let begin = start.split(' ').next().unwrap();
+            say(&mut world, eve, begin, &channel, json!({ "field_name": "a" }));
+            assert_eq!(world.heard_words(eve), ["connection_error NOT_A_MEMBER"], "{kind}");
+            for who in [ann, bob] {
+                assert_eq!(doings(&mut world, who), [""; 0], "{kind}, {stop}: nobody could say when it ends");
+            }
+        }
+        say(&mut world, eve, "typing_start", &channel, json!({}));
+        assert_eq!(doings(&mut world, ann), ["user_typing eve"], "what ends by itself may be said");
+    }
+}
+
+#[test]
+fn an_end_is_told_although_the_mesh_is_full() {
+    let (mut world, ann, bob, channel) = pair(2, "trip:", false);
+    say(&mut world, bob, "trip_field_editing_start", &channel, json!({ "field_name": "a" }));
+    assert_eq!(doings(&mut world, ann).len(), 1);
+    world.hosts[1].1.set_congested(ShardId(0), true);
+    say(&mut world, bob, "trip_field_editing_stop", &channel, json!({ "field_name": "a" }));
+    world.hosts[1].1.set_congested(ShardId(0), false);
+    world.run();
+    assert_eq!(doings(&mut world, ann).len(), 1, "it has ended");
+}
