@@ -16,7 +16,8 @@ use crate::envelope::notice::service::{Page, Unanswered, write_history, write_nu
 use crate::envelope::tree::Value;
 use crate::ids::{ConnId, Seq, ShardId};
 use crate::limits::{
-    HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
+    HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX,
+    REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -28,6 +29,9 @@ use crate::wire::encoder::payload_of;
 
 /// There is no provider.
 const NO_METHOD: Failure = Failure::Code(ErrorCode::UnknownType, "nobody answers this method");
+
+/// The answers to earlier requests are still to be written.
+const CROWDED: Failure = Failure::Code(ErrorCode::Overloaded, "too many answers at once");
 
 /// The channel whose home is a method's home, and in which `register` has to be permitted.
 pub(super) fn method_channel(method: &str) -> String {
@@ -57,6 +61,19 @@ impl Shard {
     ) {
         // Without an id nobody could know the answer again.
         let Some(request) = request else { return };
+        let len = match outcome {
+            Ok(result) => result.len(),
+            Err(Failure::Told(error)) => error.len(),
+            Err(Failure::Code(..)) => 0,
+        };
+        let queued = self.slots.find(id).map_or(0, |conn| conn.outbox.bytes());
+        let outcome = if len > 0 && queued + len > OUTBOX_BYTES_MAX - MESSAGE_BYTES_MAX {
+            // Its volume is what was asked for: no sign of a client that does not read.
+            self.metrics.count(Metric::RefusedOverload);
+            Err(&CROWDED)
+        } else {
+            outcome
+        };
         let outcome = outcome.map_err(|failure| match failure {
             Failure::Code(code, text) => Unanswered::Code(*code, text),
             Failure::Told(error) => Unanswered::Told(error),

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, METHODS_PER_CONNECTION_MAX, REQUEST_DEADLINE_MS,
-    REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
+    HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, METHODS_PER_CONNECTION_MAX, OUTBOX_BYTES_MAX,
+    REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
 };
 
 /// A backend on the open door.
@@ -385,5 +385,35 @@ fn a_page_of_history_is_bounded_by_number_and_bytes() {
         let result = only(&mut world, ann, "response")["result"].clone();
         assert_eq!(result["events"].as_array().map(Vec::len), Some(expected), "{params}");
         assert_eq!(result["more"], true, "{params}");
+    }
+}
+
+#[test]
+fn who_asks_for_more_at_once_than_can_wait_is_told_so_and_not_cut() {
+    for home in 0..2 {
+        let mut world = shards(2);
+        let ann = user_on(&mut world, 0, "ann");
+        let channel = at_home("chat:", home, 2);
+        for _ in 0..6 {
+            world.say(ann, &publish_of(&channel, 30_000));
+        }
+        world.heard(ann);
+        let count = 2 * OUTBOX_BYTES_MAX / HISTORY_PAGE_BYTES_MAX;
+        for index in 0..count {
+            let params = json!({ "channel": channel });
+            world.put(ann, &text(&request("history", &index.to_string(), &params)));
+        }
+        world.run();
+        assert!(world.is_open(ann), "home {home}: it reads all that it gets");
+        let heard = world.heard(ann);
+        let answers = of_type(&heard, "response");
+        assert_eq!(answers.len(), count, "home {home}: every request is answered");
+        let (pages, refused): (Vec<&Value>, Vec<&Value>) =
+            answers.into_iter().partition(|answer| answer["payload"].get("result").is_some());
+        assert!(!pages.is_empty(), "home {home}");
+        for answer in refused {
+            let error = &answer["payload"]["error"];
+            assert_eq!((&error["code"], &error["retryable"]), (&json!("OVERLOADED"), &json!(true)));
+        }
     }
 }
