@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::connection::Stage;
+use super::connection::{Membership, Stage};
 use super::effect::Effects;
 use super::joining::Start;
 use super::message::service::{PatternMessage, Refused};
@@ -13,7 +13,8 @@ use crate::code::ErrorCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
 use crate::limits::{
-    AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, PATTERNS_PER_CONNECTION_MAX,
+    AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX,
+    PATTERNS_PER_CONNECTION_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -176,7 +177,17 @@ impl Shard {
         };
         let membership = match self.membership_in(id, room).and_then(|index| self.slots.find(id)?.memberships.at(index))
         {
-            Some(membership) => membership,
+            Some(membership) => {
+                if let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut())
+                    && !service.automatic.contains_key(&room)
+                {
+                    service.doubly.insert(room);
+                }
+                if self.will_have(membership, Position { epoch: Some(epoch), seq: after }) {
+                    return Ok(());
+                }
+                membership
+            }
             None if count >= AUTOMATIC_PER_CONNECTION_MAX => return self.refuse_enlisting(now, id, channel, effects),
             None => {
                 let membership = self.enter(id, room, Watch::Apart);
@@ -195,6 +206,31 @@ impl Shard {
         self.note_ready(id, membership);
         self.mark(id, effects);
         Ok(())
+    }
+
+    /// Whether a member gets everything after a position if it stays where it is. It must then: what it is owed of
+    /// the time before would be skipped.
+    fn will_have(&self, at: Membership, position: Position) -> bool {
+        let Some(room) = self.rooms.at(at.room) else { return false };
+        let Some(member) = room.members.at(at.place) else { return false };
+        match member.start.as_deref() {
+            None => Some(room.history.epoch()) == position.epoch && member.next <= position.seq.next(),
+            Some(pending) => {
+                let own = pending.position.filter(|own| own.epoch == position.epoch);
+                own.is_some_and(|own| own.seq <= position.seq)
+            }
+        }
+    }
+
+    /// A client names a channel that a pattern has brought it already: from now on it stays for that, too.
+    pub(super) fn take_by_name(&mut self, id: ConnId, room: RoomId) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        if conn.manual_memberships() < MEMBERSHIPS_PER_CONNECTION_MAX
+            && let Some(service) = conn.service.as_mut()
+            && service.automatic.remove(&room).is_some()
+        {
+            service.doubly.insert(room);
+        }
     }
 
     /// A bound keeps a connection from a channel of its pattern. That is told, never silent.
@@ -225,7 +261,8 @@ impl Shard {
         let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return };
         service.acked.remove(&room_id);
         service.ready.retain(|membership| membership.room != room_id);
-        if service.automatic.remove(&room_id).is_none() {
+        let brought = service.automatic.remove(&room_id).is_some();
+        if !service.doubly.remove(&room_id) && !brought {
             return;
         }
         let Some(number) = service.pattern_of(&room.name) else { return };

@@ -110,8 +110,11 @@ impl Shard {
         if joined.is_none() {
             self.note_heat(room, effects);
             self.attend(now, id, membership, effects);
-        } else if position.is_some() {
-            self.attend_again(now, membership);
+        } else {
+            self.take_by_name(id, room);
+            if position.is_some() {
+                self.attend_again(now, membership);
+            }
         }
         self.hold_greetings(id);
         self.note_ready(id, membership);

@@ -170,14 +170,15 @@ impl Shard {
     pub(super) fn serve_waiting(&mut self, now: Now, effects: &mut Effects) -> bool {
         let count = self.unserved.len().min(ENLIST_ROOMS_PER_TURN);
         let rooms: Vec<RoomId> = self.unserved.drain(..count).collect();
+        // What waits again for lack of room in the mesh is tried again in the next turn, whatever brings it.
+        let more = !self.unserved.is_empty();
         for id in rooms {
             if let Some(service) = self.rooms.at_mut(id).and_then(|room| room.service.as_mut()) {
                 service.waits = false;
                 self.enlist(now, id, None, effects);
             }
         }
-        // What is left for lack of room in the mesh is tried again in the next turn, whatever brings it.
-        self.unserved.len() > count
+        more
     }
 
     /// Rooms that found no consumer, or whose consumers refused, are tried again once a second.

@@ -25,6 +25,8 @@ pub(super) struct Service {
     pub(super) last_number: u32,
     /// Channels that it is in because of a pattern.
     pub(super) automatic: BTreeMap<RoomId, u32>,
+    /// Channels that it has joined by name and that one of its patterns brings as well.
+    pub(super) doubly: BTreeSet<RoomId>,
     /// Memberships that may be owed something: one with thousands is not looked through for each event.
     pub(super) ready: VecDeque<Membership>,
 }

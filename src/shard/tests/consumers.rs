@@ -454,3 +454,80 @@ fn a_refreshed_token_ends_the_patterns_and_methods_that_it_does_not_permit() {
         assert_eq!(got, if kept { 2 } else { 0 }, "{claims}");
     }
 }
+
+#[test]
+fn a_pattern_does_not_move_a_member_that_is_behind_past_what_it_is_owed() {
+    for (home, group) in [(0, None), (1, None), (0, Some("g")), (1, Some("g"))] {
+        let mut world = shards(2);
+        let (author, backend) = (user_on(&mut world, 0, "ann"), service(&mut world, 0, "svc"));
+        let channel = at_home("chat:", home, 2);
+        join(&mut world, backend, &channel);
+        world.say(backend, &pattern("chat:*", group));
+        world.heard(backend);
+        world.open(backend, 0);
+        for index in 1..=5 {
+            world.say(author, &publish(&channel, &index.to_string(), &json!({})));
+        }
+        world.open(backend, usize::MAX);
+        let heard = world.heard(backend);
+        assert_eq!(seqs(&heard, "note"), [1, 2, 3, 4, 5], "home {home}, group {group:?}");
+        assert!(of_type(&heard, "subscribed").is_empty(), "it is where it was: {heard:?}");
+        // The same if the subscription comes while it is behind.
+        let other = service(&mut world, 0, "svc");
+        join(&mut world, other, &channel);
+        world.open(other, 0);
+        for index in 6..=8 {
+            world.say(author, &publish(&channel, &index.to_string(), &json!({})));
+        }
+        world.say(other, &pattern("chat:*", None));
+        world.say(author, &publish(&channel, "9", &json!({})));
+        world.open(other, usize::MAX);
+        assert_eq!(seqs(&world.heard(other), "note"), [6, 7, 8, 9], "home {home}, group {group:?}");
+    }
+}
+
+#[test]
+fn a_channel_that_was_joined_by_name_as_well_is_left_without_losing_the_pattern_or_the_other_way_round() {
+    for home in 0..2 {
+        for by_name_first in [true, false] {
+            let mut world = shards(2);
+            let (author, backend) = (user_on(&mut world, 0, "ann"), service(&mut world, 0, "svc"));
+            let channel = at_home("chat:", home, 2);
+            if by_name_first {
+                join(&mut world, backend, &channel);
+            }
+            world.say(backend, &pattern("chat:*", None));
+            world.say(author, &publish(&channel, "1", &json!({})));
+            if !by_name_first {
+                join(&mut world, backend, &channel);
+            }
+            assert_eq!(seqs(&world.heard(backend), "note").len(), usize::from(by_name_first));
+            wait_alive(&mut world, &[author, backend], 2 * AUTOMATIC_IDLE_MS + 2000);
+            assert_eq!(world.read(Metric::Memberships), 1, "what was joined by name is not left for being quiet");
+            world.say(backend, &json!({ "type": "unsubscribe", "channels": [channel] }).to_string());
+            world.say(author, &publish(&channel, "2", &json!({})));
+            assert_eq!(seqs(&world.heard(backend), "note"), [2], "home {home}: the pattern holds");
+            join(&mut world, backend, &channel);
+            world.say(backend, r#"{"type":"unsubscribe","channels":["chat:*"]}"#);
+            world.say(author, &publish(&channel, "3", &json!({})));
+            assert_eq!(seqs(&world.heard(backend), "note"), [3], "home {home}: it was joined by name");
+        }
+    }
+}
+
+#[test]
+fn rooms_that_wait_are_served_to_the_last_without_another_input() {
+    let mut world = World::new();
+    let (author, first) = (world.legacy("/ws", "ann"), service(&mut world, 0, "svc"));
+    world.say(first, &pattern("chat:*", Some("g")));
+    for index in 0..=ENLIST_ROOMS_PER_TURN {
+        world.say(author, &publish(&format!("chat:{index}"), "1", &json!({})));
+    }
+    let second = service(&mut world, 0, "svc");
+    world.say(second, &pattern("chat:*", Some("g")));
+    let id = world.sockets[first].id;
+    world.handle(0, Input::Gone(id));
+    let (shard, effects) = &mut world.hosts[0];
+    assert!(shard.fan_out(world.now, false, effects), "one more is to be served");
+    assert_eq!(shard.unserved.len(), 1);
+}
