@@ -134,6 +134,8 @@ impl Shard {
         let (mut place, mut high) = (0, false);
         if let Some(room) = self.rooms.at_mut(room) {
             place = room.members.enter(Member { watch, ..Member::new(id.slot) });
+            // A round that is under way is one place longer: the new one takes nobody's turn.
+            room.left += usize::from(room.queued);
             high = room.share == Share::High;
             if let Some(fleeting) = &mut room.fleeting {
                 fleeting.enter(place, watch);

@@ -265,3 +265,17 @@ fn a_follower_that_is_behind_is_owed_and_gets_all_in_order_later() {
     world.run();
     assert_eq!(seqs(&world.heard(who), "note"), [1, 2, 3]);
 }
+
+#[test]
+fn who_joins_while_a_round_is_under_way_takes_nobodys_turn() {
+    let mut world = World::new();
+    let (author, ann, bob) =
+        (world.legacy("/ws", "eve"), world.legacy("/ws/chat/s", "ann"), world.legacy("/ws", "bob"));
+    publish_quietly(&mut world, author, "chat:s");
+    world.run();
+    assert_eq!(seqs(&world.heard(ann), "note"), [1]);
+    publish_quietly(&mut world, author, "chat:s");
+    world.put(bob, &text(&subscribe(&["chat:s".into()])));
+    world.run();
+    assert_eq!(seqs(&world.heard(ann), "note"), [2]);
+}
