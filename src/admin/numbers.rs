@@ -15,6 +15,7 @@ use crate::code::{CloseCode, ErrorCode};
 use crate::ids::{ConnectionName, ShardId};
 use crate::limits::{ADMIN_LIST_DEFAULT, ADMIN_LIST_MAX, ADMIN_LIST_PORTION, ADMIN_TALLY_MS};
 use crate::metrics::{Histogram, Metric, Metrics, Timing};
+use crate::session::liveness::Quality;
 use crate::shard::message::outside::{Act, Ask, Reply, Row, Whose};
 use crate::time::rfc3339;
 use crate::wire::http::{Response, query_value};
@@ -28,6 +29,7 @@ struct Counts {
     users: usize,
     sessions: usize,
     channels: u64,
+    qualities: [u64; Quality::ALL.len()],
 }
 
 /// The latest count, which serves all who ask for a while.
@@ -53,7 +55,7 @@ impl Tally {
             return Ok(counts);
         }
         let (mut users, mut sessions) = (HashSet::new(), HashSet::new());
-        let mut channels = 0;
+        let (mut channels, mut qualities) = (0, [0; Quality::ALL.len()]);
         let mut open: Vec<(ShardId, u32)> = asker.shards().map(|shard| (shard, 0)).collect();
         while !open.is_empty() {
             let questions = open.iter().map(|(shard, from)| (*shard, Ask::Tally { from: *from }));
@@ -64,11 +66,12 @@ impl Tally {
                 users.extend(tally.users);
                 sessions.extend(tally.sessions);
                 channels += tally.channels;
+                qualities.iter_mut().zip(tally.qualities).for_each(|(all, more)| *all += more);
                 left.extend(next.map(|next| (shard, next)));
             }
             open = left;
         }
-        let counts = Counts { users: users.len(), sessions: sessions.len(), channels };
+        let counts = Counts { users: users.len(), sessions: sessions.len(), channels, qualities };
         *self.latest.borrow_mut() = Some((unix_ms(), counts));
         Ok(counts)
     }
@@ -106,6 +109,8 @@ pub(super) async fn health(asker: &Asker, tally: &Tally, all: &All) -> Response 
         stats["unique_users"] = json!(counts.users);
         stats["active_sessions"] = json!(counts.sessions);
         stats["subscribed_channels"] = json!(counts.channels);
+        let qualities = Quality::ALL.map(Quality::name).into_iter().zip(counts.qualities);
+        stats["health_distribution"] = qualities.map(|(name, count)| (name.to_owned(), json!(count))).collect();
     }
     let answer = json!({
         "status": status,
@@ -225,8 +230,12 @@ fn described(row: &Row) -> Value {
         "client_ip": row.peer.to_string(),
         "status": row.state,
         "state": row.state,
+        "quality": row.quality,
         "subscribed_channels": channels,
     });
+    if let Some(ms) = row.round_trip_ms {
+        described["round_trip_ms"] = json!(ms);
+    }
     if let Some(user) = &row.user {
         described["user_id"] = json!(&**user);
     }

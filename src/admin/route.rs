@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::refusal::Refusal;
 use crate::auth::{Claims, Policy, Verb};
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
-use crate::shard::message::outside::Bearer;
 use crate::wire::http::decode_within;
 
 /// Where a path leads.
@@ -91,8 +90,8 @@ impl Route {
 
     pub(super) const fn access(&self) -> Access {
         match self {
-            Self::Asset | Self::Metrics | Self::Health => Access::Public,
-            Self::Numbers | Self::Connections | Self::Connection(_) => Access::Admin,
+            Self::Asset | Self::Health => Access::Public,
+            Self::Metrics | Self::Numbers | Self::Connections | Self::Connection(_) => Access::Admin,
             Self::Disconnect | Self::Unsubscribe => Access::Operator,
             Self::Publish | Self::Broadcast | Self::Batch | Self::History(_) | Self::Presence(_) => Access::Backend,
         }
@@ -108,16 +107,16 @@ impl Access {
     /// Whether somebody may ask. The claims are there where they are needed further on.
     pub(super) fn grant<'a>(
         self,
-        bearer: &'a Bearer,
+        bearer: Option<&'a Arc<Claims>>,
         (peer, open_to_loopback): (IpAddr, bool),
         policy: &Policy,
     ) -> Result<Option<&'a Arc<Claims>>, Refusal> {
         let at_hand = open_to_loopback && peer.to_canonical().is_loopback();
         let claims = match (self, bearer) {
             (Self::Public, _) => return Ok(None),
-            (Self::Admin | Self::Operator, Bearer::Absent) if at_hand => return Ok(None),
-            (_, Bearer::Absent | Bearer::Refused) => return Err(Refusal::UNAUTHORIZED),
-            (_, Bearer::Known(claims)) => claims,
+            (Self::Admin | Self::Operator, None) if at_hand => return Ok(None),
+            (_, None) => return Err(Refusal::UNAUTHORIZED),
+            (_, Some(claims)) => claims,
         };
         let admin = policy.allows(&claims.holder(), EVERYTHING, Verb::Admin);
         let may = match self {
@@ -145,7 +144,7 @@ mod tests {
         for (path, route, methods, access) in [
             ("/", Route::Asset, "GET, HEAD", Public),
             ("/app.js", Route::Asset, "GET, HEAD", Public),
-            ("/metrics", Route::Metrics, "GET, HEAD", Public),
+            ("/metrics", Route::Metrics, "GET, HEAD", Admin),
             ("/ws/health", Route::Health, "GET, HEAD", Public),
             ("/api/ws/health", Route::Health, "GET, HEAD", Public),
             ("/api/ws/metrics", Route::Numbers, "GET, HEAD", Admin),
@@ -182,10 +181,10 @@ mod tests {
         assert!(long(CHANNEL_NAME_BYTES_MAX) && !long(CHANNEL_NAME_BYTES_MAX + 1));
     }
 
-    fn claims(service: bool, caps: Option<serde_json::Value>) -> Bearer {
+    fn claims(service: bool, caps: Option<serde_json::Value>) -> Option<Arc<Claims>> {
         let caps = caps.map(|caps| Arc::new(serde_json::from_value(caps).unwrap()));
         let user = Arc::from("ann");
-        Bearer::Known(Arc::new(Claims { user, service, session: None, caps, expires_at: 0, token_id: None }))
+        Some(Arc::new(Claims { user, service, session: None, caps, expires_at: 0, token_id: None }))
     }
 
     #[test]
@@ -194,8 +193,7 @@ mod tests {
         let narrow = claims(true, Some(json!({ "chat:*": ["publish", "admin"] })));
         // For each: public, admin, operator, backend; 0 is yes.
         for (who, bearer, expected) in [
-            ("nobody", Bearer::Absent, [0, 401, 401, 401]),
-            ("a bad token", Bearer::Refused, [0, 401, 401, 401]),
+            ("nobody", None, [0, 401, 401, 401]),
             ("a user", claims(false, None), [0, 403, 403, 403]),
             ("a user with caps", claims(false, Some(json!({ "chat:*": ["publish"] }))), [0, 403, 403, 403]),
             ("a service", claims(true, None), [0, 403, 0, 0]),
@@ -204,26 +202,25 @@ mod tests {
         ] {
             let found = [Access::Public, Access::Admin, Access::Operator, Access::Backend].map(|access| {
                 let far = (IpAddr::from([192, 0, 2, 1]), true);
-                access.grant(&bearer, far, &Policy::default()).map_or_else(|refusal| refusal.status, |_| 0)
+                access.grant(bearer.as_ref(), far, &Policy::default()).map_or_else(|refusal| refusal.status, |_| 0)
             });
             assert_eq!(found, expected, "{who}");
         }
     }
 
     #[test]
-    fn this_machine_administers_only_if_it_is_so_configured_and_never_with_a_bad_token() {
+    fn this_machine_administers_only_if_it_is_so_configured_and_with_no_other_token() {
         let here = IpAddr::from([127, 0, 0, 1]);
         for (bearer, peer, open, expected) in [
-            (Bearer::Absent, here, true, true),
-            (Bearer::Absent, "::ffff:127.0.0.1".parse().unwrap(), true, true),
-            (Bearer::Absent, here, false, false),
-            (Bearer::Absent, IpAddr::from([10, 0, 0, 1]), true, false),
-            (Bearer::Refused, here, true, false),
+            (None, here, true, true),
+            (None, "::ffff:127.0.0.1".parse().unwrap(), true, true),
+            (None, here, false, false),
+            (None, IpAddr::from([10, 0, 0, 1]), true, false),
             (claims(false, None), here, true, false),
         ] {
-            let granted = Access::Admin.grant(&bearer, (peer, open), &Policy::default());
+            let granted = Access::Admin.grant(bearer.as_ref(), (peer, open), &Policy::default());
             assert_eq!(granted.is_ok(), expected, "{bearer:?} {peer} {open}");
-            assert!(Access::Backend.grant(&bearer, (peer, open), &Policy::default()).is_err());
+            assert!(Access::Backend.grant(bearer.as_ref(), (peer, open), &Policy::default()).is_err());
         }
     }
 }

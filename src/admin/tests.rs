@@ -8,7 +8,6 @@ use super::*;
 use crate::ids::ShardId;
 use crate::limits::ADMIN_QUEUED_COUNT_MAX;
 use crate::mesh::{Capacities, HatchPost, Mesh, hatch};
-use crate::shard::message::outside::Bearer;
 use crate::wire::http::read_head;
 
 fn request(method: &str, path: &str) -> AdminRequest {
@@ -18,9 +17,16 @@ fn request(method: &str, path: &str) -> AdminRequest {
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
         request,
         allowed_origin: None,
-        bearer: Bearer::Absent,
+        bearer: operator(),
         leftover: Vec::new(),
     }
+}
+
+/// Somebody who may ask for everything.
+fn operator() -> Option<Arc<Claims>> {
+    let caps = serde_json::from_str(r#"{"*":["admin"]}"#).unwrap();
+    let (user, caps) = (Arc::from("ops"), Some(Arc::new(caps)));
+    Some(Arc::new(Claims { user, service: false, session: None, caps, expires_at: 0, token_id: None }))
 }
 
 /// A client whose request was read by a shard and posted.

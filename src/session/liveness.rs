@@ -52,6 +52,9 @@ pub enum Quality {
 }
 
 impl Quality {
+    /// All, from the best.
+    pub const ALL: [Self; 4] = [Self::Excellent, Self::Good, Self::Poor, Self::Critical];
+
     /// The name that goes over the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -23,7 +23,7 @@ use crate::session::endpoint::Endpoint;
 use crate::time::Millis;
 use crate::wire::http::Request;
 use census::CensusMessage;
-use outside::{Bearer, Question};
+use outside::Question;
 use service::{DirectMessage, PatternMessage, RequestMessage};
 
 /// All that a shard learned of a connection before it handed the socket to the connection's home.
@@ -67,8 +67,8 @@ pub struct AdminRequest {
     pub request: Request,
     /// The page that may read the answer.
     pub allowed_origin: Option<Box<str>>,
-    /// Who asks.
-    pub bearer: Bearer,
+    /// Who asks, if there is a token.
+    pub bearer: Option<Arc<Claims>>,
     /// Bytes that came after the head.
     pub leftover: Vec<u8>,
 }

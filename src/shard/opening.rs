@@ -11,7 +11,6 @@ use std::sync::Arc;
 use super::Shard;
 use super::connection::{Connection, Stage};
 use super::effect::{Closing, Effect, Effects};
-use super::message::outside::Bearer;
 use super::message::{AdminRequest, Counted, Passport};
 use super::timers::Timer;
 use crate::auth::caps::{Verb, Verbs};
@@ -157,9 +156,12 @@ impl Shard {
             }
             Ok(Decision::Administer) => {
                 self.metrics.count(Metric::HttpRequests);
+                let Ok(bearer) = self.bearer(now, &request) else {
+                    self.metrics.count(Metric::RefusedToken);
+                    return self.knock(now, id, None, page.map(Box::from), effects);
+                };
                 conn_leaves(self.slots.find_mut(id));
                 let allowed_origin = page.map(Box::from);
-                let bearer = self.bearer(now, &request);
                 let request = AdminRequest { peer, request, allowed_origin, bearer, leftover };
                 effects.list.push(Effect::Admin(id, Box::new(request)));
             }
@@ -279,17 +281,12 @@ impl Shard {
         })
     }
 
-    /// Who asks something that is no business of a shard: here are the keys.
-    fn bearer(&self, now: Now, request: &Request) -> Bearer {
-        let Some(value) = request.headers.get("authorization") else { return Bearer::Absent };
-        let verdict = bearer(value.as_bytes()).map(|token| self.options.verifier.verify(token, now.unix_seconds()));
-        match verdict {
-            Some(Ok(claims)) => Bearer::Known(Arc::new(claims)),
-            Some(Err(_)) | None => {
-                self.metrics.count(Metric::RefusedToken);
-                Bearer::Refused
-            }
-        }
+    /// Who asks something that is no business of a shard: here are the keys. A bad token is never passed over, even
+    /// where none is needed.
+    fn bearer(&self, now: Now, request: &Request) -> Result<Option<Arc<Claims>>, TokenError> {
+        let Some(value) = request.headers.get("authorization") else { return Ok(None) };
+        let token = bearer(value.as_bytes()).ok_or(TokenError::Invalid)?;
+        self.options.verifier.verify(token, now.unix_seconds()).map(|claims| Some(Arc::new(claims)))
     }
 
     /// The claims of a token in the header, the query or the sub-protocols, if there is one.

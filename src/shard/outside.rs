@@ -184,6 +184,8 @@ impl Shard {
             peer: conn.peer,
             connected_ms: wall(conn.accepted),
             heard_ms: wall(conn.live.heard()),
+            round_trip_ms: conn.live.round_trip_ms(),
+            quality: conn.live.quality().name(),
             state: state_of(conn.stage),
             channels: rooms.map(|room| Arc::clone(&room.name)).take(CHANNELS_LISTED_MAX).collect(),
         }
@@ -194,6 +196,7 @@ impl Shard {
         let mut tally = Tally::default();
         let hash = |text: &str| hash(&self.options.key, text);
         for conn in slots.filter_map(|slot| self.slots.tenant(slot)).filter(|conn| conn.upgraded) {
+            tally.qualities[conn.live.quality() as usize] += 1;
             tally.users.extend(conn.user().map(|user| hash(user)));
             tally.sessions.extend(conn.own.as_deref().filter(|own| own.starts_with("chat:")).map(hash));
         }

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use tungstenite::http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::code::ErrorCode;
 use crate::limits::RETRY_AFTER_S;
 
 /// Why a request was refused. It becomes a problem document (RFC 9457).
@@ -51,7 +52,8 @@ impl HttpError {
     #[must_use]
     pub fn response(&self) -> Response {
         let title = phrase(self.status);
-        let problem = Problem { kind: "about:blank", title, status: self.status, detail: self.reason };
+        let problem =
+            Problem { kind: "about:blank", title, status: self.status, detail: self.reason, code: code(self.status) };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let response = Response::new(self.status).body("application/problem+json", body);
         match self.status {
@@ -146,6 +148,21 @@ struct Problem {
     title: &'static str,
     status: u16,
     detail: &'static str,
+    /// Ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+}
+
+/// The code of ours that says what a status says.
+fn code(status: u16) -> Option<&'static str> {
+    let code = match status {
+        401 => ErrorCode::AuthFailed,
+        403 => ErrorCode::PermissionDenied,
+        429 => ErrorCode::RateLimitExceeded,
+        503 => ErrorCode::Overloaded,
+        _ => return None,
+    };
+    Some(code.name())
 }
 
 /// The reason phrase of a status; empty if it has none.

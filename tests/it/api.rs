@@ -185,10 +185,11 @@ fn who_asks_decides_what_is_answered() {
         (get, "/api/presence/chat:1", &body, [401, 401, 403, 200, 403, 403]),
         (get, "/api/ws/connections", &body, [401, 401, 403, 403, 403, 200]),
         (get, "/api/ws/metrics", &body, [401, 401, 403, 403, 403, 200]),
-        (get, "/api/ws/health", &body, [200; 6]),
-        (get, "/api/nothing", &body, [404; 6]),
-        (get, "/api/publish", &body, [405; 6]),
-        ("DELETE", "/api/ws/connections", &body, [405; 6]),
+        (get, "/metrics", &body, [401, 401, 403, 403, 403, 200]),
+        (get, "/api/ws/health", &body, [200, 401, 200, 200, 200, 200]),
+        (get, "/api/nothing", &body, [404, 401, 404, 404, 404, 404]),
+        (get, "/api/publish", &body, [405, 401, 405, 405, 405, 405]),
+        ("DELETE", "/api/ws/connections", &body, [405, 401, 405, 405, 405, 405]),
     ] {
         let tokens = ["", "x.y.z", &user, &service, &narrow, &admin];
         let found = tokens.map(|token| send(&gateway, method, path, token, body));
@@ -276,6 +277,7 @@ fn connections_are_listed_by_pages_and_closed_by_name() {
     assert_eq!(users, ["user-1", "user-2", "user-3", "user-4", "user-5", "user-6", "user-7"]);
     for row in &rows {
         assert_eq!((&row["status"], &row["client_ip"]), (&json!("connected"), &json!("127.0.0.1")));
+        assert_eq!(row["quality"], "excellent");
         assert_eq!(row["subscribed_channels"], json!([format!("chat:{}", row["session_id"].as_str().unwrap())]));
         for time in ["connected_at", "last_heartbeat"] {
             assert!(row[time].as_str().unwrap().ends_with('Z'));
@@ -283,7 +285,10 @@ fn connections_are_listed_by_pages_and_closed_by_name() {
     }
     let health = good(&crate::raw::get(&gateway, "GET", "/api/ws/health"));
     assert_eq!((&health["status"], &health["websocket_manager_running"]), (&json!("healthy"), &json!(true)));
-    let stats = json!({ "total_connections": 7, "unique_users": 7, "active_sessions": 3, "subscribed_channels": 3 });
+    let stats = json!({
+        "total_connections": 7, "unique_users": 7, "active_sessions": 3, "subscribed_channels": 3,
+        "health_distribution": { "excellent": 7, "good": 0, "poor": 0, "critical": 0 },
+    });
     assert_eq!(health["connection_stats"], stats);
     let numbers = good(&read(&gateway, "/api/ws/metrics", &admin));
     assert_eq!(numbers["connections"], json!({ "total": 7, "users": 7, "sessions": 3 }));

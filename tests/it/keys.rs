@@ -82,6 +82,8 @@ fn configured_keys_let_their_own_tokens_in_and_nobody_elses() {
             { algorithm = "HS384", secret_file = "secret.key" },
             { id = "k1", algorithm = "EdDSA", public_key_file = "login.pem" },
         ]
+        [admin]
+        loopback = true
     "#;
     let file = place.path().join("gateway.toml");
     put(&file, config.as_bytes(), 0o644);
@@ -111,7 +113,7 @@ fn a_jwk_set_that_changes_is_in_force_without_a_restart_and_a_bad_one_is_not() {
     let place = Directory::new();
     let [first, second] = [0, 1].map(|_| Ed25519KeyPair::generate().unwrap());
     let (file, set) = (place.path().join("gateway.toml"), place.path().join("jwks.json"));
-    put(&file, b"[auth]\njwks_file = \"jwks.json\"\n", 0o644);
+    put(&file, b"[auth]\njwks_file = \"jwks.json\"\n[admin]\nloopback = true\n", 0o644);
     put(&set, jwks(&[("1", &first)]).as_bytes(), 0o644);
     let gateway = Gateway::within(&place, &["--shards", "2", "--config", file.to_str().unwrap()]);
     let old = by_pair(&first, "1", &claims("ada"));

@@ -12,17 +12,7 @@ use super::service::Stretch;
 use crate::auth::token::Claims;
 use crate::code::{CloseCode, ErrorCode};
 use crate::ids::{ConnectionName, Epoch};
-
-/// Who sends a request that a shard does not answer itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bearer {
-    /// Without a token.
-    Absent,
-    /// With a token that is not acceptable.
-    Refused,
-    /// The holder of a good token.
-    Known(Arc<Claims>),
-}
+use crate::session::liveness::Quality;
 
 /// A question to one shard.
 #[derive(Debug)]
@@ -172,6 +162,10 @@ pub struct Row {
     pub connected_ms: u64,
     /// When it last said something, wall clock.
     pub heard_ms: u64,
+    /// The mean of its latest round trips, if any was measured.
+    pub round_trip_ms: Option<u16>,
+    /// How well it does.
+    pub quality: &'static str,
     /// How far it has come.
     pub state: &'static str,
     /// The channels that it is in, as far as they are listed.
@@ -187,4 +181,6 @@ pub struct Tally {
     pub sessions: Vec<u64>,
     /// Channels at home there that somebody is in.
     pub channels: u64,
+    /// Connections by how well they do, from the best.
+    pub qualities: [u64; Quality::ALL.len()],
 }
