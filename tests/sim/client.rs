@@ -529,7 +529,7 @@ impl Client {
 
 fn on_error(payload: &Value, counts: &mut Counts) {
     match text(payload, "code") {
-        "PERMISSION_DENIED" => counts.count(Kind::PermissionDenied),
+        "PERMISSION_DENIED" | "NOT_A_MEMBER" => counts.count(Kind::PermissionDenied),
         "UNKNOWN_TYPE" => counts.count(Kind::Unknown),
         "INVALID_JSON" | "INVALID_MESSAGE_FORMAT" => counts.count(Kind::Invalid),
         "RATE_LIMIT_EXCEEDED" => counts.count(Kind::RateRefused),
