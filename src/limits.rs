@@ -219,6 +219,11 @@ pub const PRESENCE_GRACE_MS: u64 = 5_000;
 pub const PRESENCE_GRACE_COUNT_MAX: usize = 4096;
 /// Changes that a following shard keeps for a home whose inbox is full; over it it tells all its members instead.
 pub const PRESENCE_REPORT_MAX: usize = 1024;
+/// How long somebody who asks who is in a channel waits for the shards that have to say so: twice the time of their
+/// batch and more. A shard that is slower is missing in the answer.
+pub const ROLL_CALL_MS: u64 = 300;
+/// Answers of one shard that wait so; over it who asks is told of the members at the channel's home alone.
+pub const ROLL_CALLS_MAX: usize = 256;
 
 // Floor 3: outbox
 

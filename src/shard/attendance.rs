@@ -124,7 +124,7 @@ impl Shard {
     }
 
     /// Somebody wants to know who is in a channel: at home the roll is opened, elsewhere the home will be asked.
-    fn open_attendance(&mut self, now: Now, id: RoomId, effects: &mut Effects) {
+    pub(super) fn open_attendance(&mut self, now: Now, id: RoomId, effects: &mut Effects) {
         let arrivals = self.arrivals(id);
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Role::Home { followers, .. } = &room.role else {
@@ -148,9 +148,12 @@ impl Shard {
     }
 
     /// Forgets the roll when nobody wants to know any more.
-    fn close_attendance(&mut self, id: RoomId, effects: &mut Effects) {
+    pub(super) fn close_attendance(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Role::Home { followers, .. } = &room.role else { return };
+        if self.roll_calls.iter().any(|call| call.is_about(&room.name)) {
+            return; // It is closed once that is answered.
+        }
         let watched = room.members.watchers() > 0 || followers.iter().any(|follower| follower.watches);
         if watched || room.attendance.take().is_none() {
             return;

@@ -45,6 +45,7 @@ mod providing;
 mod publishing;
 mod registry;
 mod requesting;
+mod rollcall;
 mod rooms;
 mod roster;
 mod service;
@@ -84,6 +85,7 @@ use message::MeshMessage;
 use news::Rumour;
 use pen::Pen;
 use registry::Registry;
+use rollcall::RollCall;
 use rooms::{RoomId, Rooms};
 use roster::Roster;
 use slots::Slots;
@@ -169,6 +171,8 @@ pub struct Shard {
     /// Channels whose next batch of who came and went is due, and when; in the order of time, since all wait
     /// equally long.
     soon: VecDeque<(Millis, RoomId)>,
+    /// Answers about who is in a channel that wait for other shards, in the order of time.
+    roll_calls: VecDeque<RollCall>,
     /// Channels that owe events to a shard whose inbox was full.
     behind: Vec<RoomId>,
     /// Counts attachments to other shards' channels.
@@ -234,6 +238,7 @@ impl Shard {
             wheel,
             line: VecDeque::new(),
             soon: VecDeque::new(),
+            roll_calls: VecDeque::new(),
             behind: Vec::new(),
             attachments: 0,
             draining: false,

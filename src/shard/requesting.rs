@@ -46,6 +46,7 @@ impl Shard {
             "time" => write_time(now.unix_ms, &mut result),
             "stats" => self.write_stats(&mut result),
             "history" => return self.ask_history(now, id, request, effects),
+            "presence" => return self.ask_presence(now, id, request, effects),
             _ => return self.ask_service(now, id, request, effects),
         }
         self.respond_to(now, id, request.id, Ok(&result), effects);
@@ -170,6 +171,23 @@ impl Shard {
         let Some(ticket) = self.open_request(now, id, request, home, effects) else { return };
         self.metrics.count(Metric::Requests);
         self.send_request(now, home, RequestMessage::History(ticket, stretch), effects);
+    }
+
+    fn ask_presence(&mut self, now: Now, id: ConnId, request: &Request<'_>, effects: &mut Effects) {
+        let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
+        let named = request.params.object().and_then(|params| params.find([&["channel"]])[0]);
+        let Some(channel) = named.and_then(|name| serde_json::from_str::<String>(name.raw()).ok()) else {
+            return self.fail(now, id, request, ErrorCode::InvalidMessageFormat, effects);
+        };
+        let channel = super::admission::full_name(&channel, &user);
+        if !self.may(id, &channel, Verb::Presence) {
+            self.metrics.count(Metric::RefusedPermission);
+            return self.fail(now, id, request, ErrorCode::PermissionDenied, effects);
+        }
+        let home = route::home(&self.options.key, &channel, self.options.shards);
+        let Some(ticket) = self.open_request(now, id, request, home, effects) else { return };
+        self.metrics.count(Metric::Requests);
+        self.send_request(now, home, RequestMessage::Presence(ticket, channel.into_boxed_str()), effects);
     }
 
     /// A part of the history of a channel at home here, as JSON. A channel that nobody knows has none.
@@ -307,6 +325,9 @@ impl Shard {
             RequestMessage::History(ticket, stretch) => {
                 let page = self.history_page(&stretch).into_boxed_slice();
                 self.send_request(now, from, RequestMessage::Reply(ticket, Ok(page)), effects);
+            }
+            RequestMessage::Presence(ticket, channel) => {
+                self.on_presence_asked(now, from, (ticket, &channel), effects);
             }
         }
     }

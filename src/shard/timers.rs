@@ -47,6 +47,8 @@ pub(super) enum Timer {
     Request(Ticket),
     /// A consumer of a group has to have acknowledged.
     Shares(RoomId),
+    /// Shards have had the time to say who is in a channel.
+    RollCall,
     /// Forget what is too old.
     Sweep,
 }
@@ -95,6 +97,7 @@ impl Shard {
             Timer::Wave(wave) => self.begin_walk(Walk::Wave(wave, 0)),
             Timer::Request(ticket) => self.on_request_deadline(now, ticket, effects),
             Timer::Shares(room) => self.on_shares_due(now, room, effects),
+            Timer::RollCall => self.on_roll_call(now, effects),
             Timer::Sweep => {
                 self.begin_sweep();
                 self.retry_orphans();

@@ -78,6 +78,8 @@ pub enum RequestMessage {
     Full(Box<str>, ConnId),
     /// To the channel's home: send that part of its history.
     History(Ticket, Stretch),
+    /// To the channel's home: say who is in it.
+    Presence(Ticket, Box<str>),
 }
 
 /// About patterns.

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    FLEETING_BODY_BYTES_MAX, PRESENCE_BATCH_MS, PRESENCE_GRACE_MS, PRESENCE_LISTED_MAX, PRESENCE_REPORT_MAX, TYPING_MS,
+    FLEETING_BODY_BYTES_MAX, PRESENCE_BATCH_MS, PRESENCE_GRACE_MS, PRESENCE_LISTED_MAX, PRESENCE_REPORT_MAX,
+    ROLL_CALL_MS, ROLL_CALLS_MAX, TYPING_MS,
 };
 
 fn kinds(frames: &[Value]) -> Vec<&str> {
@@ -402,4 +403,66 @@ fn an_end_is_told_although_the_mesh_is_full() {
     world.hosts[1].1.set_congested(ShardId(0), false);
     world.run();
     assert_eq!(doings(&mut world, ann).len(), 1, "it has ended");
+}
+
+#[test]
+fn who_asks_hears_who_is_in_a_channel_on_all_shards_whether_anybody_else_wants_to_know() {
+    let ask = |id: &str, channel: &str| {
+        let params = json!({ "channel": channel });
+        json!({ "type": "request", "payload": { "id": id, "method": "presence", "params": params } }).to_string()
+    };
+    for (watched, home) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let mut world = World::with(|options| options.shards = 3);
+        let channel = at_home("chat:", home, 3);
+        let eve = world.client_on(2, false, "/ws", "eve");
+        for (host, user) in ["ann", "bob", "cid"].into_iter().enumerate() {
+            let who = world.client_on(host, watched, "/ws", user);
+            world.say(who, &subscribe(std::slice::from_ref(&channel)));
+        }
+        world.wait(1000);
+        for round in 0..2 {
+            world.heard(eve);
+            for id in ["1", "2"] {
+                world.say(eve, &ask(id, &channel));
+            }
+            world.wait(ROLL_CALL_MS + 2 * WHEEL_SLOT_MS);
+            let heard = world.heard(eve);
+            let answers = of_type(&heard, "response");
+            assert_eq!(answers.len(), 2, "{watched} {home} {round}: {heard:?}");
+            for answer in answers {
+                let set = &answer["payload"]["result"];
+                let joined = set["joined"].as_array().unwrap();
+                let mut users: Vec<&str> = joined.iter().map(|person| person["user_id"].as_str().unwrap()).collect();
+                users.sort_unstable();
+                assert_eq!(users, ["ann", "bob", "cid"], "{watched} {home} {round}");
+                assert_eq!((&set["channel"], &set["count"]), (&json!(channel), &json!(3)));
+            }
+            let rooms = &world.hosts[usize::from(home)].0.rooms;
+            let kept = rooms.at(rooms.find(&channel).unwrap()).unwrap().attendance.is_some();
+            assert_eq!(kept, watched, "nothing is kept for who has been answered");
+        }
+        world.say(eve, &ask("3", "user:ann"));
+        world.say(eve, &ask("4", "chat:nobody"));
+        let heard = world.heard(eve);
+        let codes: Vec<&Value> =
+            of_type(&heard, "response").into_iter().map(|answer| &answer["payload"]["error"]["code"]).collect();
+        assert_eq!(codes, [&json!("PERMISSION_DENIED"), &json!(null)]);
+        assert_eq!(of_type(&heard, "response")[1]["payload"]["result"]["count"], json!(0));
+    }
+}
+
+#[test]
+fn so_many_who_ask_are_made_to_wait_for_the_shards_and_no_more() {
+    let mut world = World::with(|options| options.shards = 2);
+    let channel = at_home("chat:", 0, 2);
+    let bob = world.client_on(1, false, "/ws", "bob");
+    world.say(bob, &subscribe(std::slice::from_ref(&channel)));
+    let mut effects = Effects::new(2);
+    for number in 0..=ROLL_CALLS_MAX as u64 {
+        let asked = (crate::request::Ticket(number), channel.as_str());
+        world.hosts[0].0.on_presence_asked(world.now, ShardId(1), asked, &mut effects);
+        let at_once = effects.list.iter().any(|effect| matches!(effect, Effect::Mesh(_, MeshMessage::Request(_))));
+        assert_eq!(at_once, number == ROLL_CALLS_MAX as u64, "{number}");
+    }
+    effects.list.clear();
 }
