@@ -89,6 +89,14 @@ impl Shard {
             self.line.push_back(id);
         } else {
             room.queued = false;
+            debug_assert!(
+                room.members.iter().all(|member| {
+                    let (is_served, conn) =
+                        (member.start.is_some() || member.next >= next, self.slots.tenant(member.slot));
+                    is_served || conn.is_none_or(|conn| conn.dirty || conn.owed || conn.blocked.is_some())
+                }),
+                "a round visits everybody"
+            );
             room.needed = room.needed_now;
             if let Some(event) = room.history.latest().filter(|event| event.seq != room.timed) {
                 room.timed = event.seq;

@@ -43,6 +43,38 @@ fn a_turn_visits_so_many_members_and_fewer_while_others_wait() {
 }
 
 #[test]
+fn whoever_joins_or_leaves_during_a_round_takes_nobody_elses_visit() {
+    // The round may have begun anywhere, and some of it may be over.
+    for members in [1, 2, 3, VISITS_PER_TURN_MAX + 5] {
+        for (turns, change) in [(0, "join"), (1, "join"), (0, "leave"), (1, "leave"), (0, "both"), (1, "both")] {
+            let mut world = World::new();
+            let author = world.legacy("/ws", "ann");
+            let others: Vec<Who> = (0..3).map(|_| world.legacy("/ws", "eve")).collect();
+            let stay: Vec<Who> = (0..members).map(|_| world.legacy("/ws/chat/s", "bob")).collect();
+            let leaver = world.legacy("/ws", "joe");
+            world.say(leaver, &subscribe(&["chat:s".into()]));
+            publish_quietly(&mut world, author, "chat:s");
+            world.run();
+            stay.iter().for_each(|who| drop(world.heard(*who)));
+            publish_quietly(&mut world, author, "chat:s");
+            (0..turns).for_each(|_| drop(writes(&mut world, false)));
+            if change != "leave" {
+                for other in others {
+                    world.put(other, &text(&subscribe(&["chat:s".into()])));
+                }
+            }
+            if change != "join" {
+                world.put(leaver, &text(r#"{"type":"unsubscribe","channels":["chat:s"]}"#));
+            }
+            world.run();
+            for who in stay {
+                assert_eq!(world.heard_words(who), ["note"], "{members} members, {change} after {turns} turns");
+            }
+        }
+    }
+}
+
+#[test]
 fn small_rooms_do_not_wait_for_a_room_of_ten_thousand() {
     let mut world = World::new();
     let author = world.legacy("/ws", "ann");
