@@ -199,6 +199,11 @@ pub const FLEETING_NOTES_MAX: usize = 256;
 /// Bytes of these; over it what begins anew is not told, and who was told least of who came and went gets the whole
 /// again. The largest message.
 pub const FLEETING_BYTES_MAX: usize = 64 * 1024;
+/// How many of these may be one user's, who would else leave no place to the others: fields that are edited in all
+/// of somebody's tabs.
+pub const FLEETING_NOTES_PER_USER_MAX: usize = 32;
+/// Bytes of these: three large cursors and all that is small. Over either bound what the user begins anew is not told.
+pub const FLEETING_BYTES_PER_USER_MAX: usize = 16 * 1024;
 /// Bytes of a cursor or of what else is passed on as it is; over it: `INVALID_MESSAGE_FORMAT`.
 pub const FLEETING_BODY_BYTES_MAX: usize = 4 * 1024;
 /// How long such a thing is kept for members that take nothing: twice the time after which they are given up.

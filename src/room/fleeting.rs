@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use crate::envelope::Encoding;
 use crate::ids::ConnId;
-use crate::limits::{FLEETING_AGE_MS, FLEETING_BYTES_MAX, FLEETING_NOTES_MAX, FLEETING_TURNS_MAX};
+use crate::limits::{
+    FLEETING_AGE_MS, FLEETING_BYTES_MAX, FLEETING_BYTES_PER_USER_MAX, FLEETING_NOTES_MAX, FLEETING_NOTES_PER_USER_MAX,
+    FLEETING_TURNS_MAX,
+};
 use crate::payload::Payload;
 use crate::room::members::Watch;
 use crate::time::Millis;
@@ -205,12 +208,17 @@ impl Fleeting {
         self.notes.iter().any(|note| !note.ended && note.key == *key)
     }
 
-    /// Whether a note with this key finds place.
+    /// Whether a note with this key finds place, among all and among its user's.
     #[must_use]
     pub fn has_room(&self, key: &Key, bytes: usize) -> bool {
         let known = self.notes.iter().find(|note| note.key == *key);
         let count = self.notes.len() + usize::from(known.is_none());
-        count <= FLEETING_NOTES_MAX && self.bytes + bytes - known.map_or(0, |note| note.bytes()) <= FLEETING_BYTES_MAX
+        let others = self.notes.iter().filter(|note| note.key.user == key.user && note.key != *key);
+        let (own_count, own_bytes) = others.fold((1, bytes), |(count, bytes), note| (count + 1, bytes + note.bytes()));
+        own_count <= FLEETING_NOTES_PER_USER_MAX
+            && own_bytes <= FLEETING_BYTES_PER_USER_MAX
+            && count <= FLEETING_NOTES_MAX
+            && self.bytes + bytes - known.map_or(0, |note| note.bytes()) <= FLEETING_BYTES_MAX
     }
 
     /// Adds a note at home. The caller has made sure that there is room, or that it must be told in any case.

@@ -88,8 +88,28 @@ fn so_many_things_go_on_at_a_time_and_so_many_bytes() {
         fleeting.put(Millis(0), draft(&count.to_string(), begin(), "x"));
     }
     assert!(!fleeting.has_room(&key("one more"), 1) && fleeting.has_room(&key("0"), 1));
-    let rest = FLEETING_BYTES_MAX - FLEETING_NOTES_MAX + 1;
-    assert!(fleeting.has_room(&key("0"), rest) && !fleeting.has_room(&key("0"), rest + 1));
+    let mut fleeting = Fleeting::default();
+    let users = FLEETING_BYTES_MAX / FLEETING_BYTES_PER_USER_MAX;
+    for user in 1..users {
+        fleeting.put(Millis(0), draft(&user.to_string(), begin(), &"x".repeat(FLEETING_BYTES_PER_USER_MAX)));
+    }
+    fleeting.put(Millis(0), draft("0", begin(), "x"));
+    assert!(fleeting.has_room(&key("one more"), FLEETING_BYTES_PER_USER_MAX - 1));
+    assert!(!fleeting.has_room(&key("one more"), FLEETING_BYTES_PER_USER_MAX));
+}
+
+#[test]
+fn of_these_so_many_and_so_many_bytes_are_one_users() {
+    let field = |number: usize| Key { field: number.to_string().into(), ..key("ann") };
+    let mut fleeting = Fleeting::default();
+    for number in 0..FLEETING_NOTES_PER_USER_MAX {
+        assert!(fleeting.has_room(&field(number), 1), "{number}");
+        fleeting.put(Millis(0), Draft { key: field(number), ..draft("ann", begin(), "x") });
+    }
+    assert!(!fleeting.has_room(&field(FLEETING_NOTES_PER_USER_MAX), 1), "one more of the same user");
+    assert!(fleeting.has_room(&field(0), 1) && fleeting.has_room(&key("bob"), 1), "what goes on, and another user");
+    let rest = FLEETING_BYTES_PER_USER_MAX - FLEETING_NOTES_PER_USER_MAX + 1;
+    assert!(fleeting.has_room(&field(0), rest) && !fleeting.has_room(&field(0), rest + 1));
 }
 
 #[test]

@@ -46,6 +46,19 @@ fn say(world: &mut World, who: Who, kind: &str, channel: &str, payload: Value) {
 }
 
 #[test]
+fn who_edits_every_field_there_could_be_leaves_place_for_others() {
+    for shards in [1, 2] {
+        let (mut world, ann, bob, channel) = pair(shards, "trip:", true);
+        for number in 0..300 {
+            say(&mut world, bob, "trip_field_editing_start", &channel, json!({ "field_name": number.to_string() }));
+        }
+        world.heard(ann);
+        say(&mut world, ann, "typing_start", &channel, json!({}));
+        assert_eq!(doings(&mut world, bob), ["user_typing ann"], "{shards} shards");
+    }
+}
+
+#[test]
 fn others_hear_who_writes_and_who_has_stopped() {
     for shards in [1, 2] {
         for (prefix, start, stop) in
