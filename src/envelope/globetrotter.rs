@@ -22,6 +22,13 @@ pub enum IdForm {
     Number,
 }
 
+/// Whether clients take an event of this type for new values of a trip's fields, whoever made it: one that says so
+/// itself, or one that holds an object as it came.
+#[must_use]
+pub fn tells_fields(kind: &str) -> bool {
+    kind == outgoing::MESSAGE_KIND || Area::ALL.iter().any(|area| area.updated() == kind)
+}
+
 /// A part of a trip that has a message type of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {

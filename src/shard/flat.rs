@@ -19,7 +19,7 @@ use crate::auth::token::Claims;
 use crate::code::ErrorCode;
 use crate::envelope::globetrotter::notice::{self, News};
 use crate::envelope::globetrotter::outgoing::{UPDATE_KIND, relay_kind, write_relay, write_update};
-use crate::envelope::globetrotter::{Area, FlatMessage, Relay, TripRef, Written};
+use crate::envelope::globetrotter::{Area, FlatMessage, Relay, TripRef, Written, tells_fields};
 use crate::envelope::{Command, Encoding, Inbound, Parser};
 use crate::ids::ConnId;
 use crate::metrics::Metric;
@@ -211,6 +211,11 @@ impl Shard {
         let inbound = in_channel(&own);
         let Some((channel, user)) = self.target(now, id, &inbound, Verb::Publish, effects) else { return };
         let kind = relay_kind(relay);
+        // The others see the object under its own type.
+        if relay.kind.is_some_and(tells_fields) && !self.may(id, &channel, Verb::Edit) {
+            self.metrics.count(Metric::RefusedPermission);
+            return self.refuse_message(now, id, &inbound, ErrorCode::PermissionDenied, effects);
+        }
         let holder = self.slots.find(id).and_then(|conn| conn.claims.as_ref()).map(Claims::holder);
         if holder.is_none_or(|holder| !self.options.policy.allows_event(&holder, &channel, kind)) {
             self.metrics.count(Metric::RefusedPermission);

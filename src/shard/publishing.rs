@@ -12,6 +12,7 @@ use crate::auth::{Claims, Html, Verb};
 use crate::code::ErrorCode;
 use crate::envelope::body::{Said, write_chat_message, write_trip_update};
 use crate::envelope::event::uuid_text;
+use crate::envelope::globetrotter::tells_fields;
 use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::{is_attributed, is_reserved};
 use crate::envelope::{Change, Chat, Encoding, Fields, Inbound, Publish, html};
@@ -162,7 +163,8 @@ impl Shard {
         // The payload goes out as it came: in these it could name another user, the assistant's role, or
         // fields that the sender may not edit.
         let poses = is_attributed(kind) && !self.permits(claims, channel, Verb::Stream);
-        if poses || !self.options.policy.allows_event(&claims.holder(), channel, kind) {
+        let edits = channel.starts_with("trip:") && tells_fields(kind) && !self.permits(claims, channel, Verb::Edit);
+        if poses || edits || !self.options.policy.allows_event(&claims.holder(), channel, kind) {
             self.metrics.count(Metric::RefusedPermission);
             return Err(ErrorCode::PermissionDenied);
         }

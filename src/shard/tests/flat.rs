@@ -251,6 +251,37 @@ fn what_a_token_does_not_permit_is_refused_in_every_trip() {
 }
 
 #[test]
+fn new_values_of_fields_are_told_by_those_only_who_may_edit() {
+    for (verbs, edits) in [(&["subscribe", "publish"][..], false), (&["subscribe", "publish", "edit"], true)] {
+        let mut world = World::new();
+        let reader = world.in_trip("bob", &json!("7"));
+        let token = token_with("ann", 99, json!({ "caps": { "trip:7": verbs } }));
+        let flat = world.upgrade(&format!("/api/v1/ws/trip/7?user_id=ann&token={token}"));
+        let other = world.upgrade(&format!("/ws?token={token}"));
+        world.heard(reader);
+        world.heard(flat);
+        world.heard(other);
+        for kind in ["trip_updated", "itinerary_updated", "budget_updated", "activity_updated"] {
+            for object in [json!({ "type": kind, "data": 1 }), json!({ "type": kind, "data": 1, "via": 1 })] {
+                world.say(flat, &object.to_string());
+                let (heard, told) = (words(&world.heard(reader)), world.heard_words(flat));
+                assert_eq!(heard, if edits { vec![kind] } else { vec![] }, "{object}");
+                assert_eq!(told, [if edits { kind } else { "error PERMISSION_DENIED" }], "{object}");
+            }
+            let inner = json!({ "via": "globetrotter", "message": { "type": kind, "data": 1 } });
+            for (kind, payload) in [(kind, json!({ "data": 1 })), ("trip_message", inner)] {
+                let body = json!({ "channel": "trip:7", "type": kind, "payload": payload });
+                world.say(other, &json!({ "type": "publish", "payload": body }).to_string());
+                assert_eq!(world.heard(reader).len(), usize::from(edits), "{body}");
+            }
+            world.heard(flat);
+        }
+        world.say(flat, r#"{"type":"note"}"#);
+        assert_eq!(world.heard_words(reader), ["note"], "everything else may be said");
+    }
+}
+
+#[test]
 fn both_dialects_meet_in_a_trip() {
     for shards in [1, 2] {
         let mut world = World::with(|options| options.shards = shards);
