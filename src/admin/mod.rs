@@ -182,7 +182,8 @@ async fn respond(socket: &mut TcpStream, request: &AdminRequest, office: &Office
         return Err(Refusal::method(route.methods()));
     }
     // Before the body is read: whoever may not ask shall not send.
-    let claims = route.access().grant(bearer.as_ref(), (*peer, office.loopback), &office.policy)?;
+    let open_to_loopback = office.loopback && request.is_domestic();
+    let claims = route.access().grant(bearer.as_ref(), (*peer, open_to_loopback), &office.policy)?;
     let body = if request.method == "POST" { body::read(socket, request, leftover).await? } else { Vec::new() };
     match claims {
         Some(claims) if route.access() == route::Access::Backend => {

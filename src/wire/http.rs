@@ -12,7 +12,7 @@ use tungstenite::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_EN
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_COUNT_MAX};
-use crate::wire::host::HostPort;
+use crate::wire::host::{HostPort, is_loopback};
 use crate::wire::percent;
 
 pub use crate::wire::percent::{check_resource_id, decode_segment, decode_within, query_value};
@@ -48,6 +48,17 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether the request may be one that this machine makes for itself: it names this machine as its host, which
+    /// a page of another host does not even when that host's name leads here (DNS rebinding), and no proxy says that
+    /// it passed it on.
+    #[must_use]
+    pub fn is_domestic(&self) -> bool {
+        let host = self.header("host").and_then(HostPort::parse);
+        let passed_on = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+        host.is_some_and(|host| is_loopback(&host.name))
+            && !passed_on.iter().any(|name| self.headers.contains_key(*name))
     }
 
     /// The body that the head announces.

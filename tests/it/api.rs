@@ -212,6 +212,10 @@ fn this_machine_administers_where_the_file_says_so() {
     let gateway = Gateway::within(&place, &["--shards", "1", "--config", file.to_str().unwrap()]);
     assert_eq!(crate::raw::get(&gateway, "GET", "/api/ws/connections").status, 200);
     assert_eq!(read(&gateway, "/api/ws/connections", "x.y.z").status, 401, "a bad token is never passed over");
+    for more in ["Host: evil.example", "Host: localhost\r\nX-Forwarded-For: 192.0.2.1"] {
+        let answer = ask(&gateway, &format!("GET /api/ws/connections HTTP/1.1\r\n{more}\r\n\r\n"));
+        assert_eq!(answer.status, 401, "{more}");
+    }
     assert_eq!(crate::raw::get(&gateway, "GET", "/api/history/chat:1").status, 401);
 }
 

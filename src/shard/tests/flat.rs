@@ -434,6 +434,11 @@ fn a_report_is_for_those_who_administer_unless_the_dialect_is_open() {
     }
     let mut world = World::with(|options| options.admin_loopback = true);
     assert_eq!(world.stats(0, "").0, 200, "from this machine");
+    for more in ["Host: evil.example", "Host: localhost\r\nX-Forwarded-For: 192.0.2.1"] {
+        let who = world.try_accept(0).unwrap();
+        world.send(who, format!("GET /api/v1/ws/stats HTTP/1.1\r\n{more}\r\n\r\n").as_bytes());
+        assert_eq!(world.status(who), 401, "{more}");
+    }
 }
 
 #[test]

@@ -254,3 +254,25 @@ fn a_head_may_have_as_many_lines_as_its_bound() {
         }
     }
 }
+
+#[test]
+fn a_request_of_this_machine_names_it_and_was_not_passed_on() {
+    for (lines, expected) in [
+        ("Host: localhost", true),
+        ("Host: 127.0.0.1:9000", true),
+        ("Host: [::1]:9000", true),
+        ("Host: LOCALHOST:1", true),
+        ("Host: evil.example:9000", false),
+        ("Host: localhost.evil.example", false),
+        ("Host: 192.0.2.1", false),
+        ("Host: localhost\r\nX-Forwarded-For: 127.0.0.1", false),
+        ("Host: localhost\r\nX-Real-IP: 127.0.0.1", false),
+        ("Host: localhost\r\nForwarded: for=127.0.0.1", false),
+        ("Host: localhost\r\nVia: 1.1 proxy", false),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n");
+        assert_eq!(read_head(head.as_bytes()).unwrap().unwrap().0.is_domestic(), expected, "{lines}");
+    }
+    let absolute = "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert!(!read_head(absolute.as_bytes()).unwrap().unwrap().0.is_domestic());
+}
