@@ -33,9 +33,9 @@ pub(super) struct KeyRing {
     seen: Option<Look>,
 }
 
-/// By what a changed file is told: its place on the disk, its size, and when it was written.
+/// By what a changed file is told: its place on the disk, its size, and when it was written or given another mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look(u64, u64, u64, i64, i64);
+struct Look(u64, u64, u64, [(i64, i64); 2]);
 
 impl KeyRing {
     /// A ring with one key, the development key.
@@ -118,6 +118,8 @@ impl KeyRing {
     fn look_on(mut self, post: &Post<Parcel>, stop: &Receiver<()>) {
         let mut generation = 1;
         let mut latest = None;
+        // What was last said against a set.
+        let mut told = None;
         // Shards that have not been told of the latest verifier, because their lane was full.
         let mut untold: Vec<ShardId> = Vec::new();
         loop {
@@ -130,12 +132,15 @@ impl KeyRing {
                     Ok(verifier) => {
                         generation += 1;
                         tracing::info!(generation, keys = verifier.keys.iter().count(), "the JWK set was read again");
-                        latest = Some(Arc::new(verifier));
+                        (latest, told) = (Some(Arc::new(verifier)), None);
                         untold = (0..u16::try_from(post.shards()).unwrap_or(u16::MAX)).map(ShardId).collect();
                     }
+                    // One that cannot be read is tried again each time, but it is the same news.
+                    Err(error) if told.as_ref() == Some(&error) => {}
                     Err(error) => {
                         let file = self.set.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
-                        tracing::error!(file, error, "the JWK set is refused, the keys before it stay");
+                        tracing::error!(file, %error, "the JWK set is refused, the keys before it stay");
+                        told = Some(error);
                     }
                 }
             }
@@ -153,7 +158,8 @@ impl KeyRing {
 
 impl Look {
     fn of(meta: &Metadata) -> Self {
-        Self(meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())
+        let (written, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        Self(meta.dev(), meta.ino(), meta.size(), [written, changed])
     }
 }
 

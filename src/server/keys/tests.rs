@@ -156,6 +156,14 @@ fn a_set_that_changes_reaches_every_shard_and_a_bad_one_none() {
         assert_eq!(verifier.generation, 3, "a refused set takes no number");
         assert!(verifier.verify(&token(SECRET), 1001).is_err() && verifier.verify(&token(second), 1001).is_ok());
     }
+    // Mended without being written anew.
+    let open = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    write(&scratch.path().join("draft"), set_of(&[SECRET]).as_bytes(), 0o644);
+    fs::rename(scratch.path().join("draft"), &path).unwrap();
+    pause(JWKS_LOOK_MS * 2);
+    assert!(ends.iter().all(|end| end.inbox.is_empty()), "everybody can read the secrets");
+    open(0o600);
+    assert!(ends.iter().all(|end| next(end).verify(&token(SECRET), 1001).is_ok()));
     drop(keep);
     thread.join().unwrap();
 }
