@@ -49,6 +49,9 @@ fn who_has_to_make_room_stays_away() {
         let last = tabs.len() - 1;
         drive(&mut [&mut tabs[last]], SOON, |all| all[0].is_connected());
     }
+    for tab in &mut tabs[..2] {
+        drive(&mut [tab], SOON, |all| all[0].has_stopped());
+    }
     half_a_minute(&mut tabs);
     let sockets: Vec<u32> = tabs.iter().map(|tab| tab.sockets).collect();
     assert_eq!(sockets, [1; 5], "three places, and each came once");
@@ -60,6 +63,9 @@ fn who_has_to_make_room_stays_away() {
         tabs.push(guide(&gateway, &gateway.token("bob")));
         let last = tabs.len() - 1;
         drive(&mut [&mut tabs[last]], SOON, |all| all[0].is_connected());
+    }
+    for tab in &mut tabs[..2] {
+        drive(&mut [tab], SOON, |all| all[0].has_stopped());
     }
     half_a_minute(&mut tabs);
     assert_eq!(tabs.iter().map(|tab| tab.sockets).collect::<Vec<_>>(), [1; 5]);
@@ -100,6 +106,9 @@ fn pages_of_flat_frames_never_take_each_others_place() {
     let path = format!("/api/v1/ws/ann?token={}", gateway.token("ann"));
     let mut pages: Vec<Reconnecting> =
         (0..12).map(|_| Reconnecting::connect(gateway.address, &path, Pace(PACE))).collect();
+    for page in &mut pages {
+        drive(&mut [page], SOON, |all| all[0].is_open());
+    }
     half_a_minute(&mut pages);
     assert!(pages.iter().all(|page| page.sockets == 1 && page.is_open()));
 }
@@ -126,6 +135,9 @@ fn who_is_disconnected_by_an_administrator_comes_back_once() {
     }
     drive(&mut [&mut one], SOON, |all| !all[0].closes.is_empty());
     drive(&mut [&mut two], SOON, |all| !all[0].closes.is_empty());
+    drive(&mut [&mut one], SOON, |all| all[0].is_connected());
+    drive(&mut [&mut two], SOON, |all| all[0].is_connected());
+    drive(&mut [&mut page], SOON, |all| all[0].sockets > 1 && all[0].is_open());
     half_a_minute(std::slice::from_mut(&mut one));
     half_a_minute(std::slice::from_mut(&mut two));
     half_a_minute(std::slice::from_mut(&mut page));

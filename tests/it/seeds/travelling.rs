@@ -1,12 +1,12 @@
 //! Seed 003's clients at what their page shows, in the mode that asks for no token, because they have none to send; and
 //! how often its reconnecting class asks for a socket where it is refused.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::globetrotter::{Hook, Reconnecting};
-use super::wire::{Pace, Turns as _, drive, rest};
+use super::wire::{Pace, drive, rest};
 use crate::gateway::{Directory, Gateway, SOON};
 use crate::raw;
 
@@ -148,10 +148,8 @@ fn a_refused_page_asks_six_times_and_nothing_that_it_sends_drives_it_into_a_loop
         for _ in 0..count {
             page.send_text(frame);
         }
-        let start = Instant::now();
-        while start.elapsed() < HALF_A_MINUTE {
-            page.turn();
-        }
+        drive(&mut [&mut page], SOON, |all| all[0].sockets == expected && all[0].is_open());
+        rest(&mut [&mut page], HALF_A_MINUTE);
         assert_eq!(page.sockets, expected, "{name}");
         assert!(page.is_open(), "{name}");
     }
