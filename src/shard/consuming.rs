@@ -1,5 +1,6 @@
 //! Subscriptions to patterns, from the side of the connection that subscribes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Shard;
@@ -14,7 +15,7 @@ use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
 use crate::limits::{
     AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX,
-    PATTERNS_PER_CONNECTION_MAX,
+    PATTERNS_PER_CONNECTION_MAX, QUIET_LOOKS_PER_TURN,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -91,10 +92,14 @@ impl Shard {
         let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return false };
         let Some(index) = service.patterns.iter().position(|one| *one.prefix == *prefix) else { return false };
         let number = service.patterns.remove(index).number;
-        let rooms: Vec<RoomId> =
+        let rooms: BTreeSet<RoomId> =
             service.automatic.extract_if(.., |_, owner| *owner == number).map(|(room, _)| room).collect();
-        for room in rooms {
-            if let Some(index) = self.membership_in(id, room) {
+        // There may be thousands: nothing is looked through for each of them. What takes the place of one that is
+        // left was looked at before.
+        service.ready.retain(|membership| !rooms.contains(&membership.room));
+        for index in (0..self.slots.find(id).map_or(0, |conn| conn.memberships.len())).rev() {
+            let membership = self.slots.find(id).and_then(|conn| conn.memberships.at(index));
+            if membership.is_some_and(|membership| rooms.contains(&membership.room)) {
                 self.leave(now.millis(), id, index, effects);
             }
         }
@@ -271,13 +276,14 @@ impl Shard {
         self.send_pattern(self.latest, home, message, effects);
     }
 
-    /// Ends automatic memberships in which nothing has happened for long: a channel that only patterns are in
-    /// can be forgotten then.
-    pub(super) fn end_idle_memberships(&mut self, now: Now, effects: &mut Effects) {
-        while let Some(look) = self.idle_looks.front()
-            && look.at <= now.millis()
-        {
-            let Some(IdleLook { conn: id, room, .. }) = self.idle_looks.pop_front() else { return };
+    /// Ends automatic memberships in which nothing has happened for long, some in each turn: a channel that only
+    /// patterns are in can be forgotten then. Returns whether there are more to look at.
+    pub(super) fn end_quiet_memberships(&mut self, now: Now, effects: &mut Effects) -> bool {
+        for _ in 0..QUIET_LOOKS_PER_TURN {
+            let Some(IdleLook { conn: id, room, .. }) = self.idle_looks.pop_front_if(|look| look.at <= now.millis())
+            else {
+                return false;
+            };
             let Some(service) = self.slots.find(id).and_then(|conn| conn.service.as_deref()) else { continue };
             if !service.automatic.contains_key(&room) {
                 continue;
@@ -300,5 +306,6 @@ impl Shard {
                 self.idle_looks.push_back(IdleLook { at, conn: id, room });
             }
         }
+        true
     }
 }

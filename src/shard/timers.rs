@@ -101,7 +101,7 @@ impl Shard {
             Timer::Sweep => {
                 self.begin_sweep();
                 self.retry_orphans();
-                self.end_idle_memberships(now, effects);
+                self.begin_to_end_quiet();
                 self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
             }
         }

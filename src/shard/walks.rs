@@ -17,16 +17,18 @@ pub(super) enum Walk {
     Wave(u64, u32),
     /// Sweeps so many channels more.
     Sweep(usize),
+    /// Looks at automatic memberships that may have been quiet for long.
+    Quiet,
 }
 
 impl Shard {
     /// Begins a walk, once those before it are done.
     pub(super) fn begin_walk(&mut self, walk: Walk) {
         match walk {
-            // Nobody waits for a sweep.
-            Walk::Sweep(_) => self.walks.push_back(walk),
+            // Nobody waits for these.
+            Walk::Sweep(_) | Walk::Quiet => self.walks.push_back(walk),
             walk => {
-                let last = self.walks.iter().rposition(|walk| !matches!(walk, Walk::Sweep(_)));
+                let last = self.walks.iter().rposition(|walk| !matches!(walk, Walk::Sweep(_) | Walk::Quiet));
                 self.walks.insert(last.map_or(0, |last| last + 1), walk);
             }
         }
@@ -36,6 +38,13 @@ impl Shard {
     pub(super) fn begin_sweep(&mut self) {
         if !self.walks.iter().any(|walk| matches!(walk, Walk::Sweep(_))) {
             self.begin_walk(Walk::Sweep(CHANNEL_SWEEP_COUNT));
+        }
+    }
+
+    /// Begins to look for automatic memberships that are quiet, unless that is under way.
+    pub(super) fn begin_to_end_quiet(&mut self) {
+        if !self.walks.iter().any(|walk| matches!(walk, Walk::Quiet)) {
+            self.begin_walk(Walk::Quiet);
         }
     }
 
@@ -61,6 +70,10 @@ impl Shard {
                     slots = 0;
                     self.sweep(now, count);
                     (left > count).then_some(Walk::Sweep(left - count))
+                }
+                Walk::Quiet => {
+                    slots = 0;
+                    self.end_quiet_memberships(now, effects).then_some(Walk::Quiet)
                 }
             };
             if let Some(rest) = rest {

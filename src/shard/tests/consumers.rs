@@ -4,7 +4,7 @@ use super::service::{service, service_with};
 use super::*;
 use crate::limits::{
     AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, ENLIST_ROOMS_PER_TURN, GROUP_ACK_MS, PATTERNS_PER_CONNECTION_MAX,
-    PATTERNS_PER_SHARD_MAX,
+    PATTERNS_PER_SHARD_MAX, QUIET_LOOKS_PER_TURN,
 };
 
 fn shards(count: u16) -> World {
@@ -530,4 +530,31 @@ fn rooms_that_wait_are_served_to_the_last_without_another_input() {
     let (shard, effects) = &mut world.hosts[0];
     assert!(shard.fan_out(world.now, false, effects), "one more is to be served");
     assert_eq!(shard.unserved.len(), 1);
+}
+
+#[test]
+fn channels_that_have_become_quiet_together_are_left_in_turns() {
+    let mut world = World::new();
+    let (author, backend) = (world.legacy("/ws", "ann"), service(&mut world, 0, "svc"));
+    world.say(backend, &pattern("chat:*", None));
+    let count = 3 * QUIET_LOOKS_PER_TURN as u64 + 1;
+    for index in 0..count {
+        world.say(author, &publish(&format!("chat:{index}"), "1", &json!({})));
+    }
+    world.heard(author);
+    assert_eq!(world.read(Metric::Memberships), count);
+    world.jump(AUTOMATIC_IDLE_MS + 1000);
+    world.send(author, &masked(10, b""));
+    world.send(backend, &masked(10, b""));
+    let mut before = world.read(Metric::Memberships);
+    assert!(before >= count - QUIET_LOOKS_PER_TURN as u64, "{before}");
+    for turn in 0..100 {
+        world.jump(1);
+        let after = world.read(Metric::Memberships);
+        assert!(before - after <= QUIET_LOOKS_PER_TURN as u64, "turn {turn}: {before} to {after}");
+        before = after;
+    }
+    assert_eq!(world.read(Metric::Memberships), 0);
+    world.say(backend, r#"{"type":"unsubscribe","channels":["chat:*"]}"#);
+    assert!(world.is_open(backend) && world.is_open(author));
 }
