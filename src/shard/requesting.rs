@@ -16,8 +16,8 @@ use crate::envelope::notice::service::{Page, Unanswered, write_history, write_nu
 use crate::envelope::tree::Value;
 use crate::ids::{ConnId, Seq, ShardId};
 use crate::limits::{
-    HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX,
-    REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
+    CHANNEL_NAME_BYTES_MAX, HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, MESSAGE_BYTES_MAX,
+    OUTBOX_BYTES_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -176,7 +176,7 @@ impl Shard {
     fn ask_presence(&mut self, now: Now, id: ConnId, request: &Request<'_>, effects: &mut Effects) {
         let Some(user) = self.slots.find(id).and_then(|conn| conn.user()).cloned() else { return };
         let named = request.params.object().and_then(|params| params.find([&["channel"]])[0]);
-        let Some(channel) = named.and_then(|name| serde_json::from_str::<String>(name.raw()).ok()) else {
+        let Some(channel) = named.and_then(channel_named) else {
             return self.fail(now, id, request, ErrorCode::InvalidMessageFormat, effects);
         };
         let channel = super::admission::full_name(&channel, &user);
@@ -352,6 +352,13 @@ impl Shard {
 /// Providers that are asked one after another before a request is refused.
 const PROVIDERS_TRIED_MAX: usize = 4;
 
+/// A channel's name that keeps the bounds of one. What a provider is asked is its own business; this is ours.
+fn channel_named(value: Value<'_>) -> Option<String> {
+    let name: String = serde_json::from_str(value.raw()).ok()?;
+    let fits = (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    fits.then_some(name)
+}
+
 /// What part of a history is asked for: positions are whole numbers, or objects with a `seq`.
 fn stretch_of(params: &Params<'_>) -> Option<Stretch> {
     let [channel, since, until, limit, reverse] =
@@ -370,7 +377,7 @@ fn stretch_of(params: &Params<'_>) -> Option<Stretch> {
         None => HISTORY_PAGE_DEFAULT,
         Some(limit) => usize::try_from(limit.whole()?).unwrap_or(usize::MAX).min(HISTORY_PAGE_MAX),
     };
-    let channel: String = serde_json::from_str(channel?.raw()).ok()?;
+    let channel = channel_named(channel?)?;
     let reverse = match reverse.map(|value| value.raw()) {
         None | Some("false") => false,
         Some("true") => true,

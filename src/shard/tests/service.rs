@@ -417,3 +417,26 @@ fn who_asks_for_more_at_once_than_can_wait_is_told_so_and_not_cut() {
         }
     }
 }
+
+#[test]
+fn history_and_presence_are_asked_of_names_that_a_channel_can_have() {
+    use crate::limits::CHANNEL_NAME_BYTES_MAX;
+    let longest = format!("chat:{}", "x".repeat(CHANNEL_NAME_BYTES_MAX - 5));
+    for (channel, good) in [
+        (longest.clone(), true),
+        (format!("{longest}x"), false),
+        (format!("chat:{}", "\u{1}".repeat(9000)), false),
+        ("chat:a\nb".to_owned(), false),
+        (String::new(), false),
+    ] {
+        for method in ["history", "presence"] {
+            let mut world = World::new();
+            let ann = user_on(&mut world, 0, "ann");
+            world.say(ann, &request(method, "1", &json!({ "channel": channel })));
+            let answer = only(&mut world, ann, "response");
+            assert_eq!(answer.get("result").is_some(), good, "{method} {answer}");
+            let code = if good { json!(null) } else { json!("INVALID_MESSAGE_FORMAT") };
+            assert_eq!(answer["error"]["code"], code, "{method}");
+        }
+    }
+}
