@@ -119,6 +119,8 @@ impl Memberships {
 #[derive(Debug)]
 pub(super) struct HeldAnswer {
     pub(super) room: RoomId,
+    /// The author's place among the room's members: what is held is released before the author leaves it.
+    pub(super) place: u32,
     pub(super) seq: Seq,
     pub(super) frame: Payload,
 }

@@ -7,7 +7,7 @@
 
 use super::Shard;
 use super::acking::ping_payload;
-use super::connection::{Connection, Membership, Stage};
+use super::connection::{Connection, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions};
 use super::pen::Pen;
 use super::rooms::{Joined, Room, Rooms, Share};
@@ -507,17 +507,15 @@ fn take_lane(conn: &mut Connection, lane: Lane, portion: Portion, batch: &mut Ba
 /// these had no room.
 fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) -> bool {
     let Some(answers) = &mut conn.answers else { return false };
-    let memberships = &conn.memberships;
-    let passed = |room, seq| {
-        let at = memberships.iter().find(|membership| membership.room == room);
-        let member = at.and_then(|at| rooms.at(at.room)?.members.at(at.place));
+    let passed = |answer: &HeldAnswer| {
+        let (member, seq) = (rooms.at(answer.room).and_then(|room| room.members.at(answer.place)), answer.seq);
         member.is_none_or(|member| member.start.is_none() && member.next > seq)
     };
     let mut index = 0;
     while batch.has_room()
         && let Some(answer) = answers.get(index)
     {
-        if passed(answer.room, answer.seq) {
+        if passed(answer) {
             if let Some(answer) = answers.remove(index) {
                 batch.push(answer.frame, 0);
             }

@@ -23,7 +23,7 @@ use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::room::dedup::Operation;
 use crate::route;
-use crate::shard::connection::HeldAnswer;
+use crate::shard::connection::{HeldAnswer, Membership};
 use crate::time::Now;
 
 /// What a message is about to become.
@@ -333,14 +333,17 @@ impl Shard {
         };
         // The author hears of the commit once it was sent everything up to the event.
         let waits =
-            member.filter(|(_, member)| member.start.is_some() || member.next <= committed.seq).map(|(at, _)| at.room);
+            member.filter(|(_, member)| member.start.is_some() || member.next <= committed.seq).map(|(at, _)| at);
         let answered = if committed.duplicate { Answered::Duplicate } else { Answered::First };
         let place = (committed.epoch, committed.seq);
         let write =
             |stamp, out: &mut Vec<u8>| notice::write_ack(stamp, operation, &answer.channel, place, answered, out);
         let frame = self.pen.notice(now, encoding, write);
         match waits {
-            Some(room) => self.hold_answer(answer.to, HeldAnswer { room, seq: committed.seq, frame }, effects),
+            Some(Membership { room, place, .. }) => {
+                let held = HeldAnswer { room, place, seq: committed.seq, frame };
+                self.hold_answer(answer.to, held, effects);
+            }
             None => self.queue(now, answer.to, Lane::Critical, frame, effects),
         }
     }
