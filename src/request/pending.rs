@@ -20,6 +20,8 @@ pub struct Asked {
     pub provider: Option<ConnId>,
     /// The asker has withdrawn it before anybody took it.
     pub cancelled: bool,
+    /// Who was told that it is withdrawn: a provider hears that once, however often it is said.
+    told: Option<ConnId>,
     /// The asker does not mind if nobody answers the method.
     pub optional: bool,
 }
@@ -28,7 +30,7 @@ impl Asked {
     /// A request of `asker` that nobody has taken yet.
     #[must_use]
     pub fn new(asker: ConnId, id: Option<&str>, optional: bool) -> Self {
-        Self { asker, id: id.map(Box::from), provider: None, cancelled: false, optional }
+        Self { asker, id: id.map(Box::from), provider: None, cancelled: false, told: None, optional }
     }
 }
 
@@ -46,7 +48,7 @@ pub enum Withdrawn {
     From(ConnId),
     /// Nobody has taken it yet.
     Early,
-    /// There is no such request.
+    /// There is no such request, or its provider knows already.
     Unknown,
 }
 
@@ -72,14 +74,25 @@ impl Pending {
     pub fn take(&mut self, ticket: Ticket, provider: ConnId) -> Option<bool> {
         let asked = self.asked.get_mut(&ticket)?;
         asked.provider = Some(provider);
-        Some(std::mem::take(&mut asked.cancelled))
+        let withdrawn = std::mem::take(&mut asked.cancelled);
+        if withdrawn {
+            asked.told = Some(provider);
+        }
+        Some(withdrawn)
     }
 
     /// The asker withdraws a request; it waits on, for the provider says how it ends.
     pub fn cancel(&mut self, ticket: Ticket) -> Withdrawn {
         let Some(asked) = self.asked.get_mut(&ticket) else { return Withdrawn::Unknown };
         asked.cancelled = asked.provider.is_none();
-        asked.provider.map_or(Withdrawn::Early, Withdrawn::From)
+        match asked.provider {
+            None => Withdrawn::Early,
+            told if told == asked.told => Withdrawn::Unknown,
+            Some(provider) => {
+                asked.told = Some(provider);
+                Withdrawn::From(provider)
+            }
+        }
     }
 
     /// A request is over.
