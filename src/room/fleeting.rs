@@ -59,7 +59,7 @@ pub struct Key {
 }
 
 /// One thing to be told, frozen and shared by all shards that tell it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Note {
     /// Its place among the notes of the channel.
     pub stamp: u64,
@@ -110,6 +110,13 @@ impl Note {
     fn goes_on_for(&self, seen: u64) -> bool {
         self.turns.iter().filter(|turn| **turn <= seen).count() % 2 == 1
     }
+}
+
+/// The latest of a note's turns. Who was told of none after the ones that are left out is told of no end.
+fn bounded(mut turns: Vec<u64>) -> Vec<u64> {
+    let over = turns.len().saturating_sub(FLEETING_TURNS_MAX);
+    turns.drain(..over.next_multiple_of(2));
+    turns
 }
 
 /// How far a member was told.
@@ -233,10 +240,7 @@ impl Fleeting {
         });
         if draft.act != Act::Show && ended == went_on {
             turns.push(self.stamp);
-            if turns.len() > FLEETING_TURNS_MAX {
-                // Who was told of none after the first of these is told of no end.
-                turns.drain(..2);
-            }
+            turns = bounded(turns);
         }
         let expires = match draft.act {
             Act::Begin(after) => after.map(|after| now.after(after)),
@@ -263,7 +267,16 @@ impl Fleeting {
                 continue;
             }
             self.stamp = note.stamp;
+            let mut note = note;
             if let Some(at) = self.notes.iter().position(|earlier| earlier.key == note.key) {
+                // The home may have forgotten what all shards know; a member here may have been told of that alone.
+                let first = note.turns.first().copied().unwrap_or(note.stamp);
+                let earlier = self.notes.get(at).map_or(&[][..], |earlier| &earlier.turns);
+                let older = &earlier[..earlier.partition_point(|turn| *turn < first)];
+                if !older.is_empty() && older.len().is_multiple_of(2) {
+                    let turns = bounded([older, &note.turns].concat());
+                    note = Arc::new(Note { turns, ..(*note).clone() });
+                }
                 self.forget(at);
             }
             self.push(note);

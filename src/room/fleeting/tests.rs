@@ -53,6 +53,32 @@ fn an_end_is_told_to_those_who_were_told_of_the_beginning_and_to_nobody_else() {
     }
 }
 
+/// The same for a member of another shard, whatever of it comes together: the home forgets what it has sent.
+#[test]
+fn an_end_is_told_on_another_shard_as_well() {
+    let acts = [begin(), Act::End, begin(), begin(), Act::End, begin(), Act::End];
+    for choices in 0..1_u32 << (2 * acts.len()) {
+        let (mut home, mut mirror) = (Fleeting::after(7), Fleeting::default());
+        let (mut sent, mut goes_on) = (0, false);
+        for (step, act) in acts.into_iter().enumerate() {
+            home.put(Millis(0), draft("ann", act, if act == Act::End { "stop" } else { "start" }));
+            let last = step + 1 == acts.len();
+            if last || choices & 1 << (2 * step) != 0 {
+                mirror.follow(home.since(sent, false));
+                sent = home.stamp();
+                home.tidy(Millis(0), sent);
+            }
+            if last || choices & 2 << (2 * step) != 0 {
+                for word in told(&mut mirror, 3, "bob", Watch::Nothing) {
+                    assert!(word == "start" || goes_on, "{choices:b} at {step}");
+                    goes_on = word == "start";
+                }
+            }
+        }
+        assert!(!goes_on, "{choices:b}");
+    }
+}
+
 #[test]
 fn the_latest_of_each_key_is_told_and_nothing_to_its_own_user() {
     let mut fleeting = Fleeting::default();
