@@ -23,7 +23,9 @@ fn stdout(output: &Output) -> String {
 fn bad_usage_ends_with_2_and_what_cannot_be_done_with_78() {
     let place = Directory::new();
     let data = place.data();
-    let data = data.to_str().unwrap();
+    let bad = data.with_extension("toml");
+    std::fs::write(&bad, "[package]\nname = \"no section of ours\"\n").unwrap();
+    let (data, bad) = (data.to_str().unwrap(), bad.to_str().unwrap());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
     for (arguments, code, told) in [
@@ -35,7 +37,7 @@ fn bad_usage_ends_with_2_and_what_cannot_be_done_with_78() {
         (&["serve", "--data", data, "--listen", &taken.1], 78, "another port"),
         (&["serve", "--data", "/proc/nothing"], 78, "--data"),
         (&["serve", "--data", data, "--config", "/proc/nothing"], 78, "/proc/nothing"),
-        (&["serve", "--data", data, "--config", "Cargo.toml"], 78, "Cargo.toml, line "),
+        (&["serve", "--data", data, "--config", bad], 78, ".toml, line 1"),
         (&["token", "--user", "ada"], 78, "--data"),
     ] {
         let output = run(arguments);
