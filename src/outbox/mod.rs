@@ -140,12 +140,19 @@ impl Outbox {
         self.count = self.rest.as_ref().map_or(0, |rest| rest.frames.len());
     }
 
-    /// Keeps what a write did not take; it is written next.
+    /// Keeps what a write did not take; it is written next. Each lane may put a frame over the size of a write, so
+    /// what an earlier write left over need not have fitted whole: the remainder comes after this.
     pub fn put_back(&mut self, rest: impl Iterator<Item = Payload>, skip: usize) {
-        debug_assert!(self.rest.is_none(), "a write takes what is unsent first");
-        let frames: VecDeque<Payload> = rest.collect();
+        let mut frames: VecDeque<Payload> = rest.collect();
+        if frames.is_empty() {
+            return;
+        }
         self.count += frames.len();
-        self.rest = (!frames.is_empty()).then(|| Box::new(Rest { frames, skip }));
+        if let Some(later) = self.rest.take() {
+            debug_assert_eq!(later.skip, 0, "what was begun is taken first");
+            frames.extend(later.frames);
+        }
+        self.rest = Some(Box::new(Rest { frames, skip }));
     }
 
     /// The next frame that a short write left over, and how much of it is written.
@@ -239,6 +246,23 @@ mod tests {
         assert_eq!(outbox.pop(Lane::Low).map(|frame| frame.len()), Some(30));
         assert_eq!(outbox.pop(Lane::Low).map(|frame| frame.len()), Some(10));
         assert_eq!(outbox.bytes(), large + FRAME_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn what_two_writes_left_over_is_written_in_its_order() {
+        let mut outbox = Outbox::default();
+        outbox.put_back([frame(1), frame(2), frame(3), frame(4)].into_iter(), 0);
+        // The next write had room for two of them, and the socket took one and a half.
+        assert_eq!(outbox.pop_unsent().map(|(frame, skip)| (frame.len(), skip)), Some((1, 0)));
+        let second = outbox.pop_unsent().map(|(frame, _)| frame);
+        outbox.put_back(second.into_iter(), 1);
+        outbox.put_back(std::iter::empty(), 0);
+        let mut left = Vec::new();
+        while let Some((frame, skip)) = outbox.pop_unsent() {
+            left.push((frame.len(), skip));
+        }
+        assert_eq!(left, [(2, 1), (3, 0), (4, 0)]);
+        assert!(outbox.is_empty() && !outbox.has_unsent());
     }
 
     #[test]
