@@ -233,8 +233,7 @@ pub const ROLL_CALLS_MAX: usize = 256;
 // Floor 3: outbox
 
 /// Bytes queued in the critical and high lanes towards one client, with what each frame costs beside its own;
-/// over it: close 4013.
-/// In the low lane the oldest is dropped.
+/// over it: close 4013. In the low lane the oldest is dropped.
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 
 // Floor 4: session
@@ -453,6 +452,8 @@ pub const RECEIVE_BUFFERS: u16 = 1024;
 pub const RECEIVE_BUFFER_BYTES: u32 = 4096;
 /// Connections that may wait in a listener's queue. The kernel cuts it to `net.core.somaxconn`.
 pub const ACCEPT_BACKLOG: i32 = 4096;
+/// How long a taken port is tried before it counts as another server's: the kernel closes a dead process's ring late.
+pub const PORT_WAIT_MS: u64 = 1000;
 /// Pause after an accept failed for lack of descriptors or memory: trying at once would spin, since the
 /// connection stays in the queue.
 pub const ACCEPT_BACKOFF_MS: u64 = 100;
@@ -574,8 +575,7 @@ const _: () =
     assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");
 const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
-const _: () =
-    assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event does not overrun live members");
+const _: () = assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event overruns no live member");
 const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
 const _: () = assert!(AUTOMATIC_IDLE_MS > GROUP_ACK_MS, "what is not acknowledged is late before it is idle");
 const _: () =

@@ -15,12 +15,13 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use super::ring::{Kind, Ring, Token};
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_BACKOFF_MS};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_BACKOFF_MS, PORT_WAIT_MS};
 use crate::time::Millis;
 
 /// Why an address cannot be listened on.
@@ -83,7 +84,7 @@ pub enum Sharing {
 pub fn listeners(address: SocketAddr, shards: usize, sharing: Sharing) -> Result<Vec<TcpListener>, ListenError> {
     if sharing == Sharing::Alone && address.port() != 0 {
         // Closed at once; nobody can connect to a socket that does not listen, and a listening one refuses this bind.
-        drop(bound(address, Reuse::Address).map_err(|errno| ListenError::of(address, errno))?);
+        drop(bound_soon(address).map_err(|errno| ListenError::of(address, errno))?);
     }
     let mut all = Vec::new();
     let mut address = address;
@@ -93,6 +94,22 @@ pub fn listeners(address: SocketAddr, shards: usize, sharing: Sharing) -> Result
         all.push(listener);
     }
     Ok(all)
+}
+
+/// Looks at a taken port within its time.
+const PORT_TRIES: u64 = 20;
+
+/// Binds, and gives a server that has just ended a moment: the kernel closes a dead process's ring, and with it the
+/// listener that an accept of the ring still holds, a little after the process is gone.
+#[expect(clippy::disallowed_methods, reason = "the start waits; no shard runs yet")]
+fn bound_soon(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    for _ in 0..PORT_TRIES {
+        match bound(address, Reuse::Address) {
+            Err(Errno::ADDRINUSE) => std::thread::sleep(Duration::from_millis(PORT_WAIT_MS / PORT_TRIES)),
+            other => return other,
+        }
+    }
+    bound(address, Reuse::Address)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,7 +221,6 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-    use std::time::Duration;
 
     use super::*;
     use crate::runtime::ring::RingSizes;
@@ -229,6 +245,16 @@ mod tests {
         let address = first[0].local_addr().unwrap();
         assert!(matches!(listeners(address, 1, Sharing::Alone), Err(ListenError::InUse(taken)) if taken == address));
         assert_eq!(listeners(address, 2, Sharing::WithOthers).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_port_that_is_given_back_in_time_is_waited_for() {
+        let first = listeners(any(), 1, Sharing::Alone).unwrap();
+        let address = first[0].local_addr().unwrap();
+        let waits = std::thread::spawn(move || listeners(address, 1, Sharing::Alone).is_ok());
+        std::thread::park_timeout(Duration::from_millis(PORT_WAIT_MS / 4));
+        drop(first);
+        assert!(waits.join().unwrap());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::raw;
 
 /// How long anything may take that should happen at once. Long, because the machine may be busy.
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A token for everything.
 pub(crate) const ALL_CAPS: &str =
@@ -155,7 +155,7 @@ impl Gateway {
         let mut gateway =
             Self { child, address: nowhere, greeting: String::new(), directory, operator: OnceLock::new() };
         let Ok(greeting) = greeting.recv_timeout(SOON) else {
-            panic!("the server does not say where it listens");
+            panic!("the server does not say where it listens: {}", gateway.log());
         };
         let (_, address) = greeting.split_once(" listens on http://").unwrap();
         let address = address.lines().next().unwrap();
