@@ -96,16 +96,16 @@ pub fn listeners(address: SocketAddr, shards: usize, sharing: Sharing) -> Result
     Ok(all)
 }
 
-/// Looks at a taken port within its time.
-const PORT_TRIES: u64 = 20;
+/// Milliseconds between two looks at a taken port.
+const PORT_STEP_MS: u32 = 50;
 
 /// Binds, and gives a server that has just ended a moment: the kernel closes a dead process's ring, and with it the
 /// listener that an accept of the ring still holds, a little after the process is gone.
 #[expect(clippy::disallowed_methods, reason = "the start waits; no shard runs yet")]
 fn bound_soon(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    for _ in 0..PORT_TRIES {
+    for _ in (0..PORT_WAIT_MS).step_by(PORT_STEP_MS as usize) {
         match bound(address, Reuse::Address) {
-            Err(Errno::ADDRINUSE) => std::thread::sleep(Duration::from_millis(PORT_WAIT_MS / PORT_TRIES)),
+            Err(Errno::ADDRINUSE) => std::thread::sleep(Duration::from_millis(PORT_STEP_MS.into())),
             other => return other,
         }
     }
