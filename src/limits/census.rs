@@ -1,0 +1,35 @@
+//! Bounds of connections and rates of a user and of an address.
+
+// Floor 3: who is connected
+
+/// Connections that one user may have on one named resource by default; one more takes the place of the oldest.
+/// Two tabs and the half-open connection of a phone that went through a tunnel.
+pub const CONNECTIONS_ON_NAMED_DEFAULT: u32 = 3;
+/// Connections that one user may have on `/ws` by default; one more takes the place of the oldest.
+pub const CONNECTIONS_ON_OPEN_DEFAULT: u32 = 10;
+/// Connections that one user may have in all by default; one more is closed: 4008, or 1000 to a client that
+/// reconnects after every other code. Ten devices with ten rooms each.
+pub const CONNECTIONS_PER_USER_DEFAULT: u32 = 100;
+/// Messages a minute of one user over all connections by default; over it they are refused or read later.
+pub const USER_MESSAGES_PER_MINUTE_DEFAULT: u32 = 600;
+/// Upgrades a minute of one user from one address by default; over it: HTTP 429. A client that reconnects every
+/// second, which none should.
+pub const UPGRADES_PER_MINUTE_DEFAULT: u32 = 60;
+/// Tokens with a bad signature from one address a minute by default; over it: HTTP 429, also for who brings no
+/// token with the request.
+pub const BAD_TOKENS_PER_MINUTE_DEFAULT: u32 = 60;
+/// Messages that a user's shard lends to one connection at a time; a question for each would be a hop for each.
+pub const LEASE_MESSAGES_MAX: u16 = 32;
+/// Messages of what it was lent below which a connection asks for more ahead of need: what comes in during a hop.
+pub const LEASE_MESSAGES_LOW: u16 = 8;
+/// Least time between two rounds in which a user's connections are asked for what they have not used; meanwhile
+/// the answer is that there is none. Bounds the questions that somebody over the limit can cause.
+pub const LEASE_RECALL_EVERY_MS: u64 = 1000;
+/// Connections of a user that are asked in such a round; those beyond keep what they have until they are silent.
+/// Less than what one message of a client may cause for its channels.
+pub const LEASE_RECALL_COUNT_MAX: usize = 32;
+/// Addresses of which one shard remembers a rate that is used in part; over it the older half is forgotten. 3 MiB.
+pub const ADDRESSES_PER_SHARD_MAX: usize = 32_768;
+/// Users without a connection of which one shard remembers a rate that is used in part; over it the older half is
+/// forgotten. 3 MiB.
+pub const USERS_ABSENT_PER_SHARD_MAX: usize = 32_768;

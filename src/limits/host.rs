@@ -1,0 +1,98 @@
+//! Bounds of the hosts: a shard's turn, its ring, the administration executor.
+
+use super::CHANNELS_PER_MESSAGE_MAX;
+
+// Floor 7: a shard's turn
+
+/// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait.
+pub const TURN_COMPLETIONS_MAX: usize = 512;
+/// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
+pub const TURN_MESH_ITEMS_MAX: usize = 256;
+/// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is
+/// one. What one turn can produce: each input may carry commands for every channel a message may name, and what
+/// the registry of connections is told of it.
+/// Asserted, since a larger number is a mistake of ours.
+pub const MESH_KEPT_ITEMS_MAX: usize =
+    (TURN_COMPLETIONS_MAX + 2 * TURN_MESH_ITEMS_MAX) * (CHANNELS_PER_MESSAGE_MAX + 4);
+/// How long a host that keeps messages sleeps before it tries the full lane again. The peer needs a fraction
+/// of that for a turn.
+pub const MESH_RETRY_MS: u64 = 1;
+/// Longest sleep of a shard that has nothing to do. Keeps the time of its last turn fresh enough to tell an
+/// idle shard from a stuck one.
+pub const PARK_MS_MAX: u64 = 1000;
+/// What a drain may take beyond its window, for the last sockets to linger.
+pub const DRAIN_GRACE_MS: u64 = 1000;
+
+// Floor 7: ring and sockets
+
+/// Submission entries of a shard's ring; over it the ring is entered early. Steady traffic submits nothing,
+/// since receives are multishot and sends are direct.
+pub const RING_SUBMISSIONS: u32 = 256;
+/// Completion entries of a shard's ring; over it the kernel keeps the rest and multishots end. Eight turns' worth.
+pub const RING_COMPLETIONS: u32 = 4096;
+/// Entries into the ring in one turn to collect completions; the rest waits for the next. Each makes about
+/// twenty, so this is twice what a turn's worth takes.
+pub const RING_ENTRIES_PER_TURN_MAX: usize = 64;
+/// Receive buffers of a shard; a receive that finds none ends and is armed again in the next turn. Twice what
+/// one turn handles; a power of two, as the kernel wants it.
+pub const RECEIVE_BUFFERS: u16 = 1024;
+/// Bytes of one receive buffer; more takes several. Most frames are far smaller, and a page wastes nothing.
+pub const RECEIVE_BUFFER_BYTES: u32 = 4096;
+/// Connections that may wait in a listener's queue. The kernel cuts it to `net.core.somaxconn`.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// How long a taken port is tried before it counts as another server's: the kernel closes a dead process's ring late.
+pub const PORT_WAIT_MS: u64 = 1000;
+/// Pause after an accept failed for lack of descriptors or memory: trying at once would spin, since the
+/// connection stays in the queue.
+pub const ACCEPT_BACKOFF_MS: u64 = 100;
+/// How long the last bytes to a peer may take to be read before its socket is closed all the same. A round trip
+/// and some losses; a close frame that is not answered by then will not be.
+pub const LINGER_MS: u64 = 2000;
+/// Memory for disk operations of a shard's executor, which does none. The least that the executor takes.
+pub const EXECUTOR_IO_BYTES: usize = 64 * 1024;
+/// Entries in each of the executor's own rings. It runs one task that never waits for them.
+pub const EXECUTOR_RING_DEPTH: usize = 16;
+/// Locked memory limit under which the executor library refuses to start, whoever runs it.
+pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+/// Locked memory that starting takes once, besides each shard's: rings that were only made to see whether they
+/// can be, whose memory the kernel returns a little after they are closed. Measured, Linux 6.18: 1, 2 and 4
+/// shards of a plain user start from 512, 684 and 1,076 KiB.
+pub const MEMLOCK_START_BYTES: u64 = 320 * 1024;
+
+// Floor 7: administration
+
+/// Administration requests waiting for the executor; over it the shard answers 503 itself. A page load is three.
+/// Backends may send bursts of hundreds.
+pub const ADMIN_QUEUED_COUNT_MAX: usize = 1024;
+/// Administration requests being answered at one time; the others wait in the queue.
+pub const ADMIN_OPEN_COUNT_MAX: usize = 256;
+/// Time for a request's body to come; over it: HTTP 408.
+pub const ADMIN_BODY_DEADLINE_MS: u64 = 5_000;
+/// Bytes of a request's body; over it: HTTP 413. A batch of a hundred ordinary messages, or sixteen of the largest.
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Time for shards to answer what a request asks them; over it: HTTP 504.
+pub const ADMIN_ANSWER_DEADLINE_MS: u64 = 5_000;
+/// Questions that wait for a shard's answer, and places for answers; over it a request waits for its turn.
+pub const ADMIN_QUESTIONS_MAX: usize = 4096;
+/// Messages of one `/api/batch` and channels of one `/api/broadcast` or `/api/unsubscribe`; over it: HTTP 400.
+pub const ADMIN_BATCH_MAX: usize = 100;
+/// Connections that a listing gives if the request names no number.
+pub const ADMIN_LIST_DEFAULT: usize = 1000;
+/// Connections that a listing gives at most: the answer says where the next begins.
+pub const ADMIN_LIST_MAX: usize = 10_000;
+/// Connections that one question for a listing asks a shard for; more takes several.
+pub const ADMIN_LIST_PORTION: usize = 256;
+/// Members of a channel that are listed; of more the answer tells the number only beyond these.
+pub const ADMIN_MEMBERS_MAX: usize = 500;
+/// How long a count of users and sessions serves all who ask: anybody may, and a count goes through every connection.
+pub const ADMIN_TALLY_MS: u64 = 5_000;
+/// Time to write an answer; over it the socket is closed. An answer is some 100 KiB.
+pub const ADMIN_WRITE_DEADLINE_MS: u64 = 5_000;
+/// Time to wait for the peer's end after an answer, so that closing does not reset what is under way.
+pub const ADMIN_LINGER_MS: u64 = 1_000;
+/// Bytes read and dropped after an answer; over it the socket is closed at once.
+pub const ADMIN_LINGER_BYTES_MAX: usize = 64 * 1024;
+/// Locked memory for the administration executor's buffers, of which it uses none.
+pub const ADMIN_IO_MEMORY_BYTES: usize = 64 * 1024;
+/// Entries of each of the administration executor's three rings.
+pub const ADMIN_RING_ENTRIES: usize = 16;

@@ -1,0 +1,61 @@
+//! Every number that bounds memory, time or work, with what happens at it and why it is that number.
+//!
+//! A number elsewhere is a defect; protocol constants such as opcodes live with their protocol.
+//! Units stand in the names. A file for each subject, in it the numbers in the order of the floors that keep them; all
+//! are named `limits::NAME`. Relations between them are asserted at compile time, at the end of this file.
+
+mod auth;
+mod census;
+mod connection;
+mod envelope;
+mod host;
+mod room;
+mod server;
+mod service;
+mod shard;
+mod wire;
+
+pub use self::auth::*;
+pub use self::census::*;
+pub use self::connection::*;
+pub use self::envelope::*;
+pub use self::host::*;
+pub use self::room::*;
+pub use self::server::*;
+pub use self::service::*;
+pub use self::shard::*;
+pub use self::wire::*;
+
+// Relations
+
+const _: () =
+    assert!(FRAME_BUFFER_BYTES_KEPT_MAX >= MESSAGE_BYTES_MAX, "an ordinary event never gives the buffer back");
+const _: () = assert!(AUTH_FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX, "an authentication frame is a message");
+const _: () = assert!(TOKEN_BYTES_MAX < AUTH_FRAME_BYTES_MAX, "a token fits its frame");
+const _: () =
+    assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
+const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");
+const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
+const _: () = assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event overruns no live member");
+const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
+const _: () = assert!(AUTOMATIC_IDLE_MS > GROUP_ACK_MS, "what is not acknowledged is late before it is idle");
+const _: () =
+    assert!(HISTORY_PAGE_BYTES_MAX + MESSAGE_BYTES_MAX < OUTBOX_BYTES_MAX, "an answer leaves room for others");
+const _: () = assert!(FLEETING_AGE_MS >= 2 * STUCK_MS, "a member that is given up knows the end or is gone");
+const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
+const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
+const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS as usize >= 2 * TURN_COMPLETIONS_MAX);
+const _: () =
+    assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
+const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
+const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
+const _: () = assert!(
+    ADMIN_QUESTIONS_MAX >= ADMIN_BATCH_MAX && ADMIN_QUESTIONS_MAX >= SHARDS_COUNT_MAX as usize,
+    "every request can ask"
+);
+const _: () = assert!(SHARDS_COUNT_MAX < u16::MAX, "the last number stands for outside");
+const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");
+const _: () = assert!(LEASE_RECALL_COUNT_MAX <= CHANNELS_PER_MESSAGE_MAX);
+const _: () = assert!(LEASE_MESSAGES_LOW < LEASE_MESSAGES_MAX, "a block outlasts the question for the next");
+const _: () = assert!(PAUSED_BYTES_MAX >= RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES as usize);

@@ -1,0 +1,57 @@
+//! Bounds of what can be configured, and the process as a whole.
+
+// Floor 8: configuration
+
+/// Largest limit of connections that can be configured; over it the start is refused.
+pub const CONFIGURED_CONNECTIONS_MAX: u32 = 1 << 20;
+/// Shards of one process; over it: bad usage. Inboxes and per-peer tables grow with the square of it.
+pub const SHARDS_COUNT_MAX: u16 = 128;
+/// Highest processor number in `--cpus`; over it: bad usage. What the kernel's affinity mask of 1,024 bits holds.
+pub const CPU_INDEX_MAX: usize = 1023;
+/// Microseconds a shard may look for work before it sleeps; over it: bad usage. Longer only burns the core.
+pub const SPIN_US_MAX: u32 = 1000;
+/// Seconds that a token of the `token` command is good; over it: bad usage. A year: nothing development needs lasts longer.
+pub const TOKEN_TTL_S_MAX: u64 = 366 * 86_400;
+/// Tokens of one `token` command; over it: bad usage. Ten times the largest load that one machine is tested with.
+pub const TOKEN_COUNT_MAX: u32 = 1_000_000;
+
+/// Bytes of the configuration file; over it the start is refused. A thousand times the documented example.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Event types that one policy row allows; over it the start is refused. Compared one by one with each publish.
+pub const POLICY_EVENTS_MAX: usize = 64;
+/// Messages a minute that a rate in the configuration may have; over it the start is refused. Ten thousand a
+/// second is more than a connection can send.
+pub const RATE_PER_MINUTE_MAX: u32 = 600_000;
+/// Events that a channel's history may be configured to keep; over it the start is refused. A resume that long is
+/// a page's worth of work for each of its members.
+pub const HISTORY_COUNT_MAX: usize = 100_000;
+/// Bytes that a channel's history may be configured to keep; over it the start is refused.
+pub const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Seconds that a channel's history may be configured to reach back; over it the start is refused. Ten years.
+pub const HISTORY_AGE_S_MAX: u64 = 3660 * 86_400;
+
+// Floor 9: server
+
+/// Seconds that the token which `serve` prints is good. A working day and a night.
+pub const START_TOKEN_TTL_S: u64 = 86_400;
+/// Bytes of a key file; over it the start is refused. Ours has 65, an RSA key of 8,192 bits about 1,500.
+pub const KEY_FILE_BYTES_MAX: usize = 4096;
+/// Bytes of a JWK set's file; over it the set is refused. Sixty-four keys with their certificates.
+pub const JWKS_FILE_BYTES_MAX: usize = 512 * 1024;
+/// Pause between two looks at a JWK set's file. A look is one system call.
+pub const JWKS_LOOK_MS: u64 = 500;
+/// Descriptors kept back for logs, keys, rings and the administration executor.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors of a shard: its two rings, its listener, its eventfds, with room to spare.
+pub const DESCRIPTORS_PER_SHARD: u64 = 16;
+/// Connections that the descriptor limit must allow at least; under it the start is refused.
+pub const CONNECTIONS_COUNT_MIN: u64 = 16;
+/// Of so many sockets one is spare: it is there to be held until a connection's place is free, or to be told that
+/// none is.
+pub const SOCKETS_SPARE_SHARE: u64 = 8;
+/// Spare sockets at most.
+pub const SOCKETS_SPARE_MAX: u64 = 1024;
+/// Time that a drain may take; at its end what is still open is cut.
+pub const DRAIN_WINDOW_MS: u64 = 10_000;
+/// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.
+pub const DRAIN_PUT_TRIES: u32 = 1_000_000;

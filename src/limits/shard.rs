@@ -1,0 +1,54 @@
+//! Bounds of the work of a turn, and what shards hold for each other.
+
+// Floor 1: timing wheel
+
+/// Width of a slot of the timing wheel. Everything timed is counted in seconds, so a quarter is near enough,
+/// and the pings of a quarter second share one wake-up.
+pub const WHEEL_SLOT_MS: u64 = 250;
+/// Slots of the timing wheel: one turn is 128 s, longer than every timer of an idle connection.
+pub const WHEEL_SLOTS: usize = 512;
+
+// Floor 5: questions from outside
+
+/// Places of a shard's tables that one question from outside looks at; the rest is asked for again. A tenth of a
+/// millisecond.
+pub const SWEEP_SLOTS_MAX: u32 = 1024;
+/// Channels that are listed of one connection; a consumer of patterns may be in thousands.
+pub const CHANNELS_LISTED_MAX: usize = 100;
+
+// Floor 5: fan-out and writing
+
+/// Members visited in one turn. About 0.3 ms of sends, which is what a message that comes meanwhile waits: with 512 the
+/// small rooms beside a room of 10,000 had their 99th percentile at 3.5 ms, with 128 at 1.2.
+pub const VISITS_PER_TURN_MAX: usize = 64;
+/// Members visited in one turn while input or other channels wait.
+pub const VISITS_PER_TURN_BUSY: usize = 64;
+/// Members of one channel visited before the next channel's turn: a large room does not delay small ones.
+pub const VISITS_PER_CHANNEL: usize = 32;
+/// Members from which the events of a channel are put together for all that are owed the same ones. Below it
+/// the copy costs as much as it saves.
+pub const JOIN_MEMBERS_MIN: usize = 16;
+/// Events in one message to a shard that follows a channel; the rest goes in the next.
+pub const TAIL_EVENTS_MAX: usize = 64;
+/// Frames in one write; the rest follows in the next turn. The kernel's bound on vectors is 1,024
+/// (`UIO_MAXIOV`); 64 keeps one busy connection from holding up a turn.
+pub const BATCH_PARTS_MAX: usize = 64;
+/// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// How many frames of the critical lane, the high one, the normal one and the low one go in a round while all of
+/// them have some. What a lane does not need the others take.
+pub const LANE_SHARES: [usize; 4] = [16, 4, 2, 1];
+
+// Floor 6: mesh
+
+/// Places in the control lane of a shard's inbox; a hand-over that finds it full is answered 503. Slots are
+/// allocated up front, and a thousand hand-overs a turn are more than a core accepts.
+pub const MESH_CONTROL_ITEMS: usize = 1024;
+/// Places in the data lanes of all inboxes of a machine together; each shard has an equal share within the two
+/// bounds below. A full lane makes the sending host keep its messages and the sending shard hold back.
+pub const MESH_DATA_ITEMS_TOTAL: usize = 65_536;
+/// Least places in one data lane, however many shards there are: two turns' worth of one sender.
+pub const MESH_DATA_ITEMS_MIN: usize = 1024;
+/// Most places in one data lane: more only adds delay between two shards.
+pub const MESH_DATA_ITEMS_MAX: usize = 16_384;
