@@ -8,6 +8,7 @@ use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::Claims;
 use crate::envelope::globetrotter::IdForm;
 use crate::ids::{ConnectionName, Seq};
+use crate::limits::ANSWERS_HELD_MAX;
 use crate::outbox::Outbox;
 use crate::payload::Payload;
 use crate::session::admit::{Bucket, Lease};
@@ -125,18 +126,29 @@ pub(super) struct HeldAnswer {
     pub(super) frame: Payload,
 }
 
-/// Reading is paused because the client's rate is used up: what is still to be read.
+/// What a connection waits for before it is read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// Its rate has recovered, which the clock says.
+    Clock,
+    /// The user's shard lends it messages.
+    Loan,
+    /// It has been given the answers that it is owed.
+    Answers,
+}
+
+/// Reading is paused because the client's rate is used up, or because it is owed too many answers: what is still to
+/// be read.
 #[derive(Debug)]
 pub(super) struct Paused {
-    /// The message that found no token.
+    /// The message that was not to be acted on yet.
     pub(super) message: String,
     /// Bytes that came after it.
     pub(super) rest: Vec<u8>,
     /// How many of them were read. What was read stays until it is half of all: taking it away for each message
     /// would copy the rest for each.
     pub(super) read: usize,
-    /// It waits for the user's shard, not for the clock.
-    pub(super) awaits_loan: bool,
+    pub(super) awaits: Awaits,
 }
 
 impl Paused {
@@ -177,6 +189,8 @@ pub(super) struct Connection {
     pub(super) bundles: bool,
     pub(super) invalid_in_a_row: u8,
     pub(super) refused_in_a_row: u8,
+    /// How many operations are under way to other shards that are to be acknowledged.
+    pub(super) unanswered: u16,
     /// How many of the memberships have the high share.
     pub(super) highs: u16,
     /// Which membership is visited first, so that a busy channel does not keep the others waiting.
@@ -267,6 +281,7 @@ impl Connection {
             owed: false,
             invalid_in_a_row: 0,
             refused_in_a_row: 0,
+            unanswered: 0,
             highs: 0,
             turn: 0,
             told_rate: None,
@@ -290,9 +305,27 @@ impl Connection {
         self.claims.as_ref().map(|claims| &claims.user)
     }
 
+    /// Whether it is owed as many acknowledgements as may wait. A batch is one message, so it may be owed some more.
+    pub(super) fn is_owed_too_many_answers(&self) -> bool {
+        let held = self.answers.as_ref().map_or(0, |answers| answers.len());
+        held + usize::from(self.unanswered) >= ANSWERS_HELD_MAX
+    }
+
+    /// Whether it waits for no more than half of them, and was paused for them.
+    pub(super) fn may_go_on(&self) -> bool {
+        let held = self.answers.as_ref().map_or(0, |answers| answers.len());
+        self.paused.as_ref().is_some_and(|paused| paused.awaits == Awaits::Answers)
+            && held + usize::from(self.unanswered) <= ANSWERS_HELD_MAX / 2
+    }
+
     /// How many channels it has joined itself.
     pub(super) fn manual_memberships(&self) -> usize {
         self.memberships.len() - self.service.as_ref().map_or(0, |service| service.automatic.len())
+    }
+
+    /// Whether only a pattern has brought it into a channel.
+    pub(super) fn is_automatic(&self, room: RoomId) -> bool {
+        self.service.as_ref().is_some_and(|service| service.automatic.contains_key(&room))
     }
 
     /// Whether the connection is authenticated and takes events that are no channel's.

@@ -2,7 +2,7 @@
 //! command whether the connection may and can afford it.
 
 use super::Shard;
-use super::connection::{Paused, Stage};
+use super::connection::{Awaits, Paused, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::paying::Fee;
 use super::timers::Timer;
@@ -179,6 +179,10 @@ impl Shard {
         if matches!(conn.stage, Stage::Auth) {
             return self.on_first_text(now, id, text, parsed, effects);
         }
+        if conn.is_owed_too_many_answers() {
+            self.metrics.count(Metric::AnswersFull);
+            return self.read_later(id, text, Awaits::Answers, effects);
+        }
         if self.options.policy.has_rates()
             && let Ok(inbound) = &parsed
             && self.pause_for_channel(now, id, inbound, text, effects)
@@ -231,19 +235,24 @@ impl Shard {
 
     /// Keeps a message that cannot be paid for yet, and reads no further.
     pub(super) fn pause(&mut self, now: Now, id: ConnId, fee: Fee, text: &str, effects: &mut Effects) -> Go {
-        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
-        let awaits_loan = fee == Fee::Awaited;
-        let message = text.to_owned();
-        conn.paused = Some(Box::new(Paused { message, rest: Vec::new(), read: 0, awaits_loan }));
         if let Fee::Late(_, wait_ms) = fee {
             self.metrics.count(Metric::RefusedRate);
             self.wheel.insert(now.millis().after(wait_ms), Timer::Resume(id));
         }
+        let awaits = if fee == Fee::Awaited { Awaits::Loan } else { Awaits::Clock };
+        self.read_later(id, text, awaits, effects)
+    }
+
+    /// Keeps a message that is not to be acted on yet, and reads no further.
+    fn read_later(&mut self, id: ConnId, text: &str, awaits: Awaits, effects: &mut Effects) -> Go {
+        let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
+        let message = text.to_owned();
+        conn.paused = Some(Box::new(Paused { message, rest: Vec::new(), read: 0, awaits }));
         effects.list.push(Effect::Pause(id));
         Go::Paused
     }
 
-    /// The rate of a paused connection has recovered: the message that waited, then the bytes behind it.
+    /// What a paused connection waited for is there: the message that waited, then the bytes behind it.
     pub(super) fn on_resume(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let Some(paused) = conn.paused.take() else { return };

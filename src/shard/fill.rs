@@ -87,10 +87,14 @@ impl Shard {
             conn.choked = false;
             effects.list.push(Effect::Resume(id));
         }
+        let goes_on = conn.may_go_on();
         if conn.owed {
             super::fanout::mark_connection(id, conn, effects);
         } else if matches!(conn.stage, Stage::Ending) && conn.outbox.is_empty() {
             self.forget(id, Closing::Linger, Metric::ClosedNormal, effects);
+        }
+        if goes_on {
+            self.on_resume(now, id, effects);
         }
     }
 

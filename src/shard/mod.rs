@@ -285,7 +285,7 @@ impl Shard {
             MeshMessage::Hot(channel, true) => self.hot.insert(channel),
             MeshMessage::Hot(channel, false) => self.hot.remove(&channel),
             MeshMessage::Publish(publication) => self.on_publication(now, &publication, effects),
-            MeshMessage::Answer(answer) => self.on_answer(now, &answer, effects),
+            MeshMessage::Answer(answer) => self.on_answer_from_home(now, &answer, effects),
             MeshMessage::Attach { channel, attachment, encodings } => {
                 self.on_attach(now, from, &channel, (attachment, encodings), effects);
             }

@@ -6,7 +6,7 @@
 //! moment, whatever the client; only a refusal is a refusal.
 
 use super::Shard;
-use super::connection::Connection;
+use super::connection::{Awaits, Connection};
 use super::effect::Effects;
 use super::message::census::CensusMessage;
 use crate::census::users::UserKey;
@@ -108,7 +108,7 @@ impl Shard {
             }
             Err(wait_ms) => conn.lease.none_before = now.millis().after(wait_ms.into()),
         }
-        if conn.paused.as_ref().is_some_and(|paused| paused.awaits_loan) {
+        if conn.paused.as_ref().is_some_and(|paused| paused.awaits == Awaits::Loan) {
             self.on_resume(now, id, effects);
         }
     }

@@ -17,7 +17,7 @@ use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::{is_attributed, is_reserved};
 use crate::envelope::{Change, Chat, Encoding, Fields, Inbound, Publish, html};
 use crate::ids::ConnId;
-use crate::limits::{ANSWERS_HELD_MAX, MEMBERSHIPS_PER_CONNECTION_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{MEMBERSHIPS_PER_CONNECTION_MAX, MESSAGE_BYTES_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -258,6 +258,9 @@ impl Shard {
                 excluded: inbound.exclude_sender.then_some(id),
             };
             effects.list.push(Effect::Mesh(home, MeshMessage::Publish(Box::new(publication))));
+            if wants_ack && let Some(conn) = self.slots.find_mut(id) {
+                conn.unanswered = conn.unanswered.saturating_add(1);
+            }
         }
     }
 
@@ -312,6 +315,17 @@ impl Shard {
         self.queue(now, id, Lane::Critical, frame, effects);
     }
 
+    /// Another shard has answered an operation that was sent there.
+    pub(super) fn on_answer_from_home(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+        if answer.wants_ack
+            && let Some(conn) = self.slots.find_mut(answer.to)
+        {
+            debug_assert!(conn.unanswered > 0, "every operation is answered once");
+            conn.unanswered = conn.unanswered.saturating_sub(1);
+        }
+        self.on_answer(now, answer, effects);
+    }
+
     /// The home has answered an operation of a connection here.
     pub(super) fn on_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
         let index = self.membership_index(answer.to, &answer.channel);
@@ -351,12 +365,9 @@ impl Shard {
     fn hold_answer(&mut self, id: ConnId, held: HeldAnswer, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let answers = conn.answers.get_or_insert_default();
-        let overflow = if answers.len() >= ANSWERS_HELD_MAX { answers.pop_front() } else { None };
+        // Their number is bounded by what is read: a client that is owed so many is not read any further.
         answers.push_back(held);
         self.mark(id, effects);
-        if let Some(early) = overflow {
-            self.queue_answer(id, early.frame, effects);
-        }
     }
 
     /// Queues an acknowledgement that no longer waits for events.
