@@ -61,6 +61,14 @@ impl Shard {
         self.gather(now, at.room);
     }
 
+    /// A member that a pattern had brought has joined by name: from now on it is there for everybody.
+    pub(super) fn attend_by_name(&mut self, now: Now, id: ConnId, at: Membership, effects: &mut Effects) {
+        let watch = self.watch_of(id, at.room);
+        if self.rooms.at_mut(at.room).is_some_and(|room| room.members.set_watch(at.place, watch)) {
+            self.attend(now, id, at, effects);
+        }
+    }
+
     /// A member starts again from a position: it gets the whole anew.
     pub(super) fn attend_again(&mut self, now: Now, at: Membership) {
         let Some(room) = self.rooms.at_mut(at.room) else { return };

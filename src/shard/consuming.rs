@@ -14,8 +14,8 @@ use crate::code::ErrorCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
 use crate::limits::{
-    AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX,
-    PATTERNS_PER_CONNECTION_MAX, QUIET_LOOKS_PER_TURN,
+    AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, PATTERNS_PER_CONNECTION_MAX,
+    QUIET_LOOKS_PER_TURN,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -227,15 +227,11 @@ impl Shard {
         }
     }
 
-    /// A client names a channel that a pattern has brought it already: from now on it stays for that, too.
-    pub(super) fn take_by_name(&mut self, id: ConnId, room: RoomId) {
-        let Some(conn) = self.slots.find_mut(id) else { return };
-        if conn.manual_memberships() < MEMBERSHIPS_PER_CONNECTION_MAX
-            && let Some(service) = conn.service.as_mut()
-            && service.automatic.remove(&room).is_some()
-        {
-            service.doubly.insert(room);
-        }
+    /// A client names a channel that a pattern may have brought it already: from now on it stays for that, too.
+    /// Returns whether one had.
+    pub(super) fn take_by_name(&mut self, id: ConnId, room: RoomId) -> bool {
+        let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return false };
+        service.automatic.remove(&room).is_some() && service.doubly.insert(room)
     }
 
     /// A bound keeps a connection from a channel of its pattern. That is told, never silent.

@@ -96,7 +96,8 @@ impl Shard {
             return Err(ErrorCode::PermissionDenied);
         }
         let joined = self.membership_index(id, channel).and_then(|index| conn.memberships.at(index));
-        if joined.is_none() && conn.manual_memberships() >= MEMBERSHIPS_PER_CONNECTION_MAX {
+        let is_named = joined.is_some_and(|at| !conn.is_automatic(at.room));
+        if !is_named && conn.manual_memberships() >= MEMBERSHIPS_PER_CONNECTION_MAX {
             return Err(ErrorCode::ConnectionLimitExceeded);
         }
         let room = self.open_room(now, channel)?;
@@ -111,7 +112,9 @@ impl Shard {
             self.note_heat(room, effects);
             self.attend(now, id, membership, effects);
         } else {
-            self.take_by_name(id, room);
+            if self.take_by_name(id, room) {
+                self.attend_by_name(now, id, membership, effects);
+            }
             if position.is_some() {
                 self.attend_again(now, membership);
             }

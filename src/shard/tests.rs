@@ -14,6 +14,7 @@ mod flat;
 mod history;
 mod lanes;
 mod messages;
+mod named;
 mod opening;
 mod outside;
 mod places;

@@ -7,17 +7,17 @@ use crate::limits::{
     PATTERNS_PER_SHARD_MAX, QUIET_LOOKS_PER_TURN,
 };
 
-fn shards(count: u16) -> World {
+pub(super) fn shards(count: u16) -> World {
     World::with(|options| options.shards = count)
 }
 
-fn user_on(world: &mut World, host: usize, user: &str) -> Who {
+pub(super) fn user_on(world: &mut World, host: usize, user: &str) -> Who {
     let who = world.upgrade_on(host, &format!("/ws?token={}", token(user)));
     world.heard(who);
     who
 }
 
-fn join(world: &mut World, who: Who, channel: &str) -> Vec<Value> {
+pub(super) fn join(world: &mut World, who: Who, channel: &str) -> Vec<Value> {
     world.say(who, &subscribe(&[channel.to_owned()]));
     world.heard(who)
 }
@@ -28,7 +28,7 @@ fn ack(world: &mut World, who: Who, event: &Value) {
     world.say(who, &message.to_string());
 }
 
-fn pattern(pattern: &str, group: Option<&str>) -> String {
+pub(super) fn pattern(pattern: &str, group: Option<&str>) -> String {
     let mut payload = json!({ "channels": [pattern] });
     if let Some(group) = group {
         payload["group"] = json!(group);
