@@ -260,6 +260,21 @@ impl Fleeting {
         }));
     }
 
+    /// The latest change of who is there that was forgotten although a shard that was told up to `seen` was not
+    /// told of it; 0 if there is none.
+    #[must_use]
+    pub const fn left_out_since(&self, seen: u64) -> u64 {
+        if seen < self.floor { self.floor } else { 0 }
+    }
+
+    /// The channel's home has forgotten changes up to this stamp that were not sent here: everybody here who
+    /// watches needs the whole again.
+    pub fn lack(&mut self, left_out: u64) {
+        if self.floor < left_out {
+            (self.floor, self.wanting) = (left_out, true);
+        }
+    }
+
     /// Takes over notes from the channel's home, in their order.
     pub fn follow(&mut self, notes: Vec<Arc<Note>>) {
         for note in notes {

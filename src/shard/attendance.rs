@@ -438,9 +438,10 @@ impl Shard {
             }
             // What is not in the whole was told before it or follows.
             let notes = fleeting.since(follower.told, follower.watches);
+            let left_out = fleeting.left_out_since(follower.told);
             (follower.told, follower.whole) = (fleeting.stamp(), false);
             let (channel, attachment) = (Arc::clone(&room.name), follower.attachment);
-            let notes = Notes { channel, attachment, notes, whole: Some(Arc::clone(&whole)) };
+            let notes = Notes { channel, attachment, notes, left_out, whole: Some(Arc::clone(&whole)) };
             effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Notes(Box::new(notes))));
         }
         if behind {

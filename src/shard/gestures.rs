@@ -267,6 +267,7 @@ impl Shard {
             _ => return, // Sent before the home knew that the members here had left.
         }
         let fleeting = room.fleeting.get_or_insert_default();
+        fleeting.lack(notes.left_out);
         fleeting.follow(notes.notes);
         if let Some(whole) = notes.whole {
             fleeting.set_whole(whole);
@@ -347,12 +348,13 @@ impl Shard {
                 continue;
             }
             let notes = fleeting.since(follower.told, follower.watches);
+            let left_out = if follower.watches { fleeting.left_out_since(follower.told) } else { 0 };
             follower.told = fleeting.stamp();
-            if notes.is_empty() {
+            if notes.is_empty() && left_out == 0 {
                 continue;
             }
             let (channel, attachment) = (Arc::clone(&room.name), follower.attachment);
-            let notes = Notes { channel, attachment, notes, whole: None };
+            let notes = Notes { channel, attachment, notes, left_out, whole: None };
             effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Notes(Box::new(notes))));
         }
         behind

@@ -248,6 +248,8 @@ pub struct Notes {
     pub attachment: u32,
     /// In the order of their stamps.
     pub notes: Vec<Arc<Note>>,
+    /// Changes of who is there up to this stamp are not among them, nor were they sent before; 0 if none is left out.
+    pub left_out: u64,
     /// Who is there, if the receiver asked.
     pub whole: Option<Arc<Whole>>,
 }

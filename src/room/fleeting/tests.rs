@@ -204,6 +204,32 @@ fn who_has_missed_a_change_gets_the_whole_again() {
 }
 
 #[test]
+fn a_follower_that_has_missed_a_change_waits_for_the_whole_again() {
+    let (mut home, mut mirror) = (Fleeting::after(100), Fleeting::default());
+    mirror.enter(0, Watch::Presence);
+    mirror.set_whole(whole(home.stamp()));
+    assert_eq!(told(&mut mirror, 0, "ann", Watch::Presence), ["whole 100"]);
+    for (forgotten, expected) in [(false, vec!["change 1", "change 2"]), (true, vec![])] {
+        let sent = home.stamp();
+        home.put(Millis(0), change(1));
+        if forgotten {
+            home.forget_changes();
+        }
+        home.put(Millis(0), change(2));
+        mirror.lack(home.left_out_since(sent));
+        mirror.follow(home.since(sent, true));
+        assert_eq!(told(&mut mirror, 0, "ann", Watch::Presence), expected);
+        assert_eq!(mirror.wanting, forgotten);
+    }
+    home.renew();
+    mirror.lack(home.left_out_since(home.stamp() - 1));
+    assert!(mirror.wanting, "although nothing comes with it");
+    mirror.set_whole(whole(home.stamp()));
+    assert_eq!(told(&mut mirror, 0, "ann", Watch::Presence), [format!("whole {}", home.stamp())]);
+    assert!(!mirror.owes(0));
+}
+
+#[test]
 fn a_follower_tells_the_same_as_the_home() {
     let (mut home, mut mirror) = (Fleeting::after(100), Fleeting::default());
     let mut told_mirror = 0;

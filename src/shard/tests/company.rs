@@ -287,6 +287,31 @@ fn in_a_crowd_only_the_number_is_told() {
 }
 
 #[test]
+fn who_follows_from_afar_hears_the_whole_when_the_crowd_is_one_no_more() {
+    let (mut world, ann, bob, channel) = pair(2, "chat:", true);
+    let crowd: Vec<Who> = (1..PRESENCE_LISTED_MAX)
+        .map(|_| {
+            let who = world.client_on(0, false, "/ws", "eve");
+            world.say(who, &subscribe(std::slice::from_ref(&channel)));
+            who
+        })
+        .collect();
+    world.wait(1500);
+    for who in [ann, bob] {
+        let heard = world.heard(who);
+        let told = of_type(&heard, "presence");
+        assert!(told.last().unwrap()["payload"].get("joined").is_none(), "{told:?}");
+    }
+    world.send(crowd[0], &masked(8, &1000_u16.to_be_bytes()));
+    world.wait(1500);
+    for who in [ann, bob] {
+        let mut known = Vec::new();
+        replay(&world.heard(who), &mut known);
+        assert_eq!(known.len(), PRESENCE_LISTED_MAX);
+    }
+}
+
+#[test]
 fn a_shard_that_cannot_report_for_long_reports_everybody() {
     use crate::shard::rooms::Attendance;
     let mut world = World::with(|options| options.shards = 2);
