@@ -59,6 +59,17 @@ pub enum Question {
 }
 
 impl Question {
+    /// Whether the limits leave anything to be asked.
+    #[must_use]
+    pub const fn concerns(self, limits: &Limits) -> bool {
+        let counts = match self {
+            Self::Upgrade { .. } => !limits.upgrades.is_unlimited(),
+            Self::BadToken => !limits.bad_tokens.is_unlimited(),
+            Self::Anonymous | Self::Seat => false,
+        };
+        counts || self.wants_seat() && limits.connections_per_address > 0
+    }
+
     /// Whether a place is wanted.
     #[must_use]
     pub const fn wants_seat(self) -> bool {
@@ -106,11 +117,9 @@ impl Addresses {
     pub fn judge(&mut self, address: AddressKey, question: Question, now: Millis) -> Verdict {
         let rate = match question {
             Question::Upgrade { user, .. } => self.upgrades.try_take((address, user), now),
-            // The next thing to come would be a token. Where too many were bad, it is not waited for; a good
-            // one may still be brought with the request.
-            Question::Anonymous => self.bad_tokens.look(address, now),
             Question::BadToken => self.bad_tokens.try_take(address, now),
-            Question::Seat => Ok(()),
+            // The bad tokens of an address say nothing about who brings none yet: behind one address there are many.
+            Question::Anonymous | Question::Seat => Ok(()),
         };
         match rate {
             Err(wait_ms) => Verdict::Late(u32::try_from(wait_ms).unwrap_or(u32::MAX)),
@@ -186,15 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn after_too_many_bad_tokens_only_good_ones_come_in() {
-        for (bad, expected) in [(59, Verdict::Pass), (60, Verdict::Late(1000)), (61, Verdict::Late(1000))] {
+    fn after_too_many_bad_tokens_bad_ones_come_too_early_and_nobody_else_does() {
+        for bad in [59, 60, 61, 600] {
             let mut all = addresses(|_| {});
             let at = key("2001:db8::1");
             let late = (0..bad).filter(|_| all.judge(at, Question::BadToken, NOW) != Verdict::Pass).count();
-            assert_eq!(late, usize::from(bad > 60), "{bad}");
-            assert_eq!(all.judge(at, Question::Anonymous, NOW), expected, "{bad}");
-            assert_eq!(all.judge(at, Question::Upgrade { user: USER, seat: true }, NOW), Verdict::Pass);
-            assert_eq!(all.judge(key("192.0.2.1"), Question::Anonymous, NOW), Verdict::Pass, "another address");
+            assert_eq!(late, usize::saturating_sub(bad, 60), "{bad}");
+            for other in [Question::Anonymous, Question::Seat, Question::Upgrade { user: USER, seat: true }] {
+                assert_eq!(all.judge(at, other, NOW), Verdict::Pass, "{bad} {other:?}");
+            }
+            assert_eq!(all.judge(key("192.0.2.1"), Question::BadToken, NOW), Verdict::Pass, "another address");
         }
     }
 
@@ -223,8 +233,21 @@ mod tests {
             assert!((0..1000).all(|_| all.judge(at, question, NOW) == Verdict::Pass));
         }
         assert!(all.seats.is_empty());
-        assert!(Limits { upgrades: Rate::a_minute(1), ..Limits::UNLIMITED }.concern_addresses());
-        assert!(!Limits::UNLIMITED.concern_addresses());
+    }
+
+    #[test]
+    fn an_address_is_asked_about_only_where_a_limit_could_answer() {
+        let upgrade = |seat| Question::Upgrade { user: USER, seat };
+        let all = [upgrade(true), upgrade(false), Question::Anonymous, Question::BadToken, Question::Seat];
+        let one = Rate::a_minute(1);
+        for (limits, expected) in [
+            (Limits::UNLIMITED, [false; 5]),
+            (Limits { upgrades: one, ..Limits::UNLIMITED }, [true, true, false, false, false]),
+            (Limits { bad_tokens: one, ..Limits::UNLIMITED }, [false, false, false, true, false]),
+            (Limits { connections_per_address: 1, ..Limits::UNLIMITED }, [true, false, true, false, true]),
+        ] {
+            assert_eq!(all.map(|question| question.concerns(&limits)), expected, "{limits:?}");
+        }
     }
 
     #[test]
@@ -235,7 +258,7 @@ mod tests {
             for at in 1..=others as u64 {
                 all.judge(AddressKey::V6(at), Question::BadToken, NOW);
             }
-            let verdict = all.judge(AddressKey::V6(0), Question::Anonymous, NOW);
+            let verdict = all.judge(AddressKey::V6(0), Question::BadToken, NOW);
             assert_eq!(verdict == Verdict::Pass, forgotten, "{others}");
         }
     }

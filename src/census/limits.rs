@@ -69,12 +69,6 @@ impl Limits {
         upgrades: Rate::UNLIMITED,
         bad_tokens: Rate::UNLIMITED,
     };
-
-    /// Whether an upgrade has to be asked about before it is answered.
-    #[must_use]
-    pub const fn concern_addresses(&self) -> bool {
-        self.connections_per_address > 0 || !self.upgrades.is_unlimited() || !self.bad_tokens.is_unlimited()
-    }
 }
 
 impl Default for Limits {

@@ -44,7 +44,8 @@ impl<K: Copy + Eq + Hash> Paces<K> {
     ///
     /// # Errors
     /// The milliseconds after which there is one.
-    pub(super) fn look(&self, key: K, now: Millis) -> Result<(), u64> {
+    #[cfg(test)]
+    fn look(&self, key: K, now: Millis) -> Result<(), u64> {
         let pace = self.younger.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or_default();
         // On a copy, so nothing is taken.
         { pace }.try_take(self.rate, now, 1).map(|_| ())

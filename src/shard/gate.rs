@@ -64,7 +64,7 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Gate;
         conn.gate = Some(Box::new(Gate { passport, page, since: now.millis(), paused: false, held: false }));
-        if is_echo || !self.options.limits.concern_addresses() {
+        if is_echo || !question.concerns(&self.options.limits) {
             self.judge_at_gate(now, id, Verdict::Pass, effects);
         } else {
             self.ask_address(now, id, question, effects);

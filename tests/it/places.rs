@@ -62,14 +62,38 @@ fn a_user_who_connects_too_often_is_told_when_to_come_back() {
 }
 
 #[test]
-fn an_address_that_guesses_tokens_is_stopped() {
+fn an_address_that_guesses_tokens_is_stopped_and_its_neighbours_are_not() {
     let gateway = Gateway::with(&["--shards", "2"]);
     let knock = |query: &str| raw::ask(&gateway, &raw::upgrade_head(&gateway, &format!("/ws{query}"), "")).status;
     for _ in 0..60 {
         assert_eq!(knock("?token=a.b.c"), 401);
     }
-    assert_eq!((knock("?token=a.b.c"), knock("")), (429, 429));
+    assert_eq!((knock("?token=a.b.c"), knock("?token=d.e.f")), (429, 429));
+    assert_eq!(gateway.metric("waystation_refused_total", "reason=\"token_rate\""), 2);
+    // The same address, as behind one router: who brings the token in the first frame, and who brings a good one.
+    for known in [false, true] {
+        let join = if known { Client::join_known } else { Client::join };
+        let mut ada = join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+        ada.send(&json!({ "type": "chat_message", "payload": { "content": "in" } }));
+        assert_eq!(ada.event()["payload"]["content"], "in", "known: {known}");
+        ada.close();
+    }
     assert_eq!(knock(&format!("?token={}", gateway.token("ada"))), 101, "a good token is no guess");
+}
+
+#[test]
+fn bad_tokens_in_first_frames_are_each_refused_and_keep_nobody_out() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    for guess in 0..62 {
+        let mut eve = Raw::upgraded(&gateway, "/ws/chat/s");
+        let client = json!({ "name": "eve", "version": "1" });
+        eve.write(&raw::text_frame(&json!({ "token": format!("a.b.{guess}"), "client": client }).to_string()));
+        assert!(eve.text().contains(r#""code":"AUTH_FAILED""#), "{guess}");
+        assert_eq!(eve.close_code(), 4001, "{guess}");
+    }
+    let guessed = raw::ask(&gateway, &raw::upgrade_head(&gateway, "/ws?token=a.b.c", ""));
+    assert_eq!(guessed.status, 429, "they count like those in requests");
+    Client::join(&gateway, "/ws/chat/s", &gateway.token("ada")).close();
 }
 
 #[test]
