@@ -42,6 +42,9 @@ pub const TYPING_MS: u64 = 5_000;
 pub const PRESENCE_BATCH_MS: u64 = 100;
 /// Members above which only their number is told.
 pub const PRESENCE_LISTED_MAX: usize = 500;
+/// Connections of a channel that stand in a list, which is moved for each that comes or goes; above it in a tree. Some
+/// cache lines of entries.
+pub const HERE_LISTED_MAX: usize = 32;
 /// How often that number is told at most.
 pub const PRESENCE_COUNT_EVERY_MS: u64 = 1000;
 /// How long the leave of a connection that broke is kept back: it may come back.

@@ -370,12 +370,11 @@ impl Fleeting {
         now.since(self.tidied) >= TIDY_EVERY_MS
     }
 
-    /// When to look at it next: something runs out, or something may be forgotten.
+    /// When to look at it next: something runs out, or something may be forgotten, at last all of it.
     #[must_use]
-    pub fn next_look(&self, now: Millis) -> Option<Millis> {
+    pub fn next_look(&self, now: Millis) -> Millis {
         let expiries = self.notes.iter().filter(|note| !note.ended).filter_map(|note| note.expires);
-        let tidy = (!self.notes.is_empty()).then(|| now.after(LOOK_EVERY_MS));
-        expiries.chain(tidy).min()
+        expiries.fold(now.after(LOOK_EVERY_MS), Millis::min)
     }
 
     /// A member came to a place: it is told what goes on.
@@ -416,6 +415,13 @@ impl Fleeting {
     #[must_use]
     pub fn told(&self, place: u32) -> u64 {
         self.seen(place).stamp
+    }
+
+    /// Whether a member that watches has missed changes, or has come, and waits for the whole.
+    #[must_use]
+    pub fn lacks(&self, place: u32) -> bool {
+        let seen = self.seen(place);
+        seen.whole || seen.stamp < self.floor
     }
 
     /// Whether a visit would tell a member something, or find that it need not.
@@ -473,7 +479,7 @@ impl Fleeting {
 
 /// How often it is tidied at most when there is no place.
 const TIDY_EVERY_MS: u64 = 250;
-/// How often it is looked at while it has notes.
+/// How often it is looked at while there is one.
 const LOOK_EVERY_MS: u64 = 1000;
 
 #[cfg(test)]

@@ -143,6 +143,11 @@ impl Members {
         self.places.iter().flatten()
     }
 
+    /// All members, with their places.
+    pub fn placed(&self) -> impl Iterator<Item = (u32, &Member)> {
+        (0..).zip(&self.places).filter_map(|(place, member)| Some((place, member.as_ref()?)))
+    }
+
     /// All members, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         self.places.iter_mut().flatten()

@@ -9,6 +9,7 @@ pub mod cursors;
 pub mod dedup;
 pub mod fleeting;
 pub mod group;
+mod here;
 pub mod history;
 pub mod members;
 pub mod presence;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::envelope::company::Person;
 use crate::ids::{ConnId, ConnectionName, ShardId};
 use crate::limits::{PRESENCE_COUNT_EVERY_MS, PRESENCE_GRACE_COUNT_MAX, PRESENCE_GRACE_MS, PRESENCE_LISTED_MAX};
+use crate::room::here::Here;
 use crate::time::Millis;
 
 /// How a connection left.
@@ -45,17 +46,22 @@ pub struct Change {
     pub left: Vec<Person>,
 }
 
-/// Who is in a channel.
+/// What only a channel has in which somebody comes or goes.
 #[derive(Debug, Default)]
-pub struct Presence {
-    here: BTreeMap<ConnId, Card>,
+struct Moving {
     /// Broken ones, with the time at which they are gone.
     broken: VecDeque<(Millis, Card)>,
-    /// Connections of each user, broken ones included.
-    users: BTreeMap<Arc<str>, u32>,
     /// Not told yet; empty while there are too many to be listed.
     joined: Vec<Card>,
     left: Vec<Card>,
+}
+
+/// Who is in a channel.
+#[derive(Debug, Default)]
+pub struct Presence {
+    here: Here<Card>,
+    /// Boxed, since nobody moves in most channels at most times; `None` then.
+    moving: Option<Box<Moving>>,
     /// Something has changed since the last batch.
     changed: bool,
     /// Who is there is not known to those who watch: only the number was told, or not even that.
@@ -69,7 +75,19 @@ impl Presence {
     /// How many are there.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.here.len() + self.broken.len()
+        self.here.len() + self.broken().len()
+    }
+
+    fn broken(&self) -> &VecDeque<(Millis, Card)> {
+        const NONE: &VecDeque<(Millis, Card)> = &VecDeque::new();
+        self.moving.as_ref().map_or(NONE, |moving| &moving.broken)
+    }
+
+    /// Gives up what is kept for those who move once nobody does.
+    fn settle(&mut self) {
+        let is_idle =
+            |moving: &mut Box<Moving>| moving.broken.is_empty() && moving.joined.is_empty() && moving.left.is_empty();
+        self.moving.take_if(is_idle);
     }
 
     /// Counts the batches.
@@ -87,40 +105,42 @@ impl Presence {
     /// A connection came in. One that is known already stays as it is.
     pub fn join(&mut self, arrival: Arrival) {
         let Arrival { id, user, name } = arrival;
-        if self.here.contains_key(&id) {
+        if self.here.contains(id) {
             return;
         }
-        if let Some(at) = self.broken.iter().position(|(_, (other, _))| *other == user) {
-            if let Some((_, card)) = self.broken.remove(at) {
+        if let Some(at) = self.broken().iter().position(|(_, (other, _))| *other == user) {
+            let back = self.moving.as_mut().and_then(|moving| moving.broken.remove(at));
+            if let Some((_, card)) = back {
                 self.here.insert(id, card);
             }
-            return;
+            return self.settle();
         }
-        *self.users.entry(Arc::clone(&user)).or_default() += 1;
         self.here.insert(id, (Arc::clone(&user), name));
         self.changed = true;
         if self.is_crowded() {
-            self.forget_batch();
-        } else if let Some(at) = self.left.iter().position(|(_, other)| *other == name) {
-            self.left.remove(at);
+            return self.forget_batch();
+        }
+        let moving = self.moving.get_or_insert_default();
+        if let Some(at) = moving.left.iter().position(|(_, other)| *other == name) {
+            moving.left.remove(at);
+            self.settle();
         } else {
-            self.joined.push((user, name));
+            moving.joined.push((user, name));
         }
     }
 
     /// A connection left.
     pub fn leave(&mut self, now: Millis, id: ConnId, parting: Parting) {
-        let Some(card) = self.here.remove(&id) else { return };
-        match parting {
-            Parting::Clean => self.depart(card),
-            Parting::Broken => {
-                self.broken.push_back((now.after(PRESENCE_GRACE_MS), card));
-                if self.broken.len() > PRESENCE_GRACE_COUNT_MAX
-                    && let Some((_, card)) = self.broken.pop_front()
-                {
-                    self.depart(card);
-                }
-            }
+        let Some(card) = self.here.remove(id) else { return };
+        if parting == Parting::Clean {
+            return self.depart(card);
+        }
+        let broken = &mut self.moving.get_or_insert_default().broken;
+        broken.push_back((now.after(PRESENCE_GRACE_MS), card));
+        if broken.len() > PRESENCE_GRACE_COUNT_MAX
+            && let Some((_, card)) = broken.pop_front()
+        {
+            self.depart(card);
         }
     }
 
@@ -128,7 +148,7 @@ impl Presence {
     pub fn replace(&mut self, now: Millis, shard: ShardId, arrivals: Vec<Arrival>) {
         let named: BTreeSet<ConnId> = arrivals.iter().map(|arrival| arrival.id).collect();
         let gone: Vec<ConnId> =
-            self.here.keys().filter(|id| id.shard == shard && !named.contains(id)).copied().collect();
+            self.here.iter().map(|(id, _)| id).filter(|id| id.shard == shard && !named.contains(id)).collect();
         for id in gone {
             self.leave(now, id, Parting::Broken);
         }
@@ -137,7 +157,8 @@ impl Presence {
 
     /// The broken ones whose time is over are gone.
     pub fn expire(&mut self, now: Millis) {
-        while let Some((_, card)) = self.broken.pop_front_if(|(at, _)| *at <= now) {
+        let over = |moving: &mut Box<Moving>| moving.broken.pop_front_if(|(at, _)| *at <= now);
+        while let Some((_, card)) = self.moving.as_mut().and_then(over) {
             self.depart(card);
         }
     }
@@ -145,31 +166,36 @@ impl Presence {
     /// When the next broken one is gone.
     #[must_use]
     pub fn next_gone(&self) -> Option<Millis> {
-        self.broken.front().map(|(at, _)| *at)
+        self.broken().front().map(|(at, _)| *at)
     }
 
     fn depart(&mut self, (user, name): Card) {
-        if let Some(count) = self.users.get_mut(&user) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&user);
-            }
-        }
         self.changed = true;
-        if let Some(at) = self.joined.iter().position(|(_, other)| *other == name) {
-            self.joined.remove(at);
-        } else if self.is_crowded() || self.crowded {
+        let is_crowded = self.is_crowded() || self.crowded;
+        let moving = self.moving.get_or_insert_default();
+        if let Some(at) = moving.joined.iter().position(|(_, other)| *other == name) {
+            moving.joined.remove(at);
+            self.settle();
+        } else if is_crowded {
             self.forget_batch();
         } else {
-            self.left.push((user, name));
+            moving.left.push((user, name));
         }
     }
 
     /// From now on nobody knows who is there; the next list is a whole one.
     fn forget_batch(&mut self) {
         self.crowded = true;
-        self.joined = Vec::new();
-        self.left = Vec::new();
+        self.take_batch();
+    }
+
+    fn take_batch(&mut self) -> (Vec<Card>, Vec<Card>) {
+        let batch = self.moving.as_mut().map(|moving| {
+            let Moving { joined, left, .. } = &mut **moving;
+            (std::mem::take(joined), std::mem::take(left))
+        });
+        self.settle();
+        batch.unwrap_or_default()
     }
 
     /// Whether a batch is due, or when it will be.
@@ -193,7 +219,7 @@ impl Presence {
         self.changed = false;
         let is_crowded = self.is_crowded();
         let was_crowded = std::mem::replace(&mut self.crowded, is_crowded);
-        let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
+        let (joined, left) = self.take_batch();
         if self.crowded {
             self.version += 1;
             self.counted = Some(now);
@@ -213,7 +239,9 @@ impl Presence {
     /// Marks the first connection of a user that came, and the last of one that is gone.
     fn change(&self, joined: &[Card], left: &[Card]) -> Change {
         let of = |list: &[Card], user: &Arc<str>| list.iter().filter(|(other, _)| other == user).count();
-        let now = |user: &Arc<str>| self.users.get(user).copied().unwrap_or(0) as usize;
+        let mut there = BTreeMap::<&str, usize>::new();
+        self.cards().for_each(|(user, _)| *there.entry(user).or_default() += 1);
+        let now = |user: &Arc<str>| there.get(&**user).copied().unwrap_or(0);
         let before = |user: &Arc<str>| now(user) + of(left, user) - of(joined, user);
         let person = |(user, name): &Card, edge| Person { user: Arc::clone(user), name: *name, edge };
         let is_first = |at: usize, user: &Arc<str>| of(&joined[..at], user) == 0 && before(user) == 0;
@@ -227,14 +255,20 @@ impl Presence {
     /// Everybody, as far as it was told; one connection of each user is marked.
     #[must_use]
     pub fn everybody(&self) -> Vec<Person> {
-        let cards = self.here.values().chain(self.broken.iter().map(|(_, card)| card));
         let mut seen = BTreeSet::new();
-        cards.map(|(user, name)| Person { user: Arc::clone(user), name: *name, edge: seen.insert(user) }).collect()
+        self.cards()
+            .map(|(user, name)| Person { user: Arc::clone(user), name: *name, edge: seen.insert(user) })
+            .collect()
     }
 
     /// The users, each once.
     pub fn users(&self) -> impl Iterator<Item = &str> {
-        self.users.keys().map(|user| &**user)
+        self.cards().map(|(user, _)| &**user).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// All of them, broken ones after the others.
+    fn cards(&self) -> impl Iterator<Item = &Card> {
+        self.here.iter().map(|(_, card)| card).chain(self.broken().iter().map(|(_, card)| card))
     }
 }
 

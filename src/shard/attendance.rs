@@ -18,7 +18,7 @@ use crate::envelope::company::{self, Person, Roll, write_collaborator, write_col
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{PRESENCE_BATCH_MS, PRESENCE_REPORT_MAX};
 use crate::payload::Payload;
-use crate::room::fleeting::{Act, Draft, Fleeting, Key, Topic, Whole};
+use crate::room::fleeting::{Act, Draft, Key, Topic, Whole};
 use crate::room::members::Watch;
 use crate::room::presence::{Arrival, Batch, Change, Parting, Presence};
 use crate::time::Now;
@@ -47,8 +47,8 @@ impl Shard {
             self.open_attendance(now, at.room, effects);
         }
         let Some(room) = self.rooms.at_mut(at.room) else { return };
-        if let Some(fleeting) = &mut room.fleeting {
-            fleeting.enter(at.place, watch);
+        if room.attendance.is_some() || room.fleeting.is_some() {
+            room.fleeting(now).enter(at.place, watch);
             self.line_up(at.room);
         }
         let Some(room) = self.rooms.at_mut(at.room) else { return };
@@ -73,8 +73,8 @@ impl Shard {
     pub(super) fn attend_again(&mut self, now: Now, at: Membership) {
         let Some(room) = self.rooms.at_mut(at.room) else { return };
         let watches = room.members.at(at.place).is_some_and(|member| member.watch.watches());
-        if watches && let Some(fleeting) = &mut room.fleeting {
-            fleeting.need_whole(at.place);
+        if watches && room.attendance.is_some() {
+            room.fleeting(now).need_whole(at.place);
             self.gather(now, at.room);
         }
     }
@@ -136,12 +136,9 @@ impl Shard {
         let arrivals = self.arrivals(id);
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Role::Home { followers, .. } = &room.role else {
-            // The stamps are the home's.
-            room.fleeting.get_or_insert_default();
             room.attendance = Some(Box::new(Attendance::Report(Report::default())));
             return;
         };
-        room.fleeting.get_or_insert_with(|| Box::new(Fleeting::after(now.micros)));
         let mut presence = Presence::default();
         arrivals.into_iter().for_each(|arrival| presence.join(arrival));
         // Who wants to know gets the whole.
@@ -198,7 +195,6 @@ impl Shard {
         if !matches!(&room.role, Role::Mirror { attachment: ours, .. } if *ours == attachment) {
             return;
         }
-        room.fleeting.get_or_insert_default();
         room.attendance = Some(Box::new(Attendance::Report(Report { wanted, whole: wanted, ..Report::default() })));
         self.gather(now, id);
     }
@@ -229,9 +225,7 @@ impl Shard {
     /// Puts a channel among those whose batch is told soon.
     pub(super) fn gather(&mut self, now: Now, id: RoomId) {
         let Some(room) = self.rooms.at_mut(id) else { return };
-        if let Some(fleeting) = &mut room.fleeting
-            && !std::mem::replace(&mut fleeting.soon, true)
-        {
+        if room.attendance.is_some() && !std::mem::replace(&mut room.fleeting(now).soon, true) {
             self.soon.push_back((now.millis().after(PRESENCE_BATCH_MS), id));
         }
     }
@@ -249,6 +243,7 @@ impl Shard {
                 Some(Attendance::Report(_)) => self.send_report(now, id, effects),
                 None => {}
             }
+            self.watch_notes(now, id);
         }
     }
 

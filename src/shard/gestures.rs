@@ -23,7 +23,7 @@ use crate::ids::ConnId;
 use crate::limits::{FIELD_NAME_BYTES_MAX, FLEETING_BODY_BYTES_MAX, TYPING_MS};
 use crate::metrics::Metric;
 use crate::payload::Payload;
-use crate::room::fleeting::{Act, Draft, Fleeting, Key, Topic};
+use crate::room::fleeting::{Act, Draft, Key, Topic};
 use crate::route;
 use crate::time::{Millis, Now};
 
@@ -125,10 +125,12 @@ impl Shard {
             Act::End | Act::Show => None,
         };
         if let Some(until) = lasts
-            && let Some(room) = self.rooms.find(&gesture.channel).and_then(|room| self.rooms.at_mut(room))
+            && let Some(here) = self.rooms.find(&gesture.channel)
+            && let Some(room) = self.rooms.at_mut(here)
         {
-            let fleeting = room.fleeting.get_or_insert_default();
+            let fleeting = room.fleeting(now);
             fleeting.going_on = fleeting.going_on.max(until);
+            self.watch_notes(now, here);
         }
         effects.list.push(Effect::Mesh(home, MeshMessage::Gesture(Box::new(gesture))));
     }
@@ -138,17 +140,17 @@ impl Shard {
         let Some(id) = self.rooms.find(&gesture.channel) else { return };
         let Some(room) = self.rooms.at_mut(id).filter(|room| !room.is_deserted()) else { return };
         let key = Key { topic: gesture.topic, user: Arc::clone(&gesture.user), field: gesture.field.clone() };
-        let fleeting = room.fleeting.get_or_insert_with(|| Box::new(Fleeting::after(now.micros)));
-        let goes_on = fleeting.goes_on(&key);
-        if gesture.act == Act::End && !goes_on {
+        if gesture.act == Act::End && !room.fleeting.as_ref().is_some_and(|fleeting| fleeting.goes_on(&key)) {
             return; // Nobody was told that it began.
         }
+        room.fleeting(now);
         let mut frames = self.encode_doing(now, &key, gesture.act, &gesture.channel, &gesture.body);
         if gesture.author.is_some() {
             frames.extend(self.encode_flat(now, &key, gesture.act, &gesture.channel));
         }
         let bytes = frames.iter().map(|(_, frame)| frame.len()).sum();
         if gesture.act != Act::End && !self.find_place(now, id, &key, bytes) {
+            self.watch_notes(now, id);
             return self.metrics.count(Metric::FleetingDropped);
         }
         self.note(now, id, Draft { key, act: gesture.act, author: gesture.author, audience: None, frames });
@@ -266,7 +268,7 @@ impl Shard {
             Role::Mirror { attachment, .. } if *attachment == notes.attachment => {}
             _ => return, // Sent before the home knew that the members here had left.
         }
-        let fleeting = room.fleeting.get_or_insert_default();
+        let fleeting = room.fleeting(now);
         fleeting.lack(notes.left_out);
         fleeting.follow(notes.notes);
         if let Some(whole) = notes.whole {
@@ -288,7 +290,7 @@ impl Shard {
             _ => None,
         };
         let Some(fleeting) = &mut room.fleeting else { return };
-        let Some(next) = fleeting.next_look(now.millis()).into_iter().chain(gone).min() else { return };
+        let next = gone.into_iter().fold(fleeting.next_look(now.millis()), Millis::min);
         if fleeting.timer.is_none_or(|timer| next < timer) {
             fleeting.timer = Some(next);
             self.wheel.insert(next, Timer::Room(id));
@@ -309,29 +311,24 @@ impl Shard {
         }
         self.expire_broken(now, id);
         self.tidy_notes(now, id);
+        if let Some(room) = self.rooms.at_mut(id) {
+            room.end_fleeting(now.millis());
+        }
         self.watch_notes(now, id);
     }
 
-    /// Forgets the notes that everybody knows; with the last of them the ring.
+    /// Forgets the notes that everybody knows.
     fn tidy_notes(&mut self, now: Now, id: RoomId) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Some(fleeting) = &mut room.fleeting else { return };
-        let places = (0..u32::try_from(room.members.places()).unwrap_or(u32::MAX)).filter(|place| {
-            let member = room.members.at(*place);
-            member.is_some()
-        });
-        let here = places.map(|place| fleeting.told(place)).min();
+        let here = room.members.placed().map(|(place, _)| fleeting.told(place)).min();
         let there = match &room.role {
             Role::Home { followers, .. } => followers.iter().map(|follower| follower.told).min(),
             Role::Mirror { .. } => None,
         };
         let known = here.into_iter().chain(there).min().unwrap_or(u64::MAX);
         fleeting.tidy(now.millis(), known);
-        let wanting = fleeting.wanting;
-        let idle = fleeting.is_empty() && !fleeting.soon && fleeting.going_on <= now.millis();
-        if idle && room.attendance.is_none() {
-            room.fleeting = None;
-        } else if wanting {
+        if fleeting.wanting {
             self.gather(now, id);
         }
     }

@@ -372,7 +372,7 @@ impl Shard {
             room.left = 0;
         }
         room.idle_since = now;
-        if room.fleeting.is_some() {
+        if room.fleeting.is_some() || room.attendance.is_some() {
             self.part(self.latest, id, membership.room, parting, effects);
         }
         self.settle_room(membership.room, effects);

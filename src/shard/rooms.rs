@@ -17,10 +17,10 @@ use crate::payload::Payload;
 use crate::room::dedup::Dedup;
 use crate::room::fleeting::Fleeting;
 use crate::room::history::History;
-use crate::room::members::Members;
+use crate::room::members::{Member, Members};
 use crate::room::presence::{Arrival, Parting, Presence};
 use crate::route::HashKey;
-use crate::time::Millis;
+use crate::time::{Millis, Now};
 
 /// A channel's place in the shard's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -214,6 +214,39 @@ impl Room {
             *asks += 1;
             let message = MeshMessage::Attach { channel: Arc::clone(&self.name), attachment: *attachment, encodings };
             effects.list.push(Effect::Mesh(*home, message));
+        }
+    }
+
+    /// What members are told as it happens, begun now if nothing was. Its stamps are the home's and grow with the
+    /// time, so that nothing need be remembered of an earlier one.
+    pub(super) fn fleeting(&mut self, now: Now) -> &mut Fleeting {
+        let after = match self.role {
+            Role::Home { .. } => now.micros,
+            Role::Mirror { .. } => 0,
+        };
+        self.fleeting.get_or_insert_with(|| Box::new(Fleeting::after(after)))
+    }
+
+    /// Gives up what members are told as it happens once all of it was told, and nobody waits for the whole.
+    pub(super) fn end_fleeting(&mut self, now: Millis) {
+        let Some(fleeting) = &self.fleeting else { return };
+        if !fleeting.is_empty() || fleeting.soon || fleeting.going_on > now {
+            return;
+        }
+        let gone = match self.attendance.as_deref() {
+            Some(Attendance::Roll(presence)) => presence.next_gone(),
+            _ => None,
+        };
+        let lacks_here = |(place, member): (u32, &Member)| member.watch.watches() && fleeting.lacks(place);
+        let lacks_there = match &self.role {
+            Role::Home { followers, .. } => followers
+                .iter()
+                .any(|follower| follower.whole || follower.watches && fleeting.left_out_since(follower.told) > 0),
+            Role::Mirror { .. } => false,
+        };
+        let waits = || fleeting.wanting || gone.is_some() || lacks_there || self.members.placed().any(lacks_here);
+        if self.attendance.is_none() || !waits() {
+            self.fleeting = None;
         }
     }
 

@@ -99,7 +99,7 @@ fn what_begins_runs_out_or_ends_with_its_connection() {
     for (at, over) in [(10 + TYPING_MS - 1, false), (10 + TYPING_MS, true)] {
         assert_eq!(fleeting.over(Millis(at), None), if over { vec![key("ann")] } else { Vec::new() });
     }
-    assert_eq!(fleeting.next_look(Millis(TYPING_MS)), Some(Millis(10 + TYPING_MS)));
+    assert_eq!(fleeting.next_look(Millis(TYPING_MS)), Millis(10 + TYPING_MS));
     assert_eq!(fleeting.over(Millis(10), Some(ANN)), [key("ann")]);
     assert!(fleeting.over(Millis(10), Some(ConnId { slot: 2, ..ANN })).is_empty());
     fleeting.put(Millis(20), draft("ann", Act::End, "stop"));
