@@ -103,6 +103,26 @@ struct SubscribeResponse {
     failures: Vec<Failure>,
 }
 
+/// To a connection that offered to answer methods.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RegisterResponse {
+    /// That of the `register`.
+    id: Option<String>,
+    success: bool,
+    registered_methods: Vec<String>,
+    failed_methods: Vec<String>,
+    failures: Vec<FailedMethod>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct FailedMethod {
+    method: String,
+    #[schemars(schema_with = "code")]
+    code: String,
+}
+
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Failure {
@@ -271,6 +291,7 @@ fn events() -> Vec<(&'static str, Place, Value)> {
         ("connection_error", Notice, described::<ConnectionError>()),
         ("connection_close", Notice, described::<ConnectionClose>()),
         ("subscribe_response", Notice, described::<SubscribeResponse>()),
+        ("register_response", Notice, described::<RegisterResponse>()),
         ("subscribed", Notice, described::<Subscribed>()),
         ("unsubscribed", Notice, described::<Unsubscribed>()),
         ("ack", Notice, described::<Ack>()),

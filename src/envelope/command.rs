@@ -122,6 +122,8 @@ pub enum Command<'a> {
     Register {
         /// For these methods.
         methods: Vec<&'a str>,
+        /// Raw JSON strings that no method can be called.
+        nameless: Vec<&'a str>,
     },
     /// Take a request back.
     Cancel {
@@ -418,7 +420,8 @@ impl<'a> Body<'a> {
         Ok(AuthFrame {
             token: token.map(|value| self.strings.name(value, field::TOKEN)).transpose()?,
             session_id: session.map(|value| self.strings.name(value, field::SESSION)).transpose()?,
-            channels: self.strings.channels(channels)?,
+            // What no channel is called is left out like what the token does not permit.
+            channels: self.strings.sorted_channels(channels)?.0,
             resume: resume.map(|value| self.strings.resume(value)).transpose()?.unwrap_or_default(),
             client: client.map(|value| self.strings.client(value)).transpose()?,
         })

@@ -130,19 +130,6 @@ impl<'a> Strings<'a> {
         }
     }
 
-    pub(super) fn channels(&mut self, list: Option<Value<'a>>) -> Result<Vec<&'a str>, Fault> {
-        let Some(list) = list else { return Ok(Vec::new()) };
-        let mut channels = Vec::new();
-        for value in list.elements().ok_or(CHANNELS_NO_LIST)? {
-            if channels.len() == limits::CHANNELS_PER_MESSAGE_MAX {
-                return Err(CHANNELS_TOO_MANY);
-            }
-            value.escaped().ok_or(CHANNELS_NO_LIST)?;
-            channels.push(self.name(value, CHANNEL)?);
-        }
-        Ok(channels)
-    }
-
     /// The names in a list that a channel can have, and the raw JSON strings of those that none has.
     pub(super) fn sorted_channels(&mut self, list: Option<Value<'a>>) -> Result<(Vec<&'a str>, Vec<&'a str>), Fault> {
         let Some(list) = list else { return Ok((Vec::new(), Vec::new())) };
@@ -173,15 +160,18 @@ impl<'a> Strings<'a> {
         Ok(positions)
     }
 
-    /// `[{channel, epoch, seq}]`
+    /// `[{channel, epoch, seq}]`; a name that no channel has is left out.
     pub(super) fn resume(&mut self, value: Value<'a>) -> Result<Vec<(&'a str, Position)>, Fault> {
         let mut positions = Vec::new();
         for value in value.elements().ok_or(POSITIONS_NO_LIST)? {
             let fields = value.object().ok_or(POSITIONS_NO_LIST)?;
             let [channel] = fields.find([&["channel"]]);
-            let channel = self.name(channel.ok_or(POSITIONS_NO_LIST)?, CHANNEL)?;
+            let channel = channel.ok_or(POSITIONS_NO_LIST)?;
+            channel.escaped().ok_or(POSITIONS_NO_LIST)?;
             let position = self.position(fields)?;
-            place(&mut positions, channel, position)?;
+            if let Ok(channel) = self.name(channel, CHANNEL) {
+                place(&mut positions, channel, position)?;
+            }
         }
         Ok(positions)
     }

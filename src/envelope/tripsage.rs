@@ -9,7 +9,7 @@ use super::encoding::Encoding;
 /// connection, its own requests or a channel's continuity, and a forged one would mislead it.
 #[must_use]
 pub fn is_reserved(kind: &str) -> bool {
-    const EXACT: [&str; 16] = [
+    const EXACT: [&str; 17] = [
         "ack",
         "nack",
         "gap",
@@ -22,6 +22,7 @@ pub fn is_reserved(kind: &str) -> bool {
         "subscribed",
         "unsubscribed",
         "subscribe_response",
+        "register_response",
         "token_expiring",
         "draining",
         "degraded",

@@ -344,7 +344,9 @@ impl Shard {
             Command::Batch(batch) => return self.on_batch(now, id, batch, effects),
             Command::Request(request) => self.on_question(now, id, request, effects),
             Command::Response(response) => self.on_response(now, id, response, effects),
-            Command::Register { methods } => self.register(now, id, methods, effects),
+            Command::Register { methods, nameless } => {
+                self.register(now, id, inbound.id, (methods, nameless), effects);
+            }
             Command::Cancel { id: request } => self.on_cancel(now, id, request, effects),
             Command::Ack { position } => self.on_ack(now, id, inbound.channel, *position, effects),
             Command::Typing(typing) => self.on_typing(now, id, inbound, *typing, effects),

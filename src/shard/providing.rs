@@ -10,28 +10,49 @@ use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::Encoding;
 use crate::envelope::command::Response;
-use crate::envelope::notice::service::{Asked, write_cancel, write_request};
+use crate::envelope::notice::service::{Asked, write_cancel, write_register_response, write_request};
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{METHODS_PER_CONNECTION_MAX, OUTBOX_BYTES_MAX, WORKING_PER_CONNECTION_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::request::Ticket;
 use crate::route;
-use crate::shard::service::Service;
+use crate::shard::service::{Offer, Service};
 use crate::time::Now;
 
 impl Shard {
-    /// A connection offers to answer methods. Each that it may not is refused with an error of its own.
-    pub(super) fn register(&mut self, now: Now, id: ConnId, methods: &[&str], effects: &mut Effects) {
-        for method in methods {
-            if let Err(code) = self.register_one(now, id, method, effects) {
-                let details = format!("{{\"method\":{}}}", serde_json::Value::from(*method));
-                self.error(now, id, code, text_of(code), Some(&details), effects);
+    /// A connection offers to answer methods. It is told what became of each, once all of their homes have said so.
+    pub(super) fn register(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        request: Option<&str>,
+        (methods, nameless): (&[&str], &[&str]),
+        effects: &mut Effects,
+    ) {
+        let nameless = nameless.iter().map(|raw| (Box::from(*raw), ErrorCode::InvalidMessageFormat));
+        let (waits, taken, failed) = (Vec::new(), Vec::new(), nameless.collect());
+        let mut offer = Offer { id: request.map(Box::from), waits, taken, failed };
+        let mut new: Vec<Box<str>> = Vec::new();
+        for method in methods.iter().copied() {
+            match self.register_one(id, method, &mut offer) {
+                Ok(true) => new.push(Box::from(method)),
+                Ok(false) => {}
+                Err(code) => offer.fail(method, code),
             }
         }
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        conn.unanswered = conn.unanswered.saturating_add(u16::try_from(offer.waits.len()).unwrap_or(u16::MAX));
+        conn.service.get_or_insert_default().offers.push(offer);
+        for method in new {
+            let home = route::home(&self.options.key, &method_channel(&method), self.options.shards);
+            self.send_request(now, home, RequestMessage::Register(method, id), effects);
+        }
+        self.answer_offers(now, id, effects);
     }
 
-    fn register_one(&mut self, now: Now, id: ConnId, method: &str, effects: &mut Effects) -> Result<(), ErrorCode> {
+    /// Returns whether the method's home has to be asked.
+    fn register_one(&mut self, id: ConnId, method: &str, offer: &mut Offer) -> Result<bool, ErrorCode> {
         let channel = method_channel(method);
         if !self.may(id, &channel, Verb::Register) || BUILT_IN.contains(&method) {
             self.metrics.count(Metric::RefusedPermission);
@@ -39,16 +60,34 @@ impl Shard {
         }
         let conn = self.slots.find_mut(id).ok_or(ErrorCode::ServerError)?;
         let service = conn.service.get_or_insert_default();
-        if service.methods.iter().any(|one| **one == *method) {
-            return Ok(());
+        let is_named = |list: &[Box<str>]| list.iter().any(|one| **one == *method);
+        if is_named(&offer.waits) || is_named(&offer.taken) {
+            return Ok(false);
+        }
+        if is_named(&service.methods) {
+            let waits = service.offers.iter().any(|earlier| is_named(&earlier.waits));
+            if waits { &mut offer.waits } else { &mut offer.taken }.push(Box::from(method));
+            return Ok(false);
         }
         if service.methods.len() >= METHODS_PER_CONNECTION_MAX {
             return Err(ErrorCode::ConnectionLimitExceeded);
         }
         service.methods.push(Box::from(method));
-        let home = route::home(&self.options.key, &channel, self.options.shards);
-        self.send_request(now, home, RequestMessage::Register(Box::from(method), id), effects);
-        Ok(())
+        offer.waits.push(Box::from(method));
+        Ok(true)
+    }
+
+    /// Answers the offers of which everything is known.
+    fn answer_offers(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return };
+        let known: Vec<Offer> = service.offers.extract_if(.., |offer| offer.waits.is_empty()).collect();
+        for offer in known {
+            let write = |stamp, out: &mut Vec<u8>| {
+                write_register_response(stamp, offer.id.as_deref(), &offer.taken, &offer.failed, out);
+            };
+            let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
+            self.queue(now, id, Lane::Critical, frame, effects);
+        }
     }
 
     /// Takes back the offers that a refreshed token no longer permits. What is worked on may still be answered.
@@ -70,20 +109,40 @@ impl Shard {
 
     /// At the method's home.
     pub(super) fn on_register(&mut self, now: Now, method: Box<str>, provider: ConnId, effects: &mut Effects) {
-        if self.providers.register(&method, provider).is_err() {
+        let outcome = self.providers.register(&method, provider).map_err(|_| ErrorCode::Overloaded);
+        if outcome.is_err() {
             self.metrics.count(Metric::RefusedOverload);
-            self.send_request(now, provider.shard, RequestMessage::Full(method, provider), effects);
         }
+        let answer = RequestMessage::Registered(method, provider, outcome);
+        self.send_request(now, provider.shard, answer, effects);
     }
 
-    /// The method's home has no place for a provider here.
-    pub(super) fn on_method_full(&mut self, now: Now, method: &str, provider: ConnId, effects: &mut Effects) {
-        let service = self.slots.find_mut(provider).and_then(|conn| conn.service.as_mut());
-        let Some(service) = service else { return };
-        service.methods.retain(|one| **one != *method);
-        let details = format!("{{\"method\":{}}}", serde_json::Value::from(method));
-        let code = ErrorCode::Overloaded;
-        self.error(now, provider, code, text_of(code), Some(&details), effects);
+    /// The method's home has said whether it takes a connection here for a provider.
+    pub(super) fn on_registered(
+        &mut self,
+        now: Now,
+        method: &str,
+        (provider, outcome): (ConnId, Result<(), ErrorCode>),
+        effects: &mut Effects,
+    ) {
+        let Some(conn) = self.slots.find_mut(provider) else { return };
+        let Some(service) = conn.service.as_mut() else { return };
+        // Its token may have been refreshed meanwhile by one that does not permit it.
+        let kept = service.methods.iter().any(|one| **one == *method);
+        let outcome = outcome.and(if kept { Ok(()) } else { Err(ErrorCode::PermissionDenied) });
+        if outcome.is_err() {
+            service.methods.retain(|one| **one != *method);
+        }
+        for offer in &mut service.offers {
+            let Some(at) = offer.waits.iter().position(|one| **one == *method) else { continue };
+            let waited = offer.waits.remove(at);
+            conn.unanswered = conn.unanswered.saturating_sub(1);
+            match outcome {
+                Ok(()) => offer.taken.push(waited),
+                Err(code) => offer.fail(method, code),
+            }
+        }
+        self.answer_offers(now, provider, effects);
     }
 
     /// A request for a connection here. One that is gone, or that cannot take more, passes it on.

@@ -321,7 +321,9 @@ impl Shard {
             RequestMessage::Reply(ticket, outcome) => self.on_reply(now, ticket, &outcome, effects),
             RequestMessage::Register(method, provider) => self.on_register(now, method, provider, effects),
             RequestMessage::Unregister(method, provider) => self.providers.remove(&method, provider),
-            RequestMessage::Full(method, provider) => self.on_method_full(now, &method, provider, effects),
+            RequestMessage::Registered(method, provider, outcome) => {
+                self.on_registered(now, &method, (provider, outcome), effects);
+            }
             RequestMessage::History(ticket, stretch) => {
                 let page = self.history_page(&stretch).into_boxed_slice();
                 self.send_request(now, from, RequestMessage::Reply(ticket, Ok(page)), effects);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::code::ErrorCode;
 use crate::ids::{Seq, ShardId};
 use crate::request::Ticket;
 use crate::shard::connection::Membership;
@@ -15,6 +16,8 @@ pub(super) struct Service {
     pub(super) asked: Vec<Ticket>,
     /// Methods that it answers.
     pub(super) methods: Vec<Box<str>>,
+    /// Offers of which some homes have not said yet whether they took them.
+    pub(super) offers: Vec<Offer>,
     /// Requests that it works on, by the asker's shard.
     pub(super) working: BTreeSet<(ShardId, Ticket)>,
     /// What it last acknowledged, for what its channels' homes were told already.
@@ -29,6 +32,26 @@ pub(super) struct Service {
     pub(super) doubly: BTreeSet<RoomId>,
     /// Memberships that may be owed something: one with thousands is not looked through for each event.
     pub(super) ready: VecDeque<Membership>,
+}
+
+/// One `register`, until it is known what became of each of its methods.
+#[derive(Debug)]
+pub(super) struct Offer {
+    /// By which the client knows the answer again.
+    pub(super) id: Option<Box<str>>,
+    /// Methods whose homes have yet to answer.
+    pub(super) waits: Vec<Box<str>>,
+    /// Methods that it answers from now on.
+    pub(super) taken: Vec<Box<str>>,
+    /// Those that it does not, as raw JSON strings, and why.
+    pub(super) failed: Vec<(Box<str>, ErrorCode)>,
+}
+
+impl Offer {
+    /// Notes that a method was refused.
+    pub(super) fn fail(&mut self, method: &str, code: ErrorCode) {
+        self.failed.push((serde_json::Value::from(method).to_string().into(), code));
+    }
 }
 
 /// A subscription to a pattern.

@@ -72,7 +72,9 @@ fn without_a_session_the_reply_names_none() {
 #[test]
 fn channels_that_are_asked_for_are_joined_if_they_are_granted_and_left_out_if_not() {
     let gateway = Gateway::start();
-    let asked = json!(["chat:a", "session:b", "notifications", "chat:a", "user:bob", "nothing"]);
+    let nameless = ["", "chat:\u{1}", &"x".repeat(145)];
+    let mut asked = json!(["chat:a", "session:b", "notifications", "chat:a", "user:bob", "nothing"]);
+    asked.as_array_mut().unwrap().extend(nameless.map(Value::from));
     let mut client = Client::open(&gateway, "/ws");
     client.send(&json!({ "token": gateway.token("ada"), "channels": asked }));
     let reply = client.event();

@@ -35,8 +35,10 @@ fn a_method_is_answered_by_those_who_registered_it_and_by_nobody_once_they_are_g
     let mut askers: Vec<Client> =
         gateway.token_row("asker", 4).iter().map(|token| Client::join(&gateway, "/ws", token)).collect();
     for provider in [&mut one, &mut two] {
-        provider.send(&json!({ "type": "register", "payload": { "methods": ["plan"] } }));
-        provider.pending();
+        provider.send(&json!({ "type": "register", "id": "r", "payload": { "methods": ["plan", "time"] } }));
+        let answer = provider.event_of("register_response")["payload"].clone();
+        assert_eq!((&answer["id"], &answer["registered_methods"]), (&json!("r"), &json!(["plan"])));
+        assert_eq!(answer["failures"], json!([{ "method": "time", "code": "PERMISSION_DENIED" }]));
     }
     let mut served = [0, 0];
     for round in 0..10 {

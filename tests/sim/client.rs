@@ -282,6 +282,7 @@ impl Client {
             "nack" => self.on_nack(payload, counts),
             "connection_error" => on_error(payload, counts),
             "response" => self.on_response(payload, counts),
+            "register_response" => assert!(self.backend.is_some(), "only services offer: {value}"),
             "sim_direct" => {
                 counts.count(Kind::Direct);
                 assert!(value.get("channel").is_none() && value.get("seq").is_none(), "{value}");

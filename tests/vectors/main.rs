@@ -125,7 +125,7 @@ fn of_services(command: &Command<'_>) -> (&'static str, Value) {
             };
             ("response", json!([response.id, outcome]))
         }
-        Command::Register { methods } => ("register", json!(methods)),
+        Command::Register { methods, .. } => ("register", json!(methods)),
         Command::Cancel { id } => ("cancel", json!(id)),
         Command::Ack { position } => ("ack", json!([position.epoch.map(|epoch| epoch.0), position.seq.0])),
         other => unreachable!("{other:?} is no service's"),

@@ -91,14 +91,18 @@ impl<'a> Body<'a> {
     pub(super) fn register(&mut self) -> Result<Command<'a>, Fault> {
         let [list] = self.fields.find([&["methods"]]);
         let list = list.and_then(Value::elements).ok_or(malformed("methods must be an array of strings"))?;
-        let mut methods = Vec::new();
+        let (mut methods, mut nameless) = (Vec::new(), Vec::new());
         for value in list {
-            if methods.len() == limits::METHODS_PER_MESSAGE_MAX {
+            if methods.len() + nameless.len() == limits::METHODS_PER_MESSAGE_MAX {
                 return Err(malformed("a message may name 50 methods"));
             }
-            methods.push(self.strings.name(value, field::METHOD)?);
+            value.escaped().ok_or(malformed("methods must be an array of strings"))?;
+            match self.strings.name(value, field::METHOD) {
+                Ok(name) => methods.push(name),
+                Err(_) => nameless.push(value.raw()),
+            }
         }
-        Ok(Command::Register { methods })
+        Ok(Command::Register { methods, nameless })
     }
 
     pub(super) fn cancel(&mut self, envelope_id: Option<&'a str>) -> Result<Command<'a>, Fault> {

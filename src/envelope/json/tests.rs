@@ -151,6 +151,18 @@ fn an_authentication_frame_is_known_with_and_without_a_type() {
             "session_id: Some(\"s1\"), channels: [\"session:s1\", \"a\"], resume: [(\"a\", Position { epoch: None, seq: Seq(9007199254740991) }), (\"b\", Position { epoch: None, seq: Seq(0) })], client: Some(Client { name: \"web\", version: \"1.2\", batch: true })",
         ),
     );
+    let long = "x".repeat(limits::CHANNEL_NAME_BYTES_MAX + 1);
+    check(
+        &format!(
+            r#"{{"token":"t.t.t","channels":["","a","b\u0000","{long}","{}"],
+            "resume":[{{"channel":"{long}","epoch":"x","seq":1}},{{"channel":"a","epoch":"x","seq":1}}]}}"#,
+            &long[1..]
+        ),
+        &frame(&format!(
+            "session_id: None, channels: [\"a\", \"{}\"], resume: [(\"a\", Position {{ epoch: None, seq: Seq(1) }})], client: None",
+            &long[1..]
+        )),
+    );
     check(
         r#"{"type":"auth"}"#,
         "Auth(AuthFrame { token: None, session_id: None, channels: [], resume: [], client: None })",
@@ -166,10 +178,10 @@ fn a_malformed_authentication_frame_is_told_from_other_messages() {
         r#"{"type":"auth","token":["t"]}"#,
         r#"{"type":"authenticate","channels":"c"}"#,
         r#"{"token":"t","channels":[7]}"#,
-        r#"{"token":"t","channels":[""]}"#,
         r#"{"token":"t","session_id":7}"#,
         r#"{"token":"t","resume":{}}"#,
         r#"{"token":"t","resume":[{"channel":"a","seq":1}]}"#,
+        r#"{"token":"t","resume":[{"channel":7,"epoch":"x","seq":1}]}"#,
         r#"{"token":"t","resume":[{"channel":"a","epoch":"x","seq":9007199254740992}]}"#,
         r#"{"token":"t","resume":[{"channel":"a","epoch":"x","seq":-1}]}"#,
         r#"{"token":"t","resume":[{"channel":"a","epoch":"x","seq":1.0}]}"#,
@@ -312,7 +324,6 @@ fn every_bound_is_kept_and_named() {
     });
     bounded(limits::EVENT_TYPE_BYTES_MAX, |n| format!(r#"{{"type":"chat_message","content":"a","role":"{}"}}"#, of(n)));
     bounded(limits::CHANNEL_NAME_BYTES_MAX, |n| format!(r#"{{"type":"pong","channel":"{}"}}"#, of(n)));
-    bounded(limits::CHANNEL_NAME_BYTES_MAX, |n| format!(r#"{{"token":"t","channels":["{}"]}}"#, of(n)));
     bounded(limits::CHANNELS_PER_MESSAGE_MAX, |n| format!(r#"{{"type":"subscribe","channels":[{}]}}"#, list(n)));
     bounded(limits::CHANNELS_PER_MESSAGE_MAX, |n| format!(r#"{{"token":"t","channels":[{}]}}"#, list(n)));
     bounded(limits::TOKEN_BYTES_MAX, |n| format!(r#"{{"token":"{}"}}"#, of(n)));

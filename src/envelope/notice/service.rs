@@ -1,8 +1,11 @@
 //! What is said to those who ask and to those who answer, and to the author of an event without a channel.
 
-use super::{Answered, Stamp, write_connection};
+use super::{Answered, Stamp, write_connection, write_list};
 use crate::code::ErrorCode;
-use crate::envelope::event::{EventHead, write_event, write_field, write_instant, write_key, write_number_field};
+use crate::envelope::event::{
+    EventHead, write_event, write_field, write_instant, write_key, write_number_field, write_optional_field,
+    write_string,
+};
 use crate::ids::ConnectionName;
 
 /// Why a request has no result.
@@ -68,6 +71,29 @@ pub fn write_request(stamp: Stamp, asked: &Asked<'_>, out: &mut Vec<u8>) {
 /// Appends `cancel`: nobody waits for the answer any more.
 pub fn write_cancel(stamp: Stamp, id: &str, out: &mut Vec<u8>) {
     stamp.write("cancel", out, |out| write_field("id", id, out));
+}
+
+/// Appends `register_response`; what failed is named in raw JSON strings.
+pub fn write_register_response(
+    stamp: Stamp,
+    id: Option<&str>,
+    taken: &[Box<str>],
+    failed: &[(Box<str>, ErrorCode)],
+    out: &mut Vec<u8>,
+) {
+    stamp.write("register_response", out, |out| {
+        write_optional_field("id", id, out);
+        write_key("success", out);
+        out.extend_from_slice(if failed.is_empty() { b"true" } else { b"false" });
+        write_list("registered_methods", taken, out, |method, out| write_string(method, out));
+        write_list("failed_methods", failed, out, |(method, _), out| out.extend_from_slice(method.as_bytes()));
+        write_list("failures", failed, out, |(method, code), out| {
+            out.extend_from_slice(b"{\"method\":");
+            out.extend_from_slice(method.as_bytes());
+            write_field("code", code.name(), out);
+            out.push(b'}');
+        });
+    });
 }
 
 /// Appends an event that goes to connections and not to a channel.
@@ -169,6 +195,24 @@ mod tests {
             |out| write_response(STAMP, "q", Err(Unanswered::Code(ErrorCode::Overloaded, "later")), out),
             "response",
             &json!({ "id": "q", "error": { "code": "OVERLOADED", "message": "later", "retryable": true } }),
+        );
+    }
+
+    #[test]
+    fn who_offers_to_answer_is_told_what_became_of_each_method() {
+        let failed = [(Box::from("\"a\\tb\""), ErrorCode::InvalidMessageFormat)];
+        check(
+            |out| write_register_response(STAMP, Some("1"), &[Box::from("plan")], &failed, out),
+            "register_response",
+            &json!({
+                "id": "1", "success": false, "registered_methods": ["plan"], "failed_methods": ["a\tb"],
+                "failures": [{ "method": "a\tb", "code": "INVALID_MESSAGE_FORMAT" }],
+            }),
+        );
+        check(
+            |out| write_register_response(STAMP, None, &[], &[], out),
+            "register_response",
+            &json!({ "success": true, "registered_methods": [], "failed_methods": [], "failures": [] }),
         );
     }
 

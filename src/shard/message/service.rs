@@ -74,8 +74,8 @@ pub enum RequestMessage {
     Register(Box<str>, ConnId),
     /// To the method's home: it no longer does.
     Unregister(Box<str>, ConnId),
-    /// To the provider's shard: the method takes no further provider.
-    Full(Box<str>, ConnId),
+    /// To the provider's shard: it is asked from now on, or the method takes no further provider.
+    Registered(Box<str>, ConnId, Result<(), ErrorCode>),
     /// To the channel's home: send that part of its history.
     History(Ticket, Stretch),
     /// To the channel's home: say who is in it.

@@ -3,7 +3,8 @@
 use super::*;
 use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, METHODS_PER_CONNECTION_MAX, OUTBOX_BYTES_MAX,
-    REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
+    PROVIDERS_PER_METHOD_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX,
+    WORKING_PER_CONNECTION_MAX,
 };
 
 /// A backend on the open door.
@@ -50,6 +51,12 @@ fn request(method: &str, id: &str, params: &Value) -> String {
 
 fn register(methods: &[&str]) -> String {
     json!({ "type": "register", "payload": { "methods": methods } }).to_string()
+}
+
+/// Offers to answer methods, and returns what is said to that.
+fn offer(world: &mut World, who: Who, methods: &[&str]) -> Value {
+    world.say(who, &register(methods));
+    only(world, who, "register_response")
 }
 
 fn respond(id: &Value, outcome: &Value) -> String {
@@ -156,7 +163,7 @@ fn a_request_goes_to_each_provider_in_turn_wherever_they_are() {
     let mut world = shards(3);
     let providers: Vec<Who> = (0..3).map(|host| service(&mut world, host, "svc")).collect();
     for provider in &providers {
-        world.say(*provider, &register(&["plan"]));
+        offer(&mut world, *provider, &["plan"]);
     }
     let ann = user_on(&mut world, 1, "ann");
     let name = name_of(&world, ann);
@@ -184,7 +191,7 @@ fn only_who_was_asked_answers_and_errors_come_through() {
     let mut world = shards(2);
     let (first, other) = (service(&mut world, 0, "svc"), service(&mut world, 1, "svc"));
     let (ann, bob) = (user_on(&mut world, 1, "ann"), user_on(&mut world, 0, "bob"));
-    world.say(first, &register(&["plan", "plan"]));
+    offer(&mut world, first, &["plan", "plan"]);
     world.say(ann, &request("plan", "q", &json!(null)));
     let call = only(&mut world, first, "request");
     for (liar, id) in [(other, &call["id"]), (bob, &call["id"]), (first, &json!("9-9")), (first, &json!("x"))] {
@@ -193,15 +200,16 @@ fn only_who_was_asked_answers_and_errors_come_through() {
     assert!(world.heard(ann).is_empty(), "nobody else can answer");
     world.say(first, &respond(&call["id"], &json!({ "error": { "code": "MINE", "message": "no" } })));
     assert_eq!(only(&mut world, ann, "response"), json!({ "id": "q", "error": { "code": "MINE", "message": "no" } }));
-    world.say(bob, &register(&["plan", "time"]));
-    world.say(first, &register(&["time"]));
-    assert_eq!(world.heard_words(bob), ["connection_error PERMISSION_DENIED"; 2], "users register nothing");
-    assert_eq!(world.heard_words(first), ["connection_error PERMISSION_DENIED"], "what the gateway answers itself");
+    let refused = |method| json!({ "method": method, "code": "PERMISSION_DENIED" });
+    let failures = offer(&mut world, bob, &["plan", "time"])["failures"].clone();
+    assert_eq!(failures, json!([refused("plan"), refused("time")]), "users register nothing");
+    let failures = offer(&mut world, first, &["time"])["failures"].clone();
+    assert_eq!(failures, json!([refused("time")]), "what the gateway answers itself");
     world.say(ann, &request("unheard of", "q", &json!({})));
     assert_eq!(only(&mut world, ann, "response")["error"]["code"], "UNKNOWN_TYPE");
     world.say(ann, r#"{"type":"start_agent","id":"s","agent":"x"}"#);
     assert!(world.heard(ann).is_empty(), "nobody is there, and that is not said");
-    world.say(other, &register(&["start_agent"]));
+    offer(&mut world, other, &["start_agent"]);
     world.say(ann, r#"{"type":"start_agent","id":"s","agent":"x"}"#);
     let call = only(&mut world, other, "request");
     assert_eq!((&call["method"], &call["params"]), (&json!("start_agent"), &json!({ "agent": "x" })));
@@ -210,10 +218,73 @@ fn only_who_was_asked_answers_and_errors_come_through() {
 }
 
 #[test]
+fn who_offers_methods_hears_of_each_whether_it_is_asked_from_now_on() {
+    for home in 0..2 {
+        let mut world = shards(2);
+        let backend = service(&mut world, 0, "svc");
+        let (free, full) = (at_home("method:a", home, 2), at_home("method:b", home, 2));
+        let [free, full] = [&free, &full].map(|name| name.strip_prefix("method:").unwrap());
+        for slot in 0..u32::try_from(PROVIDERS_PER_METHOD_MAX).unwrap() {
+            let other = ConnId { shard: ShardId(1), slot: slot + 1000, generation: 1 };
+            world.hosts[usize::from(home)].0.providers.register(full, other).unwrap();
+        }
+        let message = json!({ "type": "register", "id": "r", "payload": {
+            "methods": [free, "", full, free, "time", "a\u{7}"] } });
+        world.say(backend, &message.to_string());
+        let answer = only(&mut world, backend, "register_response");
+        assert_eq!((&answer["id"], &answer["success"]), (&json!("r"), &json!(false)));
+        assert_eq!(answer["registered_methods"], json!([free]), "home {home}: {answer}");
+        let mut failures: Vec<(&str, &str)> = answer["failures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|failure| (failure["method"].as_str().unwrap(), failure["code"].as_str().unwrap()))
+            .collect();
+        failures.sort_unstable();
+        let malformed = "INVALID_MESSAGE_FORMAT";
+        let mut expected =
+            [("", malformed), ("a\u{7}", malformed), (full, "OVERLOADED"), ("time", "PERMISSION_DENIED")];
+        expected.sort_unstable();
+        assert_eq!(failures, expected, "home {home}");
+        assert_eq!(answer["failed_methods"].as_array().unwrap().len(), 4);
+        assert_eq!(offer(&mut world, backend, &[free])["registered_methods"], json!([free]), "again is no fault");
+        let conn = world.hosts[0].0.slots.find(world.sockets[backend].id).unwrap();
+        assert_eq!((conn.unanswered, conn.service.as_ref().unwrap().offers.len()), (0, 0));
+    }
+}
+
+#[test]
+fn offers_that_overlap_are_answered_one_by_one_and_a_lost_permission_in_between_is_told() {
+    let mut world = shards(2);
+    let backend = service(&mut world, 0, "svc");
+    let there = at_home("method:a", 1, 2);
+    let there = there.strip_prefix("method:").unwrap();
+    for id in ["1", "2"] {
+        let message = json!({ "type": "register", "id": id, "payload": { "methods": [there] } });
+        world.put(backend, &text(&message.to_string()));
+    }
+    world.run();
+    let answers: Vec<Value> = of_type(&world.heard(backend), "register_response")
+        .iter()
+        .map(|frame| json!([frame["payload"]["id"], frame["payload"]["registered_methods"]]))
+        .collect();
+    assert_eq!(answers, [json!(["1", [there]]), json!(["2", [there]])]);
+    let backend = service(&mut world, 0, "svc");
+    world.put(backend, &text(&register(&[there])));
+    let less = token_with("svc", LATER_S, json!({ "role": "service", "caps": {} }));
+    world.put(backend, &text(&json!({ "type": "auth", "token": less }).to_string()));
+    world.run();
+    let heard = world.heard(backend);
+    let answer = &of_type(&heard, "register_response")[0]["payload"];
+    assert_eq!(answer["failures"], json!([{ "method": there, "code": "PERMISSION_DENIED" }]), "{heard:?}");
+    assert_eq!(world.hosts[1].0.providers.count(there), 1, "the first one is still asked");
+}
+
+#[test]
 fn a_request_ends_at_its_deadline_and_its_provider_is_told() {
     let mut world = shards(2);
     let (backend, ann) = (service(&mut world, 0, "svc"), user_on(&mut world, 1, "ann"));
-    world.say(backend, &register(&["plan"]));
+    offer(&mut world, backend, &["plan"]);
     world.say(ann, &request("plan", "q", &json!({})));
     let call = only(&mut world, backend, "request");
     world.say(ann, &request("plan", "q", &json!({})));
@@ -232,7 +303,7 @@ fn a_request_ends_at_its_deadline_and_its_provider_is_told() {
 fn a_withdrawn_request_is_ended_by_its_provider_and_one_of_a_lost_asker_is_dropped() {
     let mut world = shards(2);
     let (backend, ann) = (service(&mut world, 0, "svc"), user_on(&mut world, 1, "ann"));
-    world.say(backend, &register(&["plan"]));
+    offer(&mut world, backend, &["plan"]);
     world.say(ann, &request("plan", "q", &json!({})));
     let call = only(&mut world, backend, "request");
     world.say(ann, r#"{"type":"cancel","payload":{"id":"other"}}"#);
@@ -257,7 +328,7 @@ fn when_a_provider_goes_its_requests_fail_and_the_next_ones_go_to_another() {
     let (first, second) = (service(&mut world, 0, "svc"), service(&mut world, 1, "svc"));
     let ann = user_on(&mut world, 2, "ann");
     for provider in [first, second] {
-        world.say(provider, &register(&["plan"]));
+        offer(&mut world, provider, &["plan"]);
     }
     world.say(ann, &request("plan", "q", &json!({})));
     assert_eq!(world.heard_words(first), ["request"]);
@@ -281,10 +352,12 @@ fn requests_are_bounded_for_who_asks_and_for_who_answers() {
     let mut world = World::new();
     let backend = service(&mut world, 0, "svc");
     let methods: Vec<String> = (0..=METHODS_PER_CONNECTION_MAX).map(|index| format!("m{index}")).collect();
-    for method in &methods {
-        world.say(backend, &register(&[method]));
+    for (index, method) in methods.iter().enumerate() {
+        let answer = offer(&mut world, backend, &[method]);
+        assert_eq!(answer["success"], index < METHODS_PER_CONNECTION_MAX, "{answer}");
+        let refused = answer["failures"][0]["code"].as_str().unwrap_or("CONNECTION_LIMIT_EXCEEDED");
+        assert_eq!(refused, "CONNECTION_LIMIT_EXCEEDED");
     }
-    assert_eq!(world.heard_words(backend), ["connection_error CONNECTION_LIMIT_EXCEEDED"]);
     let ann = world.legacy("/ws", "ann");
     for index in 0..=REQUESTS_PER_CONNECTION_MAX {
         world.say(ann, &request("m0", &index.to_string(), &json!({})));
