@@ -291,6 +291,13 @@ impl World {
         for _ in 0..20 {
             self.step(20_000);
         }
+        // A look at quiet memberships may fall into the very last step; what it says is on its way then.
+        for _ in 0..20 {
+            if self.links.iter().all(Link::is_empty) {
+                break;
+            }
+            self.step(20_000);
+        }
         for client in self.clients.iter().filter(|client| client.phase == Phase::Open) {
             self.check_settled(client);
         }
