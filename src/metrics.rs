@@ -103,7 +103,6 @@ metrics! {
     RequestsLate: Counter "waystation_requests_late_total" "" "Requests that nobody answered in time";
     Acknowledged: Counter "waystation_acknowledged_total" "" "Acknowledgements of subscribers that went further";
     ConsumersLate: Counter "waystation_consumers_late_total" "" "Channels taken from a consumer of a group that did not acknowledge in time";
-    SpreadsDropped: Counter "waystation_spreads_dropped_total" "" "Events for everybody dropped by a shard that had too many";
     Delivered: Counter "waystation_delivered_total" "" "Channel events written towards members";
     Sends: Counter "waystation_sends_total" "" "Writes to sockets";
     ShortWrites: Counter "waystation_short_writes_total" "" "Writes that the socket took in part or not at all";

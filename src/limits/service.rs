@@ -56,5 +56,5 @@ pub const ENLIST_ROOMS_PER_TURN: usize = 64;
 /// Automatic memberships that are looked at in a turn whether they are quiet; the others are in the coming turns. Each
 /// may mean a leave, which costs a look through the memberships of its connection.
 pub const QUIET_LOOKS_PER_TURN: usize = 64;
-/// Events for everybody that are on their way at one time; over it `OVERLOADED`.
+/// Events for everybody that are on their way at one time, on the slowest shard; over it `OVERLOADED`.
 pub const SPREADS_PER_SHARD_MAX: usize = 64;

@@ -124,6 +124,7 @@ impl Shard {
                 self.send_direct(now, author.shard, sent, effects);
             }
             DirectMessage::Spread(frame, excluded) => self.begin_spread(frame, excluded),
+            DirectMessage::Through(shard) => self.end_spread(shard),
             DirectMessage::Sent { to, id, channel, wants_ack, outcome } => {
                 let id = id.as_deref().unwrap_or("");
                 self.on_direct_sent(now, to, (id, &channel, wants_ack), outcome, effects);
@@ -151,12 +152,15 @@ impl Shard {
                     self.queue(now, id, Lane::High, direct.frame.clone(), effects);
                 }
             }
-            Target::Everybody if self.spreads.len() >= SPREADS_PER_SHARD_MAX => {
+            // What is taken is told by every shard, so the slowest of them decides.
+            Target::Everybody if self.spreading.iter().any(|under_way| *under_way >= SPREADS_PER_SHARD_MAX) => {
                 self.metrics.count(Metric::RefusedOverload);
                 return Err(ErrorCode::Overloaded);
             }
             Target::Everybody => {
+                self.spreading.resize(usize::from(self.options.shards), 0);
                 for shard in (0..self.options.shards).map(ShardId) {
+                    self.spreading[shard.index()] += 1;
                     let spread = DirectMessage::Spread(direct.frame.clone(), direct.excluded);
                     self.send_direct(now, shard, spread, effects);
                 }
@@ -168,14 +172,17 @@ impl Shard {
         Ok(false)
     }
 
-    /// The shard that gives these their order holds back at the bound; one that is slower than that by as much
-    /// again drops.
+    /// The shard that gives these their order holds back while so many are under way here.
     fn begin_spread(&mut self, frame: Payload, excluded: Option<ConnId>) {
-        if self.spreads.len() >= 2 * SPREADS_PER_SHARD_MAX {
-            self.metrics.count(Metric::SpreadsDropped);
-            return;
-        }
+        debug_assert!(self.spreads.len() < SPREADS_PER_SHARD_MAX, "no more are sent before these are through");
         self.spreads.push_back(Spread { frame, excluded, next: 0 });
+    }
+
+    /// All connections of a shard have got an event for everybody.
+    fn end_spread(&mut self, on: ShardId) {
+        if let Some(under_way) = self.spreading.get_mut(on.index()) {
+            *under_way -= 1;
+        }
     }
 
     /// Gives up to `turns` connections the oldest event for everybody. Returns how many were looked at.
@@ -186,6 +193,8 @@ impl Shard {
         *next = last;
         if last == self.slots.count() {
             self.spreads.pop_front();
+            let home = route::home(&self.options.key, EVERYBODY, self.options.shards);
+            self.send_direct(now, home, DirectMessage::Through(self.id), effects);
         }
         for slot in first..last {
             let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };

@@ -198,6 +198,8 @@ pub struct Shard {
     idle_looks: VecDeque<IdleLook>,
     /// Events on their way to everybody here.
     spreads: VecDeque<Spread>,
+    /// Where such events have their order: how many are under way on each shard. Empty before the first.
+    spreading: Vec<usize>,
     /// News that the members of rooms here are told.
     rumours: VecDeque<Rumour>,
     /// Which events without a channel were sent already.
@@ -252,6 +254,7 @@ impl Shard {
             orphans: Vec::new(),
             idle_looks: VecDeque::new(),
             spreads: VecDeque::new(),
+            spreading: Vec::new(),
             rumours: VecDeque::new(),
             direct: Dedup::default(),
             repeats: Repeats::default(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::code::ErrorCode;
-use crate::ids::{ConnId, ConnectionName, Epoch, Seq};
+use crate::ids::{ConnId, ConnectionName, Epoch, Seq, ShardId};
 use crate::payload::Payload;
 use crate::request::Ticket;
 use crate::room::dedup::Operation;
@@ -154,6 +154,8 @@ pub enum DirectMessage {
     Send(Box<Direct>),
     /// To every shard: all connections get this, but one.
     Spread(Payload, Option<ConnId>),
+    /// To the shard at which these have their order: all connections of this shard have got the oldest of them.
+    Through(ShardId),
     /// To the author's shard: whether it was sent, and whether an earlier one with the same id was.
     Sent {
         /// The author.

@@ -149,13 +149,35 @@ fn an_event_for_everybody_takes_turns_and_their_number_is_bounded() {
     assert_eq!(of_type(&heard, "ack").len(), SPREADS_PER_SHARD_MAX);
     assert_eq!(of_type(&heard, "nack")[0]["payload"]["code"], "OVERLOADED");
     assert_eq!(world.heard(users[0]).len(), SPREADS_PER_SHARD_MAX);
-    let frame = Payload::copy_of(b"x");
-    for _ in 0..=2 * SPREADS_PER_SHARD_MAX {
-        let spread = message::service::DirectMessage::Spread(frame.clone(), None);
-        let mut effects = Effects::new(1);
-        world.hosts[0].0.on_direct_message(world.now, spread, &mut effects);
+}
+
+#[test]
+fn an_event_for_everybody_that_is_acknowledged_reaches_the_slowest_shard() {
+    let mut world = shards(2);
+    let order = crate::route::home(&options().key, "*", 2).index();
+    let backend = service(&mut world, order, "svc");
+    let user = world.client_on(1 - order, false, "/ws", "ann");
+    let mut acked = 0;
+    for number in 1..=3 * SPREADS_PER_SHARD_MAX {
+        world.put(backend, &text(&send_to("*", &number.to_string(), 1)));
+        // The shard with the order does all it has to do; the other one only listens.
+        loop {
+            let (shard, effects) = &mut world.hosts[order];
+            let more = shard.fan_out(world.now, false, effects);
+            world.apply(order);
+            if !more {
+                break;
+            }
+        }
+        let heard = world.heard(backend);
+        acked += of_type(&heard, "ack").len();
+        assert_eq!(of_type(&heard, "nack").len(), usize::from(number > SPREADS_PER_SHARD_MAX), "{number}");
     }
-    assert_eq!(world.read(Metric::SpreadsDropped), 1);
+    assert_eq!(acked, SPREADS_PER_SHARD_MAX);
+    world.run();
+    assert_eq!(world.heard(user).len(), acked, "all that was acknowledged");
+    world.say(backend, &send_to("*", "later", 1));
+    assert_eq!(world.heard_words(user), ["note"], "there is place again");
 }
 
 #[test]
