@@ -27,7 +27,6 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("ADMIN_TALLY_MS", "an age up to which a count is good; tests ask for the first"),
     ("ADMIN_LIST_PORTION", "a pace: a longer page takes several questions, whose bound is tested"),
     ("ADMIN_QUESTIONS_MAX", "places in a queue; what finds none waits for its turn"),
-    ("ADMIN_LINGER_MS", "a test waits it out: the executor ends although a client is silent"),
     ("ADMIN_WRITE_DEADLINE_MS", "a test waits it out: a client that does not read is cut"),
     ("ADMIN_IO_MEMORY_BYTES", "a size given to the executor library"),
     ("ADMIN_RING_ENTRIES", "a size given to the executor library, which waits when it is reached"),

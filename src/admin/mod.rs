@@ -30,8 +30,8 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
 use crate::auth::{Claims, Policy};
 use crate::limits::{
-    ADMIN_IO_MEMORY_BYTES, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_MS, ADMIN_OPEN_COUNT_MAX, ADMIN_RING_ENTRIES,
-    ADMIN_WRITE_DEADLINE_MS,
+    ADMIN_IO_MEMORY_BYTES, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_MS, ADMIN_LINGERING_COUNT_MAX, ADMIN_OPEN_COUNT_MAX,
+    ADMIN_RING_ENTRIES, ADMIN_WRITE_DEADLINE_MS,
 };
 use crate::mesh::{AdminJob, Hatch, Parcel, Post, Transport};
 use crate::metrics::Metrics;
@@ -98,18 +98,26 @@ async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
     })
     .detach();
     let open = Rc::new(Semaphore::new(ADMIN_OPEN_COUNT_MAX as u64));
+    let lingering = Rc::new(Semaphore::new(ADMIN_LINGERING_COUNT_MAX as u64));
     take_all(inbox, async |job| {
         let Ok(permit) = open.acquire_static_permit(1).await else { return };
-        let office = Rc::clone(&office);
+        let (office, lingering) = (Rc::clone(&office), Rc::clone(&lingering));
         glommio::spawn_local(async move {
-            serve(job, &office).await;
+            let answered = serve(job, &office).await;
+            // Taken before the other is given back, so that at the end none is between the two.
+            let place = lingering.try_acquire_static_permit(1);
+            // A peer that does not close keeps its own socket waiting, and nobody's answer.
             drop(permit);
+            if let (Some(socket), Ok(_place)) = (answered, place) {
+                linger(socket).await;
+            }
         })
         .detach();
     })
     .await;
     // Every permit back: every answer is done. Each is bounded by its deadlines, and so is this.
-    let _all_done = open.acquire(ADMIN_OPEN_COUNT_MAX as u64).await;
+    let _all_answered = open.acquire(ADMIN_OPEN_COUNT_MAX as u64).await;
+    let _all_closed = lingering.acquire(ADMIN_LINGERING_COUNT_MAX as u64).await;
 }
 
 /// Takes what comes through a hatch until nobody is left to put something.
@@ -138,11 +146,11 @@ async fn take_all<T>(hatch: Hatch<T>, mut take: impl AsyncFnMut(T)) {
     }
 }
 
-/// Writes one answer and closes.
+/// Writes one answer. Returns the socket if the peer took it.
 ///
 /// # Cancel safety
 /// Not to be resumed: what was written of the answer is lost with the future, as is the socket.
-async fn serve(job: AdminJob, office: &Office) {
+async fn serve(job: AdminJob, office: &Office) -> Option<TcpStream> {
     let AdminJob { transport: Transport::Plain(socket), request } = job;
     let mut socket = TcpStream::from(socket2::Socket::from(socket));
     let response = respond(&mut socket, &request, office).await.unwrap_or_else(|refusal| refusal.response());
@@ -153,11 +161,17 @@ async fn serve(job: AdminJob, office: &Office) {
         socket.write_all(&answer).await?;
         socket.shutdown(std::net::Shutdown::Write).await.map_err(io::Error::other)
     };
-    if within(ADMIN_WRITE_DEADLINE_MS, written).await.is_none() {
-        return;
-    }
-    // RFC 9112 section 9.6: closing while the peer still sends resets the connection, and the answer may
-    // be lost with it. So read until the peer ends, within bounds.
+    within(ADMIN_WRITE_DEADLINE_MS, written).await.map(|()| socket)
+}
+
+/// Waits for the peer's end, and closes.
+///
+/// RFC 9112 section 9.6: closing while the peer still sends resets the connection, and the answer may be lost with it.
+/// So read until the peer ends, within bounds.
+///
+/// # Cancel safety
+/// The socket is closed.
+async fn linger(mut socket: TcpStream) {
     let drained = async {
         let (mut bytes, mut dropped) = ([0; 1024], 0);
         loop {

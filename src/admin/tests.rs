@@ -74,6 +74,33 @@ fn more_requests_than_are_answered_at_once_are_all_answered_and_then_it_ends() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures how long real sockets wait")]
+fn clients_that_never_close_keep_nobody_waiting() {
+    // Both ends of each are this process's.
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: descriptors.maximum, ..descriptors };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, most).unwrap();
+    let (post, executor) = start();
+    let started = std::time::Instant::now();
+    let mut open = Vec::new();
+    // Twice as many as may linger and eight times as many as are answered at once, each of which would hold its place for the whole linger.
+    for _ in 0..2 * ADMIN_LINGERING_COUNT_MAX / ADMIN_OPEN_COUNT_MAX {
+        for _ in 0..ADMIN_OPEN_COUNT_MAX {
+            open.push(posted(&post, "GET", "/app.js"));
+        }
+        let mut last = posted(&post, "GET", "/metrics");
+        let mut text = String::new();
+        last.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(6 * ADMIN_LINGER_MS), "the last of 2056 was answered after {took:?}");
+    drop(post);
+    executor.join().unwrap();
+    drop(open);
+}
+
+#[test]
 fn an_answer_is_whole_though_the_client_still_sends() {
     let (post, executor) = start();
     let mut client = posted(&post, "GET", "/metrics");

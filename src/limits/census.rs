@@ -15,8 +15,8 @@ pub const USER_MESSAGES_PER_MINUTE_DEFAULT: u32 = 600;
 /// Upgrades a minute of one user from one address by default; over it: HTTP 429. A client that reconnects every
 /// second, which none should.
 pub const UPGRADES_PER_MINUTE_DEFAULT: u32 = 60;
-/// Tokens with a bad signature from one address a minute by default; over it: HTTP 429, also for who brings no
-/// token with the request.
+/// Tokens with a bad signature from one address a minute by default; over it: HTTP 429 for a further bad one in a
+/// request. Good ones and upgrades without a token pass, or one neighbour could lock out all others.
 pub const BAD_TOKENS_PER_MINUTE_DEFAULT: u32 = 60;
 /// Messages that a user's shard lends to one connection at a time; a question for each would be a hop for each.
 pub const LEASE_MESSAGES_MAX: u16 = 32;

@@ -66,6 +66,9 @@ pub const MEMLOCK_START_BYTES: u64 = 320 * 1024;
 pub const ADMIN_QUEUED_COUNT_MAX: usize = 1024;
 /// Administration requests being answered at one time; the others wait in the queue.
 pub const ADMIN_OPEN_COUNT_MAX: usize = 256;
+/// Sockets whose answer is written and whose peer has not closed yet; over it they are closed at once, and an answer
+/// to a peer that still sends may be lost with them. As many as can wait for an answer.
+pub const ADMIN_LINGERING_COUNT_MAX: usize = 1024;
 /// Time for a request's body to come; over it: HTTP 408.
 pub const ADMIN_BODY_DEADLINE_MS: u64 = 5_000;
 /// Bytes of a request's body; over it: HTTP 413. A batch of a hundred ordinary messages, or sixteen of the largest.

@@ -14,8 +14,11 @@ pub const HISTORY_LIVE_BYTES_MAX: usize = 256 * 1024;
 /// How long an operation id is remembered.
 pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 /// Operation ids that a channel remembers; over it the oldest is forgotten. An hour of a busy chat, and at
-/// most 50 KiB.
+/// most 64 KiB.
 pub const DEDUP_ENTRIES_MAX: usize = 512;
+/// How many of them one user may have before it pushes out its own instead of others': an eighth, half a minute of
+/// messages at the rate of a chat.
+pub const DEDUP_SHARE_MAX: u16 = 64;
 
 // Floor 3: what goes on in a room, and who is there
 

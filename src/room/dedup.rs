@@ -2,14 +2,18 @@
 //!
 //! An operation is known by user and id, through a keyed 128-bit hash: two of them meet with a
 //! probability of 2^-118 at the bound, and a client cannot aim at it without the key.
+//!
+//! At the bound the operations of those go first who have more than a share: a member that publishes id after id
+//! pushes out its own, and the retry of a quiet one is recognised all the same.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::ids::Seq;
-use crate::limits::{DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS};
+use crate::limits::{DEDUP_ENTRIES_MAX, DEDUP_SHARE_MAX, DEDUP_WINDOW_MS};
 use crate::time::Millis;
 
 /// A key for hashes that clients must not be able to foresee.
@@ -20,12 +24,16 @@ pub type HashKey = [u8; 16];
 pub struct Operation {
     identity: u128,
     content: u64,
+    /// Whose it is, hashed.
+    author: u64,
 }
 
 impl Operation {
     /// The operation `id` of `user`, an event of type `kind` for which the client wrote `parts`.
     #[must_use]
     pub fn new(key: &HashKey, user: &str, id: &str, kind: &str, parts: &[&[u8]]) -> Self {
+        let mut author = SipHasher13::new_with_key(key);
+        author.write(user.as_bytes());
         let mut identity = SipHasher13::new_with_key(key);
         identity.write_usize(user.len());
         identity.write(user.as_bytes());
@@ -37,7 +45,8 @@ impl Operation {
             content.write_usize(part.len());
             content.write(part);
         }
-        Self { identity: identity.finish128().as_u128(), content: content.finish128().h1 }
+        let author = author.finish128().h1;
+        Self { identity: identity.finish128().as_u128(), content: content.finish128().h1, author }
     }
 }
 
@@ -52,12 +61,24 @@ pub enum Known {
     Reused,
 }
 
+/// An operation in the order of time.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: Millis,
+    identity: u128,
+    author: u64,
+}
+
 /// The operations of one channel.
 #[derive(Debug, Default)]
 pub struct Dedup {
     done: HashMap<u128, (u64, Seq)>,
     /// In the order of their time, so that the oldest go first.
-    order: VecDeque<(Millis, u128)>,
+    order: VecDeque<Place>,
+    /// How many each author has.
+    authors: HashMap<u64, u16>,
+    /// The authors that have more than a share; so few that they are looked through.
+    heavy: Vec<u64>,
 }
 
 impl Dedup {
@@ -74,16 +95,22 @@ impl Dedup {
     /// Notes that an operation was sequenced.
     pub fn insert(&mut self, now: Millis, operation: Operation, seq: Seq) {
         while self.order.len() >= DEDUP_ENTRIES_MAX {
-            self.forget_oldest();
+            self.make_place(operation.author);
         }
-        self.done.insert(operation.identity, (operation.content, seq));
-        self.order.push_back((now, operation.identity));
+        let Operation { identity, content, author } = operation;
+        self.done.insert(identity, (content, seq));
+        self.order.push_back(Place { at: now, identity, author });
+        let count = self.authors.entry(author).or_default();
+        *count += 1;
+        if *count == DEDUP_SHARE_MAX + 1 {
+            self.heavy.push(author);
+        }
     }
 
     /// Forgets what is older than the window, and gives the memory back once nothing is left.
     pub fn expire(&mut self, now: Millis) {
-        while self.order.front().is_some_and(|(at, _)| now.since(*at) > DEDUP_WINDOW_MS) {
-            self.forget_oldest();
+        while self.order.front().is_some_and(|first| now.since(first.at) > DEDUP_WINDOW_MS) {
+            self.forget(0);
         }
         if self.order.is_empty() && self.order.capacity() > 0 {
             *self = Self::default();
@@ -108,15 +135,36 @@ impl Dedup {
         self.order.is_empty()
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((_, identity)) = self.order.pop_front() {
-            self.done.remove(&identity);
+    /// Forgets the oldest of the author who has its share, else of whoever has most of those with more than that,
+    /// else of all.
+    fn make_place(&mut self, author: u64) {
+        let count = |author: &u64| self.authors.get(author).copied().unwrap_or(0);
+        let whose = if count(&author) >= DEDUP_SHARE_MAX {
+            Some(author)
+        } else {
+            self.heavy.iter().max_by_key(|heavy| count(heavy)).copied()
+        };
+        let oldest = whose.and_then(|whose| self.order.iter().position(|place| place.author == whose));
+        self.forget(oldest.unwrap_or(0));
+    }
+
+    fn forget(&mut self, index: usize) {
+        let Some(Place { identity, author, .. }) = self.order.remove(index) else { return };
+        self.done.remove(&identity);
+        if let Entry::Occupied(mut count) = self.authors.entry(author) {
+            *count.get_mut() -= 1;
+            if *count.get() == DEDUP_SHARE_MAX {
+                self.heavy.retain(|heavy| *heavy != author);
+            }
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }
 
 /// What one operation takes, with the room that growing tables leave.
-const ENTRY_BYTES: usize = 2 * (size_of::<(u128, (u64, Seq))>() + size_of::<(Millis, u128)>());
+const ENTRY_BYTES: usize = 2 * (size_of::<(u128, (u64, Seq))>() + size_of::<Place>() + size_of::<(u64, u16)>());
 
 #[cfg(test)]
 mod tests {
@@ -164,5 +212,73 @@ mod tests {
             let known = dedup.find(Millis(1), operation("ann", "0", "{}"));
             assert_eq!(known, if oldest_known { Known::Done(Seq(1)) } else { Known::New });
         }
+    }
+
+    /// How many of an author's operations `0..count` are known.
+    fn known(dedup: &mut Dedup, user: &str, count: usize) -> usize {
+        (0..count).filter(|id| dedup.find(Millis(1), operation(user, &id.to_string(), "{}")) != Known::New).count()
+    }
+
+    fn publish(dedup: &mut Dedup, user: &str, ids: std::ops::Range<usize>) {
+        for id in ids {
+            dedup.insert(Millis(1), operation(user, &id.to_string(), "{}"), Seq(1));
+        }
+    }
+
+    #[test]
+    fn who_publishes_many_pushes_out_its_own_and_those_of_nobody_with_less_than_a_share() {
+        let share = usize::from(DEDUP_SHARE_MAX);
+        for (quiet, kept) in [(1, 1), (share - 1, share - 1), (share, share)] {
+            let mut dedup = Dedup::default();
+            publish(&mut dedup, "ann", 0..quiet);
+            publish(&mut dedup, "eve", 0..10 * DEDUP_ENTRIES_MAX);
+            assert_eq!(known(&mut dedup, "ann", quiet), kept, "{quiet}");
+            assert_eq!(dedup.len(), DEDUP_ENTRIES_MAX);
+            let last = operation("eve", &(10 * DEDUP_ENTRIES_MAX - 1).to_string(), "{}");
+            assert_eq!(dedup.find(Millis(1), last), Known::Done(Seq(1)));
+        }
+    }
+
+    #[test]
+    fn who_has_less_than_a_share_takes_the_place_of_who_has_most() {
+        let share = usize::from(DEDUP_SHARE_MAX);
+        let mut dedup = Dedup::default();
+        publish(&mut dedup, "bob", 0..share);
+        publish(&mut dedup, "eve", 0..DEDUP_ENTRIES_MAX - share);
+        publish(&mut dedup, "ann", 0..share);
+        assert_eq!((known(&mut dedup, "ann", share), known(&mut dedup, "bob", share)), (share, share));
+        assert_eq!(known(&mut dedup, "eve", DEDUP_ENTRIES_MAX), DEDUP_ENTRIES_MAX - 2 * share);
+    }
+
+    #[test]
+    fn among_many_with_little_the_oldest_goes() {
+        let mut dedup = Dedup::default();
+        for user in 0..=DEDUP_ENTRIES_MAX {
+            publish(&mut dedup, &user.to_string(), 0..1);
+        }
+        assert_eq!((known(&mut dedup, "0", 1), known(&mut dedup, "1", 1)), (0, 1));
+        assert_eq!(dedup.authors.len(), DEDUP_ENTRIES_MAX);
+    }
+
+    #[test]
+    fn the_counts_of_authors_are_those_of_their_operations_at_every_step() {
+        let mut dedup = Dedup::default();
+        for step in 0..3000_usize {
+            let user = if step % 7 < 4 { "eve" } else { ["ann", "bob", "cat"][step % 3] };
+            let now = Millis(1 + step as u64 * 200);
+            dedup.expire(now);
+            dedup.insert(now, operation(user, &step.to_string(), "{}"), Seq(1));
+            let count = |author: u64| dedup.order.iter().filter(|place| place.author == author).count();
+            assert!(dedup.authors.iter().all(|(author, known)| count(*author) == usize::from(*known)), "{step}");
+            let mut heavy: Vec<u64> =
+                dedup.authors.iter().filter(|(_, n)| **n > DEDUP_SHARE_MAX).map(|(a, _)| *a).collect();
+            let mut noted = dedup.heavy.clone();
+            heavy.sort_unstable();
+            noted.sort_unstable();
+            assert_eq!(heavy, noted, "{step}");
+            assert_eq!(dedup.done.len(), dedup.order.len());
+        }
+        dedup.expire(Millis(10_000_000));
+        assert!(dedup.authors.is_empty() && dedup.heavy.is_empty() && dedup.is_empty());
     }
 }
