@@ -176,7 +176,7 @@ pub struct Holder<'a> {
     pub caps: Option<&'a Caps>,
 }
 
-/// What becomes of HTML in the content of chat messages.
+/// What becomes of HTML in chat messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Html {
     /// It passes: rendering is the client's duty.

@@ -19,6 +19,7 @@ mod admission;
 mod attendance;
 mod bundle;
 mod channel_rate;
+mod cleaning;
 mod connection;
 mod consuming;
 mod direct;

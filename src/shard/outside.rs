@@ -78,6 +78,7 @@ impl Shard {
         let Publishing { claims, channel, kind, payload, id, exclude } = publishing;
         self.permit_outside(claims, channel, Verb::Publish)?;
         self.judge_event(claims, channel, kind)?;
+        let cleaned = self.clean_event(channel, &claims.user, (kind, payload))?;
         let id = id.as_deref();
         let operation = id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &[payload]));
         let proposal = Proposal {
@@ -85,7 +86,7 @@ impl Shard {
             channel,
             user: &claims.user,
             kind,
-            payload,
+            payload: cleaned.as_deref().map_or(payload, str::as_bytes),
             id,
             operation,
             wants_ack: true,

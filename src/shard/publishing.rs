@@ -8,16 +8,16 @@ use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::message::{Answer, MeshMessage, Publication};
 use super::rooms::{Role, RoomId};
-use crate::auth::{Claims, Html, Verb};
+use crate::auth::{Claims, Verb};
 use crate::code::ErrorCode;
 use crate::envelope::body::{Said, write_chat_message, write_trip_update};
 use crate::envelope::event::uuid_text;
 use crate::envelope::globetrotter::tells_fields;
 use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::{is_attributed, is_reserved};
-use crate::envelope::{Change, Chat, Encoding, Fields, Inbound, Publish, html};
+use crate::envelope::{Change, Chat, Encoding, Fields, Inbound, Publish};
 use crate::ids::ConnId;
-use crate::limits::{MEMBERSHIPS_PER_CONNECTION_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::MEMBERSHIPS_PER_CONNECTION_MAX;
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -52,46 +52,31 @@ impl Shard {
         };
         let may_pose = chat.role.is_some_and(|_| self.may(id, &channel, Verb::Stream));
         let role = if may_pose { chat.role.unwrap_or("user") } else { "user" };
-        let cleaned = match self.clean(&channel, &user, chat.content) {
+        let cleaned = match self.clean_chat(&channel, &user, chat) {
             Ok(cleaned) => cleaned,
             Err(code) => return self.refuse_message(now, id, inbound, code, effects),
         };
-        let clean = Chat { content: cleaned.as_deref().unwrap_or(chat.content), ..*chat };
         let mut payload = std::mem::take(&mut self.body);
         let message_id = uuid_text(self.pen.event_id(now));
         let said = Said { id: &message_id, role, session_id: session, user_id: &user, unix_ms: now.unix_ms };
+        let clean = cleaned.as_ref().map_or(*chat, |cleaned| cleaned.of(chat));
         let metadata = write_chat_message(&said, &clean, &mut payload);
-        let draft = Draft {
-            channel,
-            user,
-            kind: "chat_message",
-            payload: &payload,
-            written: &[
-                chat.content.as_bytes(),
-                chat.role.unwrap_or("").as_bytes(),
-                chat.attachments.unwrap_or("").as_bytes(),
-                payload.get(metadata).unwrap_or_default(),
-            ],
-        };
-        self.send(now, id, inbound, &draft, effects);
-        self.keep_scratch(payload);
-    }
-
-    /// The content of a chat message where the operator wants HTML escaped; `None` where it passes as it is.
-    fn clean(&self, channel: &str, user: &str, content: &str) -> Result<Option<String>, ErrorCode> {
-        match self.options.policy.html(channel, user) {
-            Html::Off => Ok(None),
-            Html::Reject if html::is_active(content) => Err(ErrorCode::InvalidMessageFormat),
-            Html::Reject => Ok(None),
-            Html::Escape => {
-                let mut out = Vec::with_capacity(content.len());
-                html::write_escaped(content, &mut out);
-                if out.len() > MESSAGE_BYTES_MAX {
-                    return Err(ErrorCode::MessageTooLarge);
-                }
-                Ok(String::from_utf8(out).ok())
+        let written = [
+            chat.content.as_bytes(),
+            chat.role.unwrap_or("").as_bytes(),
+            chat.attachments.unwrap_or("").as_bytes(),
+            payload.get(metadata.clone()).unwrap_or_default(),
+        ];
+        let finished = cleaned.map(|cleaned| cleaned.finish(&payload, metadata)).transpose();
+        match &finished {
+            Ok(finished) => {
+                let payload = finished.as_deref().unwrap_or(&payload);
+                let draft = Draft { channel, user, kind: "chat_message", payload, written: &written };
+                self.send(now, id, inbound, &draft, effects);
             }
+            Err(code) => self.refuse_message(now, id, inbound, *code, effects),
         }
+        self.keep_scratch(payload);
     }
 
     /// What an agent does: to the channel, under the first name of its kind.
@@ -147,11 +132,14 @@ impl Shard {
         let claims = self.slots.find(id).and_then(|conn| conn.claims.as_ref());
         let judged =
             claims.map_or(Err(ErrorCode::AuthFailed), |claims| self.judge_event(claims, &channel, publish.kind));
-        if let Err(code) = judged {
-            return self.refuse_message(now, id, inbound, code, effects);
-        }
-        let payload = publish.payload.as_bytes();
-        let draft = Draft { channel, user, kind: publish.kind, payload, written: &[payload] };
+        let cleaned =
+            judged.and_then(|()| self.clean_event(&channel, &user, (publish.kind, publish.payload.as_bytes())));
+        let cleaned = match cleaned {
+            Ok(cleaned) => cleaned,
+            Err(code) => return self.refuse_message(now, id, inbound, code, effects),
+        };
+        let payload = cleaned.as_deref().unwrap_or(publish.payload).as_bytes();
+        let draft = Draft { channel, user, kind: publish.kind, payload, written: &[publish.payload.as_bytes()] };
         self.send(now, id, inbound, &draft, effects);
     }
 

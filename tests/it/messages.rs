@@ -105,6 +105,54 @@ fn the_operator_decides_what_becomes_of_html() {
 }
 
 #[test]
+fn no_part_of_a_chat_message_goes_round_what_the_operator_decided_about_html() {
+    let place = Directory::new();
+    let file = place.path().join("gateway.toml");
+    let rows =
+        "[[policy]]\npattern = \"chat:e*\"\nhtml = \"escape\"\n[[policy]]\npattern = \"chat:r*\"\nhtml = \"reject\"\n";
+    fs::write(&file, rows).unwrap();
+    let gateway = Gateway::within(&place, &["--shards", "2", "--config", file.to_str().unwrap()]);
+    let token = gateway.token_with("bot", &["--role", "service"]);
+    let evil = "<img src=x onerror=alert(1)>";
+    let bodies = [
+        json!({ "content": "x", "attachments": [{ "name": evil, "parts": [evil] }] }),
+        json!({ "content": "x", "metadata": { "html": evil } }),
+        json!({ "content": "x", "preview": { "title": [evil] } }),
+        json!({ "content": "x", "preview": { evil: 1 } }),
+        json!({ "content": "x", "role": evil }),
+    ];
+    for session in ["e", "r"] {
+        let mut bot = Client::join(&gateway, &format!("/ws/chat/{session}"), &token);
+        let mut check = |message: &Value, refused: bool| {
+            bot.send(message);
+            let heard = bot.event();
+            assert_eq!(heard["type"] == "connection_error", refused, "{session}: {message}: {heard}");
+            assert!(!heard.to_string().contains("<img"), "{heard}");
+        };
+        for (index, body) in bodies.iter().enumerate() {
+            check(&json!({ "type": "chat_message", "payload": body }), session == "r" || index == 4);
+            check(
+                &json!({ "type": "publish", "payload": { "channel": format!("chat:{session}"), "type": "chat_message",
+                         "payload": { "message": body } } }),
+                session == "r" || index >= 2,
+            );
+        }
+        for kind in ["chat_message_chunk", "chat_message_complete"] {
+            check(
+                &json!({ "type": "publish", "payload": { "channel": format!("chat:{session}"), "type": kind,
+                         "payload": { "content": evil, "message_id": "o'b" } } }),
+                session == "r",
+            );
+        }
+        let plain = json!({ "content": "a < b & c", "attachments": ["f.png?a=1&b=2"] });
+        check(&json!({ "type": "chat_message", "payload": plain }), false);
+    }
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    ada.send(&json!({ "type": "chat_message", "payload": bodies[0] }));
+    assert_eq!(ada.event()["payload"]["message"]["attachments"], bodies[0]["attachments"], "off, as by default");
+}
+
+#[test]
 fn malformed_messages_neither_end_a_legacy_connection_nor_go_round_its_rate() {
     let gateway = Gateway::start();
     let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));

@@ -425,3 +425,21 @@ fn heartbeats_and_pings_are_answered_and_a_timestamp_comes_back() {
         }
     }
 }
+
+#[test]
+fn who_publishes_without_end_makes_nobody_elses_retry_come_twice() {
+    let gateway = Gateway::unlimited();
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    let mut eve = Client::join(&gateway, "/ws/chat/s", &gateway.token("eve"));
+    ada.publish("chat:s", "op-1", &json!({ "n": 1 }));
+    assert_eq!(ada.event_of("ack")["payload"]["seq"], 1);
+    for round in 0..6 {
+        for id in 0..100 {
+            eve.publish("chat:s", &format!("{round}-{id}"), &json!({}));
+        }
+        (0..100).for_each(|_| drop(eve.event_of("ack")));
+    }
+    ada.publish("chat:s", "op-1", &json!({ "n": 1 }));
+    let again = ada.event_of("ack");
+    assert_eq!((&again["payload"]["seq"], &again["payload"]["duplicate"]), (&json!(1), &json!(true)));
+}
