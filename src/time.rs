@@ -1,5 +1,6 @@
 //! Time as a value that is passed in. Floors 0 to 5 never read a clock.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// What the host's clocks said when a turn began.
@@ -48,6 +49,26 @@ impl Millis {
         Duration::from_millis(self.0)
     }
 }
+
+/// An instant that takes no more room where there may be none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(NonZeroU64);
+
+impl Moment {
+    /// The instant to be kept.
+    #[must_use]
+    pub const fn of(at: Millis) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(at.0))
+    }
+
+    /// The instant that was kept.
+    #[must_use]
+    pub const fn millis(self) -> Millis {
+        Millis(self.0.get() - 1)
+    }
+}
+
+const _: () = assert!(size_of::<Option<Moment>>() == size_of::<Millis>());
 
 /// Room for an RFC 3339 instant with milliseconds, as [`rfc3339`] writes it.
 pub type Rfc3339 = [u8; 24];

@@ -184,7 +184,7 @@ mod tests {
     fn claims(service: bool, caps: Option<serde_json::Value>) -> Option<Arc<Claims>> {
         let caps = caps.map(|caps| Arc::new(serde_json::from_value(caps).unwrap()));
         let user = Arc::from("ann");
-        Some(Arc::new(Claims { user, service, session: None, caps, expires_at: 0, token_id: None }))
+        Some(Arc::new(Claims { user, service, caps, expires_at: 0, ties: None }))
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn request(method: &str, path: &str) -> AdminRequest {
 fn operator() -> Option<Arc<Claims>> {
     let caps = serde_json::from_str(r#"{"*":["admin"]}"#).unwrap();
     let (user, caps) = (Arc::from("ops"), Some(Arc::new(caps)));
-    Some(Arc::new(Claims { user, service: false, session: None, caps, expires_at: 0, token_id: None }))
+    Some(Arc::new(Claims { user, service: false, caps, expires_at: 0, ties: None }))
 }
 
 /// A client whose request was read by a shard and posted.

@@ -30,12 +30,19 @@ pub struct Claims {
     pub user: Arc<str>,
     /// Whether the holder is a backend.
     pub service: bool,
-    /// The only chat session that the token is good for.
-    pub session: Option<Box<str>>,
     /// What the token itself grants.
     pub caps: Option<Arc<Caps>>,
     /// When it ends, in seconds since 1970.
     pub expires_at: u64,
+    /// What it is tied to; boxed, since few are to anything.
+    pub ties: Option<Box<Ties>>,
+}
+
+/// What some tokens say of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ties {
+    /// The only chat session that the token is good for.
+    pub session: Option<Box<str>>,
     /// Its id, by which it can be revoked.
     pub token_id: Option<Box<str>>,
 }
@@ -47,10 +54,16 @@ impl Claims {
         Holder { user: &self.user, service: self.service, caps: self.caps.as_deref() }
     }
 
+    /// The only chat session that the token is good for.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.ties.as_ref()?.session.as_deref()
+    }
+
     /// The claims of somebody who brings no token where none is asked for.
     #[must_use]
     pub const fn of_anybody(user: Arc<str>) -> Self {
-        Self { user, service: false, session: None, caps: None, expires_at: u64::MAX, token_id: None }
+        Self { user, service: false, caps: None, expires_at: u64::MAX, ties: None }
     }
 
     /// Whether a token said so, and not its bearer alone: only then does what the user does count against the user.
@@ -139,13 +152,13 @@ fn claims(payload: Payload<'_>) -> Option<Claims> {
         Some(text) => named(text).map(|name| Some(Box::from(name))),
         None => Some(None),
     };
+    let ties = Ties { session: optional(&payload.session_id)?, token_id: optional(&payload.jti)? };
     Some(Claims {
         user: Arc::from(user),
         service: payload.role.is_some_and(|role| role.0 == "service"),
-        session: optional(&payload.session_id)?,
-        token_id: optional(&payload.jti)?,
         caps: payload.caps.map(Arc::new),
         expires_at: payload.exp.0,
+        ties: (ties != Ties::default()).then(|| Box::new(ties)),
     })
 }
 

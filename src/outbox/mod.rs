@@ -3,10 +3,13 @@
 //! Channel events are not here. They are owed by a position in the channel's history and pulled when the
 //! socket is written, so a slow reader of a busy room queues nothing. What is here is bounded.
 
+mod queue;
+
 use std::collections::VecDeque;
 
 use crate::limits::OUTBOX_BYTES_MAX;
 use crate::payload::Payload;
+use queue::Queue;
 
 /// Which queue a frame takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,10 @@ pub enum Queued {
 pub struct Outbox {
     /// Frames in all queues. First, so that an idle outbox costs no further cache line than its owner's.
     count: usize,
-    critical: VecDeque<Payload>,
-    low: VecDeque<Payload>,
+    critical: Queue,
+    /// Boxed, since it is nearly always empty.
+    #[expect(clippy::box_collection, reason = "a word in every connection instead of four")]
+    low: Option<Box<VecDeque<Payload>>>,
     /// Boxed, since few connections are ever sent anything alone.
     #[expect(clippy::box_collection, reason = "a word in every connection instead of four")]
     high: Option<Box<VecDeque<Payload>>>,
@@ -81,7 +86,7 @@ impl Outbox {
     pub fn push(&mut self, lane: Lane, frame: Payload) -> Queued {
         let mut displaced = 0;
         while self.bytes + cost(&frame) > OUTBOX_BYTES_MAX {
-            let Some(oldest) = self.low.pop_front() else {
+            let Some(oldest) = self.low.as_mut().and_then(|low| low.pop_front()) else {
                 // A single frame may be larger than the bound; an empty queue takes it.
                 if self.bytes == 0 && lane != Lane::Low {
                     break;
@@ -97,7 +102,7 @@ impl Outbox {
         match lane {
             Lane::Critical => self.critical.push_back(frame),
             Lane::High => self.high.get_or_insert_default().push_back(frame),
-            Lane::Low => self.low.push_back(frame),
+            Lane::Low => self.low.get_or_insert_default().push_back(frame),
         }
         if displaced > 0 { Queued::Displaced(displaced) } else { Queued::Waits }
     }
@@ -112,10 +117,11 @@ impl Outbox {
     /// Queues the last frame of a connection. What the critical and high lanes hold goes before it, and what
     /// the low lane holds is dropped: nothing may follow.
     pub fn push_last(&mut self, frame: Payload) {
-        self.count -= self.low.len();
-        self.bytes -= self.low.drain(..).map(|frame| cost(&frame)).sum::<usize>();
-        self.low = VecDeque::new();
-        self.critical.extend(self.high.take().into_iter().flat_map(|high| *high));
+        let low = self.low.take().unwrap_or_default();
+        self.count -= low.len();
+        self.bytes -= low.iter().map(cost).sum::<usize>();
+        let high = self.high.take().into_iter().flat_map(|high| *high);
+        high.for_each(|frame| self.critical.push_back(frame));
         self.push_over(frame);
     }
 
@@ -133,9 +139,8 @@ impl Outbox {
 
     /// Drops what is queued and not begun.
     pub fn drop_queued(&mut self) {
-        self.critical = VecDeque::new();
-        self.low = VecDeque::new();
-        self.high = None;
+        self.critical = Queue::default();
+        (self.low, self.high) = (None, None);
         (self.bytes, self.ahead) = (0, 0);
         self.count = self.rest.as_ref().map_or(0, |rest| rest.frames.len());
     }
@@ -169,27 +174,31 @@ impl Outbox {
 
     /// The next frame of a lane.
     pub fn pop(&mut self, lane: Lane) -> Option<Payload> {
-        let queue = match lane {
-            Lane::Critical => &mut self.critical,
-            Lane::High => self.high.as_deref_mut()?,
-            Lane::Low => &mut self.low,
-        };
-        let frame = queue.pop_front();
-        match &frame {
-            Some(frame) => {
-                self.bytes -= cost(frame);
-                self.count -= 1;
+        let frame = match lane {
+            Lane::Critical => {
+                self.ahead = self.ahead.saturating_sub(1);
+                self.critical.pop_front()
             }
-            None if queue.capacity() > KEPT_FRAMES => *queue = VecDeque::new(),
-            None => {}
-        }
-        match lane {
-            Lane::Critical => self.ahead = self.ahead.saturating_sub(1),
-            Lane::High if frame.is_none() => self.high = None,
-            Lane::High | Lane::Low => {}
-        }
-        frame
+            Lane::High => pop_boxed(&mut self.high),
+            Lane::Low => pop_boxed(&mut self.low),
+        }?;
+        self.bytes -= cost(&frame);
+        self.count -= 1;
+        Some(frame)
     }
+
+    /// Gives up what is kept for frames to come: nothing much happens here.
+    pub fn give_back(&mut self) {
+        self.critical.give_back();
+    }
+}
+
+/// The next frame of a lane that is there only while it holds any.
+#[expect(clippy::box_collection, reason = "as the field is")]
+fn pop_boxed(lane: &mut Option<Box<VecDeque<Payload>>>) -> Option<Payload> {
+    let frame = lane.as_mut()?.pop_front();
+    lane.take_if(|lane| lane.is_empty());
+    frame
 }
 
 /// What a queued frame accounts for beside its bytes: its place in a queue that doubles, and its two counts.
@@ -200,9 +209,6 @@ pub const FRAME_OVERHEAD_BYTES: usize = 2 * size_of::<Payload>() + 2 * size_of::
 fn cost(frame: &Payload) -> usize {
     frame.len() + FRAME_OVERHEAD_BYTES
 }
-
-/// Places that an emptied queue keeps, so that an answer at a time costs no allocation for its queue.
-const KEPT_FRAMES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -325,10 +331,10 @@ mod tests {
             assert_eq!(outbox.push(Lane::Critical, frame(1)), Queued::Waits);
         }
         while outbox.pop(Lane::Critical).is_some() {}
-        assert!(outbox.critical.capacity() <= KEPT_FRAMES && outbox.bytes() == 0 && outbox.is_empty());
+        assert!(outbox.critical.is_bare() && outbox.bytes() == 0 && outbox.is_empty());
         assert_eq!(outbox.push(Lane::High, frame(1)), Queued::Waits);
         while outbox.pop(Lane::High).is_some() {}
         assert!(outbox.high.is_none() && outbox.rest.is_none());
-        assert!(size_of::<Outbox>() <= 12 * size_of::<usize>() + size_of::<usize>(), "a part of every connection");
+        assert!(size_of::<Outbox>() <= 9 * size_of::<usize>(), "a part of every connection");
     }
 }

@@ -22,7 +22,7 @@ impl Shard {
     pub(super) fn spend(&mut self, now: Now, id: ConnId, channel: &str, user: &str) -> Result<(), (Rate, u64)> {
         let Some((row, rate)) = self.channel_rate(id, channel, user) else { return Ok(()) };
         let Some(conn) = self.slots.find_mut(id) else { return Ok(()) };
-        let spent = conn.spent.get_or_insert_default();
+        let spent = &mut conn.spent.get_or_insert_default().rows;
         let at = spent.iter().position(|(other, _)| *other == row).unwrap_or_else(|| {
             spent.push((row, Bucket::full(rate, now.millis())));
             spent.len() - 1
@@ -48,7 +48,7 @@ impl Shard {
         let named = inbound.channel.map(|name| super::admission::full_name(name, user));
         let Some(channel) = named.as_deref().or(conn.own.as_deref()) else { return false };
         let Some((row, rate)) = self.channel_rate(id, channel, user) else { return false };
-        let mut spent = conn.spent.iter().flat_map(|spent| spent.iter());
+        let mut spent = conn.spent.iter().flat_map(|spent| &spent.rows);
         let Some((_, bucket)) = spent.find(|(other, _)| *other == row) else { return false };
         let Err(retry_ms) = bucket.clone().try_take(rate, now.millis()) else { return false };
         self.pause(now, id, Fee::Late(rate, retry_ms), text, effects);
@@ -78,9 +78,10 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        let tell = conn.told_rate.is_none_or(|told| now.millis().since(told) >= 1000);
+        let told = &mut conn.spent.get_or_insert_default().told;
+        let tell = told.is_none_or(|told| now.millis().since(told) >= 1000);
         if tell {
-            conn.told_rate = Some(now.millis());
+            *told = Some(now.millis());
         }
         let mut answered = false;
         for operation in inbound.into_iter().flat_map(Inbound::operations) {

@@ -18,7 +18,7 @@ use crate::shard::gate::Gate;
 use crate::shard::message::Counted;
 use crate::shard::rooms::RoomId;
 use crate::shard::service::Service;
-use crate::time::Millis;
+use crate::time::{Millis, Moment};
 use crate::wire::assembler::Assembler;
 
 /// How far a connection has come.
@@ -162,6 +162,24 @@ impl Paused {
     }
 }
 
+/// What a connection has spent where few are limited.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    /// What is left of the rates of channels, by the policy's row.
+    pub(super) rows: Vec<(usize, Bucket)>,
+    /// When the client was last told that its rate is used up.
+    pub(super) told: Option<Millis>,
+}
+
+/// What there is of a connection only until it is upgraded.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// Bytes of the request head that have come; empty after it.
+    pub(super) head: Vec<u8>,
+    /// What it waits with before its upgrade.
+    pub(super) gate: Option<Gate>,
+}
+
 /// One connection. The order of the fields is theirs in memory: what every delivery looks at comes first
 /// and shares a cache line, down to the outbox's count; then what every message that comes in looks at.
 #[derive(Debug)]
@@ -174,7 +192,7 @@ pub(super) struct Connection {
     /// Its part in requests, acknowledgements and patterns, if it has one.
     pub(super) service: Option<Box<Service>>,
     /// Since when the socket takes no bytes.
-    pub(super) blocked: Option<Millis>,
+    pub(super) blocked: Option<Moment>,
     /// A write effect is under way; another would be a second send in one turn.
     pub(super) dirty: bool,
     /// The last fill stopped for lack of room.
@@ -205,22 +223,17 @@ pub(super) struct Connection {
     /// Who this is; `None` until a token was good.
     pub(super) claims: Option<Claims>,
     pub(super) paused: Option<Box<Paused>>,
-    /// What is left of the rates of channels, by the policy's row.
-    #[expect(clippy::box_collection, reason = "a word in every connection instead of three")]
-    pub(super) spent: Option<Box<Vec<(usize, Bucket)>>>,
-    /// Bytes of the request head that have come; empty after it.
-    pub(super) head: Vec<u8>,
+    /// What it has spent of rates that are not its own.
+    pub(super) spent: Option<Box<Spent>>,
+    /// What there is of it before its upgrade.
+    pub(super) opening: Option<Box<Opening>>,
     pub(super) name: ConnectionName,
     pub(super) accepted: Millis,
     /// When the wheel next looks at the token's end.
-    pub(super) expiry_due: Option<Millis>,
-    /// When the client was last told that its rate is used up.
-    pub(super) told_rate: Option<Millis>,
+    pub(super) expiry_due: Option<Moment>,
     pub(super) peer: IpAddr,
     /// A header of the PROXY protocol has to come before the request.
     pub(super) proxied: bool,
-    /// What it waits with before its upgrade.
-    pub(super) gate: Option<Box<Gate>>,
     pub(super) counted: Counted,
     /// Its user's shard was told of it.
     pub(super) checked_in: bool,
@@ -244,7 +257,6 @@ impl Connection {
     pub(super) fn new(now: Millis, peer: IpAddr) -> Self {
         Self {
             stage: Stage::Head,
-            head: Vec::new(),
             door: Door::Open,
             peer,
             accepted: now,
@@ -259,7 +271,7 @@ impl Connection {
             bucket: Bucket::default(),
             lease: Lease::default(),
             proxied: false,
-            gate: None,
+            opening: None,
             counted: Counted::default(),
             checked_in: false,
             occupies: false,
@@ -284,7 +296,6 @@ impl Connection {
             unanswered: 0,
             highs: 0,
             turn: 0,
-            told_rate: None,
         }
     }
 
@@ -298,6 +309,16 @@ impl Connection {
     pub(super) fn may_in_own(&self, channel: &str, verb: Verb) -> Option<bool> {
         let own = self.own.as_ref().is_some_and(|own| std::ptr::eq(&raw const **own, &raw const *channel));
         own.then(|| self.own_verbs.contains(verb))
+    }
+
+    /// What it waits with before its upgrade.
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.opening.as_ref()?.gate.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn gate_mut(&mut self) -> Option<&mut Gate> {
+        self.opening.as_mut()?.gate.as_mut()
     }
 
     /// The authenticated user.
@@ -340,7 +361,7 @@ impl Connection {
 }
 
 const _: () = assert!(size_of::<Option<Membership>>() <= 12, "what a membership is costs no more for the form");
-const _: () = assert!(size_of::<Connection>() <= 512, "half of an idle connection's kibibyte");
+const _: () = assert!(size_of::<Connection>() <= 384, "a size that the allocator has, and most of what is idle");
 
 #[cfg(test)]
 mod tests {

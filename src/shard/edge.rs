@@ -54,7 +54,7 @@ impl Shard {
         match conn.stage {
             Stage::Head => self.on_head_bytes(now, id, bytes, effects),
             Stage::Gate => {
-                if !conn.gate.as_mut().is_some_and(|gate| gate.keep(bytes)) {
+                if !conn.gate_mut().is_some_and(|gate| gate.keep(bytes)) {
                     self.refuse(now, id, HttpError::HEADER_TOO_LARGE, Metric::RefusedHead, effects);
                 }
             }

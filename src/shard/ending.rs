@@ -137,7 +137,10 @@ impl Shard {
         match conn.stage {
             Stage::Open if conn.takes_notices() => self.queue(now, id, Lane::Critical, frame.clone(), effects),
             // A socket that has said nothing for so long is no probe on its way.
-            Stage::Head if conn.head.is_empty() && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS => {
+            Stage::Head
+                if conn.opening.as_ref().is_none_or(|opening| opening.head.is_empty())
+                    && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS =>
+            {
                 self.forget(id, Closing::Abort, Metric::ClosedDrain, effects);
             }
             _ => {}

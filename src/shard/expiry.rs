@@ -8,7 +8,7 @@ use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
 use crate::limits::{PING_AFTER_MS, TOKEN_WARNING_MS};
 use crate::outbox::Lane;
-use crate::time::Now;
+use crate::time::{Moment, Now};
 
 /// How long before a token's end its connection gets an entry in the wheel: the warning's time, and more than the
 /// time between two looks at the connection's liveness, which is when it is noticed.
@@ -27,8 +27,8 @@ impl Shard {
         let due = now.millis().after(if conn.expiry_told { left } else { left.saturating_sub(TOKEN_WARNING_MS) });
         // A refresh may bring a token that ends sooner than the one that is watched. Ends are whole seconds, so one
         // connection has at most as many entries as the watch has seconds.
-        if conn.expiry_due.is_none_or(|earlier| due < earlier) {
-            conn.expiry_due = Some(due);
+        if conn.expiry_due.is_none_or(|earlier| due < earlier.millis()) {
+            conn.expiry_due = Some(Moment::of(due));
             self.wheel.insert(due, Timer::Expiry(id));
         }
     }
@@ -45,7 +45,7 @@ impl Shard {
     pub(super) fn on_expiry(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         // An entry of a token that was replaced: the one that counts is still to come.
-        if conn.expiry_due.is_none_or(|due| due > now.millis()) {
+        if conn.expiry_due.is_none_or(|due| due.millis() > now.millis()) {
             return;
         }
         conn.expiry_due = None;

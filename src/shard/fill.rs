@@ -24,7 +24,7 @@ use crate::room::history::{Event, History};
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
 use crate::session::endpoint::Door;
-use crate::time::Now;
+use crate::time::{Moment, Now};
 use crate::wire::encoder::{Opcode, frame, payload_of, ping_frame};
 use crate::wire::event_stream;
 
@@ -75,7 +75,7 @@ impl Shard {
             self.metrics.count(Metric::ShortWrites);
             let (rest, skip) = batch.take_rest(bytes);
             conn.outbox.put_back(rest, skip);
-            conn.blocked = Some(now.millis());
+            conn.blocked = Some(Moment::of(now.millis()));
             if !conn.stuck_timer {
                 conn.stuck_timer = true;
                 self.wheel.insert(now.millis().after(STUCK_MS), Timer::Stuck(id));

@@ -63,7 +63,8 @@ impl Shard {
         let is_echo = passport.as_ref().is_some_and(|passport| passport.endpoint.door == Door::Echo);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Gate;
-        conn.gate = Some(Box::new(Gate { passport, page, since: now.millis(), paused: false, held: false }));
+        let gate = Gate { passport, page, since: now.millis(), paused: false, held: false };
+        conn.opening.get_or_insert_default().gate = Some(gate);
         if is_echo || !question.concerns(&self.options.limits) {
             self.judge_at_gate(now, id, Verdict::Pass, effects);
         } else {
@@ -115,7 +116,7 @@ impl Shard {
     }
 
     fn judge_at_gate(&mut self, now: Now, id: ConnId, verdict: Verdict, effects: &mut Effects) {
-        let Some(gate) = self.slots.find(id).and_then(|conn| conn.gate.as_ref()) else { return };
+        let Some(gate) = self.slots.find(id).and_then(Connection::gate) else { return };
         let may_be_good = gate.passport.is_some();
         match verdict {
             Verdict::Pass if may_be_good => self.enter_gate(now, id, effects),
@@ -148,7 +149,7 @@ impl Shard {
     fn hold(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let full = self.metrics.read(Metric::Held) >= HELD_COUNT_MAX;
         let Some(conn) = self.slots.find_mut(id) else { return };
-        let Some(gate) = &mut conn.gate else { return };
+        let Some(gate) = conn.gate_mut() else { return };
         if now.millis().since(gate.since) >= HOLD_MS || full && !gate.held {
             return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedFull, effects);
         }
@@ -163,7 +164,7 @@ impl Shard {
     pub(super) fn on_gate_timer(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find(id).filter(|conn| matches!(conn.stage, Stage::Gate)) else { return };
         let wants_seat = self.options.limits.connections_per_address > 0 && !conn.counted.at_address;
-        let is_echo = conn.gate.as_ref().and_then(|gate| gate.passport.as_ref()).map(|passport| passport.endpoint.door)
+        let is_echo = conn.gate().and_then(|gate| gate.passport.as_ref()).map(|passport| passport.endpoint.door)
             == Some(Door::Echo);
         if wants_seat && !is_echo {
             self.ask_address(now, id, Question::Seat, effects);
@@ -174,9 +175,9 @@ impl Shard {
 
     /// Takes a connection away from the gate.
     pub(super) fn take_gate(&mut self, id: ConnId) -> Option<Gate> {
-        let gate = self.slots.find_mut(id)?.gate.take()?;
+        let gate = self.slots.find_mut(id)?.opening.take()?.gate?;
         self.metrics.subtract(Metric::Held, u64::from(gate.held));
-        Some(*gate)
+        Some(gate)
     }
 
     /// A connection that was counted is over.
@@ -203,7 +204,7 @@ impl Shard {
 
 /// Reads no more of a socket for the time being, so that nothing is in flight when it is handed over.
 fn pause(id: ConnId, conn: &mut Connection, effects: &mut Effects) {
-    if let Some(gate) = &mut conn.gate
+    if let Some(gate) = conn.gate_mut()
         && !std::mem::replace(&mut gate.paused, true)
     {
         effects.list.push(Effect::Pause(id));

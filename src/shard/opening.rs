@@ -112,14 +112,15 @@ impl Shard {
     /// Station 1, before the upgrade.
     pub(super) fn on_head_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        conn.head.extend_from_slice(bytes);
+        let head = &mut conn.opening.get_or_insert_default().head;
+        head.extend_from_slice(bytes);
         if conn.proxied {
-            match read_proxy_header(&conn.head) {
+            match read_proxy_header(head) {
                 Ok(None) => return,
                 Ok(Some((client, used))) => {
                     conn.proxied = false;
                     conn.peer = client.unwrap_or(conn.peer);
-                    conn.head.drain(..used);
+                    head.drain(..used);
                 }
                 Err(BadHeader) => {
                     // There is nobody to answer: what speaks here is a proxy, and not as it should.
@@ -128,7 +129,6 @@ impl Shard {
                 }
             }
         }
-        let Some(head) = self.slots.find_mut(id).map(|conn| &mut conn.head) else { return };
         match read_head(head) {
             Ok(None) => {}
             Ok(Some((request, used))) => {
@@ -322,7 +322,7 @@ impl Shard {
 
     /// All that a user may do in a channel.
     pub(super) fn verbs(&self, claims: &Claims, channel: &str) -> Verbs {
-        let bound = claims.session.as_deref().zip(channel.strip_prefix("chat:"));
+        let bound = claims.session().zip(channel.strip_prefix("chat:"));
         let session_fits = bound.is_none_or(|(session, channel)| session == channel);
         if session_fits { self.options.policy.verbs(&claims.holder(), channel) } else { Verbs::NONE }
     }

@@ -14,7 +14,7 @@ use crate::payload::Payload;
 use crate::request::Ticket;
 use crate::session::endpoint::Door;
 use crate::session::liveness::{Quality, Verdict};
-use crate::time::{Millis, Now};
+use crate::time::{Millis, Moment, Now};
 use crate::wire::encoder::ping_frame;
 use crate::wire::event_stream;
 
@@ -124,6 +124,7 @@ impl Shard {
             Verdict::Dead => self.close(now, id, CloseCode::IDLE, "nothing was heard for too long", effects),
             Verdict::Speak { ping, again } => {
                 let flat = conn.door.is_flat();
+                conn.outbox.give_back();
                 self.wheel.insert(again, Timer::Live(id));
                 if !flat {
                     let beat = self.heartbeat(now);
@@ -157,7 +158,7 @@ impl Shard {
 
     fn on_stuck(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        match conn.blocked {
+        match conn.blocked.map(Moment::millis) {
             Some(since) if now.millis().since(since) >= STUCK_MS => self.cut(now, id, effects),
             Some(since) => self.wheel.insert(since.after(STUCK_MS), Timer::Stuck(id)),
             None => conn.stuck_timer = false,

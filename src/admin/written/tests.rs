@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::USER_ID_BYTES_MAX;
 
 fn claims() -> Arc<Claims> {
-    Arc::new(Claims { user: Arc::from("svc"), service: true, session: None, caps: None, expires_at: 0, token_id: None })
+    Arc::new(Claims { user: Arc::from("svc"), service: true, caps: None, expires_at: 0, ties: None })
 }
 
 fn message(change: &Value) -> String {

@@ -40,7 +40,8 @@ fn a_good_token_gives_its_claims() {
     );
     let claims = verifier().verify(&token, NOW).unwrap();
     assert_eq!((&*claims.user, claims.service, claims.expires_at), ("ada", false, NOW + 1));
-    assert_eq!((claims.session.as_deref(), claims.token_id.as_deref()), (Some("s1"), Some("t1")));
+    let token_id = claims.ties.as_ref().and_then(|ties| ties.token_id.as_deref());
+    assert_eq!((claims.session(), token_id), (Some("s1"), Some("t1")));
     let policy = Policy::default();
     assert!(policy.allows(&claims.holder(), "trip:ada-1", Verb::Subscribe));
     assert!(!policy.allows(&claims.holder(), "trip:bob-1", Verb::Subscribe));

@@ -13,7 +13,7 @@ use crate::shard::message::outside::{Act, Ask, Publishing, Question, Reply, Row,
 use crate::shard::message::service::Stretch;
 
 fn claims(user: &str, service: bool) -> Arc<Claims> {
-    Arc::new(Claims { user: Arc::from(user), service, session: None, caps: None, expires_at: 0, token_id: None })
+    Arc::new(Claims { user: Arc::from(user), service, caps: None, expires_at: 0, ties: None })
 }
 
 fn event(channel: &str, kind: &str, id: Option<&str>) -> Publishing {
