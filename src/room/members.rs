@@ -87,7 +87,8 @@ impl Member {
 pub struct Members {
     places: Vec<Option<Member>>,
     /// Places without a member, none of them the last.
-    holes: BTreeSet<u32>,
+    /// Boxed, since most rooms have none.
+    holes: Option<Box<BTreeSet<u32>>>,
     /// How many members use each encoding.
     encodings: [u32; Encoding::COUNT],
     /// How many are told who else is there.
@@ -98,7 +99,7 @@ impl Members {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len() - self.holes.len()
+        self.places.len() - self.holes.as_ref().map_or(0, |holes| holes.len())
     }
 
     /// Whether there is none.
@@ -129,13 +130,23 @@ impl Members {
         self.encodings[member.encoding.index()] += 1;
         self.watchers += u32::from(member.watch.watches());
         // The lowest first, so that a room that has shrunk has its members close together.
-        if let Some(place) = self.holes.pop_first() {
+        if let Some(place) = self.take_hole(BTreeSet::pop_first) {
             self.places[place as usize] = Some(member);
             return place;
         }
         let place = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        if self.places.len() == self.places.capacity() && self.places.len() < GROWN_BY_ONE {
+            self.places.reserve_exact(1);
+        }
         self.places.push(Some(member));
         place
+    }
+
+    /// Takes a hole out; with the last one the set.
+    fn take_hole(&mut self, which: fn(&mut BTreeSet<u32>) -> Option<u32>) -> Option<u32> {
+        let hole = self.holes.as_mut().and_then(|holes| which(holes));
+        self.holes.take_if(|holes| holes.is_empty());
+        hole
     }
 
     /// All members.
@@ -158,10 +169,10 @@ impl Members {
         let member = self.places.get_mut(place as usize)?.take()?;
         self.encodings[member.encoding.index()] -= 1;
         self.watchers -= u32::from(member.watch.watches());
-        self.holes.insert(place);
+        self.holes.get_or_insert_default().insert(place);
         while self.places.last().is_some_and(Option::is_none) {
             self.places.pop();
-            self.holes.pop_last();
+            self.take_hole(BTreeSet::pop_last);
         }
         if self.places.len() < self.places.capacity() / 4 {
             self.places.shrink_to(self.places.len() * 2);
@@ -216,6 +227,9 @@ impl Members {
     }
 }
 
+/// Places up to which a room has no more than it has members: in most there are a few.
+const GROWN_BY_ONE: usize = 4;
+
 const _: () = assert!(size_of::<Option<Member>>() <= 32, "half a cache line for every subscription");
 
 #[cfg(test)]
@@ -255,7 +269,7 @@ mod tests {
         assert_eq!((members.len(), members.places()), (11, 100));
         assert!(members.leave(99).is_some());
         assert_eq!((members.len(), members.places()), (10, 10));
-        assert!(members.holes.is_empty() && members.places.capacity() <= 50);
+        assert!(members.holes.is_none() && members.places.capacity() <= 50);
         assert!(members.leave(3).is_some() && members.leave(5).is_some());
         assert_eq!(
             (members.enter(member(200, 1)), members.enter(member(201, 1)), members.enter(member(202, 1))),

@@ -12,7 +12,7 @@ use crate::envelope::company::Person;
 use crate::ids::{ConnId, ConnectionName, ShardId};
 use crate::limits::{PRESENCE_COUNT_EVERY_MS, PRESENCE_GRACE_COUNT_MAX, PRESENCE_GRACE_MS, PRESENCE_LISTED_MAX};
 use crate::room::here::Here;
-use crate::time::Millis;
+use crate::time::{Millis, Moment};
 
 /// How a connection left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Presence {
     crowded: bool,
     version: u64,
     /// When the number was told last.
-    counted: Option<Millis>,
+    counted: Option<Moment>,
 }
 
 impl Presence {
@@ -201,7 +201,7 @@ impl Presence {
     /// Whether a batch is due, or when it will be.
     #[must_use]
     pub fn is_due(&self, now: Millis) -> bool {
-        let held = self.is_crowded() && self.counted.is_some_and(|at| now.since(at) < PRESENCE_COUNT_EVERY_MS);
+        let held = self.is_crowded() && self.counted.is_some_and(|at| now.since(at.millis()) < PRESENCE_COUNT_EVERY_MS);
         self.changed && !held
     }
 
@@ -222,7 +222,7 @@ impl Presence {
         let (joined, left) = self.take_batch();
         if self.crowded {
             self.version += 1;
-            self.counted = Some(now);
+            self.counted = Some(Moment::of(now));
             return Batch::Count;
         }
         if was_crowded {

@@ -47,7 +47,7 @@ impl Shard {
     /// Puts a channel in line: all its members are to be visited from where the cursor stands.
     pub(super) fn line_up(&mut self, id: RoomId) {
         let Some(room) = self.rooms.at_mut(id) else { return };
-        room.left = room.members.places();
+        room.left = u32::try_from(room.members.places()).unwrap_or(u32::MAX);
         if !room.queued {
             room.queued = true;
             room.needed_now = room.history.next();
@@ -60,13 +60,13 @@ impl Shard {
         self.feed(id, effects);
         // A room that was forgotten may have left its place in line to another that does not stand there.
         let Some(room) = self.rooms.at_mut(id).filter(|room| room.queued) else { return 0 };
-        let places = room.members.places();
+        let places = u32::try_from(room.members.places()).unwrap_or(u32::MAX);
         room.left = room.left.min(places);
-        let visits = room.left.min(turns);
+        let visits = room.left.min(u32::try_from(turns).unwrap_or(u32::MAX));
         let next = room.history.next();
         let fleeting = room.fleeting.as_deref();
         for _ in 0..visits {
-            let place = if room.cursor as usize >= places { 0 } else { room.cursor };
+            let place = if room.cursor >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
             let Some(member) = room.members.at_mut(place) else { continue };
             if member.start.is_none() {
@@ -104,7 +104,7 @@ impl Shard {
                 self.metrics.timing(Timing::Delivery).record(took);
             }
         }
-        visits
+        visits as usize
     }
 
     /// Notes that a connection is owed something: it is written to once, in this turn's flush.

@@ -436,7 +436,13 @@ struct Whole {
 /// All events from `first` on as one stretch of bytes. Members of a busy room are owed the same ones, so
 /// what was put together for one serves the others, and each is written to from one piece of memory.
 /// `None` where single frames do as well, or somebody is not to get one of the events.
-fn join(history: &History, joined: &mut Option<Joined>, first: Seq, whole: &Whole, pen: &mut Pen) -> Option<Payload> {
+fn join(
+    history: &History,
+    joined: &mut Option<Box<Joined>>,
+    first: Seq,
+    whole: &Whole,
+    pen: &mut Pen,
+) -> Option<Payload> {
     if !whole.crowd || first.next() >= whole.next {
         return None;
     }
@@ -455,7 +461,8 @@ fn join(history: &History, joined: &mut Option<Joined>, first: Seq, whole: &Whol
             })
         })
     })?;
-    *joined = Some(Joined { first, next: whole.next, encoding: whole.encoding, frames: frames.clone() });
+    let stretch = Joined { first, next: whole.next, encoding: whole.encoding, frames: frames.clone() };
+    *joined = Some(Box::new(stretch));
     Some(frames)
 }
 

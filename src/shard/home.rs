@@ -79,7 +79,8 @@ impl Shard {
         let epoch = state.history.epoch();
         #[cfg(feature = "planted-faults")]
         let operation = operation.filter(|_| !super::fault::is(super::fault::Fault::DedupDropped));
-        match operation.map_or(Known::New, |operation| dedup.find(now.millis(), operation)) {
+        match operation.zip(dedup.as_mut()).map_or(Known::New, |(operation, dedup)| dedup.find(now.millis(), operation))
+        {
             Known::Done(seq) => {
                 self.metrics.count(Metric::Duplicates);
                 return self.answer(now, proposal, Ok(Committed { epoch, seq, duplicate: true }), effects);
@@ -89,7 +90,7 @@ impl Shard {
         }
         let committed = Committed { epoch, seq: state.history.next(), duplicate: false };
         if let Some(operation) = operation {
-            dedup.insert(now.millis(), operation, committed.seq);
+            dedup.get_or_insert_default().insert(now.millis(), operation, committed.seq);
         }
         self.on_committed(now, room, proposal, committed, effects);
     }

@@ -138,7 +138,7 @@ impl Shard {
         if let Some(room) = self.rooms.at_mut(room) {
             place = room.members.enter(Member { watch, ..Member::new(id.slot) });
             // A round that is under way is one place longer: the new one takes nobody's turn.
-            room.left += usize::from(room.queued);
+            room.left += u32::from(room.queued);
             high = room.share == Share::High;
             if let Some(fleeting) = &mut room.fleeting {
                 fleeting.enter(place, watch);
@@ -205,7 +205,7 @@ impl Shard {
         let name: Arc<str> = Arc::from(channel);
         let history = History::new(self.pen.epoch(), Seq(1));
         let role = if home == self.id {
-            Role::Home { followers: Vec::new(), dedup: Box::default(), hot: false }
+            Role::Home { followers: Vec::new(), dedup: None, hot: false }
         } else {
             self.attachments = self.attachments.wrapping_add(1);
             Role::Mirror {
@@ -406,7 +406,7 @@ impl Shard {
         if let Some(room) = self.rooms.remove(id) {
             self.metrics.subtract(Metric::Channels, 1);
             self.metrics.subtract(Metric::HistoryBytes, room.history.bytes() as u64);
-            self.metrics.subtract(Metric::RoomBytes, room.counted_bytes as u64);
+            self.metrics.subtract(Metric::RoomBytes, u64::from(room.counted_bytes));
         }
     }
 }

@@ -70,8 +70,8 @@ pub(super) enum Role {
     /// Its home: the only one that sequences.
     Home {
         followers: Vec<Follower>,
-        /// What was answered, so that a retry gets the same answer.
-        dedup: Box<Dedup>,
+        /// What was answered, so that a retry gets the same answer, if anything was lately.
+        dedup: Option<Box<Dedup>>,
         /// Whether all shards were told that it is hot.
         hot: bool,
     },
@@ -136,7 +136,7 @@ pub(super) struct Room {
     pub(super) history: History,
     pub(super) members: Members,
     /// The events that the latest member was owed, as one frame after another.
-    pub(super) joined: Option<Joined>,
+    pub(super) joined: Option<Box<Joined>>,
     /// What members are told as it happens, if anything is.
     pub(super) fleeting: Option<Box<Fleeting>>,
     /// Who is here, if anybody wants to know.
@@ -148,24 +148,24 @@ pub(super) struct Room {
     pub(super) queued: bool,
     /// Whether it stands among those that owe events to a shard whose inbox was full.
     pub(super) behind: bool,
+    /// Whether events are delivered until they are acknowledged.
+    pub(super) until_acked: bool,
     /// Where among the members the next visit is.
     pub(super) cursor: u32,
     /// The last event of which the time until everybody was visited was noted.
     pub(super) timed: Seq,
     /// Visits until everybody was visited since the last event.
-    pub(super) left: usize,
+    pub(super) left: u32,
+    /// What it counts for beside its history, as far as the shard's number knows.
+    pub(super) counted_bytes: u32,
     /// The earliest event that a member was owed in the last whole round.
     pub(super) needed: Seq,
     /// The same, for the round under way.
     pub(super) needed_now: Seq,
     /// Since when nobody is in it.
     pub(super) idle_since: Millis,
-    /// Whether events are delivered until they are acknowledged.
-    pub(super) until_acked: bool,
     /// The version of the pattern subscriptions that it has been compared with.
     pub(super) patterns_seen: u64,
-    /// What it counts for beside its history, as far as the shard's number knows.
-    pub(super) counted_bytes: usize,
     /// What those need who acknowledge or subscribe by pattern.
     pub(super) service: Option<Box<RoomService>>,
 }
@@ -253,15 +253,16 @@ impl Room {
     /// Counts what it holds beside its history: operations that are remembered, and what is shared by a crowd.
     pub(super) fn count_bytes(&mut self, metrics: &Metrics) {
         let remembered = match &self.role {
-            Role::Home { dedup, .. } => dedup.bytes(),
+            Role::Home { dedup, .. } => dedup.as_ref().map_or(0, |dedup| dedup.bytes()),
             Role::Mirror { .. } => 0,
         };
         let bytes = remembered + self.joined.as_ref().map_or(0, |joined| joined.frames.len());
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let before = std::mem::replace(&mut self.counted_bytes, bytes);
         if bytes > before {
-            metrics.add(Metric::RoomBytes, (bytes - before) as u64);
+            metrics.add(Metric::RoomBytes, u64::from(bytes - before));
         } else if bytes < before {
-            metrics.subtract(Metric::RoomBytes, (before - bytes) as u64);
+            metrics.subtract(Metric::RoomBytes, u64::from(before - bytes));
         }
     }
 
@@ -280,6 +281,9 @@ impl Room {
         }
     }
 }
+
+const _: () = assert!(size_of::<Attendance>() <= 64, "a box for each room in which somebody watches");
+const _: () = assert!(size_of::<Room>() <= 256, "a size that the allocator has, shared by the members");
 
 /// A shard's channels. Names are compared whole; the hash only finds the candidates.
 #[derive(Debug)]

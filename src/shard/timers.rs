@@ -180,8 +180,11 @@ impl Shard {
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
             let mut unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
             if let Role::Home { dedup, .. } = &mut room.role {
-                dedup.expire(now.millis());
-                unneeded &= dedup.is_empty();
+                dedup.take_if(|dedup| {
+                    dedup.expire(now.millis());
+                    dedup.is_empty()
+                });
+                unneeded &= dedup.is_none();
             }
             room.count_bytes(&self.metrics);
             if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
