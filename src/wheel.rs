@@ -55,9 +55,8 @@ impl<T> Wheel<T> {
             let before = waiting.len();
             due.extend(waiting.extract_if(.., |(deadline, _)| *deadline <= now).map(|(_, entry)| entry));
             self.len -= before - waiting.len();
-            if waiting.is_empty() && waiting.capacity() > SLOT_KEPT_ENTRIES {
-                *waiting = Vec::new();
-            }
+            // A slot is filled once a turn of the wheel; what it keeps until then lies idle in every slot.
+            waiting.shrink_to_fit();
         }
         self.next_slot = self.next_slot.max(current + 1);
     }
@@ -79,9 +78,6 @@ impl<T> Wheel<T> {
         (slot % WHEEL_SLOTS as u64) as usize
     }
 }
-
-/// Capacity that an emptied slot may keep; a storm's worth is given back.
-const SLOT_KEPT_ENTRIES: usize = 1024;
 
 #[cfg(test)]
 mod tests {

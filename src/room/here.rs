@@ -15,8 +15,7 @@ pub(super) enum Here<T> {
     /// In the order of their ids.
     Few(Vec<(ConnId, T)>),
     /// Too many to be moved for one that comes.
-    /// Boxed, so that few take less.
-    Many(Box<BTreeMap<ConnId, T>>),
+    Many(BTreeMap<ConnId, T>),
 }
 
 impl<T> Default for Here<T> {
@@ -47,7 +46,7 @@ impl<T> Here<T> {
         if let Self::Few(few) = self
             && few.len() >= HERE_LISTED_MAX
         {
-            *self = Self::Many(Box::new(std::mem::take(few).into_iter().collect()));
+            *self = Self::Many(std::mem::take(few).into_iter().collect());
         }
         match self {
             Self::Few(few) => {
@@ -76,7 +75,7 @@ impl<T> Here<T> {
             Self::Many(many) => {
                 let value = many.remove(&id)?;
                 if many.len() <= HERE_LISTED_MAX / 2 {
-                    *self = Self::Few(std::mem::take(&mut **many).into_iter().collect());
+                    *self = Self::Few(std::mem::take(many).into_iter().collect());
                 }
                 Some(value)
             }
@@ -90,7 +89,7 @@ impl<T> Here<T> {
             Self::Many(many) => (None, Some(many)),
         };
         let few = few.into_iter().flatten().map(|(id, value)| (*id, value));
-        few.chain(many.into_iter().flat_map(|many| many.iter()).map(|(id, value)| (*id, value)))
+        few.chain(many.into_iter().flatten().map(|(id, value)| (*id, value)))
     }
 }
 

@@ -87,7 +87,7 @@ impl Member {
 pub struct Members {
     places: Vec<Option<Member>>,
     /// Places without a member, none of them the last.
-    /// Boxed, since most rooms have none.
+    #[expect(clippy::box_collection, reason = "a word in every room instead of three, and most have none")]
     holes: Option<Box<BTreeSet<u32>>>,
     /// How many members use each encoding.
     encodings: [u32; Encoding::COUNT],
