@@ -102,6 +102,7 @@ metrics! {
     Requests: Counter "waystation_requests_total" "" "Requests of clients to services and to history";
     RequestsLate: Counter "waystation_requests_late_total" "" "Requests that nobody answered in time";
     Acknowledged: Counter "waystation_acknowledged_total" "" "Acknowledgements of subscribers that went further";
+    GroupDebtsForgotten: Counter "waystation_group_positions_forgotten_total" "" "Channels forgotten with the position of a group that had not acknowledged all of them";
     ConsumersLate: Counter "waystation_consumers_late_total" "" "Channels taken from a consumer of a group that did not acknowledge in time";
     Delivered: Counter "waystation_delivered_total" "" "Channel events written towards members";
     Sends: Counter "waystation_sends_total" "" "Writes to sockets";

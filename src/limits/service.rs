@@ -51,6 +51,9 @@ pub const AUTOMATIC_PER_CONNECTION_MAX: usize = 8192;
 /// How long a membership that a pattern brought may be without an event; over it the connection leaves, and the next
 /// event brings it back. Longer than a group may take to acknowledge.
 pub const AUTOMATIC_IDLE_MS: u64 = 60_000;
+/// Channels of which, when they are forgotten, it is kept how far a group had acknowledged them; over it that is
+/// forgotten too, and counted. A group that nobody comes back to should not fill the memory.
+pub const GROUP_DEBTS_MAX: usize = 1024;
 /// Channels whose subscribers by pattern are served in one turn; the rest follows in the next.
 pub const ENLIST_ROOMS_PER_TURN: usize = 64;
 /// Automatic memberships that are looked at in a turn whether they are quiet; the others are in the coming turns. Each

@@ -132,6 +132,12 @@ impl Patterns {
         self.groups.iter().any(|group| group.id == id)
     }
 
+    /// Whether somebody consumes for a group.
+    #[must_use]
+    pub fn has_consumer(&self, id: GroupId) -> bool {
+        self.groups.iter().any(|group| group.id == id && !group.consumers.is_empty())
+    }
+
     /// The consumer of a group whose turn it is, if it can be not the one that was late.
     pub fn pick(&mut self, id: GroupId, late: Option<Consumer>) -> Option<Consumer> {
         let group = self.groups.iter_mut().find(|group| group.id == id)?;
@@ -157,13 +163,15 @@ pub struct Share {
     consumer: Option<Consumer>,
     /// Since when the consumer owes an acknowledgement; meaningless while it owes none.
     since: Millis,
+    /// The last consumer that was to have it could not.
+    refused: bool,
 }
 
 impl Share {
     /// A group that is owed everything after `acked`.
     #[must_use]
     pub const fn new(acked: Seq) -> Self {
-        Self { acked, consumer: None, since: Millis(0) }
+        Self { acked, consumer: None, since: Millis(0), refused: false }
     }
 
     /// What was acknowledged.
@@ -199,6 +207,7 @@ impl Share {
         if moves {
             self.acked = seq;
             self.since = now;
+            self.refused = false;
         }
         moves
     }
@@ -212,6 +221,18 @@ impl Share {
     /// Takes the channel away from its consumer.
     pub const fn release(&mut self) -> Option<Consumer> {
         self.consumer.take()
+    }
+
+    /// Takes it from a consumer that could not have it.
+    pub const fn refuse(&mut self) -> Option<Consumer> {
+        self.refused = true;
+        self.consumer.take()
+    }
+
+    /// Whether the last consumer could not have it.
+    #[must_use]
+    pub const fn was_refused(&self) -> bool {
+        self.refused
     }
 
     /// Whether not everything up to the channel's last event was acknowledged.

@@ -12,7 +12,7 @@ use super::rooms::RoomId;
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::{Encoding, notice};
-use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
+use crate::ids::{ConnId, Position, Seq, ShardId};
 use crate::limits::{
     AUTOMATIC_IDLE_MS, AUTOMATIC_PER_CONNECTION_MAX, CHANNEL_NAME_BYTES_MAX, PATTERNS_PER_CONNECTION_MAX,
     QUIET_LOOKS_PER_TURN,
@@ -23,6 +23,15 @@ use crate::room::group::{Consumer, Subscription};
 use crate::room::members::Watch;
 use crate::shard::service::Pattern;
 use crate::time::{Millis, Now};
+
+/// What keeps a connection out of a channel of its pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeptOut {
+    /// Its token does not permit that channel.
+    ByToken,
+    /// It has too many, or its shard has.
+    ByBound,
+}
 
 /// A look at an automatic membership: it ends if nothing has come for long.
 #[derive(Debug)]
@@ -143,11 +152,14 @@ impl Shard {
         now: Now,
         home: ShardId,
         consumer: Consumer,
-        (channel, epoch, after): (&Arc<str>, Epoch, Seq),
+        (channel, position, told): (&Arc<str>, Position, bool),
         effects: &mut Effects,
     ) {
-        if self.try_enlist(now, consumer, (channel, epoch, after), effects).is_err() {
-            let message = PatternMessage::Left(consumer, Arc::clone(channel), Err(Refused));
+        if let Err(kept_out) = self.try_enlist(now, consumer, (channel, position), effects) {
+            if kept_out == KeptOut::ByBound && !told {
+                self.tell_kept_out(now, consumer.conn, channel, effects);
+            }
+            let message = PatternMessage::Left(consumer, Arc::clone(channel), Err(Refused(position.seq)));
             self.send_pattern(now, home, message, effects);
         }
     }
@@ -156,9 +168,9 @@ impl Shard {
         &mut self,
         now: Now,
         consumer: Consumer,
-        (channel, epoch, after): (&Arc<str>, Epoch, Seq),
+        (channel, position): (&Arc<str>, Position),
         effects: &mut Effects,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), KeptOut> {
         let id = consumer.conn;
         // A connection that is gone, or no longer wants it, has said so to all homes already.
         let Some(conn) = self.slots.find(id).filter(|conn| matches!(conn.stage, Stage::Open)) else { return Ok(()) };
@@ -166,18 +178,18 @@ impl Shard {
         if service.and_then(|service| service.pattern_of(channel)) != Some(consumer.number) {
             return Ok(());
         }
-        let claims = conn.claims.as_ref().ok_or(Refused)?;
+        let claims = conn.claims.as_ref().ok_or(KeptOut::ByToken)?;
         if !self.permits(claims, channel, Verb::Subscribe) {
             self.metrics.count(Metric::RefusedPermission);
-            return Err(Refused);
+            return Err(KeptOut::ByToken);
         }
         let count = conn.memberships.len();
         let room = match self.rooms.find(channel) {
             Some(room) => room,
-            None if count >= AUTOMATIC_PER_CONNECTION_MAX => return self.refuse_enlisting(now, id, channel, effects),
+            None if count >= AUTOMATIC_PER_CONNECTION_MAX => return Err(KeptOut::ByBound),
             None => match self.open_room(now, channel) {
                 Ok(room) => room,
-                Err(_) => return self.refuse_enlisting(now, id, channel, effects),
+                Err(_) => return Err(KeptOut::ByBound),
             },
         };
         let membership = match self.membership_in(id, room).and_then(|index| self.slots.find(id)?.memberships.at(index))
@@ -188,12 +200,12 @@ impl Shard {
                 {
                     service.doubly.insert(room);
                 }
-                if self.will_have(membership, Position { epoch: Some(epoch), seq: after }) {
+                if self.will_have(membership, position) {
                     return Ok(());
                 }
                 membership
             }
-            None if count >= AUTOMATIC_PER_CONNECTION_MAX => return self.refuse_enlisting(now, id, channel, effects),
+            None if count >= AUTOMATIC_PER_CONNECTION_MAX => return Err(KeptOut::ByBound),
             None => {
                 let membership = self.enter(id, room, Watch::Apart);
                 if let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) {
@@ -204,7 +216,6 @@ impl Shard {
                 membership
             }
         };
-        let position = Position { epoch: Some(epoch), seq: after };
         self.place(room, membership.place, Encoding::TRIPSAGE, Start::At(Some(position)), effects);
         self.tell_interest(room, effects);
         self.hold_greetings(id);
@@ -235,12 +246,11 @@ impl Shard {
     }
 
     /// A bound keeps a connection from a channel of its pattern. That is told, never silent.
-    fn refuse_enlisting(&mut self, now: Now, id: ConnId, channel: &str, effects: &mut Effects) -> Result<(), Refused> {
+    fn tell_kept_out(&mut self, now: Now, id: ConnId, channel: &str, effects: &mut Effects) {
         self.metrics.count(Metric::RefusedOverload);
         let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, channel, Some("overloaded"), out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
         self.queue(now, id, Lane::Critical, frame, effects);
-        Err(Refused)
     }
 
     /// Somebody else gets a channel of the group.

@@ -203,7 +203,11 @@ impl Shard {
         }
         let home = route::home(&self.options.key, channel, self.options.shards);
         let name: Arc<str> = Arc::from(channel);
-        let history = History::new(self.pen.epoch(), Seq(1));
+        let debt = self.debts.remove(channel);
+        let history = match &debt {
+            Some(debt) => History::new(debt.epoch, debt.last.next()),
+            None => History::new(self.pen.epoch(), Seq(1)),
+        };
         let role = if home == self.id {
             Role::Home { followers: Vec::new(), dedup: None, hot: false }
         } else {
@@ -219,7 +223,9 @@ impl Shard {
             }
         };
         self.metrics.add(Metric::Channels, 1);
-        Ok(self.rooms.insert(Room::new(name, history, role, now.millis())))
+        let mut room = Room::new(name, history, role, now.millis());
+        room.service = debt.map(|debt| debt.service);
+        Ok(self.rooms.insert(room))
     }
 
     /// Tells a mirror's home which encodings the members here use: with the first of them it attaches.
@@ -403,7 +409,8 @@ impl Shard {
 
     /// Forgets a channel.
     pub(super) fn drop_room(&mut self, id: RoomId) {
-        if let Some(room) = self.rooms.remove(id) {
+        if let Some(mut room) = self.rooms.remove(id) {
+            self.keep_debt(&mut room);
             self.metrics.subtract(Metric::Channels, 1);
             self.metrics.subtract(Metric::HistoryBytes, room.history.bytes() as u64);
             self.metrics.subtract(Metric::RoomBytes, u64::from(room.counted_bytes));

@@ -22,6 +22,7 @@ mod channel_rate;
 mod cleaning;
 mod connection;
 mod consuming;
+mod debts;
 mod direct;
 mod edge;
 mod ending;
@@ -199,6 +200,8 @@ pub struct Shard {
     idle_looks: VecDeque<IdleLook>,
     /// Events on their way to everybody here.
     spreads: VecDeque<Spread>,
+    /// By name, what forgotten channels still owe to groups.
+    debts: BTreeMap<Arc<str>, debts::Debt>,
     /// Where such events have their order: how many are under way on each shard. Empty before the first.
     spreading: Vec<usize>,
     /// News that the members of rooms here are told.
@@ -255,6 +258,7 @@ impl Shard {
             orphans: Vec::new(),
             idle_looks: VecDeque::new(),
             spreads: VecDeque::new(),
+            debts: BTreeMap::new(),
             spreading: Vec::new(),
             rumours: VecDeque::new(),
             direct: Dedup::default(),

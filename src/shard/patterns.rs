@@ -12,25 +12,62 @@ use super::effect::Effects;
 use super::message::service::{PatternMessage, Refused};
 use super::rooms::RoomId;
 use super::timers::Timer;
-use crate::ids::{Seq, ShardId};
+use crate::ids::{Position, Seq, ShardId};
 use crate::limits::ENLIST_ROOMS_PER_TURN;
 use crate::metrics::Metric;
 use crate::room::cursors::Cursors;
-use crate::room::group::{Consumer, GroupId, Share, Subscription};
+use crate::room::group::{Consumer, GroupId, Patterns, Share, Subscription};
 use crate::time::Now;
 
 /// What a channel's home keeps for those who acknowledge or subscribe by pattern; a mirror keeps the cursors.
 #[derive(Debug, Default)]
 pub(super) struct RoomService {
     pub(super) cursors: Cursors,
-    /// Subscribers without a group that were made members, with the event they start after if the mesh has not
-    /// taken the word yet.
-    pub(super) enlisted: Vec<(Consumer, Option<Seq>)>,
+    pub(super) enlisted: Vec<Enlisted>,
     pub(super) shares: Vec<(GroupId, Share)>,
     /// Whether the wheel holds a look at the shares.
     pub(super) timer: bool,
     /// Whether the room stands among those to be served or those that wait for a consumer.
     pub(super) waits: bool,
+}
+
+/// A subscriber without a group.
+#[derive(Debug)]
+pub(super) struct Enlisted {
+    consumer: Consumer,
+    /// It is to be made a member, after this event; `None` while it is one.
+    after: Option<Seq>,
+    /// It could not become one, and was told so.
+    refused: bool,
+}
+
+impl RoomService {
+    /// Whether nobody is on the way to be a member.
+    pub(super) fn is_settled(&self) -> bool {
+        self.enlisted.iter().all(|one| one.after.is_none() || one.refused)
+            && self.shares.iter().all(|(_, share)| share.consumer().is_none())
+    }
+
+    /// The channel is forgotten, with all that nobody is owed. Returns whether somebody is owed something.
+    pub(super) fn settle_up(&mut self, last: Seq, patterns: &Patterns) -> bool {
+        self.enlisted.retain(|one| one.after.is_some());
+        self.shares.retain(|(group, share)| share.is_owed(last) && patterns.has_group(*group));
+        for (_, share) in &mut self.shares {
+            share.release();
+        }
+        (self.timer, self.waits) = (false, false);
+        !self.shares.is_empty()
+    }
+
+    /// Whether it concerns a group that is still known.
+    pub(super) fn owes(&self, patterns: &Patterns) -> bool {
+        self.shares.iter().any(|(group, _)| patterns.has_group(*group))
+    }
+
+    /// Whether one of its groups has a consumer.
+    pub(super) fn could_pay(&self, patterns: &Patterns) -> bool {
+        self.shares.iter().any(|(group, _)| patterns.has_consumer(*group))
+    }
 }
 
 impl Shard {
@@ -45,8 +82,9 @@ impl Shard {
             PatternMessage::Subscribe(subscription) => self.on_subscription(now, subscription, effects),
             PatternMessage::Unsubscribe(consumer) => self.on_unsubscription(consumer),
             PatternMessage::Full(consumer) => self.on_pattern_full(now, consumer, effects),
-            PatternMessage::Enlist(consumer, channel, epoch, after) => {
-                self.on_enlist(now, from, consumer, (&channel, epoch, after), effects);
+            PatternMessage::Enlist { consumer, channel, epoch, after, told } => {
+                let position = Position { epoch: Some(epoch), seq: after };
+                self.on_enlist(now, from, consumer, (&channel, position, told), effects);
             }
             PatternMessage::Dismiss(consumer, channel) => self.on_dismiss(now, consumer, &channel, effects),
             PatternMessage::Left(consumer, channel, next) => self.on_left(now, consumer, &channel, next, effects),
@@ -86,7 +124,7 @@ impl Shard {
     }
 
     /// Puts a room among those that are served in the coming turns.
-    fn wait_for_consumer(&mut self, id: RoomId) {
+    pub(super) fn wait_for_consumer(&mut self, id: RoomId) {
         let service = self.rooms.at_mut(id).and_then(|room| room.service.as_mut());
         if let Some(service) = service
             && !std::mem::replace(&mut service.waits, true)
@@ -108,11 +146,11 @@ impl Shard {
                 return;
             }
             let service = room.service.get_or_insert_default();
-            service.enlisted.retain(|(consumer, _)| single.contains(consumer));
+            service.enlisted.retain(|one| single.contains(&one.consumer));
             service.shares.retain(|(group, _)| groups.contains(group));
             for consumer in single {
-                if !service.enlisted.iter().any(|(one, _)| *one == consumer) {
-                    service.enlisted.push((consumer, Some(before)));
+                if !service.enlisted.iter().any(|one| one.consumer == consumer) {
+                    service.enlisted.push(Enlisted { consumer, after: Some(before), refused: false });
                 }
             }
             for group in groups {
@@ -133,16 +171,19 @@ impl Shard {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let (name, epoch, last) = (Arc::clone(&room.name), room.history.epoch(), room.history.last());
         let Some(service) = &mut room.service else { return };
-        let (mut told, mut alone, mut later) = (Vec::new(), false, false);
-        for (consumer, after) in &mut service.enlisted {
-            if after.is_some() && effects.congested(consumer.conn.shard) && consumer.conn.shard != self.id {
+        let (mut wanted, mut alone, mut later) = (Vec::new(), false, false);
+        // Who was refused is asked again with the rooms that wait, not with every event.
+        let waits = service.waits;
+        for one in service.enlisted.iter_mut().filter(|one| !(waits && one.refused)) {
+            let to = one.consumer.conn.shard;
+            if one.after.is_some() && to != self.id && effects.congested(to) {
                 later = true;
-            } else if let Some(after) = after.take() {
-                told.push((*consumer, after));
+            } else if let Some(after) = one.after.take() {
+                wanted.push((one.consumer, after, one.refused));
             }
         }
         for (group, share) in &mut service.shares {
-            if share.consumer().is_some() || !share.is_owed(last) {
+            if share.consumer().is_some() || !share.is_owed(last) || waits && share.was_refused() {
                 continue;
             }
             match self.patterns.pick(*group, late) {
@@ -151,7 +192,7 @@ impl Shard {
                     later = true
                 }
                 Some(consumer) => {
-                    told.push((consumer, share.assign(now.millis(), consumer)));
+                    wanted.push((consumer, share.assign(now.millis(), consumer), share.was_refused()));
                     self.holdings.entry(consumer).or_default().insert(id);
                 }
             }
@@ -159,8 +200,8 @@ impl Shard {
         if (alone || later) && !std::mem::replace(&mut service.waits, true) {
             if later { self.unserved.push(id) } else { self.orphans.push(id) }
         }
-        for (consumer, after) in told {
-            let message = PatternMessage::Enlist(consumer, Arc::clone(&name), epoch, after);
+        for (consumer, after, told) in wanted {
+            let message = PatternMessage::Enlist { consumer, channel: Arc::clone(&name), epoch, after, told };
             self.send_pattern(now, consumer.conn.shard, message, effects);
         }
         self.watch_shares(id);
@@ -237,24 +278,31 @@ impl Shard {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let last = room.history.last();
         let Some(service) = &mut room.service else { return };
-        if let (Some(index), Ok(next)) = (service.enlisted.iter().position(|(one, _)| *one == consumer), next) {
-            if next > last {
+        if let Some(index) = service.enlisted.iter().position(|one| one.consumer == consumer) {
+            let one = &mut service.enlisted[index];
+            match next {
                 // The next event brings it back.
-                service.enlisted.remove(index);
-                room.patterns_seen = 0;
-            } else {
-                service.enlisted[index].1 = Some(Seq(next.0 - 1));
+                Ok(next) if next > last => {
+                    service.enlisted.remove(index);
+                    room.patterns_seen = 0;
+                }
+                Ok(next) => (one.after, one.refused) = (Some(Seq(next.0 - 1)), false),
+                Err(Refused(after)) => (one.after, one.refused) = (Some(after), true),
             }
         }
         for (_, share) in service.shares.iter_mut().filter(|(_, share)| share.consumer() == Some(consumer)) {
-            share.release();
+            if next.is_ok() {
+                share.release()
+            } else {
+                share.refuse()
+            };
         }
         if let Some(rooms) = self.holdings.get_mut(&consumer) {
             rooms.remove(&id);
         }
         match next {
             Ok(_) => self.enlist(now, id, None, effects),
-            Err(Refused) => {
+            Err(Refused(_)) => {
                 let Some(service) = self.rooms.at_mut(id).and_then(|room| room.service.as_mut()) else { return };
                 if !std::mem::replace(&mut service.waits, true) {
                     self.orphans.push(id);

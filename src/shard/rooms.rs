@@ -269,7 +269,8 @@ impl Room {
     /// Whether nobody needs the room at this moment.
     pub(super) fn is_deserted(&self) -> bool {
         let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
-        self.members.is_empty() && !followed
+        let settled = self.service.as_deref().is_none_or(RoomService::is_settled);
+        self.members.is_empty() && !followed && settled
     }
 
     /// The encodings that members here and on following shards use.

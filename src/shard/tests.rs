@@ -6,6 +6,7 @@
 mod channel_rates;
 mod company;
 mod consumers;
+mod debts;
 mod ending;
 mod event_stream;
 mod expiry;

@@ -101,6 +101,7 @@ impl Shard {
             Timer::Sweep => {
                 self.begin_sweep();
                 self.retry_orphans();
+                self.pay_debts(now);
                 self.begin_to_end_quiet();
                 self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
             }

@@ -64,7 +64,9 @@ impl Backend {
         let told_lost = payload["recovered"] != Value::Bool(true);
         assert!(!told_lost || payload["reason"] == "trimmed", "an automatic membership starts within: {payload}");
         let epoch = text(payload, "epoch").to_owned();
-        self.channels.insert(channel, Held { epoch, expected: None, told_lost, unacked: None });
+        // What is lost is acknowledged like what is there.
+        let lost = told_lost.then(|| number(payload, "oldest_seq") - 1);
+        self.channels.insert(channel, Held { epoch, expected: None, told_lost, unacked: lost });
     }
 
     pub(crate) fn on_unsubscribed(&mut self, payload: &Value, counts: &mut Counts) {
@@ -120,6 +122,9 @@ impl Backend {
         let (channel, held) = owed.get_mut(pick % count.max(1))?;
         let seq = held.unacked.take()?;
         let progress = ledger.group(&key, channel, &held.epoch);
+        if held.told_lost && held.expected.is_none() {
+            progress.cover_up_to(seq + 1);
+        }
         progress.acked = progress.acked.max(Some(seq));
         let epoch = &held.epoch;
         Some(format!(r#"{{"type":"ack","payload":{{"channel":"{channel}","epoch":"{epoch}","seq":{seq}}}}}"#))

@@ -91,8 +91,19 @@ pub enum PatternMessage {
     Unsubscribe(Consumer),
     /// To the consumer's shard: some shard has no place for the subscription.
     Full(Consumer),
-    /// To the consumer's shard: become a member of a channel, after this event.
-    Enlist(Consumer, Arc<str>, Epoch, Seq),
+    /// To the consumer's shard: become a member of a channel.
+    Enlist {
+        /// Who.
+        consumer: Consumer,
+        /// Of which channel.
+        channel: Arc<str>,
+        /// The run of positions.
+        epoch: Epoch,
+        /// The event before the first that it is to get.
+        after: Seq,
+        /// That this cannot be was told before.
+        told: bool,
+    },
     /// To the consumer's shard: leave the channel, somebody else gets it.
     Dismiss(Consumer, Arc<str>),
     /// To the channel's home: the consumer is no member any more, and had everything before this event; or it
@@ -113,9 +124,9 @@ pub enum PatternMessage {
     },
 }
 
-/// A consumer could not become a member.
+/// A consumer could not become a member after this event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
+pub struct Refused(pub Seq);
 
 /// Where an event goes that has no channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
