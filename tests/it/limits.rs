@@ -2,26 +2,37 @@
 //! do not: the same is taken from both, and what is refused ends neither.
 //!
 //! Beside the tables that show each bound next to its code, this shows that nothing between the socket and that code is
-//! narrower. What ends a connection (sizes, fragments) is in `frames`, places are in `places`.
+//! narrower. What ends a connection (sizes, fragments) is in `frames`, places are in `places`, and what is counted over
+//! several messages, connections or requests is in `counts`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tungstenite::Message;
 
 use crate::client::Client;
 use crate::gateway::Gateway;
 
-/// A client of either kind in a chat.
+/// A client of either kind on an endpoint.
 fn join(gateway: &Gateway, known: bool, path: &str) -> Client {
-    let token = gateway.token("ada");
+    join_as(gateway, known, path, &[])
+}
+
+/// The same with a token of its own kind.
+fn join_as(gateway: &Gateway, known: bool, path: &str, token: &[&str]) -> Client {
+    let token = gateway.token_with("ada", token);
     if known { Client::join_known(gateway, path, &token) } else { Client::join(gateway, path, &token) }
 }
 
 /// Whether a message of each size is taken, or how it is refused: `make` makes one of `count`.
 fn check(name: &str, limit: usize, code: &str, make: impl Fn(usize) -> Value) {
+    check_on("/ws/chat/s", &[], name, limit, code, make);
+}
+
+/// The same on an endpoint of its own, with a token of its own.
+fn check_on(path: &str, token: &[&str], name: &str, limit: usize, code: &str, make: impl Fn(usize) -> Value) {
     let gateway = Gateway::unlimited();
     for known in [false, true] {
         for count in [limit - 1, limit, limit + 1] {
-            let mut ada = join(&gateway, known, "/ws/chat/s");
+            let mut ada = join_as(&gateway, known, path, token);
             ada.send(&make(count));
             let answers = ada.pending();
             let errors: Vec<&Value> = answers.iter().filter(|event| event["type"] == "connection_error").collect();
@@ -50,6 +61,105 @@ fn a_message_names_so_many_channels_methods_and_fields_and_no_more() {
         FORMAT,
         |count| json!({ "type": "batch", "payload": { "messages": vec![json!({ "type": "pong" }); count] } }),
     );
+    let methods = |count| json!({ "type": "register", "methods": names(count) });
+    check_on("/ws", &["--role", "service"], "methods of a register", 50, FORMAT, methods);
+    check_on("/ws/trips/t/collab", &[], "fields of a trip", 64, FORMAT, |count| {
+        let fields: Map<String, Value> = (0..count).map(|at| (format!("f{at}"), json!(at))).collect();
+        json!({ "type": "trip_update", "payload": fields })
+    });
+}
+
+#[test]
+fn what_a_trip_is_told_may_be_so_long_and_no_longer() {
+    let collab = |name, limit, make: &dyn Fn(usize) -> Value| {
+        check_on("/ws/trips/t/collab", &[], name, limit, FORMAT, make);
+    };
+    let path = |count: usize| "x".repeat(count);
+    collab("a field's path", 256, &|count| json!({ "type": "trip_update", "field": path(count), "value": 1 }));
+    collab("a path among many", 256, &|count| json!({ "type": "trip_update", "data": { path(count): 1, "b": 2 } }));
+    // What is passed on as it is, with its braces.
+    let bare = r#"{"pad":""}"#.len();
+    let cursor = |count: usize| json!({ "type": "cursor_update", "payload": { "pad": "x".repeat(count - bare) } });
+    collab("a cursor", 4096, &cursor);
+}
+
+#[test]
+fn a_position_is_one_that_a_number_of_javascript_holds() {
+    let gateway = Gateway::unlimited();
+    let largest = (1_u64 << 53) - 1;
+    for known in [false, true] {
+        for (seq, taken) in [(largest - 1, true), (largest, true), (largest + 1, false)] {
+            let mut ada = join(&gateway, known, "/ws/chat/s");
+            let epoch = ada.subscribed["payload"]["epoch"].clone();
+            let place = json!({ "epoch": epoch, "seq": seq });
+            ada.send(&json!({ "type": "subscribe", "channels": ["chat:s"], "since": { "chat:s": place } }));
+            let answers = ada.pending();
+            let refused = answers.iter().any(|event| event["payload"]["code"] == FORMAT);
+            assert_eq!(!refused, taken, "{seq}, known: {known}: {answers:?}");
+        }
+    }
+}
+
+#[test]
+fn a_timestamp_of_up_to_64_bytes_comes_back_and_a_longer_one_does_not() {
+    let gateway = Gateway::unlimited();
+    for known in [false, true] {
+        // With its quotes.
+        for (bytes, repeated) in [(63, true), (64, true), (65, false)] {
+            let mut ada = join(&gateway, known, "/ws/chat/s");
+            let stamp = "7".repeat(bytes - 2);
+            ada.send(&json!({ "type": "ping", "timestamp": stamp }));
+            let pong = ada.event();
+            assert_eq!(pong["payload"].get("timestamp"), repeated.then(|| json!(stamp)).as_ref(), "{bytes}: {pong}");
+        }
+    }
+    let mut ann = flat(&gateway);
+    for (bytes, repeated) in [(63, true), (64, true), (65, false)] {
+        let stamp = "7".repeat(bytes - 2);
+        ann.send(&json!({ "type": "ping", "timestamp": stamp }));
+        let expected = if repeated { json!(stamp) } else { Value::Null };
+        assert_eq!(ann.event(), json!({ "type": "pong", "timestamp": expected }), "{bytes}");
+    }
+}
+
+/// A client of flat frames that has been greeted.
+fn flat(gateway: &Gateway) -> Client {
+    let mut ann = Client::open(gateway, &format!("/api/v1/ws/ann?token={}", gateway.token("ann")));
+    assert_eq!(ann.event()["type"], "connection");
+    ann
+}
+
+#[test]
+fn flat_frames_have_the_same_bounds_and_none_ends_the_socket() {
+    let gateway = Gateway::unlimited();
+    let mut ann = flat(&gateway);
+    for (bytes, taken) in [(127, true), (128, true), (129, false)] {
+        ann.send(&json!({ "type": "join_trip", "trip_id": "x".repeat(bytes) }));
+        let answer = ann.event();
+        assert_eq!(answer["type"], if taken { "user_joined" } else { "error" }, "a trip of {bytes}: {answer}");
+    }
+    ann.send(&json!({ "type": "join_trip", "trip_id": "t" }));
+    ann.event();
+    for (bytes, taken) in [(255, true), (256, true), (257, false)] {
+        ann.send(&json!({ "type": "typing", "trip_id": "t", "field": "x".repeat(bytes) }));
+        let answer = ann.event();
+        assert_eq!(answer["type"], if taken { "user_typing" } else { "error" }, "a field of {bytes}: {answer}");
+    }
+    for (depth, taken) in [(31, true), (32, true), (33, false)] {
+        let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
+        ann.send_text(&format!(r#"{{"type":"trip_update","trip_id":"t","data":{open}{close}}}"#));
+        let answer = ann.event();
+        assert_eq!(answer["type"], if taken { "trip_updated" } else { "error" }, "{depth}: {answer}");
+    }
+    // In the other dialect it is fields up to so many, and beyond them data as it came.
+    let mut bob = join(&gateway, true, "/ws/trips/t/collab");
+    for (count, fields) in [(63, true), (64, true), (65, false)] {
+        let data: Map<String, Value> = (0..count).map(|at| (format!("f{at}"), json!(at))).collect();
+        ann.send(&json!({ "type": "budget_update", "trip_id": "t", "data": data }));
+        let event = bob.event_of("trip_update_broadcast");
+        assert_eq!(event["payload"]["changes"].as_object().is_some_and(|all| all.len() == count), fields, "{event}");
+        assert_eq!(event["payload"].get("data").is_some(), !fields, "{count}");
+    }
 }
 
 #[test]
@@ -157,6 +267,13 @@ fn the_first_frame_may_have_so_many_bytes_and_channels() {
             assert_eq!(ada.event()["success"], taken, "{pad} more bytes, {channels} channels, known: {known}");
         }
     }
+    for (bytes, taken) in [(63, true), (64, true), (65, false)] {
+        for (name, version) in [("x".repeat(bytes), "1".to_owned()), ("web".to_owned(), "1".repeat(bytes))] {
+            let mut ada = Client::open(&gateway, "/ws/chat/s");
+            ada.send(&json!({ "token": token, "client": { "name": name, "version": version } }));
+            assert_eq!(ada.event()["success"], taken, "a name or version of {bytes}");
+        }
+    }
 }
 
 #[test]
@@ -190,6 +307,15 @@ fn each_endpoint_takes_its_burst_at_once_and_one_more_is_refused_or_read_later()
         }
         legacy.close();
     }
+    // Who speaks flat frames knows no refusal: the one beyond the burst of 50 is read some 200 ms later.
+    let mut ann = flat(&gateway);
+    ann.send(&json!({ "type": "join_trip", "trip_id": "t" }));
+    ann.event();
+    for count in 0..50 {
+        ann.send(&json!({ "type": "typing", "trip_id": "t", "field": count.to_string() }));
+    }
+    let fields: Vec<Value> = (0..50).map(|_| ann.event()["field"].clone()).collect();
+    assert_eq!(fields, (0..50).map(|count| json!(count.to_string())).collect::<Vec<_>>());
 }
 
 #[test]

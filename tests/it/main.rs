@@ -13,6 +13,7 @@ mod auth;
 mod backpressure;
 mod client;
 mod company;
+mod counts;
 mod cross_shard;
 mod deadlines;
 mod descriptors;

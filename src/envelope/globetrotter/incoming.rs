@@ -122,7 +122,9 @@ fn message<'a>(root: Object<'a>, strings: &mut Strings<'a>) -> Result<FlatMessag
         "leave_trip" => FlatMessage::Leave(trip),
         "typing" => {
             let field = name.map_or("null", |value| value.raw());
-            if field.len() > FIELD_NAME_BYTES_MAX {
+            // As everywhere, the quotes of a text are no part of its length.
+            let bare = name.and_then(|value| value.escaped()).unwrap_or(field);
+            if bare.len() > FIELD_NAME_BYTES_MAX {
                 return Err(FIELD_TOO_LONG);
             }
             FlatMessage::Typing { trip, field }
@@ -267,8 +269,11 @@ mod tests {
         }
         for (len, good) in [(FIELD_NAME_BYTES_MAX, true), (FIELD_NAME_BYTES_MAX + 1, false)] {
             let field = "1".repeat(len);
-            let expected = if good { format!("typing t Text {field}") } else { "INVALID_MESSAGE_FORMAT".to_owned() };
-            check(&format!(r#"{{"type":"typing","trip_id":"t","field":{field}}}"#), &expected);
+            for field in [field.clone(), format!(r#""{field}""#)] {
+                let expected =
+                    if good { format!("typing t Text {field}") } else { "INVALID_MESSAGE_FORMAT".to_owned() };
+                check(&format!(r#"{{"type":"typing","trip_id":"t","field":{field}}}"#), &expected);
+            }
         }
     }
 
