@@ -3,7 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot read the tree should say so and stop")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -121,6 +121,38 @@ fn every_event_of_the_vectors_stands_in_the_protocol() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
+/// The types in the first words of what stands in backticks in a table's rows.
+fn types(table: &str) -> BTreeSet<&str> {
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let quoted = rows.flat_map(quoted).filter_map(|text| text.split(' ').next());
+    quoted.filter(|word| !word.starts_with('{') && *word != "null" && *word != "data").collect()
+}
+
+#[test]
+fn every_flat_frame_of_the_protocol_is_in_the_vectors_and_the_other_way_round() {
+    let text = page("PROTOCOL.md");
+    let tables = text.split("| endpoint of a ").skip(1).map(|rest| rest.split("\n\n").next().unwrap_or(""));
+    let mut told: BTreeSet<&str> = tables.flat_map(types).collect();
+    told.insert("error");
+    let vectors = fs::read_to_string(Path::new(ROOT).join("tests/vectors/flat.json")).expect("the vectors are there");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(&vectors).expect("a list");
+    let mut shown = BTreeSet::new();
+    for vector in &vectors {
+        let steps = vector["steps"].as_array().expect("a list");
+        let flat: BTreeSet<&str> =
+            steps.iter().filter(|step| step["as"] == "flat").filter_map(|step| step["open"].as_str()).collect();
+        let said = steps.iter().filter(|step| step["say"].as_str().is_some_and(|who| flat.contains(who)));
+        shown.extend(said.filter_map(|step| step["message"]["type"].as_str()));
+        let heard = vector["expected"].as_object().expect("by who hears it").iter();
+        let frames = heard.filter(|(who, _)| flat.contains(who.as_str())).filter_map(|(_, frames)| frames.as_array());
+        shown.extend(frames.flatten().filter_map(|frame| frame["type"].as_str()));
+    }
+    // What the vectors' own clients make up.
+    let own = ["note", "ack", "wink"];
+    let shown: BTreeSet<&str> = shown.into_iter().filter(|kind| !own.contains(kind)).collect();
+    assert_eq!(told, shown);
+}
+
 #[test]
 fn every_code_stands_in_the_protocol_and_no_other() {
     let text = page("PROTOCOL.md");
@@ -128,6 +160,138 @@ fn every_code_stands_in_the_protocol_and_no_other() {
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
     for (CloseCode(number), _) in CloseCode::TABLE {
         assert!(text.contains(&format!("| {number} |")), "{number}");
+    }
+}
+
+/// The rows between two marks, by their cells.
+fn cells<'a>(text: &'a str, mark: &str) -> Vec<Vec<&'a str>> {
+    let (_, after) = text.split_once(&format!("<!-- {mark}: begin -->")).expect("the table begins");
+    let (table, _) = after.split_once(&format!("<!-- {mark}: end -->")).expect("the table ends");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    rows.map(|line| line.trim_matches(['|', ' ']).split(" | ").collect()).collect()
+}
+
+/// Every constant of `src/limits`, and what it is said to be.
+fn limits() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(Path::new(ROOT).join("src/limits")).expect("the folder is there") {
+        let text = fs::read_to_string(entry.expect("it can be listed").path()).expect("source is text");
+        for constant in text.split("\npub const ").skip(1) {
+            let (name, rest) = constant.split_once(':').expect("a type");
+            let (_, value) = rest.split_once('=').expect("a value");
+            found.insert(name.to_owned(), value.split(';').next().unwrap_or("").trim().to_owned());
+        }
+    }
+    found
+}
+
+/// What an expression comes to: sums and products of numbers and of other limits.
+fn number(expression: &str, limits: &BTreeMap<String, String>) -> u64 {
+    let of = |part: &str| number(part, limits);
+    if let Some((left, right)) = expression.rsplit_once(" - ") {
+        return of(left) - of(right);
+    }
+    let bare = expression.trim_matches(['(', ')']);
+    if let Some((left, right)) = bare.split_once(" << ") {
+        return of(left) << of(right);
+    }
+    if bare.contains(" * ") {
+        return bare.split(" * ").map(of).product();
+    }
+    bare.replace('_', "").parse().unwrap_or_else(|_| of(limits.get(bare).expect("a limit")))
+}
+
+/// A limit as the tables show it: thousands apart, and the unit that its name has.
+fn shown(name: &str, limits: &BTreeMap<String, String>) -> String {
+    let digits = number(&limits[name], limits).to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    let unit = name.split('_').find_map(|word| match word {
+        "BYTES" => Some(" bytes"),
+        "MS" => Some(" ms"),
+        "S" => Some(" s"),
+        _ => None,
+    });
+    text + unit.unwrap_or("")
+}
+
+#[test]
+fn every_bound_stands_in_one_table_with_its_value_and_a_test() {
+    let (limits, protocol, architecture) = (limits(), page("PROTOCOL.md"), page("ARCHITECTURE.md"));
+    assert!(limits.len() > 200, "every file is read");
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        functions(&Path::new(ROOT).join(folder), &mut tests);
+    }
+    let excused = fs::read_to_string(Path::new(ROOT).join("tests/tidy.rs")).expect("the rules are there");
+    let mut complaints = Vec::new();
+    let mut tables: BTreeMap<&str, usize> = BTreeMap::new();
+    for (page, row) in [("PROTOCOL", &protocol), ("ARCHITECTURE", &architecture)]
+        .into_iter()
+        .flat_map(|(name, text)| cells(text, "bounds").into_iter().map(move |row| (name, row)))
+    {
+        let name = quoted(row[0])[0];
+        *tables.entry(name).or_default() += 1;
+        let held = quoted(row[row.len() - 1]);
+        if !limits.contains_key(name) {
+            complaints.push(format!("{page}: there is no {name} any more"));
+        } else if page == "PROTOCOL" && row[1] != shown(name, &limits) {
+            complaints.push(format!("{page}: {name} is {}", shown(name, &limits)));
+        } else if held.is_empty() || held.iter().any(|test| !tests.contains(*test)) {
+            complaints.push(format!("{page}: {name} is held by no test: {held:?}"));
+        }
+    }
+    for name in limits.keys().filter(|name| !excused.contains(&format!("(\"{name}\","))) {
+        match tables.get(name.as_str()) {
+            Some(1) => {}
+            Some(_) => complaints.push(format!("{name} stands in the tables twice")),
+            None => complaints.push(format!(
+                "{name} needs a row between the marks of bounds: in PROTOCOL.md if a client can notice it (value {}), \
+                 else in ARCHITECTURE.md",
+                shown(name, &limits)
+            )),
+        }
+    }
+    assert_eq!(complaints, Vec::<String>::new());
+}
+
+#[test]
+fn every_setting_of_limits_has_a_row_and_a_test() {
+    let source = fs::read_to_string(Path::new(ROOT).join("src/config/file/limits.rs")).expect("the section is there");
+    let fields = |name: &str| -> Vec<String> {
+        let (_, rest) = source.split_once(&format!("pub struct {name} {{")).expect("the struct is there");
+        let lines = rest.lines().take_while(|line| *line != "}").filter_map(|line| line.trim().strip_prefix("pub "));
+        lines.filter_map(|line| line.split_once(':')).map(|(field, kind)| format!("{field}{kind}")).collect()
+    };
+    let mut expected: BTreeSet<String> = BTreeSet::new();
+    for field in fields("Limits") {
+        match field.strip_suffix(" Door,") {
+            Some("chat") => {
+                let of = fields("Door")
+                    .into_iter()
+                    .filter_map(|name| Some(format!("limits.chat.{}", name.split(' ').next()?)));
+                expected.extend(of);
+            }
+            Some(_) => {}
+            None => expected.extend(field.split(' ').next().map(|name| format!("limits.{name}"))),
+        }
+    }
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        functions(&Path::new(ROOT).join(folder), &mut tests);
+    }
+    let text = page("PROTOCOL.md");
+    let rows = cells(&text, "settings");
+    let named: BTreeSet<String> = rows.iter().map(|row| quoted(row[0])[0].to_owned()).collect();
+    assert_eq!(named, expected);
+    for row in &rows {
+        let held = quoted(row[2]);
+        assert!(!held.is_empty() && held.iter().all(|test| tests.contains(*test)), "{row:?}");
     }
 }
 

@@ -261,6 +261,86 @@ struct Changed {
     new_value: Value,
 }
 
+/// Who is in a channel: everybody, who came and who went, or only how many.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("dependentRequired" = { "full": ["joined"], "joined": ["left"], "left": ["joined"] }))]
+struct Presence {
+    channel: String,
+    version: u64,
+    after_seq: u64,
+    #[schemars(extend("const" = true))]
+    full: Option<bool>,
+    joined: Option<Vec<Person>>,
+    left: Option<Vec<Person>>,
+    count: u64,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Person {
+    user_id: String,
+    connection_id: String,
+    /// It is the user's first connection here.
+    #[schemars(extend("const" = true))]
+    first: Option<bool>,
+    /// It was the user's last one here.
+    #[schemars(extend("const" = true))]
+    last: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ChatTyping {
+    session_id: String,
+    user_id: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct UserTyping {
+    trip_id: String,
+    user_id: String,
+    field: Option<String>,
+}
+
+/// What the client wrote, with who and where.
+#[derive(JsonSchema)]
+struct Passed {
+    trip_id: String,
+    user_id: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Collaborators {
+    trip_id: String,
+    collaborators: Vec<Collaborator>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Collaborator {
+    user_id: String,
+    #[schemars(extend("const" = "active"))]
+    status: String,
+}
+
+/// Under `data` as well, where the seeds' clients look for it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CollaboratorMoved {
+    user: User,
+    user_id: String,
+    trip_id: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct User {
+    id: String,
+    user_id: String,
+}
+
 /// In the words of who sent it.
 #[derive(JsonSchema)]
 struct Any {}
@@ -279,11 +359,15 @@ enum Place {
     Direct,
     /// To a channel, where it has a number.
     Channel,
+    /// To a channel, of which nothing is kept.
+    Passing,
+    /// The same with its payload under `data` as well.
+    Twice,
 }
 
 /// Every type of event that the gateway itself makes.
 fn events() -> Vec<(&'static str, Place, Value)> {
-    use Place::{Channel, Notice};
+    use Place::{Channel, Notice, Passing, Twice};
     let mut events = vec![
         ("connection_established", Notice, described::<ConnectionEstablished>()),
         ("connection_heartbeat", Notice, described::<ConnectionHeartbeat>()),
@@ -304,7 +388,18 @@ fn events() -> Vec<(&'static str, Place, Value)> {
         ("cancel", Notice, described::<Cancel>()),
         ("chat_message", Channel, described::<ChatMessage>()),
         ("trip_update_broadcast", Channel, described::<TripUpdateBroadcast>()),
+        ("presence", Passing, described::<Presence>()),
+        ("chat_typing_start", Passing, described::<ChatTyping>()),
+        ("chat_typing_stop", Passing, described::<ChatTyping>()),
+        ("user_typing", Passing, described::<UserTyping>()),
+        ("user_stop_typing", Passing, described::<UserTyping>()),
+        ("cursor_update", Passing, described::<Passed>()),
+        ("trip_collaborator_presence", Passing, described::<Collaborators>()),
+        ("collaborator_joined", Twice, described::<CollaboratorMoved>()),
+        ("collaborator_left", Twice, described::<CollaboratorMoved>()),
     ];
+    let relays = ROWS.iter().filter(|row| row.ask == Ask::Relay);
+    events.extend(relays.map(|row| (row.name, Passing, described::<Passed>())));
     let reports = ROWS.iter().filter(|row| row.ask == Ask::Report);
     events.extend(reports.map(|row| (row.name, Channel, described::<Any>())));
     events
@@ -327,7 +422,15 @@ fn envelope(kind: &Value, place: Place, payload: &Value) -> Value {
         "payload": payload,
     });
     let mut required = vec!["id", "type", "timestamp", "payload"];
-    if place != Place::Notice {
+    if matches!(place, Place::Passing | Place::Twice) {
+        required.push("channel");
+        properties["channel"] = json!({ "type": "string" });
+    }
+    if place == Place::Twice {
+        required.push("data");
+        properties["data"] = payload.clone();
+    }
+    if matches!(place, Place::Direct | Place::Channel) {
         required.push("user_id");
         properties["op_id"] = json!({ "type": "string" });
     }

@@ -1,4 +1,5 @@
-//! The golden events of the server: short plays in `tests/vectors/out.json`, each frame of them as expected.
+//! The golden events of the server: short plays in `tests/vectors/out.json`, and in `flat.json` those of the dialect of flat
+//! frames, each frame of them as expected.
 //!
 //! What cannot be foreseen (ids, epochs, names of connections) is put in one form on both sides. With
 //! `UPDATE_EXPECT=1` the frames are written anew, to be looked at.
@@ -6,7 +7,7 @@
 use super::*;
 use crate::limits::MESSAGE_BYTES_MAX;
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/out.json");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
 
 /// Puts what differs from run to run in one form.
 fn level(value: &mut Value) {
@@ -44,6 +45,17 @@ impl Cast {
         self.0[step[key].as_str().unwrap()]
     }
 
+    /// Connects a client of flat frames, whose token is in its address.
+    fn enter_flat(&mut self, world: &mut World, step: &Value) {
+        let (user, path) = (step["open"].as_str().unwrap(), step["path"].as_str().unwrap());
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let who = world.upgrade(&format!("{path}{mark}token={}", token(user)));
+        self.0.insert(step["called"].as_str().unwrap_or(user).to_owned(), who);
+        if step["told"] != true {
+            world.heard(who);
+        }
+    }
+
     /// Connects a client and lets it authenticate.
     fn enter(&mut self, world: &mut World, step: &Value) {
         let name = step["open"].as_str().unwrap();
@@ -58,7 +70,7 @@ impl Cast {
             frame.as_object_mut().unwrap().extend(more.clone());
         }
         let who = world.upgrade(step["path"].as_str().unwrap());
-        self.0.insert(name.to_owned(), who);
+        self.0.insert(step["called"].as_str().unwrap_or(name).to_owned(), who);
         world.say(who, &frame.to_string());
         if step["told"] != true {
             world.heard(who);
@@ -77,8 +89,16 @@ impl Cast {
     }
 
     fn play(&mut self, world: &mut World, step: &Value) {
-        if step["open"].is_string() {
+        if step["as"] == "flat" {
+            self.enter_flat(world, step);
+        } else if step["open"].is_string() {
             self.enter(world, step);
+        } else if step["refresh"].is_string() {
+            let frame = json!({ "type": "auth", "token": token(step["user"].as_str().unwrap()) });
+            world.say(self.who(step, "refresh"), &frame.to_string());
+        } else if let Some(bytes) = step["bytes"].as_u64() {
+            let len = usize::try_from(bytes).unwrap();
+            world.say(self.who(step, "say"), &publish_of(step["channel"].as_str().unwrap(), len));
         } else if step["say"].is_string() {
             let message = step["message"].as_str().map_or_else(|| step["message"].to_string(), str::to_owned);
             world.say(self.who(step, "say"), &message);
@@ -94,6 +114,8 @@ impl Cast {
         } else if step["asleep"].is_string() {
             let who = self.who(step, "asleep");
             world.sockets[who].room = 0;
+        } else if step["close"].is_string() {
+            world.send(self.who(step, "close"), &masked(8, &1000_u16.to_be_bytes()));
         } else if step["awake"].is_string() {
             let who = self.who(step, "awake");
             world.open(who, usize::MAX);
@@ -132,9 +154,10 @@ fn perform(vector: &Value) -> Value {
     Value::Object(heard)
 }
 
-#[test]
-fn the_server_says_what_the_vectors_say() {
-    let text = std::fs::read_to_string(PATH).unwrap();
+/// Plays what is in a file, and says how many plays there are.
+fn check(file: &str) -> usize {
+    let path = format!("{FOLDER}/{file}");
+    let text = std::fs::read_to_string(&path).unwrap();
     let mut vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     for vector in &mut vectors {
@@ -147,6 +170,17 @@ fn the_server_says_what_the_vectors_say() {
         }
     }
     if update {
-        std::fs::write(PATH, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+        std::fs::write(path, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
     }
+    vectors.len()
+}
+
+#[test]
+fn the_server_says_what_the_vectors_say() {
+    assert!(check("out.json") > 50);
+}
+
+#[test]
+fn flat_frames_are_what_the_vectors_say() {
+    assert!(check("flat.json") > 10);
 }

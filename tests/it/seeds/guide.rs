@@ -199,6 +199,13 @@ impl Guide {
         };
     }
 
+    /// What its code never sends: bytes.
+    pub(super) fn send_bytes(&mut self, bytes: &'static [u8]) {
+        if let Some(line) = self.line.as_mut() {
+            line.send_bytes(bytes);
+        }
+    }
+
     pub(super) fn cut(&mut self) {
         if let Some(line) = &mut self.line {
             line.cut();

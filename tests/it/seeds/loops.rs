@@ -110,6 +110,11 @@ fn nothing_that_a_client_sends_drives_it_into_a_loop() {
     after(&gateway, "over its rate", both, |one, two| say(one, two, "chat_message", "x", 40), [1, 1]);
     after(&gateway, "twenty messages that are none", both, |one, two| say(one, two, "nonsense", "x", 20), [1, 1]);
     after(&gateway, "twenty without a body", both, |one, two| say(one, two, "chat_message", "", 20), [1, 1]);
+    let bytes = |one: &mut Shipped, two: &mut Guide| {
+        one.send_bytes(b"{}");
+        two.send_bytes(b"{}");
+    };
+    after(&gateway, "binary on an endpoint of texts", both, bytes, [2, 2]);
     let large = "x".repeat(70_000);
     after(&gateway, "too large", both, |one, two| say(one, two, "chat_message", &large, 1), [2, 2]);
 }

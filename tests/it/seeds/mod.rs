@@ -11,6 +11,7 @@
 //! never changed, and one test waits a whole minute. Absent: browsers, and the application above the client.
 
 mod crowds;
+mod full;
 mod globetrotter;
 mod guide;
 mod loops;

@@ -185,6 +185,13 @@ impl Shipped {
         }
     }
 
+    /// What its code never sends: bytes.
+    pub(super) fn send_bytes(&mut self, bytes: &'static [u8]) {
+        if let Some(line) = self.line.as_mut() {
+            line.send_bytes(bytes);
+        }
+    }
+
     /// The network goes, for this socket.
     pub(super) fn cut(&mut self) {
         if let Some(line) = &mut self.line {

@@ -79,6 +79,13 @@ impl Line {
         }
     }
 
+    /// `send` of bytes.
+    pub(super) fn send_bytes(&mut self, bytes: &'static [u8]) {
+        if let Some(socket) = self.socket.as_mut() {
+            let _told_by_its_close = socket.send(Message::binary(bytes));
+        }
+    }
+
     /// `close`.
     pub(super) fn close(&mut self, code: u16, reason: &'static str) {
         if let Some(socket) = self.socket.as_mut() {
