@@ -79,7 +79,8 @@ impl Outbox {
     /// Whether a frame was begun or left over.
     #[must_use]
     pub const fn has_unsent(&self) -> bool {
-        self.rest.is_some()
+        // What nearly every connection is asked in vain is told by what is at hand.
+        self.count > 0 && self.rest.is_some()
     }
 
     /// Queues a frame.
@@ -134,7 +135,7 @@ impl Outbox {
     /// Whether a channel's greeting may be written.
     #[must_use]
     pub const fn may_greet(&self) -> bool {
-        self.ahead == 0
+        self.count == 0 || self.ahead == 0
     }
 
     /// Drops what is queued and not begun.

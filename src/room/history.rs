@@ -43,6 +43,12 @@ impl Event {
         Self { seq, unix_ms, micros, excluded, frame, others }
     }
 
+    /// The plain frame.
+    #[must_use]
+    pub const fn plain(&self) -> &Payload {
+        &self.frame
+    }
+
     /// The frame in an encoding, if it was made; the plain one always was. Without bytes it says that the event
     /// does not exist in that encoding.
     #[must_use]
@@ -148,6 +154,12 @@ impl History {
         self.events.get(usize::try_from(index).ok()?)
     }
 
+    /// The events from a position on, as far as they are kept.
+    pub fn since(&self, seq: Seq) -> impl Iterator<Item = &Event> {
+        let index = usize::try_from(seq.0.saturating_sub(self.oldest().0)).unwrap_or(usize::MAX);
+        self.events.range(index.min(self.events.len())..)
+    }
+
     /// The latest event.
     #[must_use]
     pub fn latest(&self) -> Option<&Event> {
@@ -172,9 +184,11 @@ impl History {
                 break;
             }
             // What is over the bounds is a prefix; the part of it that live cursors need may stay within its own.
-            let over = self.bytes.saturating_sub(keep.bytes).max(self.over_count_bytes(keep.count));
-            if front.seq >= needed && over <= HISTORY_LIVE_BYTES_MAX && !too_old {
-                break;
+            if front.seq >= needed && !too_old {
+                let over = self.bytes.saturating_sub(keep.bytes).max(self.over_count_bytes(keep.count));
+                if over <= HISTORY_LIVE_BYTES_MAX {
+                    break;
+                }
             }
             self.forget_oldest();
         }
@@ -281,6 +295,9 @@ mod tests {
         assert_eq!(history.event(Seq(1)).map(|event| event.seq), Some(Seq(1)));
         assert_eq!(history.event(Seq(3)).map(|event| event.seq), Some(Seq(3)));
         assert!(history.event(Seq(0)).is_none() && history.event(Seq(4)).is_none());
+        for (from, expected) in [(0, &[1, 2, 3][..]), (1, &[1, 2, 3]), (2, &[2, 3]), (3, &[3]), (4, &[]), (5, &[])] {
+            assert!(history.since(Seq(from)).map(|event| &event.seq.0).eq(expected), "{from}");
+        }
         history.halve();
         assert_eq!((history.oldest(), history.last(), history.next()), (Seq(3), Seq(3), Seq(4)));
         assert!(history.event(Seq(2)).is_none());

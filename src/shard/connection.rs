@@ -74,6 +74,11 @@ impl Memberships {
         }
     }
 
+    /// The only one, if there is one alone.
+    pub(super) fn only(&self) -> Option<Membership> {
+        self.first.filter(|_| self.more.is_none())
+    }
+
     /// All of them in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Membership> {
         self.first.into_iter().chain(self.more.iter().flat_map(|more| more.iter().copied()))
@@ -198,22 +203,24 @@ pub(super) struct Connection {
     /// The last fill stopped for lack of room.
     pub(super) owed: bool,
     pub(super) stage: Stage,
-    pub(super) door: Door,
     /// Whether the client told its name: it knows more than the seeds' clients.
     pub(super) known: bool,
-    /// What its token permits in its own channel: what nearly every message asks.
-    own_verbs: Verbs,
     /// Whether it asked for several events in one frame.
     pub(super) bundles: bool,
+    /// Reading is paused because echoes have piled up.
+    pub(super) choked: bool,
+    /// How many of the memberships have the high share.
+    pub(super) highs: u16,
+    pub(super) outbox: Outbox,
+    pub(super) door: Door,
+    /// What its token permits in its own channel: what nearly every message asks.
+    own_verbs: Verbs,
     pub(super) invalid_in_a_row: u8,
     pub(super) refused_in_a_row: u8,
     /// How many operations are under way to other shards that are to be acknowledged.
     pub(super) unanswered: u16,
-    /// How many of the memberships have the high share.
-    pub(super) highs: u16,
     /// Which membership is visited first, so that a busy channel does not keep the others waiting.
     pub(super) turn: u8,
-    pub(super) outbox: Outbox,
     pub(super) assembler: Assembler,
     pub(super) bucket: Bucket,
     pub(super) lease: Lease,
@@ -249,8 +256,6 @@ pub(super) struct Connection {
     pub(super) stuck_timer: bool,
     /// Whether the client was told that its token ends soon.
     pub(super) expiry_told: bool,
-    /// Reading is paused because echoes have piled up.
-    pub(super) choked: bool,
 }
 
 impl Connection {
@@ -339,6 +344,12 @@ impl Connection {
             && held + usize::from(self.unanswered) <= ANSWERS_HELD_MAX / 2
     }
 
+    /// Its channel, if it is in one alone and gets nothing but what happens there, with the normal share.
+    pub(super) fn only_channel(&self) -> Option<Membership> {
+        let plain = self.highs == 0 && self.answers.is_none() && self.service.is_none();
+        self.memberships.only().filter(|_| plain)
+    }
+
     /// How many channels it has joined itself.
     pub(super) fn manual_memberships(&self) -> usize {
         self.memberships.len() - self.service.as_ref().map_or(0, |service| service.automatic.len())
@@ -361,6 +372,7 @@ impl Connection {
 }
 
 const _: () = assert!(size_of::<Option<Membership>>() <= 12, "what a membership is costs no more for the form");
+const _: () = assert!(std::mem::offset_of!(Connection, outbox) <= 56, "a delivery looks at one cache line");
 const _: () = assert!(size_of::<Connection>() <= 384, "a size that the allocator has, and most of what is idle");
 
 #[cfg(test)]
@@ -384,6 +396,8 @@ mod tests {
                     expected.swap_remove(removed);
                 }
                 assert_eq!(memberships.iter().map(|membership| membership.place).collect::<Vec<_>>(), expected);
+                let only = memberships.only().map(|membership| membership.place);
+                assert_eq!(only, expected.first().copied().filter(|_| expected.len() == 1));
                 let by_index = (0..memberships.len()).filter_map(|index| memberships.at(index));
                 assert_eq!(by_index.map(|membership| membership.place).collect::<Vec<_>>(), expected);
             }

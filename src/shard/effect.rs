@@ -104,47 +104,44 @@ impl Batch {
         self.parts.len() + SHARES_SUM <= BATCH_PARTS_MAX && self.bytes <= BATCH_BYTES_MAX / 2
     }
 
-    /// What is left of the write, divided between the lanes. A lane that needs less leaves it to the next ones.
+    /// What is left of the write, to be divided between the lanes. A lane that needs less leaves it to the next ones.
     pub(super) const fn shares(&self) -> Portions {
-        let [critical, high, normal, low] = LANE_SHARES;
-        Portions {
-            critical: self.portion(critical),
-            high: self.portion(critical + high),
-            normal: self.portion(critical + high + normal),
-            low: self.portion(critical + high + normal + low),
-        }
-    }
-
-    /// What is left of the write, for whoever comes first.
-    pub(super) const fn whole(&self) -> Portions {
-        let all = Portion { parts: BATCH_PARTS_MAX, bytes: BATCH_BYTES_MAX, first: None };
-        Portions { critical: all, high: all, normal: all, low: all }
-    }
-
-    /// So many parts of the sum of shares.
-    const fn portion(&self, shares: usize) -> Portion {
-        let parts = self.parts.len();
-        Portion {
-            parts: parts + (BATCH_PARTS_MAX - parts) * shares / SHARES_SUM,
-            bytes: self.bytes + (BATCH_BYTES_MAX - self.bytes) * shares / SHARES_SUM,
-            first: Some(parts),
-        }
+        Portions { parts: self.parts.len(), bytes: self.bytes, whole: false }
     }
 
     /// Whether another part may join within a portion.
     #[must_use]
+    #[inline]
     pub(super) fn takes(&self, portion: Portion) -> bool {
-        let parts = self.parts.len();
-        parts < portion.parts && (self.bytes < portion.bytes || portion.first == Some(parts))
+        portion.admits(self.parts.len(), self.bytes)
     }
 
     /// Adds a part, of which `skip` bytes were written before. Only the first part may have a `skip`.
+    #[inline]
     pub fn push(&mut self, part: Payload, skip: usize) {
         debug_assert!(skip == 0 || self.parts.is_empty(), "only the first part is begun");
         debug_assert!(skip < part.len(), "a part that was written whole is no part");
         self.bytes += part.len() - skip;
         self.skip += skip;
         self.parts.push(part);
+    }
+
+    /// Adds parts as far as they fit within a portion; `None` stands for one that is not to be written. Returns how
+    /// many were taken, those included.
+    #[inline]
+    pub(super) fn extend(&mut self, mut parts: impl Iterator<Item = Option<Payload>>, portion: Portion) -> usize {
+        let (mut bytes, mut taken) = (self.bytes, 0);
+        while portion.admits(self.parts.len(), bytes)
+            && let Some(part) = parts.next()
+        {
+            taken += 1;
+            if let Some(part) = part {
+                bytes += part.len();
+                self.parts.push(part);
+            }
+        }
+        self.bytes = bytes;
+        taken
     }
 
     /// How many parts there are.
@@ -197,24 +194,66 @@ pub(super) struct Portion {
     parts: usize,
     bytes: usize,
     /// Where the lane begins: its first frame may go beyond the bytes, so that large ones of the lanes before it
-    /// do not starve it.
-    first: Option<usize>,
+    /// do not starve it. The largest number where that is nowhere.
+    first: usize,
 }
 
 impl Portion {
-    /// The portion of a lane that begins where the batch ends.
-    pub(super) fn from(self, batch: &Batch) -> Self {
-        Self { first: self.first.map(|_| batch.parts.len()), ..self }
+    /// Whether another part may join so many of so many bytes.
+    #[inline]
+    const fn admits(self, parts: usize, bytes: usize) -> bool {
+        parts < self.parts && (bytes < self.bytes || parts == self.first)
     }
 }
 
-/// The portions of all lanes, in their order.
+/// What one round divides between the lanes: as much as was left of the write when it began. A lane's portion is
+/// worked out when its turn comes, since most connections have something in one lane alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portions {
-    pub(super) critical: Portion,
-    pub(super) high: Portion,
-    pub(super) normal: Portion,
-    pub(super) low: Portion,
+    parts: usize,
+    bytes: usize,
+    /// Nothing is divided: whoever comes first may have all.
+    whole: bool,
+}
+
+/// The lanes as they share a write, in their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Quota {
+    Critical,
+    High,
+    Normal,
+    Low,
+}
+
+impl Portions {
+    /// Of the round after this one, which is the last: whoever comes first may have all that is left.
+    pub(super) const fn next(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
+    /// Whether no round comes after this one.
+    pub(super) const fn is_last(self) -> bool {
+        self.whole
+    }
+
+    /// How far a lane may fill the batch if it begins where the batch ends now.
+    pub(super) const fn of(self, quota: Quota, batch: &Batch) -> Portion {
+        if self.whole {
+            return Portion { parts: BATCH_PARTS_MAX, bytes: BATCH_BYTES_MAX, first: usize::MAX };
+        }
+        let [critical, high, normal, low] = LANE_SHARES;
+        let shares = match quota {
+            Quota::Critical => critical,
+            Quota::High => critical + high,
+            Quota::Normal => critical + high + normal,
+            Quota::Low => critical + high + normal + low,
+        };
+        Portion {
+            parts: self.parts + (BATCH_PARTS_MAX - self.parts) * shares / SHARES_SUM,
+            bytes: self.bytes + (BATCH_BYTES_MAX - self.bytes) * shares / SHARES_SUM,
+            first: batch.parts.len(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -237,5 +276,26 @@ mod tests {
             assert_eq!(rest, all[written..], "after {written}");
             assert!(batch.is_empty() && batch.bytes() == 0);
         }
+    }
+    #[test]
+    fn parts_are_added_as_far_as_a_portion_goes() {
+        let check = |lens: &[Option<usize>], portion: Portion, expected: (usize, usize, usize)| {
+            let mut batch = Batch::default();
+            let parts = lens.iter().map(|len| len.map(|len| Payload::copy_of(&vec![b'x'; len])));
+            let taken = batch.extend(parts, portion);
+            assert_eq!((taken, batch.parts(), batch.bytes()), expected, "{lens:?} {portion:?}");
+        };
+        let portion = |parts, bytes, first| Portion { parts, bytes, first };
+        let lens = [Some(5), None, Some(5), Some(5), None];
+        check(&lens, portion(9, 99, 0), (5, 3, 15));
+        check(&lens, portion(4, 99, 0), (5, 3, 15));
+        check(&lens, portion(3, 99, 0), (4, 3, 15));
+        check(&lens, portion(2, 99, 0), (3, 2, 10));
+        check(&lens, portion(0, 99, 0), (0, 0, 0));
+        check(&lens, portion(9, 11, 0), (4, 3, 15));
+        check(&lens, portion(9, 10, 0), (3, 2, 10));
+        check(&lens, portion(9, 9, 0), (3, 2, 10));
+        check(&lens, portion(9, 0, 0), (1, 1, 5));
+        check(&lens, portion(9, 0, usize::MAX), (0, 0, 0));
     }
 }

@@ -8,7 +8,7 @@
 use super::Shard;
 use super::acking::ping_payload;
 use super::connection::{Connection, HeldAnswer, Membership, Stage};
-use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions};
+use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
 use super::pen::Pen;
 use super::rooms::{Joined, Room, Rooms, Share};
 use super::timers::Timer;
@@ -50,11 +50,13 @@ impl Shard {
         let unsent = batch.parts();
         let mut tools =
             Tools { now, id, known: conn.known, pen: &mut self.pen, metrics: &self.metrics, fleeting: false };
-        for portions in [batch.shares(), batch.whole()] {
+        let mut portions = batch.shares();
+        loop {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
-            if !conn.owed || !batch.has_room() {
+            if !conn.owed || !batch.has_room() || portions.is_last() {
                 break;
             }
+            portions = portions.next();
         }
         if conn.bundles {
             super::bundle::bundle(batch, unsent, &mut self.pen);
@@ -159,53 +161,70 @@ struct Tools<'a> {
     known: bool,
     pen: &'a mut Pen,
     metrics: &'a Metrics,
-    /// A channel has things to tell as they happen.
+    /// A channel has something to tell this connection as it happens.
     fleeting: bool,
 }
 
 impl Tools<'_> {
     /// One round: every lane up to its portion. Notes in the connection whether anything is left.
     fn fill_lanes(&mut self, conn: &mut Connection, rooms: &mut Rooms, portions: Portions, batch: &mut Batch) {
-        let mut left = false;
         let queued = !conn.outbox.is_empty();
-        if queued {
-            take_lane(conn, Lane::Critical, portions.critical, batch, self.metrics);
-        }
-        if conn.highs > 0 || queued {
-            take_lane(conn, Lane::High, portions.high, batch, self.metrics);
-            left |= conn.highs > 0 && self.visit_cursors(conn, rooms, (Share::High, portions.high), batch);
-        }
-        left |= self.visit_cursors(conn, rooms, (Share::Normal, portions.normal), batch);
-        if conn.answers.is_some() {
-            left |= release_answers(conn, rooms, batch);
-        }
+        let mut left = if !queued && let Some(at) = conn.only_channel() {
+            // Nearly every connection: what it is owed stands in one history.
+            self.take_events(rooms, at, (true, portions.of(Quota::Normal, batch)), batch)
+        } else {
+            self.fill_upper(conn, rooms, (portions, queued), batch)
+        };
         #[cfg(feature = "planted-faults")]
         if left && super::fault::is(super::fault::Fault::LowStarved) {
             conn.owed = true;
             return;
         }
         if queued {
-            take_lane(conn, Lane::Low, portions.low, batch, self.metrics);
+            take_lane(conn, Lane::Low, portions.of(Quota::Low, batch), batch, self.metrics);
             left |= !conn.outbox.is_empty();
         }
         if std::mem::take(&mut self.fleeting) {
-            left |= self.tell_fleeting(conn, rooms, portions.low, batch);
+            left |= self.tell_fleeting(conn, rooms, portions.of(Quota::Low, batch), batch);
         }
         conn.owed = left;
+    }
+
+    /// The lanes before the low one, and the channels. Returns whether any of these owes more.
+    fn fill_upper(
+        &mut self,
+        conn: &mut Connection,
+        rooms: &mut Rooms,
+        (portions, queued): (Portions, bool),
+        batch: &mut Batch,
+    ) -> bool {
+        let mut left = false;
+        if queued {
+            take_lane(conn, Lane::Critical, portions.of(Quota::Critical, batch), batch, self.metrics);
+        }
+        if conn.highs > 0 || queued {
+            take_lane(conn, Lane::High, portions.of(Quota::High, batch), batch, self.metrics);
+            let high = (Share::High, portions.of(Quota::High, batch));
+            left |= conn.highs > 0 && self.visit_cursors(conn, rooms, high, batch);
+        }
+        left |= self.visit_cursors(conn, rooms, (Share::Normal, portions.of(Quota::Normal, batch)), batch);
+        if conn.answers.is_some() {
+            left |= release_answers(conn, rooms, batch);
+        }
+        left
     }
 
     /// Tells what happens in the connection's channels, for each of them in one stretch. Returns whether there
     /// was no room for some.
     fn tell_fleeting(&mut self, conn: &mut Connection, rooms: &mut Rooms, portion: Portion, batch: &mut Batch) -> bool {
-        let Some(user) = conn.user().cloned() else { return false };
-        let portion = portion.from(batch);
+        let Some(user) = conn.claims.as_ref().map(|claims| &claims.user) else { return false };
         let count = conn.memberships.len();
         let mut next = usize::from(conn.turn);
         for _ in 0..count {
             let index = if next < count { next } else { 0 };
             next = index + 1;
             let Some(at) = conn.memberships.at(index) else { break };
-            if !self.tell_channel(rooms, at, &user, portion, batch) {
+            if !self.tell_channel(rooms, at, user, portion, batch) {
                 conn.turn = u8::try_from(index).unwrap_or(0);
                 return true;
             }
@@ -254,7 +273,6 @@ impl Tools<'_> {
     ) -> bool {
         let count = conn.memberships.len();
         let mixed = conn.highs > 0;
-        let portion = portion.from(batch);
         if conn.service.as_ref().is_some_and(|service| service.is_crowded()) {
             return self.visit_ready(conn, rooms, (share, portion), batch);
         }
@@ -292,7 +310,7 @@ impl Tools<'_> {
         let Some(room) = rooms.at_mut(at.room) else { return false };
         let Room { name, history, members, joined, until_acked, .. } = room;
         let asks = *until_acked && !self.known;
-        self.fleeting |= room.fleeting.is_some();
+        self.fleeting |= room.fleeting.as_ref().is_some_and(|fleeting| fleeting.owes(at.place));
         let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
         if member.greeting.is_some() && !may_greet {
@@ -321,7 +339,8 @@ impl Tools<'_> {
             }
         }
         let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
-        if batch.takes(portion)
+        if whole.crowd
+            && batch.takes(portion)
             && let Some(frames) = join(history, joined, member.next, &whole, self.pen)
         {
             self.metrics.add(Metric::Delivered, whole.next.0 - member.next.0);
@@ -330,19 +349,19 @@ impl Tools<'_> {
             }
             member.next = whole.next;
         }
-        let mut delivered = 0;
-        while member.next < history.next() && batch.takes(portion) {
-            let Some(event) = history.event(member.next) else { break };
-            if event.excluded != Some(self.id) {
-                let frame = frame_for(event, member.encoding, (name, history.epoch()));
-                if !frame.is_empty() {
-                    batch.push(frame, 0);
-                    delivered += 1;
-                }
+        let parts = batch.parts();
+        let (id, encoding) = (self.id, member.encoding);
+        let frames = history.since(member.next).map(|event| {
+            if event.excluded.is_some_and(|author| author == id) {
+                return None;
             }
-            member.next = member.next.next();
-        }
-        self.metrics.add(Metric::Delivered, delivered);
+            if encoding == Encoding::TRIPSAGE {
+                return Some(event.plain().clone());
+            }
+            frame_for(event, encoding, (name, history.epoch()))
+        });
+        member.next = Seq(member.next.0 + batch.extend(frames, portion) as u64);
+        self.metrics.add(Metric::Delivered, (batch.parts() - parts) as u64);
         if asks {
             member.unasked |= member.next > first;
             if member.unasked && member.next == history.next() && batch.has_room() {
@@ -435,7 +454,7 @@ struct Whole {
 
 /// All events from `first` on as one stretch of bytes. Members of a busy room are owed the same ones, so
 /// what was put together for one serves the others, and each is written to from one piece of memory.
-/// `None` where single frames do as well, or somebody is not to get one of the events.
+/// `None` if there is one event at most, or somebody is not to get one of them.
 fn join(
     history: &History,
     joined: &mut Option<Box<Joined>>,
@@ -443,7 +462,7 @@ fn join(
     whole: &Whole,
     pen: &mut Pen,
 ) -> Option<Payload> {
-    if !whole.crowd || first.next() >= whole.next {
+    if first.next() >= whole.next {
         return None;
     }
     if let Some(joined) = joined
@@ -466,25 +485,25 @@ fn join(
     Some(frames)
 }
 
-/// The event's frame in an encoding; made from the plain one if nobody used that encoding when it was
-/// sequenced.
-fn frame_for(event: &Event, encoding: Encoding, (channel, epoch): (&str, Epoch)) -> Payload {
+/// The event's frame in an encoding, if it exists in that; made from the plain one if nobody used that encoding when
+/// it was sequenced.
+fn frame_for(event: &Event, encoding: Encoding, (channel, epoch): (&str, Epoch)) -> Option<Payload> {
     if let Some(frame) = event.frame(encoding) {
-        return frame.clone();
+        return Some(frame.clone()).filter(|frame| !frame.is_empty());
     }
-    let plain = event.frame(Encoding::TRIPSAGE).map_or(&[][..], |frame| frame);
+    let plain = event.plain();
     if encoding == Encoding::GLOBETROTTER {
         let mut flat = Vec::new();
         let shown = std::str::from_utf8(payload_of(plain))
             .is_ok_and(|text| write_shown_again(channel, event.unix_ms, text, &mut flat));
-        return if shown { frame(Opcode::Text, &flat) } else { Payload::none() };
+        return shown.then(|| frame(Opcode::Text, &flat));
     }
     if encoding == Encoding::EVENT_STREAM {
         let mut streamed = Vec::new();
         event_stream::write_event(Some((epoch, event.seq)), payload_of(plain), &mut streamed);
-        return Payload::copy_of(&streamed);
+        return Some(Payload::copy_of(&streamed));
     }
-    rename(plain, channel, encoding).map_or_else(|| Payload::copy_of(plain), |text| frame(Opcode::Text, &text))
+    Some(rename(plain, channel, encoding).map_or_else(|| plain.clone(), |text| frame(Opcode::Text, &text)))
 }
 
 /// The text of a plain frame with the channel named in another form.
@@ -505,7 +524,6 @@ fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
 /// Moves a lane's frames into the batch, as far as its portion goes.
 fn take_lane(conn: &mut Connection, lane: Lane, portion: Portion, batch: &mut Batch, metrics: &Metrics) {
     let before = conn.outbox.bytes();
-    let portion = portion.from(batch);
     while batch.takes(portion)
         && let Some(frame) = conn.outbox.pop(lane)
     {
