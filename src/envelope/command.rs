@@ -297,17 +297,18 @@ pub(super) fn read<'a>(
     text_bytes: usize,
     scratch: &'a mut [u8],
 ) -> Result<Inbound<'a>, Rejected<'a>> {
-    let [kind, id, channel, ack, exclude, payload, data, timestamp, priority] = root.find([
-        &["type"],
-        &["id"],
-        &["channel"],
-        &["ack"],
-        &["exclude_sender", "excludeSender"],
-        &["payload"],
-        &["data"],
-        &["timestamp"],
-        &["priority"],
-    ]);
+    let [kind, id, channel, ack, exclude, payload, data, timestamp, priority] = root.find_by(|name| match name {
+        "type" => Some(0),
+        "id" => Some(1),
+        "channel" => Some(2),
+        "ack" => Some(3),
+        "exclude_sender" | "excludeSender" => Some(4),
+        "payload" => Some(5),
+        "data" => Some(6),
+        "timestamp" => Some(7),
+        "priority" => Some(8),
+        _ => None,
+    });
     let mut strings = Strings::new(scratch);
     let id = id.map(|value| strings.name(value, field::ID)).transpose().map_err(Rejected::bare)?;
     let wants_ack = ack.is_some_and(|value| value.raw() == "true");
@@ -445,8 +446,13 @@ impl<'a> Body<'a> {
     }
 
     fn chat(&mut self) -> Result<Chat<'a>, Fault> {
-        let [content, role, attachments, own] =
-            self.fields.find([&["content"], &["role"], &["attachments"], &["metadata"]]);
+        let [content, role, attachments, own] = self.fields.find_by(|name| match name {
+            "content" => Some(0),
+            "role" => Some(1),
+            "attachments" => Some(2),
+            "metadata" => Some(3),
+            _ => None,
+        });
         let content = content.ok_or(malformed("content is missing"))?;
         if content.escaped().is_none_or(str::is_empty) {
             return Err(malformed("content must be a string that is not empty"));
@@ -464,7 +470,11 @@ impl<'a> Body<'a> {
     }
 
     fn changes(&mut self) -> Result<Changes<'a>, Fault> {
-        let [field, value] = self.fields.find([&["field"], &["value"]]);
+        let [field, value] = self.fields.find_by(|name| match name {
+            "field" => Some(0),
+            "value" => Some(1),
+            _ => None,
+        });
         if let Some(field) = field {
             self.strings.name(field, field::FIELD)?;
             // A value of null clears the field, so its absence is told apart from null.
@@ -512,7 +522,13 @@ impl<'a> Body<'a> {
 
     /// The channel that the body names, and the event.
     fn publish(&mut self) -> Result<(Option<&'a str>, Publish<'a>), Fault> {
-        let [channel, kind, payload, data] = self.fields.find([&["channel"], &["type"], &["payload"], &["data"]]);
+        let [channel, kind, payload, data] = self.fields.find_by(|name| match name {
+            "channel" => Some(0),
+            "type" => Some(1),
+            "payload" => Some(2),
+            "data" => Some(3),
+            _ => None,
+        });
         let payload = payload.or(data).and_then(Value::object);
         let payload = payload.ok_or(malformed("payload.payload must be an object"))?;
         let channel = channel.map(|value| self.strings.name(value, field::CHANNEL)).transpose()?;
