@@ -96,6 +96,34 @@ pub fn rfc3339(unix_ms: u64) -> Rfc3339 {
     out
 }
 
+/// Writes instants one after another. Those of one second differ in three digits, so the rest stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar {
+    /// The second since 1970-01-01 UTC that `text` is of.
+    second: u64,
+    text: Rfc3339,
+}
+
+impl Default for Calendar {
+    fn default() -> Self {
+        Self { second: 0, text: rfc3339(0) }
+    }
+}
+
+impl Calendar {
+    /// What [`rfc3339`] says.
+    pub fn rfc3339(&mut self, unix_ms: u64) -> Rfc3339 {
+        let (second, ms) = (unix_ms / 1000, unix_ms % 1000);
+        if second != self.second {
+            *self = Self { second, text: rfc3339(unix_ms) };
+        }
+        let [.., hundreds, tens, ones, _] = &mut self.text;
+        *hundreds = two_digits(ms / 100)[1];
+        [*tens, *ones] = two_digits(ms);
+        self.text
+    }
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. Counts in
 /// 400-year eras that begin on 1 March, so that the leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -129,6 +157,16 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(std::str::from_utf8(&rfc3339(unix_ms)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn instants_after_one_another_are_written_as_each_alone() {
+        let mut calendar = Calendar::default();
+        let around = |at: u64| [at, at + 9, at + 10, at + 99, at + 100, at + 998, at + 999, at + 1000, at - 1, at];
+        for unix_ms in [0, 1].into_iter().chain([1000, 951_868_799_000, 1_795_271_185_123].into_iter().flat_map(around))
+        {
+            assert_eq!(calendar.rfc3339(unix_ms), rfc3339(unix_ms), "{unix_ms}");
         }
     }
 }

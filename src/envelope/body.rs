@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::command::{Change, Chat, Metadata};
-use super::event::{write_field, write_instant, write_key, write_string};
+use super::event::{write_field, write_instant, write_key, write_string, write_text};
 
 /// What the server adds to a chat message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,8 @@ fn write_metadata(metadata: &Metadata<'_>, out: &mut Vec<u8>) {
 
 /// Appends the payload of a `trip_update_broadcast`.
 pub fn write_trip_update(trip_id: &str, updated_by: &str, changes: &[Change<'_>], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"trip_id\":");
-    write_string(trip_id, out);
-    write_field("updated_by", updated_by, out);
+    write_text(b"{\"trip_id\":\"", trip_id, "", out);
+    write_text(b",\"updated_by\":\"", updated_by, "", out);
     out.extend_from_slice(b",\"update_type\":\"field_change\",\"changes\":{");
     for (index, change) in changes.iter().enumerate() {
         if index > 0 {

@@ -75,6 +75,12 @@ impl EncodingSet {
         self.0 == 0
     }
 
+    /// Whether there are encodings beside the plain one.
+    #[must_use]
+    pub const fn has_others(self) -> bool {
+        self.0 & !(1 << Encoding::TRIPSAGE.0) != 0
+    }
+
     /// The encodings in the set, lowest first.
     pub fn iter(self) -> impl Iterator<Item = Encoding> {
         Encoding::ALL.into_iter().filter(move |&encoding| self.contains(encoding))
@@ -89,7 +95,9 @@ mod tests {
     fn a_set_holds_what_was_put_in_and_no_more() {
         let mut set = EncodingSet::EMPTY;
         assert!(set.is_empty());
+        assert!(!set.has_others() && !set.with(Encoding::TRIPSAGE).has_others());
         set.insert(Encoding::TRIPSAGE_ALIAS);
+        assert!(set.has_others() && set.with(Encoding::TRIPSAGE).has_others());
         assert!(set.contains(Encoding::TRIPSAGE_ALIAS) && !set.contains(Encoding::TRIPSAGE));
         let both = set.union(EncodingSet::EMPTY.with(Encoding::TRIPSAGE));
         assert_eq!(both.iter().collect::<Vec<_>>(), [Encoding::TRIPSAGE, Encoding::TRIPSAGE_ALIAS]);

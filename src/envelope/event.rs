@@ -8,7 +8,7 @@ use super::encoding::Encoding;
 use super::plain::is_plain;
 use super::tripsage;
 use crate::ids::{Epoch, Seq};
-use crate::time::rfc3339;
+use crate::time::{Rfc3339, rfc3339};
 use std::ops::Range;
 
 /// All of an event but its payload.
@@ -20,6 +20,8 @@ pub struct EventHead<'a> {
     pub kind: &'a str,
     /// When it was made.
     pub unix_ms: u64,
+    /// The same as text, if it is at hand.
+    pub instant: Option<&'a Rfc3339>,
     /// The channel by its own name; written in the form that `encoding` asks for.
     pub channel: Option<&'a str>,
     /// Position in the channel.
@@ -55,25 +57,33 @@ pub fn write_event(head: &EventHead<'_>, payload: &[u8], out: &mut Vec<u8>) -> R
 
 /// Appends an event up to its payload, and returns where that begins.
 pub fn open_event(head: &EventHead<'_>, out: &mut Vec<u8>) -> usize {
-    out.extend_from_slice(b"{\"id\":\"");
-    write_uuid(head.id, out);
-    out.extend_from_slice(b"\",\"type\":");
-    write_string(head.kind, out);
-    out.extend_from_slice(b",\"timestamp\":");
-    write_instant(head.unix_ms, out);
+    let mut opening = *b"{\"id\":\"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\",\"type\":\"";
+    opening[7..43].copy_from_slice(&uuid(head.id));
+    out.extend_from_slice(&opening);
+    write_escaped(head.kind, out);
+    let mut timestamp = *b"\",\"timestamp\":\"0000-00-00T00:00:00.000Z\"";
+    timestamp[15..39].copy_from_slice(&head.instant.copied().unwrap_or_else(|| rfc3339(head.unix_ms)));
+    out.extend_from_slice(&timestamp);
     if let Some(channel) = head.channel {
-        out.extend_from_slice(b",\"channel\":");
-        write_channel(head.encoding, channel, out);
+        let (prefix, rest) = tripsage::name_in(head.encoding, channel);
+        write_text(b",\"channel\":\"", prefix, rest, out);
     }
     if let Some(seq) = head.seq {
-        write_number_field("seq", seq.0, out);
+        out.extend_from_slice(b",\"seq\":");
+        write_number(seq.0, out);
     }
     if let Some(epoch) = head.epoch {
         write_epoch_field(epoch, out);
     }
-    write_optional_field("op_id", head.op_id, out);
-    write_optional_field("user_id", head.user_id, out);
-    write_optional_field("session_id", head.session_id, out);
+    if let Some(op_id) = head.op_id {
+        write_text(b",\"op_id\":\"", op_id, "", out);
+    }
+    if let Some(user_id) = head.user_id {
+        write_text(b",\"user_id\":\"", user_id, "", out);
+    }
+    if let Some(session_id) = head.session_id {
+        write_text(b",\"session_id\":\"", session_id, "", out);
+    }
     out.extend_from_slice(b",\"payload\":");
     out.len()
 }
@@ -86,17 +96,23 @@ pub fn close_event(out: &mut Vec<u8>) {
 /// Appends a channel's name as a JSON string, in the form that an encoding asks for.
 pub fn write_channel(encoding: Encoding, channel: &str, out: &mut Vec<u8>) {
     let (prefix, rest) = tripsage::name_in(encoding, channel);
-    out.push(b'"');
-    write_escaped(prefix, out);
-    write_escaped(rest, out);
+    write_text(b"\"", prefix, rest, out);
+}
+
+/// Appends a JSON string, given in two pieces, after `opening`, which ends with its quote. Whoever writes many knows
+/// what comes before each, so that it is one piece with the quote.
+pub(super) fn write_text(opening: &[u8], first: &str, second: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(opening);
+    write_escaped(first, out);
+    if !second.is_empty() {
+        write_escaped(second, out);
+    }
     out.push(b'"');
 }
 
 /// Appends a JSON string.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    write_escaped(text, out);
-    out.push(b'"');
+    write_text(b"\"", text, "", out);
 }
 
 /// Appends a wall-clock instant as a JSON string.
@@ -145,9 +161,11 @@ pub(super) fn write_number_field(name: &str, number: u64, out: &mut Vec<u8>) {
 }
 
 pub(super) fn write_epoch_field(epoch: Epoch, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"epoch\":\"");
-    write_hex::<16>(u128::from(epoch.0), out);
-    out.push(b'"');
+    let mut field = *b",\"epoch\":\"0000000000000000\"";
+    let [high, low] = [epoch.0 >> 32, epoch.0 & 0xffff_ffff].map(|half| hex8(u32::try_from(half).unwrap_or(0)));
+    field[10..18].copy_from_slice(&high);
+    field[18..26].copy_from_slice(&low);
+    out.extend_from_slice(&field);
 }
 
 /// The eight hexadecimal digits of a number, all at once: a nibble to a byte, then each to its character.
@@ -180,19 +198,17 @@ pub(super) fn write_hex<const N: usize>(number: u128, out: &mut Vec<u8>) {
 /// An id in its canonical text form (RFC 9562 section 4).
 #[must_use]
 pub fn uuid_text(id: u128) -> String {
-    let mut text = Vec::with_capacity(36);
-    write_uuid(id, &mut text);
-    String::from_utf8(text).unwrap_or_default()
+    String::from_utf8(uuid(id).to_vec()).unwrap_or_default()
 }
 
-/// Appends a UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
-fn write_uuid(id: u128, out: &mut Vec<u8>) {
+/// A UUID in its canonical form (RFC 9562 section 4): 8, 4, 4, 4 and 12 digits.
+fn uuid(id: u128) -> [u8; 36] {
     let digits = hex32(id);
     let mut text = [b'-'; 36];
     for (from, to) in [(0..8, 0..8), (8..12, 9..13), (12..16, 14..18), (16..20, 19..23), (20..32, 24..36)] {
         text[to].copy_from_slice(&digits[from]);
     }
-    out.extend_from_slice(&text);
+    text
 }
 
 /// Appends text with the escapes that RFC 8259 section 7 demands, and no others.

@@ -213,10 +213,13 @@ impl Members {
     /// The encodings in use.
     #[must_use]
     pub fn encodings(&self) -> EncodingSet {
-        Encoding::ALL
-            .into_iter()
-            .filter(|encoding| self.encodings[encoding.index()] > 0)
-            .fold(EncodingSet::EMPTY, EncodingSet::with)
+        let mut set = EncodingSet::EMPTY;
+        for encoding in &Encoding::ALL {
+            if self.encodings[encoding.index()] > 0 {
+                set.insert(*encoding);
+            }
+        }
+        set
     }
 
     /// The earliest event that some member is still owed; `next` if nobody is owed any.

@@ -106,11 +106,12 @@ impl Shard {
     ) {
         let Some(room) = self.rooms.at(id) else { return };
         let encodings = room.encodings();
-        let event_id = self.pen.event_id(now);
+        let (event_id, instant) = (self.pen.event_id(now), self.pen.instant(now));
         let head = EventHead {
             id: event_id,
             kind: proposal.kind,
             unix_ms: now.unix_ms,
+            instant: Some(&instant),
             channel: Some(proposal.channel),
             seq: Some(committed.seq),
             epoch: Some(committed.epoch),
@@ -120,8 +121,11 @@ impl Shard {
             encoding: Encoding::TRIPSAGE,
         };
         let frame = self.encode(&head, proposal.payload);
-        let more: Vec<(Encoding, Payload)> =
-            others(encodings).map(|encoding| (encoding, self.encode_in(encoding, &head, proposal.payload))).collect();
+        let mut more = Vec::new();
+        if encodings.has_others() {
+            let encode = |encoding| (encoding, self.encode_in(encoding, &head, proposal.payload));
+            more = others(encodings).map(encode).collect();
+        }
         let event = Event::new(committed.seq, now.unix_ms, now.micros, proposal.excluded, frame, more);
         self.metrics.count(Metric::Published);
         self.append(now, id, event);

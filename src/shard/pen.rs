@@ -11,7 +11,7 @@ use crate::ids::{ConnId, ConnectionName, Epoch, Seq, ShardId};
 use crate::limits::FRAME_BUFFER_BYTES_KEPT_MAX;
 use crate::payload::Payload;
 use crate::route::HashKey;
-use crate::time::Now;
+use crate::time::{Calendar, Now, Rfc3339};
 use crate::wire::encoder::{FrameBuffer, Opcode};
 use crate::wire::event_stream::write_event;
 
@@ -27,11 +27,13 @@ pub(super) struct Pen {
     count: u64,
     /// Entropy of the latest block, used up from the low end.
     pool: u128,
+    calendar: Calendar,
 }
 
 impl Pen {
     pub(super) fn new(key: HashKey, shard: ShardId) -> Self {
-        Self { frames: FrameBuffer::default(), joining: Vec::new(), key, shard, count: 0, pool: 0 }
+        let (frames, calendar) = (FrameBuffer::default(), Calendar::default());
+        Self { frames, joining: Vec::new(), key, shard, count: 0, pool: 0, calendar }
     }
 
     /// 128 bits that nobody can foresee.
@@ -51,6 +53,11 @@ impl Pen {
         }
         self.pool += 1;
         event_id(now.unix_ms, self.pool)
+    }
+
+    /// The time as events say it.
+    pub(super) fn instant(&mut self, now: Now) -> Rfc3339 {
+        self.calendar.rfc3339(now.unix_ms)
     }
 
     /// A connection's public name. It says where the connection lives, but only to those who have the key: the

@@ -23,6 +23,7 @@ fn whole() -> EventHead<'static> {
         id: event_id(TIME, u128::MAX),
         kind: "chat_message",
         unix_ms: TIME,
+        instant: None,
         channel: Some("chat:s1"),
         seq: Some(Seq(42)),
         epoch: Some(Epoch(0xdead_beef)),
@@ -31,6 +32,13 @@ fn whole() -> EventHead<'static> {
         session_id: Some("s1"),
         encoding: Encoding::TRIPSAGE,
     }
+}
+
+#[test]
+fn an_instant_that_is_at_hand_is_taken() {
+    let instant = rfc3339(TIME);
+    let head = EventHead { unix_ms: 0, instant: Some(&instant), ..whole() };
+    assert_eq!(event(&head, "{}"), event(&whole(), "{}"));
 }
 
 #[test]
