@@ -3,7 +3,7 @@
 //! The messages are those of the load generator's `rooms-closed`. No socket is touched and no clock read between
 //! stations, so what is counted is this program's own work:
 //!
-//! - `cargo bench --bench publish` says nanoseconds for each station; `ROOMS` and `ROUNDS` may be set;
+//! - `cargo bench --bench publish` says nanoseconds for each station; `ROOMS`, `MEMBERS` and `ROUNDS` may be set;
 //! - `benches/instructions` says instructions for each station and allocations, the same in every run. For it the
 //!   stations are functions of their own here: `publish`, `visit`, `deliver`, and `parse`, which is a part of `publish`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot go on should stop, and prints")]
@@ -29,7 +29,6 @@ use waystation::wire::upgrade::Origins;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const MEMBERS: usize = 3;
 const IN_FLIGHT: usize = 4;
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 const START_UNIX_MS: u64 = 1_795_271_185_000;
@@ -46,7 +45,7 @@ struct World {
 }
 
 impl World {
-    fn new(rooms: usize) -> Self {
+    fn new(rooms: usize, members: usize) -> Self {
         let now = Now { micros: 0, unix_ms: START_UNIX_MS };
         let mut world = Self {
             shard: Shard::new(ShardId(0), options(), Metrics::shared(), now),
@@ -60,7 +59,7 @@ impl World {
         let request = TokenRequest { user: "load-0001", ttl_s: 86_400, role: None, caps: None };
         let token = mint(&key, &request, now.unix_seconds()).unwrap();
         for room in 0..rooms {
-            for _ in 0..MEMBERS {
+            for _ in 0..members {
                 let member = world.enter(room, &token);
                 world.members.push(member);
             }
@@ -190,8 +189,8 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 }
 
 fn main() {
-    let (rooms, rounds) = (asked("ROOMS", 3333), asked("ROUNDS", 300));
-    let mut world = World::new(rooms);
+    let (rooms, members, rounds) = (asked("ROOMS", 3333), asked("MEMBERS", 3), asked("ROUNDS", 300));
+    let mut world = World::new(rooms, members);
     let frames = masked(&message()).repeat(IN_FLIGHT);
     let mut bytes = vec![frames.clone(); rooms];
     let [mut publishing, mut visiting, mut delivering] = [Duration::ZERO; 3];
@@ -204,7 +203,7 @@ fn main() {
         }
         timed(&mut publishing, || {
             for (room, received) in bytes.iter_mut().enumerate() {
-                let publisher = world.members[room * MEMBERS];
+                let publisher = world.members[room * members];
                 publish(&mut world, publisher, received);
             }
         });
@@ -215,7 +214,7 @@ fn main() {
             }
         });
     }
-    assert_eq!(sends, rounds * rooms * MEMBERS, "each member is written to once a round");
+    assert_eq!(sends, rounds * rooms * members, "each member is written to once a round");
 
     let (mut parser, text, mut parsing) = (Parser::default(), message(), Duration::ZERO);
     let publishes = rounds * rooms * IN_FLIGHT;
