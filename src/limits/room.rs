@@ -39,6 +39,9 @@ pub const FLEETING_BODY_BYTES_MAX: usize = 4 * 1024;
 pub const FLEETING_AGE_MS: u64 = 60_000;
 /// Beginnings and ends of one thing that are told apart for slow members; over it the oldest are forgotten.
 pub const FLEETING_TURNS_MAX: usize = 8;
+/// Places of a channel's members that one look goes through for how far they were told; the rest is looked at in the
+/// next ones. Some 30 microseconds.
+pub const LOOK_PLACES_MAX: usize = 4096;
 /// How long somebody is shown to write who says no more.
 pub const TYPING_MS: u64 = 5_000;
 /// How long changes of who is there are gathered into one event.

@@ -13,10 +13,10 @@ use crate::envelope::Encoding;
 use crate::ids::ConnId;
 use crate::limits::{
     FLEETING_AGE_MS, FLEETING_BYTES_MAX, FLEETING_BYTES_PER_USER_MAX, FLEETING_NOTES_MAX, FLEETING_NOTES_PER_USER_MAX,
-    FLEETING_TURNS_MAX,
+    FLEETING_TURNS_MAX, LOOK_PLACES_MAX,
 };
 use crate::payload::Payload;
-use crate::room::members::Watch;
+use crate::room::members::{Members, Watch};
 use crate::time::Millis;
 
 /// What a note is about.
@@ -172,6 +172,19 @@ pub struct Fleeting {
     pub going_on: Millis,
     /// When it was last tidied.
     tidied: Millis,
+    /// How far the members were told, as far as a look that is under way has come.
+    look: Option<Look>,
+}
+
+/// A look through the members of a channel, for how far they were told.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// The place that is next.
+    next: u32,
+    /// The least stamp that was found.
+    least: u64,
+    /// Somebody may need the whole.
+    lacks: bool,
 }
 
 /// A note that is about to get its stamp.
@@ -345,6 +358,29 @@ impl Fleeting {
         self.notes.iter().filter(is_over).map(|note| note.key.clone()).collect()
     }
 
+    /// Looks at some members. Once all were looked at it returns the least stamp that anybody was told, and gives up
+    /// the whole if nobody needs it. Who has come meanwhile is not told what everybody else knew before.
+    pub fn look(&mut self, members: &Members) -> Option<u64> {
+        let mut look = self.look.take().unwrap_or(Look { next: 0, least: u64::MAX, lacks: false });
+        let places = u32::try_from(members.places()).unwrap_or(u32::MAX);
+        let end = look.next.saturating_add(u32::try_from(LOOK_PLACES_MAX).unwrap_or(u32::MAX)).min(places);
+        for place in look.next..end {
+            if members.at(place).is_some() {
+                let seen = self.seen(place);
+                look.least = look.least.min(seen.stamp);
+                look.lacks |= seen.whole || seen.stamp < self.floor;
+            }
+        }
+        if end < places {
+            self.look = Some(Look { next: end, ..look });
+            return None;
+        }
+        if !look.lacks {
+            self.whole = None;
+        }
+        Some(look.least)
+    }
+
     /// Forgets what everybody knows or what is too old: `known` is the least stamp that anybody was told.
     pub fn tidy(&mut self, now: Millis, known: u64) {
         self.tidied = now;
@@ -358,9 +394,6 @@ impl Fleeting {
             } else {
                 at += 1;
             }
-        }
-        if !self.seen.iter().any(|seen| seen.whole || seen.stamp < self.floor) {
-            self.whole = None;
         }
     }
 
@@ -436,6 +469,9 @@ impl Fleeting {
     pub fn set_whole(&mut self, whole: Arc<Whole>) {
         self.stamp = self.stamp.max(whole.stamp);
         self.whole = Some(whole);
+        if let Some(look) = &mut self.look {
+            look.lacks = true;
+        }
         self.wanting = false;
     }
 

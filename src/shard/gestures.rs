@@ -321,12 +321,13 @@ impl Shard {
     fn tidy_notes(&mut self, now: Now, id: RoomId) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Some(fleeting) = &mut room.fleeting else { return };
-        let here = room.members.placed().map(|(place, _)| fleeting.told(place)).min();
+        let here = fleeting.look(&room.members);
         let there = match &room.role {
             Role::Home { followers, .. } => followers.iter().map(|follower| follower.told).min(),
             Role::Mirror { .. } => None,
         };
-        let known = here.into_iter().chain(there).min().unwrap_or(u64::MAX);
+        // While not all were looked at, only what is too old is forgotten.
+        let known = here.map_or(0, |here| here.min(there.unwrap_or(u64::MAX)));
         fleeting.tidy(now.millis(), known);
         if fleeting.wanting {
             self.gather(now, id);

@@ -12,6 +12,7 @@ use super::message::MeshMessage;
 use super::patterns::RoomService;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{ConnId, Seq, ShardId};
+use crate::limits::LOOK_PLACES_MAX;
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::room::dedup::Dedup;
@@ -230,7 +231,9 @@ impl Room {
     /// Gives up what members are told as it happens once all of it was told, and nobody waits for the whole.
     pub(super) fn end_fleeting(&mut self, now: Millis) {
         let Some(fleeting) = &self.fleeting else { return };
-        if !fleeting.is_empty() || fleeting.soon || fleeting.going_on > now {
+        // In a crowd it is next to nothing, and to find out whether everybody knows is a long look.
+        let crowd = self.members.places() > LOOK_PLACES_MAX;
+        if !fleeting.is_empty() || fleeting.soon || fleeting.going_on > now || crowd {
             return;
         }
         let gone = match self.attendance.as_deref() {

@@ -7,7 +7,7 @@ use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, STUCK_MS};
+use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, STUCK_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -166,32 +166,53 @@ impl Shard {
         }
     }
 
-    /// Forgets events and operation ids that are too old, and channels that nobody needs, among the next so many.
-    pub(super) fn sweep(&mut self, now: Now, count: usize) {
-        for id in self.rooms.sweep(count) {
-            let keep = self.options.retention;
-            let Some(room) = self.rooms.at_mut(id) else { continue };
-            if !room.queued {
-                // A visit notes what a member needs before it is written to; here the writing is done.
-                room.needed = room.members.needed(room.history.next());
-                room.needed_now = room.needed;
-                room.joined = None;
+    /// Forgets events and operation ids that are too old, and channels that nobody needs, among the next channels: up
+    /// to so many, and not many with large crowds. Returns how many were looked at.
+    pub(super) fn sweep(&mut self, now: Now, count: usize) -> usize {
+        let all = usize::try_from(self.rooms.places()).unwrap_or(usize::MAX);
+        let mut members = 0;
+        for swept in 0..count.min(all) {
+            if members >= LOOK_PLACES_MAX {
+                return swept;
             }
-            let freed = room.history.trim(&keep, room.needed, now.unix_ms);
-            self.metrics.subtract(Metric::HistoryBytes, freed as u64);
-            let mut unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
-            if let Role::Home { dedup, .. } = &mut room.role {
-                dedup.take_if(|dedup| {
-                    dedup.expire(now.millis());
-                    dedup.is_empty()
-                });
-                unneeded &= dedup.is_none();
-            }
-            room.count_bytes(&self.metrics);
-            if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
-                self.drop_room(id);
+            for id in self.rooms.sweep(1) {
+                members += self.sweep_room(now, id);
             }
         }
+        count
+    }
+
+    /// The same for one channel. Returns how many members were looked at.
+    fn sweep_room(&mut self, now: Now, id: RoomId) -> usize {
+        let keep = self.options.retention;
+        let Some(room) = self.rooms.at_mut(id) else { return 0 };
+        let mut looked_at = 0;
+        if !room.queued && room.members.places() <= LOOK_PLACES_MAX {
+            // A visit notes what a member needs before it is written to; here the writing is done.
+            room.needed = room.members.needed(room.history.next());
+            room.needed_now = room.needed;
+            room.joined = None;
+            looked_at = room.members.places();
+        }
+        let behind = !room.queued && room.needed < room.history.next();
+        let freed = room.history.trim(&keep, room.needed, now.unix_ms);
+        self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+        let mut unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
+        if let Role::Home { dedup, .. } = &mut room.role {
+            dedup.take_if(|dedup| {
+                dedup.expire(now.millis());
+                dedup.is_empty()
+            });
+            unneeded &= dedup.is_none();
+        }
+        room.count_bytes(&self.metrics);
+        if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
+            self.drop_room(id);
+        } else if looked_at == 0 && behind {
+            // What a crowd needs is noted by visits, which take their turns.
+            self.line_up(id);
+        }
+        looked_at
     }
 
     /// Makes place for a channel by forgetting a deserted one, rather one without events: whoever opens channels

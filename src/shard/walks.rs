@@ -68,8 +68,8 @@ impl Shard {
                 Walk::Sweep(left) => {
                     let count = left.min(SWEEPS_PER_TURN_MAX);
                     slots = 0;
-                    self.sweep(now, count);
-                    (left > count).then_some(Walk::Sweep(left - count))
+                    let swept = self.sweep(now, count);
+                    (left > swept).then_some(Walk::Sweep(left - swept))
                 }
                 Walk::Quiet => {
                     slots = 0;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::ShardId;
+use crate::room::members::Member;
 
 const ANN: ConnId = ConnId { shard: ShardId(0), slot: 1, generation: 1 };
 const TYPING_MS: u64 = 5000;
@@ -245,4 +246,41 @@ fn a_follower_tells_the_same_as_the_home() {
     (0..3 * FLEETING_NOTES_MAX as u64).for_each(|number| home.put(Millis(0), change(1000 + number)));
     mirror.follow(home.since(told_mirror, true));
     assert!(mirror.notes.len() <= 2 * FLEETING_NOTES_MAX && mirror.wanting);
+}
+
+#[test]
+fn a_crowd_is_looked_at_in_parts_and_what_everybody_knows_is_forgotten_at_the_end() {
+    for (members, parts) in [(LOOK_PLACES_MAX - 1, 1), (LOOK_PLACES_MAX, 1), (LOOK_PLACES_MAX + 1, 2)] {
+        let mut all = Members::default();
+        (0..members).for_each(|_| _ = all.enter(Member::new(0)));
+        let mut fleeting = Fleeting::after(7);
+        fleeting.put(Millis(0), draft("ann", Act::Show, "there"));
+        let last = u32::try_from(members).unwrap() - 1;
+        (0..last).for_each(|place| _ = fleeting.take(place, "bob", Watch::Nothing, Encoding::TRIPSAGE));
+        let look = |fleeting: &mut Fleeting| (0..parts).map(|_| fleeting.look(&all)).collect::<Vec<_>>();
+        let found = look(&mut fleeting);
+        assert!(found[..parts - 1].iter().all(Option::is_none), "{members}: {found:?}");
+        assert_eq!(found[parts - 1], Some(0), "{members}: the last one was told nothing");
+        fleeting.take(last, "bob", Watch::Nothing, Encoding::TRIPSAGE);
+        assert_eq!(look(&mut fleeting)[parts - 1], Some(8), "{members}");
+        fleeting.tidy(Millis(1), 8);
+        assert!(fleeting.is_empty());
+    }
+}
+
+#[test]
+fn a_whole_that_is_made_while_a_crowd_is_looked_at_waits_for_who_has_just_come() {
+    let mut all = Members::default();
+    let member = || Member { watch: Watch::Presence, ..Member::new(0) };
+    (0..=LOOK_PLACES_MAX).for_each(|_| _ = all.enter(member()));
+    let mut fleeting = Fleeting::after(7);
+    (0..=LOOK_PLACES_MAX).for_each(|place| _ = told(&mut fleeting, u32::try_from(place).unwrap(), "b", Watch::Nothing));
+    assert_eq!(fleeting.look(&all), None);
+    fleeting.enter(0, Watch::Presence);
+    fleeting.set_whole(whole(fleeting.stamp()));
+    assert!(fleeting.look(&all).is_some());
+    assert!(fleeting.owes(0), "it has not been told");
+    assert_eq!(told(&mut fleeting, 0, "b", Watch::Presence).len(), 1);
+    assert_eq!((fleeting.look(&all), fleeting.look(&all).is_some()), (None, true));
+    assert!(fleeting.whole.is_none(), "nobody needs it any more");
 }

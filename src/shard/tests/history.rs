@@ -1,7 +1,8 @@
 //! What a channel keeps, and what a member is told of what it no longer keeps.
 
 use super::*;
-use crate::limits::{HISTORY_LIVE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::ids::Seq;
+use crate::limits::{HISTORY_LIVE_BYTES_MAX, LOOK_PLACES_MAX, MESSAGE_BYTES_MAX, SWEEPS_PER_TURN_MAX};
 
 /// Publishes `count` events of the same size.
 fn publish_many(world: &mut World, who: Who, channel: &str, count: usize, len: usize) {
@@ -94,6 +95,48 @@ fn history_is_forgotten_at_its_age_though_nothing_happens_in_the_channel() {
     assert_ne!(world.read(Metric::HistoryBytes), 0, "of that age it is kept");
     world.jump(1000);
     assert_eq!(world.read(Metric::HistoryBytes), 0);
+}
+
+#[test]
+fn a_sweep_looks_at_so_many_members_in_a_turn_and_leaves_crowds_to_visits() {
+    use crate::room::members::Member;
+    let mut world = World::with(|options| options.retention.age_ms = 10_000);
+    let who = world.legacy("/ws", "ann");
+    let fill = |world: &mut World, channel: &str, count: usize| {
+        let shard = &mut world.hosts[0].0;
+        let id = shard.rooms.find(channel).unwrap();
+        let room = shard.rooms.at_mut(id).unwrap();
+        for _ in 0..count {
+            room.members.enter(Member { next: room.history.next(), ..Member::new(who_is_nobody()) });
+        }
+        id
+    };
+    for channel in ["chat:a", "chat:b", "chat:c", "chat:crowd"] {
+        publish_many(&mut world, who, channel, 3, 200);
+    }
+    for channel in ["chat:a", "chat:b", "chat:c"] {
+        fill(&mut world, channel, LOOK_PLACES_MAX / 2);
+    }
+    let now = world.now;
+    let swept = (0..2).map(|_| world.hosts[0].0.sweep(now, SWEEPS_PER_TURN_MAX)).collect::<Vec<_>>();
+    assert!(swept.iter().all(|count| (2..=4).contains(count)), "{swept:?}");
+    let crowd = fill(&mut world, "chat:crowd", LOOK_PLACES_MAX + 1);
+    let room = world.hosts[0].0.rooms.at_mut(crowd).unwrap();
+    room.needed = Seq(1);
+    for _ in 0..15 {
+        world.wait(1000);
+        world.send(who, &masked(10, b""));
+    }
+    let room = world.hosts[0].0.rooms.at(crowd).unwrap();
+    assert!(
+        room.history.is_empty() && room.needed == room.history.next(),
+        "what everybody has is forgotten at its age"
+    );
+}
+
+/// A slot that no connection has.
+const fn who_is_nobody() -> u32 {
+    u32::MAX
 }
 
 #[test]
