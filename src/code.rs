@@ -3,6 +3,8 @@
 //! One table each. The names are the wire's (protocol.md, section 12); the close codes below 4000 are
 //! RFC 6455 section 7.4.1's. Whether to reconnect is decided by the code alone.
 
+use crate::limits::OVERLOADED_RETRY_MS;
+
 /// Declares a fieldless enum together with the table of what its values mean.
 macro_rules! codes {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal, $retryable:literal;)+ }) => {
@@ -62,6 +64,17 @@ codes! {
         DeadlineExceeded = "DEADLINE_EXCEEDED", true;
         /// Our fault.
         ServerError = "SERVER_ERROR", true;
+    }
+}
+
+impl ErrorCode {
+    /// How long to wait before the same is tried again, where that does not depend on who tries.
+    #[must_use]
+    pub const fn retry_after_ms(self) -> Option<u64> {
+        match self {
+            Self::Overloaded => Some(OVERLOADED_RETRY_MS),
+            _ => None,
+        }
     }
 }
 

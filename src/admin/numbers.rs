@@ -30,6 +30,7 @@ struct Counts {
     sessions: usize,
     channels: u64,
     qualities: [u64; Quality::ALL.len()],
+    queued: u64,
 }
 
 /// The latest count, which serves all who ask for a while.
@@ -55,7 +56,7 @@ impl Tally {
             return Ok(counts);
         }
         let (mut users, mut sessions) = (HashSet::new(), HashSet::new());
-        let (mut channels, mut qualities) = (0, [0; Quality::ALL.len()]);
+        let (mut channels, mut queued, mut qualities) = (0, 0, [0; Quality::ALL.len()]);
         let mut open: Vec<(ShardId, u32)> = asker.shards().map(|shard| (shard, 0)).collect();
         while !open.is_empty() {
             let questions = open.iter().map(|(shard, from)| (*shard, Ask::Tally { from: *from }));
@@ -66,12 +67,13 @@ impl Tally {
                 users.extend(tally.users);
                 sessions.extend(tally.sessions);
                 channels += tally.channels;
+                queued += tally.queued;
                 qualities.iter_mut().zip(tally.qualities).for_each(|(all, more)| *all += more);
                 left.extend(next.map(|next| (shard, next)));
             }
             open = left;
         }
-        let counts = Counts { users: users.len(), sessions: sessions.len(), channels, qualities };
+        let counts = Counts { users: users.len(), sessions: sessions.len(), channels, qualities, queued };
         *self.latest.borrow_mut() = Some((unix_ms(), counts));
         Ok(counts)
     }
@@ -131,14 +133,19 @@ pub(super) async fn numbers(asker: &Asker, tally: &Tally, all: &All) -> Result<R
     let latency = Latency::of(all, Timing::Delivery);
     Ok(json_response(&json!({
         "connections": { "total": connections, "users": counts.users, "sessions": counts.sessions },
-        "messages": { "sent": sent, "received": total(Metric::MessagesIn), "queued_bytes": total(Metric::OutboxBytes) },
+        "messages": {
+            "sent": sent,
+            "received": total(Metric::MessagesIn),
+            "queued": counts.queued,
+            "queued_bytes": total(Metric::OutboxBytes),
+        },
         "active_connections": connections,
         "connections_by_status": { "connected": connections },
         "total_messages_sent": sent,
         "total_messages_received": total(Metric::MessagesIn),
         "total_bytes_sent": bytes,
         "total_bytes_received": total(Metric::BytesIn),
-        "message_queue_size": total(Metric::OutboxBytes),
+        "message_queue_size": counts.queued,
         "average_bytes_per_connection": each(bytes),
         "average_messages_per_connection": each(sent),
         "rate_limit_hits": total(Metric::RefusedRate),

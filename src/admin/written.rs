@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::refusal::Refusal;
 use crate::auth::Claims;
 use crate::code::{CloseCode, ErrorCode};
+use crate::envelope::Priority;
 use crate::envelope::tripsage::canonical;
 use crate::ids::{ConnectionName, Epoch, Seq};
 use crate::limits::{
@@ -91,15 +92,12 @@ impl Message<'_> {
         if !payload.starts_with('{') || !is_shallow(payload) {
             return Err(Refusal::malformed("payload must be an object, nested at most 32 deep"));
         }
-        let known = match &self.priority {
-            None => true,
-            Some(serde_json::Value::Number(number)) => matches!(number.as_u64(), Some(1..=3)),
-            Some(serde_json::Value::String(text)) => PRIORITIES.contains(&text.as_str()),
-            Some(_) => false,
+        let known = |written: &serde_json::Value| match written {
+            serde_json::Value::String(name) => Priority::parse(name),
+            other => other.as_u64().and_then(Priority::of),
         };
-        if !known {
-            return Err(Refusal::malformed("priority must be 1, 2, 3, high, normal or low"));
-        }
+        let no_priority = Refusal::malformed("priority must be 1, 2, 3, high, normal or low");
+        let priority = self.priority.as_ref().map(|written| known(written).ok_or(no_priority)).transpose()?;
         let kind = name(&self.kind, EVENT_TYPE_BYTES_MAX, KIND)?;
         let id = self.id.as_deref().map(|id| name(id, OPERATION_ID_BYTES_MAX, ID)).transpose()?;
         Ok(Publishing {
@@ -109,11 +107,11 @@ impl Message<'_> {
             payload: Arc::from(payload.as_bytes()),
             id: id.map(Arc::from),
             exclude: self.exclude.as_deref().map(connection).transpose()?,
+            priority,
         })
     }
 }
 
-const PRIORITIES: [&str; 5] = ["critical", "high", "medium", "normal", "low"];
 const KIND: Refusal = Refusal::malformed("type must be a string of 1 to 64 bytes without control characters");
 const ID: Refusal = Refusal::malformed("id must be a string of 1 to 128 bytes without control characters");
 

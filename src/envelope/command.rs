@@ -52,6 +52,30 @@ pub enum Priority {
     Low,
 }
 
+impl Priority {
+    /// By its name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "high" | "critical" => Some(Self::High),
+            "normal" | "medium" => Some(Self::Normal),
+            "low" => Some(Self::Low),
+            _ => None,
+        }
+    }
+
+    /// By its number.
+    #[must_use]
+    pub const fn of(number: u64) -> Option<Self> {
+        match number {
+            1 => Some(Self::High),
+            2 => Some(Self::Normal),
+            3 => Some(Self::Low),
+            _ => None,
+        }
+    }
+}
+
 /// What a message asks for.
 #[derive(Clone, Debug)]
 pub enum Command<'a> {

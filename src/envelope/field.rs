@@ -122,12 +122,11 @@ impl<'a> Strings<'a> {
 
     /// A number of the seeds' clients or a lane's name.
     pub(super) fn priority(&mut self, value: Value<'a>) -> Result<Priority, Fault> {
-        match value.raw() {
-            "1" | "\"high\"" | "\"critical\"" => Ok(Priority::High),
-            "2" | "\"normal\"" | "\"medium\"" => Ok(Priority::Normal),
-            "3" | "\"low\"" => Ok(Priority::Low),
-            _ => Err(malformed("priority must be 1, 2, 3, high, normal or low")),
-        }
+        let known = match value.escaped() {
+            Some(name) => Priority::parse(name),
+            None => value.whole().and_then(Priority::of),
+        };
+        known.ok_or(malformed("priority must be 1, 2, 3, high, normal or low"))
     }
 
     /// The names in a list that a channel can have, and the raw JSON strings of those that none has.

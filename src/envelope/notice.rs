@@ -151,7 +151,12 @@ pub fn write_connection_error(stamp: Stamp, code: ErrorCode, message: &str, deta
             write_field(message_key, message, out);
         }
         write_key("details", out);
-        out.extend_from_slice(details.unwrap_or("{}").as_bytes());
+        match (details, code.retry_after_ms()) {
+            (None, Some(ms)) => write_object(out.len(), out, |out| {
+                write_number_field("retry_after", ms.div_ceil(1000), out);
+            }),
+            (details, _) => out.extend_from_slice(details.unwrap_or("{}").as_bytes()),
+        }
     });
 }
 
@@ -281,7 +286,7 @@ pub fn write_nack(
         write_field("message", message, out);
         write_key("retryable", out);
         out.extend_from_slice(if code.retryable() { b"true" } else { b"false" });
-        if let Some(ms) = retry_after_ms {
+        if let Some(ms) = retry_after_ms.or_else(|| code.retry_after_ms()) {
             write_number_field("retry_after_ms", ms, out);
         }
     });

@@ -8,6 +8,12 @@ pub const WHEEL_SLOT_MS: u64 = 250;
 /// Slots of the timing wheel: one turn is 128 s, longer than every timer of an idle connection.
 pub const WHEEL_SLOTS: usize = 512;
 
+// Floor 1: refusals
+
+/// Milliseconds that who is refused `OVERLOADED` is asked to wait. Some turns of the busiest shard would do; a second
+/// keeps those who are refused from making it worse.
+pub const OVERLOADED_RETRY_MS: u64 = 1000;
+
 // Floor 5: questions from outside
 
 /// Places of a shard's tables that one question from outside looks at; the rest is asked for again. A tenth of a

@@ -70,6 +70,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// Frames that are queued, without what a short write left over.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::code::ErrorCode;
 use crate::envelope::notice::service::{write_direct, write_direct_ack};
 use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::is_reserved;
-use crate::envelope::{Encoding, Inbound, Publish};
+use crate::envelope::{Encoding, Inbound, Priority, Publish};
 use crate::ids::{ConnId, ConnectionName, ShardId};
 use crate::limits::SPREADS_PER_SHARD_MAX;
 use crate::metrics::Metric;
@@ -35,9 +35,19 @@ const EVERYBODY: &str = "*";
 #[derive(Debug)]
 pub(super) struct Spread {
     frame: Payload,
+    lane: Lane,
     excluded: Option<ConnId>,
     /// The slot that is next.
     next: u32,
+}
+
+/// The lane of an event without a number. What is not said to be low is not dropped for a client that is slow; the
+/// normal share of a write is what channels have, so normal ones go with the high.
+pub(super) const fn lane_of(priority: Option<Priority>) -> Lane {
+    match priority {
+        Some(Priority::Low) => Lane::Low,
+        Some(Priority::High | Priority::Normal) | None => Lane::High,
+    }
 }
 
 /// Whether a name is none of a channel's, but stands for connections.
@@ -89,6 +99,7 @@ impl Shard {
             operation,
             wants_ack: inbound.ack && inbound.id.is_some(),
             excluded: inbound.exclude_sender.then_some(id),
+            lane: lane_of(inbound.priority),
         };
         self.send_direct(now, to, DirectMessage::Send(Box::new(direct)), effects);
     }
@@ -123,7 +134,7 @@ impl Shard {
                 let sent = DirectMessage::Sent { to: author, id, channel, wants_ack, outcome };
                 self.send_direct(now, author.shard, sent, effects);
             }
-            DirectMessage::Spread(frame, excluded) => self.begin_spread(frame, excluded),
+            DirectMessage::Spread(frame, lane, excluded) => self.begin_spread(frame, lane, excluded),
             DirectMessage::Through(shard) => self.end_spread(shard),
             DirectMessage::Sent { to, id, channel, wants_ack, outcome } => {
                 let id = id.as_deref().unwrap_or("");
@@ -149,7 +160,7 @@ impl Shard {
                 let conn = self.slots.find(id).filter(|conn| conn.name == name && conn.takes_notices());
                 conn.ok_or(ErrorCode::ChannelNotFound)?;
                 if direct.excluded != Some(id) {
-                    self.queue(now, id, Lane::High, direct.frame.clone(), effects);
+                    self.queue(now, id, direct.lane, direct.frame.clone(), effects);
                 }
             }
             // What is taken is told by every shard, so the slowest of them decides.
@@ -161,7 +172,7 @@ impl Shard {
                 self.spreading.resize(usize::from(self.options.shards), 0);
                 for shard in (0..self.options.shards).map(ShardId) {
                     self.spreading[shard.index()] += 1;
-                    let spread = DirectMessage::Spread(direct.frame.clone(), direct.excluded);
+                    let spread = DirectMessage::Spread(direct.frame.clone(), direct.lane, direct.excluded);
                     self.send_direct(now, shard, spread, effects);
                 }
             }
@@ -173,9 +184,9 @@ impl Shard {
     }
 
     /// The shard that gives these their order holds back while so many are under way here.
-    fn begin_spread(&mut self, frame: Payload, excluded: Option<ConnId>) {
+    fn begin_spread(&mut self, frame: Payload, lane: Lane, excluded: Option<ConnId>) {
         debug_assert!(self.spreads.len() < SPREADS_PER_SHARD_MAX, "no more are sent before these are through");
-        self.spreads.push_back(Spread { frame, excluded, next: 0 });
+        self.spreads.push_back(Spread { frame, lane, excluded, next: 0 });
     }
 
     /// All connections of a shard have got an event for everybody.
@@ -187,8 +198,8 @@ impl Shard {
 
     /// Gives up to `turns` connections the oldest event for everybody. Returns how many were looked at.
     pub(super) fn spread(&mut self, now: Now, turns: usize, effects: &mut Effects) -> usize {
-        let Some(Spread { frame, excluded, next }) = self.spreads.front_mut() else { return 0 };
-        let (frame, excluded, first) = (frame.clone(), *excluded, *next);
+        let Some(Spread { frame, lane, excluded, next }) = self.spreads.front_mut() else { return 0 };
+        let (frame, lane, excluded, first) = (frame.clone(), *lane, *excluded, *next);
         let last = first.saturating_add(u32::try_from(turns).unwrap_or(u32::MAX)).min(self.slots.count());
         *next = last;
         if last == self.slots.count() {
@@ -199,7 +210,7 @@ impl Shard {
         for slot in first..last {
             let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
             if conn.takes_notices() && excluded != Some(id) {
-                self.queue(now, id, Lane::High, frame.clone(), effects);
+                self.queue(now, id, lane, frame.clone(), effects);
             }
         }
         (last - first) as usize

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 
 use super::Shard;
 use super::connection::{Connection, Stage};
-use super::direct::is_direct;
+use super::direct::{is_direct, lane_of};
 use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::message::outside::{Act, Answered, Ask, Publishing, Question, Reply, Row, Tally, Whose};
@@ -75,7 +75,7 @@ impl Shard {
         publishing: &Publishing,
         effects: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let Publishing { claims, channel, kind, payload, id, exclude } = publishing;
+        let Publishing { claims, channel, kind, payload, id, exclude, .. } = publishing;
         self.permit_outside(claims, channel, Verb::Publish)?;
         self.judge_event(claims, channel, kind)?;
         let cleaned = self.clean_event(channel, &claims.user, (kind, payload))?;
@@ -104,7 +104,7 @@ impl Shard {
         publishing: &Publishing,
         effects: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let Publishing { claims, channel, kind, payload, id, exclude } = publishing;
+        let Publishing { claims, channel, kind, payload, id, exclude, priority } = publishing;
         self.permit_outside(claims, channel, Verb::Publish)?;
         if !claims.service {
             self.metrics.count(Metric::RefusedPermission);
@@ -132,6 +132,7 @@ impl Shard {
             operation: id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &parts)),
             wants_ack: true,
             excluded: exclude.map(|name| self.pen.holder_of(name)),
+            lane: lane_of(*priority),
         };
         self.send_direct(now, to, DirectMessage::Send(Box::new(direct)), effects);
         Ok(())
@@ -198,6 +199,7 @@ impl Shard {
         let hash = |text: &str| hash(&self.options.key, text);
         for conn in slots.filter_map(|slot| self.slots.tenant(slot)).filter(|conn| conn.upgraded) {
             tally.qualities[conn.live.quality() as usize] += 1;
+            tally.queued += conn.outbox.len() as u64;
             tally.users.extend(conn.user().map(|user| hash(user)));
             tally.sessions.extend(conn.own.as_deref().filter(|own| own.starts_with("chat:")).map(hash));
         }

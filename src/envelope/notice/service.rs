@@ -35,6 +35,9 @@ pub fn write_response(stamp: Stamp, id: &str, outcome: Result<&[u8], Unanswered<
                 out.extend_from_slice(if code.retryable() { b"true" } else { b"false" });
                 write_field("code", code.name(), out);
                 write_field("message", message, out);
+                if let Some(ms) = code.retry_after_ms() {
+                    write_number_field("retry_after_ms", ms, out);
+                }
                 out.push(b'}');
             }
         }
@@ -167,6 +170,7 @@ pub fn write_history<'a>(page: &Page<'_>, events: impl Iterator<Item = &'a [u8]>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::OVERLOADED_RETRY_MS;
     use serde_json::{Value, json};
 
     const STAMP: Stamp = Stamp { id: 7, unix_ms: 1_700_000_000_000, encoding: crate::envelope::Encoding::TRIPSAGE };
@@ -194,7 +198,8 @@ mod tests {
         check(
             |out| write_response(STAMP, "q", Err(Unanswered::Code(ErrorCode::Overloaded, "later")), out),
             "response",
-            &json!({ "id": "q", "error": { "code": "OVERLOADED", "message": "later", "retryable": true } }),
+            &json!({ "id": "q", "error": {
+                "code": "OVERLOADED", "message": "later", "retryable": true, "retry_after_ms": OVERLOADED_RETRY_MS } }),
         );
     }
 

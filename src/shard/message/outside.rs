@@ -11,6 +11,7 @@ use super::Committed;
 use super::service::Stretch;
 use crate::auth::token::Claims;
 use crate::code::{CloseCode, ErrorCode};
+use crate::envelope::Priority;
 use crate::ids::{ConnectionName, Epoch};
 use crate::session::liveness::Quality;
 
@@ -84,6 +85,8 @@ pub struct Publishing {
     pub id: Option<Arc<str>>,
     /// The connection that should not get it.
     pub exclude: Option<ConnectionName>,
+    /// In which lane it goes if it has no number.
+    pub priority: Option<Priority>,
 }
 
 /// Which connections something is done to.
@@ -183,4 +186,6 @@ pub struct Tally {
     pub channels: u64,
     /// Connections by how well they do, from the best.
     pub qualities: [u64; Quality::ALL.len()],
+    /// Frames queued towards them.
+    pub queued: u64,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::code::ErrorCode;
 use crate::ids::{ConnId, ConnectionName, Epoch, Seq, ShardId};
+use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::request::Ticket;
 use crate::room::dedup::Operation;
@@ -156,6 +157,8 @@ pub struct Direct {
     pub wants_ack: bool,
     /// Who does not get it.
     pub excluded: Option<ConnId>,
+    /// How it is queued.
+    pub lane: Lane,
 }
 
 /// About events without a channel.
@@ -164,7 +167,7 @@ pub enum DirectMessage {
     /// To the target's shard; for everybody to the shard at which these have their order.
     Send(Box<Direct>),
     /// To every shard: all connections get this, but one.
-    Spread(Payload, Option<ConnId>),
+    Spread(Payload, Lane, Option<ConnId>),
     /// To the shard at which these have their order: all connections of this shard have got the oldest of them.
     Through(ShardId),
     /// To the author's shard: whether it was sent, and whether an earlier one with the same id was.

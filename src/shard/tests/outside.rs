@@ -24,6 +24,7 @@ fn event(channel: &str, kind: &str, id: Option<&str>) -> Publishing {
         payload: Arc::from(&b"{\"v\":1}"[..]),
         id: id.map(Arc::from),
         exclude: None,
+        priority: None,
     }
 }
 
@@ -172,6 +173,7 @@ fn connections_are_listed_counted_and_closed_a_portion_at_a_time() {
     }
     let Ok(Reply::Tally(first, next)) = world.ask(0, Ask::Tally { from: 0 }) else { panic!("no tally") };
     assert_eq!((first.users.len(), first.channels, next), (SWEEP_SLOTS_MAX as usize, 1, Some(SWEEP_SLOTS_MAX)));
+    assert_eq!(first.queued, 0);
     let Ok(Reply::Tally(last, None)) = world.ask(0, Ask::Tally { from: SWEEP_SLOTS_MAX }) else { panic!("no tally") };
     let users: std::collections::HashSet<u64> = first.users.into_iter().chain(last.users).collect();
     let sessions: std::collections::HashSet<u64> = first.sessions.into_iter().chain(last.sessions).collect();

@@ -3,8 +3,8 @@
 use super::*;
 use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, METHODS_PER_CONNECTION_MAX, OUTBOX_BYTES_MAX,
-    PROVIDERS_PER_METHOD_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX,
-    WORKING_PER_CONNECTION_MAX,
+    OVERLOADED_RETRY_MS, PROVIDERS_PER_METHOD_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
+    SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
 };
 
 /// A backend on the open door.
@@ -98,6 +98,40 @@ fn a_service_reaches_one_connection_on_any_shard_and_everybody_but_itself() {
 }
 
 #[test]
+fn an_event_without_a_number_goes_in_the_lane_of_its_priority() {
+    for (priority, kept) in [(json!(3), false), (json!("low"), false), (json!(2), true), (json!("high"), true)] {
+        for target in ["one", "*"] {
+            let mut world = shards(2);
+            let (backend, ann) = (service(&mut world, 0, "svc"), user_on(&mut world, 1, "ann"));
+            let one = format!("connection:{}", name_of(&world, ann));
+            let channel = if target == "one" { &one } else { "*" };
+            world.sockets[ann].room = 0;
+            world.say(ann, r#"{"type":"ping"}"#);
+            let pad = "x".repeat(50_000);
+            for index in 0..4 {
+                let message = json!({ "type": "publish", "id": index.to_string(), "ack": true, "priority": priority,
+                    "exclude_sender": true, "payload": { "channel": channel, "type": "note", "payload": { "pad": pad } } });
+                world.say(backend, &message.to_string());
+            }
+            assert_eq!(world.heard_words(backend), ["ack"; 4]);
+            for _ in 0..4 {
+                queue_critical(&mut world, ann, 50_000);
+            }
+            assert_eq!(world.is_open(ann), !kept, "{priority} {target}: what is kept counts, what is low makes place");
+            assert_eq!(world.read(Metric::OutboxDropped) > 0, !kept);
+        }
+    }
+}
+
+/// Queues something that is never dropped.
+fn queue_critical(world: &mut World, who: Who, bytes: usize) {
+    let id = world.sockets[who].id;
+    let (shard, effects) = &mut world.hosts[id.shard.index()];
+    shard.queue_bytes(world.now, id, crate::outbox::Lane::Critical, Payload::copy_of(&vec![b'x'; bytes]), effects);
+    world.run();
+}
+
+#[test]
 fn only_services_name_connections_and_only_those_that_are_there() {
     let mut world = shards(2);
     let (backend, ann) = (service(&mut world, 0, "svc"), user_on(&mut world, 1, "ann"));
@@ -147,7 +181,8 @@ fn an_event_for_everybody_takes_turns_and_their_number_is_bounded() {
     world.run();
     let heard = world.heard(backend);
     assert_eq!(of_type(&heard, "ack").len(), SPREADS_PER_SHARD_MAX);
-    assert_eq!(of_type(&heard, "nack")[0]["payload"]["code"], "OVERLOADED");
+    let nack = &of_type(&heard, "nack")[0]["payload"];
+    assert_eq!((&nack["code"], &nack["retry_after_ms"]), (&json!("OVERLOADED"), &json!(OVERLOADED_RETRY_MS)));
     assert_eq!(world.heard(users[0]).len(), SPREADS_PER_SHARD_MAX);
 }
 
