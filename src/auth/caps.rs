@@ -202,14 +202,25 @@ pub struct PolicyRow {
     pub rate: Option<ChannelRate>,
     /// What becomes of HTML.
     pub html: Option<Html>,
+    /// Where a member starts that names no position.
+    pub deliver: Option<Deliver>,
 }
 
 impl PolicyRow {
     /// A row that says nothing yet.
     #[must_use]
     pub const fn new(pattern: Pattern) -> Self {
-        Self { pattern, verbs: None, allowed_events: None, rate: None, html: None }
+        Self { pattern, verbs: None, allowed_events: None, rate: None, html: None, deliver: None }
     }
+}
+
+/// Where a member starts that names no position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// With what comes next.
+    Live,
+    /// After what its user has acknowledged, on whatever device.
+    UntilAcked,
 }
 
 /// How many messages a connection may send to a pattern's channels together.
@@ -228,6 +239,7 @@ pub struct Policy {
     allowed_events: Table<Vec<String>>,
     rates: Table<ChannelRate>,
     html: Table<Html>,
+    deliver: Table<Deliver>,
     require_caps: bool,
 }
 
@@ -264,6 +276,7 @@ impl Policy {
             allowed_events: Table::default(),
             rates: Table::default(),
             html: Table::default(),
+            deliver: Table::default(),
             require_caps: false,
         }
     }
@@ -274,11 +287,14 @@ impl Policy {
                 self.verbs.insert(pattern, verbs);
             }
         }
+        if let Some(pattern) = Pattern::parse("notifications:*") {
+            self.deliver.insert(pattern, Deliver::UntilAcked);
+        }
         self
     }
 
     fn insert(&mut self, row: PolicyRow) {
-        let PolicyRow { pattern, verbs, allowed_events, rate, html } = row;
+        let PolicyRow { pattern, verbs, allowed_events, rate, html, deliver } = row;
         if let Some(verbs) = verbs {
             self.verbs.insert(pattern.clone(), verbs);
         }
@@ -289,7 +305,10 @@ impl Policy {
             self.rates.insert(pattern.clone(), rate);
         }
         if let Some(html) = html {
-            self.html.insert(pattern, html);
+            self.html.insert(pattern.clone(), html);
+        }
+        if let Some(deliver) = deliver {
+            self.deliver.insert(pattern, deliver);
         }
     }
 
@@ -334,6 +353,13 @@ impl Policy {
     #[must_use]
     pub const fn has_rates(&self) -> bool {
         self.rates.len() > 0
+    }
+
+    /// Whether what happens in `channel` is delivered until it is acknowledged. That is so for all who are in it, so a
+    /// pattern with `{user}` says nothing of it.
+    #[must_use]
+    pub fn until_acked(&self, channel: &str) -> bool {
+        self.deliver.best(channel, "").is_some_and(|(_, deliver)| *deliver == Deliver::UntilAcked)
     }
 
     /// What becomes of HTML in `channel`.

@@ -40,6 +40,12 @@ impl Pattern {
         Some(Self { head: head.into(), tail: tail.map(Into::into), wildcard })
     }
 
+    /// Whether it stands for other channels of every user.
+    #[must_use]
+    pub const fn names_user(&self) -> bool {
+        self.tail.is_some()
+    }
+
     pub(super) fn fit(&self, channel: &str, user: &str) -> Option<Fit> {
         // Most rows of a table fail at their first byte.
         if self.head.as_bytes().first().is_some_and(|first| channel.as_bytes().first() != Some(first)) {

@@ -18,11 +18,6 @@ use crate::time::Now;
 /// What the payload of a ping begins with that asks whether an event has come.
 const PING_TAG: &[u8; 4] = b"ack:";
 
-/// Whether a channel's events are delivered until they are acknowledged.
-pub(super) fn until_acked(channel: &str) -> bool {
-    channel.starts_with("notifications:")
-}
-
 /// The payload of the ping that follows the event at a place.
 pub(super) fn ping_payload(room: RoomId, epoch: Epoch, seq: Seq) -> [u8; 24] {
     let mut payload = [0; 24];

@@ -223,7 +223,8 @@ impl Shard {
             }
         };
         self.metrics.add(Metric::Channels, 1);
-        let mut room = Room::new(name, history, role, now.millis());
+        let until_acked = self.options.policy.until_acked(channel);
+        let mut room = Room::new(name, history, role, (until_acked, now.millis()));
         room.service = debt.map(|debt| debt.service);
         Ok(self.rooms.insert(room))
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use super::acking::until_acked;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::patterns::RoomService;
@@ -172,11 +171,11 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(name: Arc<str>, history: History, role: Role, now: Millis) -> Self {
+    pub(super) fn new(name: Arc<str>, history: History, role: Role, (until_acked, now): (bool, Millis)) -> Self {
         let needed = history.next();
         Self {
             share: Share::of(&name),
-            until_acked: until_acked(&name),
+            until_acked,
             patterns_seen: 0,
             counted_bytes: 0,
             service: None,

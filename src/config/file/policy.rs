@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use super::values;
-use crate::auth::{ChannelRate, Html, Pattern, Policy, PolicyRow, Verb, Verbs};
+use crate::auth::{ChannelRate, Deliver, Html, Pattern, Policy, PolicyRow, Verb, Verbs};
 use crate::limits::{EVENT_TYPE_BYTES_MAX, POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
 
 /// A row as it is written.
@@ -29,6 +29,9 @@ pub struct Row {
     /// What becomes of HTML in chat messages.
     #[serde(default, deserialize_with = "html")]
     pub html: Option<Html>,
+    /// Where a member starts that names no position.
+    #[serde(default, deserialize_with = "deliver")]
+    pub deliver: Option<Deliver>,
 }
 
 impl Row {
@@ -40,7 +43,8 @@ impl Row {
             ChannelRate { per_minute, burst }
         });
         let row = PolicyRow::new(self.pattern.clone());
-        PolicyRow { verbs: self.verbs, allowed_events: self.allowed_events.clone(), rate, html: self.html, ..row }
+        let (verbs, allowed_events) = (self.verbs, self.allowed_events.clone());
+        PolicyRow { verbs, allowed_events, rate, html: self.html, deliver: self.deliver, ..row }
     }
 }
 
@@ -48,6 +52,9 @@ impl Row {
 pub(super) fn check(rows: &[Row]) -> Result<(), String> {
     if let Some(at) = rows.iter().position(|row| row.burst.is_some() && row.rate.is_none()) {
         return Err(format!("policy row {} has a burst and no rate", at + 1));
+    }
+    if let Some(at) = rows.iter().position(|row| row.deliver.is_some() && row.pattern.names_user()) {
+        return Err(format!("policy row {} has deliver and {{user}}: it holds for all who are in a channel", at + 1));
     }
     let rows: Vec<PolicyRow> = rows.iter().map(Row::usable).collect();
     Policy::with_rows(&rows).map(|_| ())
@@ -89,6 +96,15 @@ fn allowed_events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<V
 
 fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     values::within(deserializer, 1, RATE_PER_MINUTE_MAX)
+}
+
+fn deliver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Deliver>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match name.as_str() {
+        "live" => Ok(Some(Deliver::Live)),
+        "until_acked" => Ok(Some(Deliver::UntilAcked)),
+        other => Err(D::Error::unknown_variant(other, &["live", "until_acked"])),
+    }
 }
 
 fn html<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Html>, D::Error> {

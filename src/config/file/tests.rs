@@ -1,7 +1,7 @@
 //! The documented example, and what is said of files that are not as they should be.
 
 use super::*;
-use crate::auth::{Html, Pattern, Verb};
+use crate::auth::{Deliver, Html, Pattern, Verb};
 use crate::census::limits::Limits;
 use crate::limits::{
     CONFIGURED_CONNECTIONS_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX,
@@ -33,6 +33,7 @@ fn the_documented_example_is_a_file_and_nothing_in_it_is_idle() {
     let row = &file.policy[0];
     assert_eq!(row.pattern, Pattern::parse("chat:*").unwrap());
     assert_eq!((row.rate, row.burst, row.html), (Some(60), Some(10), Some(Html::Escape)));
+    assert_eq!(row.deliver, Some(Deliver::UntilAcked));
     assert!(row.verbs.is_some_and(|verbs| verbs.contains(Verb::Publish) && !verbs.contains(Verb::Admin)));
     assert!(!file.proxies.trusted.is_empty() && file.limits.connections_per_address == Some(1000));
     // Each line of the example is needed: with another name it is refused.
@@ -76,6 +77,7 @@ fn a_refusal_names_file_line_column_and_the_nearest_name() {
         ("[[policy]]\npattern = \"a\"\nverbs = [\"publich\"]", "line 3, column 9", "publich", "`publish`"),
         ("[[policy]]\nverbs = []", "line 1", "pattern", "OPERATIONS.md"),
         ("[[policy]]\npattern = \"é\"\nhtml = \"escpae\"", "line 3, column 8", "escpae", "`escape`"),
+        ("[[policy]]\npattern = \"é\"\ndeliver = \"until_aked\"", "line 3, column 11", "until_aked", "`until_acked`"),
         ("# é\nx = é", "line 2, column 5", "", "OPERATIONS.md"),
         ("[auth]\nkeys = [{ algorithm = \"HS265\" }]", "line 2, column 23", "HS265", "`HS256`"),
         ("[auth]\nkeys = [{ algorithm = \"none\" }]", "line 2, column 23", "none", "OPERATIONS.md"),
@@ -110,6 +112,8 @@ fn rows_that_are_wrong_together_are_refused() {
     let row = "[[policy]]\npattern = \"a\"\n";
     assert!(wrong(&row.repeat(2)).what.contains("row 2"));
     assert!(wrong(&format!("{row}burst = 1")).what.contains("no rate"));
+    let for_each = "[[policy]]\npattern = \"user:{user}\"\ndeliver = \"until_acked\"";
+    assert!(wrong(for_each).what.contains("{user}"));
     assert!(parse(&format!("{row}rate = 30"), "x").unwrap().policy[0].usable().rate.unwrap().burst == 5);
     assert!(parse(&format!("{row}rate = 5"), "x").unwrap().policy[0].usable().rate.unwrap().burst == 1);
 }

@@ -98,6 +98,35 @@ fn history_is_forgotten_at_its_age_though_nothing_happens_in_the_channel() {
 }
 
 #[test]
+fn where_the_operator_says_so_a_channel_is_delivered_until_it_is_acknowledged_or_not() {
+    use crate::auth::{Deliver, Pattern, PolicyRow};
+    let row = |text, deliver| PolicyRow { deliver: Some(deliver), ..PolicyRow::new(Pattern::parse(text).unwrap()) };
+    let rows = [row("trip:*", Deliver::UntilAcked), row("notifications:*", Deliver::Live)];
+    for home in 0..2 {
+        let mut world = World::with(|options| {
+            options.shards = 2;
+            options.policy = Arc::new(Policy::with_rows(&rows).unwrap());
+        });
+        for (channel, again) in [(at_home("trip:", home, 2), true), ("notifications:ann".to_owned(), false)] {
+            let backend = super::service::service(&mut world, 0, "svc");
+            (0..3).for_each(|_| world.say(backend, &publish_of(&channel, 200)));
+            let ann = world.client_on(0, true, "/ws", "ann");
+            world.say(ann, &subscribe(std::slice::from_ref(&channel)));
+            let heard = world.heard(ann);
+            let first = if again { vec![1, 2, 3] } else { Vec::new() };
+            assert_eq!(seqs(&heard, "note"), first, "{channel} {home}");
+            if let Some(second) = of_type(&heard, "note").get(1) {
+                let place = json!({ "channel": channel, "epoch": second["epoch"], "seq": second["seq"] });
+                world.say(ann, &json!({ "type": "ack", "payload": place }).to_string());
+            }
+            let other = world.client_on(1, true, "/ws", "ann");
+            world.say(other, &subscribe(std::slice::from_ref(&channel)));
+            assert_eq!(seqs(&world.heard(other), "note"), if again { vec![3] } else { Vec::new() }, "{channel} {home}");
+        }
+    }
+}
+
+#[test]
 fn a_sweep_looks_at_so_many_members_in_a_turn_and_leaves_crowds_to_visits() {
     use crate::room::members::Member;
     let mut world = World::with(|options| options.retention.age_ms = 10_000);
