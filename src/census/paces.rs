@@ -2,7 +2,7 @@
 //!
 //! Two tables: what is touched stands in the younger one. When all of a burst has been earned anew since the
 //! younger one was begun, the older one holds nothing that differs from a fresh pace, and is dropped whole. So
-//! nothing is swept, and who stays away costs nothing after two refills.
+//! nothing is swept but a table that is about to grow, and who stays away costs nothing after two refills.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -57,7 +57,19 @@ impl<K: Copy + Eq + Hash> Paces<K> {
             return;
         }
         self.turn(now);
+        if self.younger.len() == self.younger.capacity() {
+            self.make_room(now);
+        }
         self.younger.insert(key, pace);
+    }
+
+    /// The younger table is full, of what may be whole again for the most part. What is not gets a table with as much
+    /// room again, so that this is done once for as many.
+    fn make_room(&mut self, now: Millis) {
+        let full = std::mem::take(&mut self.younger);
+        let kept = full.values().filter(|pace| !pace.is_whole(now)).count();
+        self.younger.reserve(2 * kept + 1);
+        self.younger.extend(full.into_iter().filter(|(_, pace)| !pace.is_whole(now)));
     }
 
     /// What is left of a key's rate, which is no longer kept here.
@@ -106,6 +118,19 @@ mod tests {
             assert_eq!(paces.look(0, Millis(0)).is_err(), still_known, "{others} others");
             assert!(paces.younger.len() <= 4 && paces.older.len() <= 4);
         }
+    }
+
+    #[test]
+    fn those_who_come_one_by_one_take_the_room_of_a_few() {
+        let mut paces = Paces::new(Rate { per_minute: 60, burst: 60 }, usize::MAX);
+        for key in 0..10_000 {
+            // One a millisecond, each whole after a second, within the time that a table is kept.
+            paces.try_take(key, Millis(key)).unwrap();
+        }
+        assert!(paces.younger.capacity() < 4096, "{}", paces.younger.capacity());
+        assert!(paces.look(9_999, Millis(9_999)).is_ok() && paces.younger.contains_key(&9_999));
+        assert_eq!((0..10_000).filter(|key| paces.younger.contains_key(key)).count(), paces.younger.len());
+        assert!((9_000..10_000).all(|key| paces.younger.contains_key(&key)), "what is not whole is kept");
     }
 
     #[test]

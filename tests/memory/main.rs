@@ -1,0 +1,212 @@
+//! What an idle joined connection keeps in memory, counted by the allocator, without sockets, clock or scheduler.
+//!
+//! Clients that told their name join trips of three, as the load generator's `idle` has them. Once everybody was told
+//! who is there and everything that is only for a moment is forgotten, the bytes that are still held are divided by
+//! their number. Sizes count as the server's allocator rounds them. The host's part (the socket, its buffers) is not in.
+//! The only test of its program: another would be counted in.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on should stop, and prints")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use waystation::auth::caps::Policy;
+use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
+use waystation::census::limits::Limits;
+use waystation::ids::{ConnId, ShardId};
+use waystation::limits;
+use waystation::metrics::{Metric, Metrics};
+use waystation::room::history::Retention;
+use waystation::shard::effect::{Batch, Effect, Effects};
+use waystation::shard::{Input, Options, Shard};
+use waystation::time::Now;
+use waystation::wire::upgrade::Origins;
+
+/// Counts what is held.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// A request as mimalloc rounds it: to whole pairs of words up to 64 bytes, then to one of four steps to the next power
+/// of two.
+const fn rounded(bytes: usize) -> usize {
+    match bytes {
+        0..=8 => 8,
+        9..=64 => bytes.next_multiple_of(16),
+        _ => bytes.next_multiple_of(bytes.next_power_of_two() / 8),
+    }
+}
+
+fn took(bytes: usize) {
+    HELD.fetch_add(rounded(bytes), Ordering::Relaxed);
+}
+
+fn gave(bytes: usize) {
+    HELD.fetch_sub(rounded(bytes), Ordering::Relaxed);
+}
+
+#[expect(unsafe_code, reason = "an allocator is written in no other way")]
+// JUSTIFICATION: what is held cannot be counted from outside to the byte.
+// SAFETY: everything is the system's allocator's, whose answers are passed on as they are.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        took(layout.size());
+        // SAFETY: the caller's promises are the ones that are asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        gave(layout.size());
+        // SAFETY: as above; it came from there.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        gave(layout.size());
+        took(size);
+        // SAFETY: as above; it came from there.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MEMBERS: usize = 3;
+const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
+const START_UNIX_MS: u64 = 1_795_271_185_000;
+
+struct World {
+    shard: Shard,
+    effects: Effects,
+    now: Now,
+    batch: Batch,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Now { micros: 0, unix_ms: START_UNIX_MS };
+        let shard = Shard::new(ShardId(0), options(), Metrics::shared(), now);
+        Self { shard, effects: Effects::new(1), now, batch: Batch::default() }
+    }
+
+    fn enter(&mut self, trip: usize, token: &str) {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let conn = self.shard.on_accept(self.now, peer, &mut self.effects).unwrap();
+        let mut head = format!(
+            "GET /ws/trips/load-{trip}/collab HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        .into_bytes();
+        self.shard.handle(self.now, Input::Bytes(conn, &mut head), &mut self.effects);
+        self.pass(0);
+        let mut auth = masked(&format!(r#"{{"type":"auth","token":"{token}","client":{{"name":"loadgen"}}}}"#));
+        self.shard.handle(self.now, Input::Bytes(conn, &mut auth), &mut self.effects);
+        self.pass(1);
+    }
+
+    /// Time goes on, and whatever is owed is written, into nothing.
+    fn pass(&mut self, ms: u64) {
+        self.now.micros += ms * 1000;
+        self.now.unix_ms += ms;
+        self.shard.on_time(self.now, &mut self.effects);
+        loop {
+            while self.shard.fan_out(self.now, false, &mut self.effects) {}
+            let list = std::mem::take(&mut self.effects.list);
+            if list.is_empty() {
+                break;
+            }
+            for effect in list {
+                if let Effect::Write(conn) = effect {
+                    self.write(conn);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        (0..seconds * 10).for_each(|_| self.pass(100));
+    }
+
+    fn write(&mut self, conn: ConnId) {
+        self.shard.fill(self.now, conn, &mut self.batch);
+        let bytes = self.batch.bytes();
+        self.shard.written(self.now, conn, &mut self.batch, bytes, &mut self.effects);
+    }
+}
+
+fn options() -> Options {
+    let keys = Keys::new(vec![Key::hs256(None, SECRET)]).unwrap();
+    Options {
+        shards: 1,
+        key: [5; 16],
+        verifier: Arc::new(Verifier { keys, ..Verifier::default() }),
+        policy: Arc::new(Policy::default()),
+        origins: Arc::new(Origins::new(&[]).unwrap()),
+        proxies: Arc::default(),
+        loopback: true,
+        echo: false,
+        globetrotter_open: false,
+        admin_loopback: false,
+        limits: Limits::default(),
+        unlimited: false,
+        population: Arc::default(),
+        connections_max: limits::CONNECTIONS_PER_SHARD_MAX,
+        sockets_max: limits::CONNECTIONS_PER_SHARD_MAX,
+        channels_max: limits::CHANNELS_PER_SHARD_MAX,
+        retention: Retention {
+            count: limits::HISTORY_COUNT_DEFAULT,
+            bytes: limits::HISTORY_BYTES_DEFAULT,
+            age_ms: limits::HISTORY_AGE_MS_DEFAULT,
+        },
+        history_bytes_max: limits::HISTORY_SHARD_BYTES_MAX,
+        hot_members: limits::HOT_MEMBERS,
+    }
+}
+
+/// A text frame as a client sends it.
+fn masked(text: &str) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x9d, 1, 0x5c, 0xf0];
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&MASK);
+    frame.extend(text.bytes().zip(MASK.into_iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// Bytes of the allocator for a connection beyond the first trips, for so many seconds after the last has joined: while
+/// what opened it still has deadlines, and from then on.
+const BOUNDS: [(u64, usize); 2] = [(3, 960), (20, 820)];
+
+#[test]
+fn an_idle_joined_connection_keeps_less_than_its_share() {
+    const TRIPS: usize = 3333;
+    const FIRST_TRIPS: usize = 333;
+    let key = Key::hs256(None, SECRET);
+    let token = |number: usize| {
+        let user = format!("load-{number:05}");
+        let request = TokenRequest { user: &user, ttl_s: 21_600, role: None, caps: None };
+        mint(&key, &request, START_UNIX_MS / 1000).unwrap()
+    };
+    let tokens: Vec<String> = (0..TRIPS * MEMBERS).map(token).collect();
+    let (first, others) = tokens.split_at(FIRST_TRIPS * MEMBERS);
+    let mut world = World::new();
+    for (number, token) in first.iter().enumerate() {
+        world.enter(number / MEMBERS, token);
+    }
+    world.wait(3);
+    let before = HELD.load(Ordering::Relaxed);
+    for (number, token) in others.iter().enumerate() {
+        world.enter(FIRST_TRIPS + number / MEMBERS, token);
+    }
+    assert_eq!(world.shard.metrics().read(Metric::Memberships), tokens.len() as u64);
+    let mut waited = 0;
+    for (seconds, bound) in BOUNDS {
+        world.wait(seconds - waited);
+        waited = seconds;
+        let each = (HELD.load(Ordering::Relaxed) - before) / others.len();
+        println!("{seconds} s after the last join: {each} bytes a connection");
+        assert!(each <= bound, "{seconds} s after the last join: {each} bytes a connection, not {bound}");
+    }
+}
