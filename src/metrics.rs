@@ -74,6 +74,7 @@ metrics! {
     RefusedOrigin: Counter "waystation_refused_total" "reason=\"origin\"" "Refusals by reason";
     RefusedToken: Counter "waystation_refused_total" "reason=\"token\"" "Refusals by reason";
     RefusedExpired: Counter "waystation_refused_total" "reason=\"expired\"" "Refusals by reason";
+    RefusedCrowded: Counter "waystation_refused_total" "reason=\"crowded\"" "Refusals by reason";
     RefusedTokenRate: Counter "waystation_refused_total" "reason=\"token_rate\"" "Refusals by reason";
     RefusedUpgradeRate: Counter "waystation_refused_total" "reason=\"upgrade_rate\"" "Refusals by reason";
     RefusedLate: Counter "waystation_refused_total" "reason=\"late\"" "Refusals by reason";

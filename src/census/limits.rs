@@ -1,15 +1,17 @@
 //! The limits that hold across connections, and those of each kind of endpoint, as configured.
 
 use crate::limits::{
-    BAD_TOKENS_PER_MINUTE_DEFAULT, CONNECTIONS_ON_NAMED_DEFAULT, CONNECTIONS_ON_OPEN_DEFAULT,
-    CONNECTIONS_PER_USER_DEFAULT, UPGRADES_PER_MINUTE_DEFAULT, USER_MESSAGES_PER_MINUTE_DEFAULT,
+    BAD_TOKENS_PER_MINUTE_DEFAULT, CONNECTIONS_ON_FLAT_DEFAULT, CONNECTIONS_ON_NAMED_DEFAULT,
+    CONNECTIONS_ON_OPEN_DEFAULT, CONNECTIONS_PER_USER_DEFAULT, STRANGERS_PER_ADDRESS_DEFAULT,
+    UPGRADES_PER_MINUTE_DEFAULT, USER_MESSAGES_PER_MINUTE_DEFAULT,
 };
 use crate::rate::Rate;
 
 /// What holds behind one kind of endpoint. 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfDoor {
-    /// Connections of one user on one resource; one more takes the place of the oldest.
+    /// Connections of one user on one resource; one more takes the place of the oldest, or, where clients would come
+    /// back after that, waits before its upgrade.
     pub connections: u32,
     /// Messages of one connection.
     pub messages: Rate,
@@ -37,14 +39,18 @@ pub struct Limits {
     pub notifications: OfDoor,
     /// `/ws`
     pub open: OfDoor,
-    /// `/api/v1/ws/…`
+    /// `/api/v1/ws/{user_id}`
     pub globetrotter: OfDoor,
+    /// `/api/v1/ws/trip/…`
+    pub globetrotter_trip: OfDoor,
     /// Connections on one resource, whoever's; over it the new one is refused.
     pub connections_per_resource: u32,
     /// Connections of one user on all resources; over it the new one is refused.
     pub connections_per_user: u32,
     /// Connections from one address; over it upgrades are held, then refused.
     pub connections_per_address: u32,
+    /// Sockets of one address on one shard from which nobody is known; over it the oldest is closed.
+    pub strangers_per_address: u32,
     /// Messages of one user over all connections.
     pub user_messages: Rate,
     /// Upgrades of one user from one address.
@@ -62,9 +68,11 @@ impl Limits {
         notifications: OfDoor::UNLIMITED,
         open: OfDoor::UNLIMITED,
         globetrotter: OfDoor::UNLIMITED,
+        globetrotter_trip: OfDoor::UNLIMITED,
         connections_per_resource: 0,
         connections_per_user: 0,
         connections_per_address: 0,
+        strangers_per_address: 0,
         user_messages: Rate::UNLIMITED,
         upgrades: Rate::UNLIMITED,
         bad_tokens: Rate::UNLIMITED,
@@ -80,11 +88,12 @@ impl Default for Limits {
             collab: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 300, 50),
             notifications: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 30, 5),
             open: OfDoor::new(CONNECTIONS_ON_OPEN_DEFAULT, 600, 100),
-            // Its clients come back after every close, so a replaced one would replace the next for ever.
-            globetrotter: OfDoor::new(0, 300, 50),
+            globetrotter: OfDoor::new(CONNECTIONS_ON_FLAT_DEFAULT, 300, 50),
+            globetrotter_trip: OfDoor::new(CONNECTIONS_ON_NAMED_DEFAULT, 300, 50),
             connections_per_resource: 0,
             connections_per_user: CONNECTIONS_PER_USER_DEFAULT,
             connections_per_address: 0,
+            strangers_per_address: STRANGERS_PER_ADDRESS_DEFAULT,
             user_messages: Rate::a_minute(USER_MESSAGES_PER_MINUTE_DEFAULT),
             upgrades: Rate::a_minute(UPGRADES_PER_MINUTE_DEFAULT),
             bad_tokens: Rate::a_minute(BAD_TOKENS_PER_MINUTE_DEFAULT),
@@ -102,6 +111,8 @@ mod tests {
         for (what, count) in [
             ("connections of one user to one resource", CONNECTIONS_ON_NAMED_DEFAULT),
             ("connections of one user to `/ws`", CONNECTIONS_ON_OPEN_DEFAULT),
+            ("connections of one user to `/api/v1/ws/{user_id}`", CONNECTIONS_ON_FLAT_DEFAULT),
+            ("connections of one user to one `/api/v1/ws/trip/…`", CONNECTIONS_ON_NAMED_DEFAULT),
             ("connections of one user in all", CONNECTIONS_PER_USER_DEFAULT),
             ("messages a minute of one user over all connections", USER_MESSAGES_PER_MINUTE_DEFAULT),
             ("upgrades a minute of one user from one address", UPGRADES_PER_MINUTE_DEFAULT),

@@ -8,4 +8,5 @@
 pub mod addresses;
 pub mod limits;
 mod paces;
+pub mod strangers;
 pub mod users;

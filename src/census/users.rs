@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use super::limits::Limits;
 use super::paces::Paces;
 use crate::ids::ConnId;
-use crate::limits::{LEASE_MESSAGES_MAX, LEASE_RECALL_COUNT_MAX, LEASE_RECALL_EVERY_MS, USERS_ABSENT_PER_SHARD_MAX};
+use crate::limits::{
+    LEASE_MESSAGES_MAX, LEASE_RECALL_COUNT_MAX, LEASE_RECALL_EVERY_MS, PROBES_MAX, USERS_ABSENT_PER_SHARD_MAX,
+};
 use crate::rate::{Pace, Rate};
 use crate::time::Millis;
 
@@ -106,8 +108,7 @@ impl Users {
     /// many there takes the place of the oldest, which may be dead without our knowing; the newer never loses.
     pub fn check_in(&mut self, key: UserKey, seat: Seat, on_resource_max: u32, now: Millis) -> CheckedIn {
         let Some(user) = self.users.get_mut(&key) else {
-            let pace = if self.rate.is_unlimited() { Pace::default() } else { self.absent.take_out(key, now) };
-            self.users.insert(key, User { oldest: seat, more: None, pace });
+            self.enter(key, seat, now);
             return CheckedIn::In;
         };
         let there = user.seats().filter(|other| other.resource == seat.resource).count();
@@ -127,6 +128,42 @@ impl Users {
             }
             None => CheckedIn::In,
         }
+    }
+
+    /// Gives a connection a place that is not open yet, if there is one. Nobody has to go for it.
+    ///
+    /// # Errors
+    /// The oldest of those that have the places, which may be dead without our knowing.
+    pub fn reserve(&mut self, key: UserKey, seat: Seat, on_resource_max: u32, now: Millis) -> Result<(), Vec<ConnId>> {
+        let Some(user) = self.users.get_mut(&key) else {
+            self.enter(key, seat, now);
+            return Ok(());
+        };
+        let there = || user.seats().filter(|other| other.resource == seat.resource);
+        let oldest = |seats: &mut dyn Iterator<Item = &Seat>| seats.take(PROBES_MAX).map(|seat| seat.conn).collect();
+        if on_resource_max > 0 && there().count() >= on_resource_max as usize {
+            return Err(oldest(&mut there()));
+        }
+        if self.seats_max > 0 && user.seats().count() >= self.seats_max {
+            return Err(oldest(&mut user.seats()));
+        }
+        user.more.get_or_insert_default().seats.push(seat);
+        Ok(())
+    }
+
+    /// A connection that had a place before it was open lives elsewhere now.
+    pub fn settle(&mut self, key: UserKey, from: ConnId, to: ConnId) {
+        let Some(user) = self.users.get_mut(&key) else { return };
+        let more = user.more.iter_mut().flat_map(|more| &mut more.seats);
+        if let Some(seat) = std::iter::once(&mut user.oldest).chain(more).find(|seat| seat.conn == from) {
+            seat.conn = to;
+        }
+    }
+
+    /// A user who had no connection has one.
+    fn enter(&mut self, key: UserKey, seat: Seat, now: Millis) {
+        let pace = if self.rate.is_unlimited() { Pace::default() } else { self.absent.take_out(key, now) };
+        self.users.insert(key, User { oldest: seat, more: None, pace });
     }
 
     /// A connection is gone; `unused` of what it was lent comes back.

@@ -129,12 +129,20 @@ impl Door {
             Self::Chat => limits.chat,
             Self::AgentStatus => limits.agent_status,
             Self::Collab => limits.collab,
-            Self::GlobeTrotter | Self::GlobeTrotterTrip => limits.globetrotter,
+            Self::GlobeTrotter => limits.globetrotter,
+            Self::GlobeTrotterTrip => limits.globetrotter_trip,
             Self::Notifications => limits.notifications,
             Self::Open => limits.open,
             // Its readers come back after every end, so a replaced one would replace the next for ever.
             Self::EventStream | Self::Echo => OfDoor::UNLIMITED,
         }
+    }
+
+    /// Whether its clients come back after whatever ends a connection that was open. What they are refused for has to
+    /// be known before.
+    #[must_use]
+    pub const fn is_refused_before(self) -> bool {
+        matches!(self, Self::GlobeTrotter | Self::GlobeTrotterTrip | Self::EventStream)
     }
 }
 

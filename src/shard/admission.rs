@@ -172,6 +172,7 @@ impl Shard {
     fn open(&mut self, now: Now, id: ConnId, claims: Claims) {
         let own = self.slots.find(id).and_then(|conn| conn.own.as_deref());
         let own_verbs = own.map_or(Verbs::NONE, |own| self.verbs(&claims, own));
+        self.know(id);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Open;
         self.wheel.insert(conn.live.first_look(), Timer::Live(id));

@@ -42,6 +42,17 @@ pub(super) enum Stage {
     Leaving,
 }
 
+/// A question whether the client lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// Not asked.
+    None,
+    /// Asked, and nothing was heard since. The wheel holds a look at it.
+    Asked,
+    /// Something was heard, and the wheel has yet to look.
+    Answered,
+}
+
 /// A connection's part in a channel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
@@ -239,6 +250,8 @@ pub(super) struct Connection {
     /// When the wheel next looks at the token's end.
     pub(super) expiry_due: Option<Moment>,
     pub(super) peer: IpAddr,
+    /// It counts among those of its address from which nobody is known.
+    pub(super) stranger: bool,
     /// A header of the PROXY protocol has to come before the request.
     pub(super) proxied: bool,
     pub(super) counted: Counted,
@@ -254,6 +267,8 @@ pub(super) struct Connection {
     pub(super) travels: bool,
     /// Whether the wheel holds a look at `blocked`.
     pub(super) stuck_timer: bool,
+    /// Whether it was asked for a sign of life.
+    pub(super) probe: Probe,
     /// Whether the client was told that its token ends soon.
     pub(super) expiry_told: bool,
 }
@@ -277,6 +292,7 @@ impl Connection {
             lease: Lease::default(),
             proxied: false,
             opening: None,
+            stranger: false,
             counted: Counted::default(),
             checked_in: false,
             occupies: false,
@@ -290,6 +306,7 @@ impl Connection {
             dirty: false,
             blocked: None,
             stuck_timer: false,
+            probe: Probe::None,
             expiry_told: false,
             expiry_due: None,
             choked: false,

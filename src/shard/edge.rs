@@ -2,7 +2,7 @@
 //! command whether the connection may and can afford it.
 
 use super::Shard;
-use super::connection::{Awaits, Paused, Stage};
+use super::connection::{Awaits, Paused, Probe, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::paying::Fee;
 use super::timers::Timer;
@@ -78,6 +78,9 @@ impl Shard {
     fn read_frames(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) -> (Go, usize) {
         let Some(conn) = self.slots.find_mut(id) else { return (Go::Stop, 0) };
         conn.live.on_heard(now.millis());
+        if conn.probe == Probe::Asked {
+            conn.probe = Probe::Answered;
+        }
         let rules = match conn.door {
             Door::Echo => ECHO_RULES,
             door if door.is_flat() => FLAT_RULES,

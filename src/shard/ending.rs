@@ -88,8 +88,9 @@ impl Shard {
         self.leave_all(self.latest.millis(), id, parting_of(metric), effects);
         self.drop_inquiry(id);
         self.take_gate(id);
+        self.know(id);
         let Some(conn) = self.slots.remove(id) else { return };
-        self.discount(conn.peer, conn.counted, effects);
+        self.discount(conn.peer, conn.counted.clone(), effects);
         if conn.upgraded {
             self.metrics.subtract(Metric::Connections, 1);
             if conn.is_upgraded() {

@@ -56,15 +56,12 @@ impl Shard {
         }
     }
 
-    /// Whether a user's endpoint is opened once too often. It opens at the shard that counts the user, so this is
-    /// known before the upgrade; a socket that opens and is closed again would come back for ever.
+    /// Whether the resource has all its connections. A trip's endpoint opens where its connections are counted, so this
+    /// is known before the upgrade, unless the trip is so large that they open everywhere.
     pub(super) fn has_no_place(&self, passport: &Passport) -> bool {
-        let max = self.options.limits.connections_per_user as usize;
-        let flat = passport.endpoint.door == Door::GlobeTrotter;
-        let Some(claims) = passport.claims.as_ref().filter(|claims| flat && max > 0 && claims.are_proven()) else {
-            return false;
-        };
-        self.seats_of(&claims.user) >= max
+        let proven = passport.claims.as_ref().is_some_and(Claims::are_proven);
+        let name = passport.endpoint.channel.as_ref().filter(|_| passport.endpoint.door.is_refused_before() && proven);
+        name.is_some_and(|name| self.is_full(name))
     }
 
     /// The first frame of a connection, which the upgrade let in already.

@@ -8,11 +8,11 @@ use super::Shard;
 use super::connection::{Connection, Stage};
 use super::effect::{Effect, Effects};
 use super::message::census::{CensusMessage, Dismissal};
-use super::message::{MeshMessage, Passport};
+use super::message::{MeshMessage, Passport, Reserved};
 use super::timers::Timer;
 use crate::census::addresses::{AddressKey, Question, Verdict};
 use crate::census::users::UserKey;
-use crate::ids::ConnId;
+use crate::ids::{ConnId, ShardId};
 use crate::limits::{HEAD_BYTES_MAX, HELD_COUNT_MAX, HOLD_MS, HOLD_RETRY_MS};
 use crate::metrics::Metric;
 use crate::route;
@@ -61,6 +61,9 @@ impl Shard {
             },
         };
         let is_echo = passport.as_ref().is_some_and(|passport| passport.endpoint.door == Door::Echo);
+        if passport.as_ref().is_some_and(|passport| passport.claims.is_some()) {
+            self.know(id);
+        }
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Gate;
         let gate = Gate { passport, page, since: now.millis(), paused: false, held: false };
@@ -131,18 +134,66 @@ impl Shard {
         }
     }
 
-    /// The address lets it pass. Where the process has a place too, the connection goes where it will live.
+    /// The address lets it pass. Where its user and the process have a place too, the connection goes where it will
+    /// live.
     fn enter_gate(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        if let Some(message) = self.reservation(id) {
+            return self.reserve(now, id, message, effects);
+        }
         let counted = self.slots.find(id).is_some_and(|conn| conn.counted.in_all);
         if !counted && !self.options.population.connections.try_enter(self.options.connections_max) {
             return self.hold(now, id, effects);
         }
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.counted.in_all = true;
-        let counted = conn.counted;
+        let counted = conn.counted.clone();
         let Some(mut passport) = self.take_gate(id).and_then(|gate| gate.passport) else { return };
         passport.counted = counted;
         self.settle_in(now, id, passport, effects);
+    }
+
+    /// What to ask the user's shard for, where a place has to be known of before the upgrade and is not had yet.
+    fn reservation(&self, id: ConnId) -> Option<(ShardId, CensusMessage)> {
+        let conn = self.slots.find(id).filter(|conn| conn.counted.at_user.is_none())?;
+        let gate = conn.gate()?;
+        let Passport { endpoint, claims, .. } = &**gate.passport.as_ref()?;
+        let claims = claims.as_ref().filter(|claims| endpoint.door.is_refused_before() && claims.are_proven())?;
+        let at_most = endpoint.door.limits(&self.options.limits).connections;
+        if at_most == 0 && self.options.limits.connections_per_user == 0 {
+            return None;
+        }
+        let resource = self.seat_key(endpoint.door, endpoint.channel.as_deref().unwrap_or_default());
+        let home = route::user_home(&self.options.key, &claims.user, self.options.shards);
+        let user = self.user_key(&claims.user);
+        // Once is enough, however long it is held.
+        let probe = !gate.held;
+        Some((home, CensusMessage::Reserve { conn: id, user, resource, at_most, probe }))
+    }
+
+    fn reserve(&mut self, now: Now, id: ConnId, (home, message): (ShardId, CensusMessage), effects: &mut Effects) {
+        if home != self.id {
+            if effects.congested(home) {
+                return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedOverload, effects);
+            }
+            if let Some(conn) = self.slots.find_mut(id) {
+                pause(id, conn, effects);
+            }
+        }
+        self.post_census(now, home, message, effects);
+    }
+
+    /// The user's shard has answered.
+    pub(super) fn on_reserved(&mut self, now: Now, reserved: Reserved, granted: bool, effects: &mut Effects) {
+        let Reserved { user, conn: id, home } = reserved;
+        match self.slots.find_mut(id).filter(|conn| matches!(conn.stage, Stage::Gate)) {
+            Some(conn) if granted => {
+                conn.counted.at_user = Some(Box::new(reserved));
+                self.enter_gate(now, id, effects);
+            }
+            Some(_) => self.hold(now, id, effects),
+            None if granted => self.post_census(now, home, CensusMessage::Leave { conn: id, user, unused: 0 }, effects),
+            None => {}
+        }
     }
 
     /// All places are taken: somebody may leave within the time that is waited.
@@ -187,6 +238,10 @@ impl Shard {
         }
         if counted.at_address {
             self.post_to_address(self.latest, AddressKey::of(peer), effects);
+        }
+        if let Some(reserved) = counted.at_user {
+            let Reserved { user, conn, home } = *reserved;
+            self.post_census(self.latest, home, CensusMessage::Leave { conn, user, unused: 0 }, effects);
         }
     }
 

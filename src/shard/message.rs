@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::auth::token::{Claims, Verifier};
+use crate::census::users::UserKey;
 use crate::code::ErrorCode;
 use crate::envelope::EncodingSet;
 use crate::envelope::globetrotter::IdForm;
 use crate::envelope::globetrotter::notice::News;
-use crate::ids::{ConnId, Epoch, Position, Seq};
+use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
 use crate::payload::Payload;
 use crate::room::cursors::Cursors;
 use crate::room::dedup::Operation;
@@ -50,12 +51,25 @@ pub struct Passport {
 }
 
 /// In which counts a connection is, from before its upgrade until its end, wherever it lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Among the process's connections.
     pub in_all: bool,
     /// Among those of its address.
     pub at_address: bool,
+    /// Among those of its user, before it is open; afterwards it checks out as others do.
+    pub at_user: Option<Box<Reserved>>,
+}
+
+/// A place among a user's connections that waits for one of them to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// Whose.
+    pub user: UserKey,
+    /// What the connection was called when it got the place.
+    pub conn: ConnId,
+    /// The user's shard.
+    pub home: ShardId,
 }
 
 /// An HTTP request that the administration executor answers.

@@ -4,7 +4,7 @@
 //! and pulls the bytes that connections are owed ([`Shard::fill`]). Time is an argument, and whatever looks
 //! random comes from a key, so the same inputs give the same trace, in production and in the simulator.
 //!
-//! `opening`, `gate` and `admission` let connections in, `registry` counts them with the other shards, `expiry`
+//! `opening`, `gate` and `admission` let connections in, `strangers` bounds those that do not say who they are, `registry` counts them with the other shards, `expiry`
 //! watches their tokens, `edge` reads them, `paying` makes them pay, `joining` and `publishing` act for them
 //! towards channels; `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and
 //! `fill` write what is owed; `timers` and `ending` do the rest.
@@ -52,6 +52,7 @@ mod rooms;
 mod roster;
 mod service;
 mod slots;
+mod strangers;
 mod timers;
 mod walks;
 
@@ -62,6 +63,7 @@ use crate::auth::caps::Policy;
 use crate::auth::repeats::Repeats;
 use crate::auth::token::Verifier;
 use crate::census::limits::Limits;
+use crate::census::strangers::Strangers;
 use crate::envelope::Parser;
 use crate::headcount::Population;
 use crate::ids::{ConnId, ShardId};
@@ -166,6 +168,7 @@ pub struct Shard {
     rooms: Rooms,
     roster: Roster,
     registry: Registry,
+    strangers: Strangers,
     hot: Hot,
     wheel: Wheel<Timer>,
     /// Channels whose members are to be visited.
@@ -240,6 +243,7 @@ impl Shard {
             rooms: Rooms::new(options.key),
             roster: Roster::default(),
             registry: Registry::new(&options.limits),
+            strangers: Strangers::new(strangers::most(&options)),
             hot: Hot::default(),
             wheel,
             line: VecDeque::new(),

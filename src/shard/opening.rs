@@ -43,7 +43,7 @@ enum Decision {
 
 impl Shard {
     /// A socket was accepted. `None`: no slot is free, close it.
-    pub fn on_accept(&mut self, now: Now, peer: SocketAddr, _effects: &mut Effects) -> Option<ConnId> {
+    pub fn on_accept(&mut self, now: Now, peer: SocketAddr, effects: &mut Effects) -> Option<ConnId> {
         self.metrics.count(Metric::Accepted);
         if !self.options.population.sockets.try_enter(self.options.sockets_max) {
             self.metrics.count(Metric::RefusedFull);
@@ -59,6 +59,7 @@ impl Shard {
         if let Some(conn) = self.slots.find_mut(id) {
             conn.proxied = self.options.proxies.expect_header(conn.peer);
         }
+        self.meet(id, effects);
         self.wheel.insert(now.millis().after(HEAD_DEADLINE_MS), Timer::Head(id));
         Some(id)
     }
@@ -76,14 +77,17 @@ impl Shard {
         let Some(id) = self.slots.insert(Connection::new(passport.accepted, passport.peer)) else {
             // Here it ends, wherever it came from.
             self.options.population.sockets.leave();
-            self.discount(passport.peer, passport.counted, effects);
+            self.discount(passport.peer, passport.counted.clone(), effects);
             self.metrics.count(Metric::RefusedFull);
             return Err(passport);
         };
         self.give_name(id);
         self.metrics.add(Metric::Sockets, 1);
         if let Some(conn) = self.slots.find_mut(id) {
-            conn.counted = passport.counted;
+            conn.counted = passport.counted.clone();
+        }
+        if passport.claims.is_none() {
+            self.meet(id, effects);
         }
         if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
             // The keys changed while the socket was on its way, and the token is not here to be asked again. The
@@ -119,8 +123,9 @@ impl Shard {
                 Ok(None) => return,
                 Ok(Some((client, used))) => {
                     conn.proxied = false;
-                    conn.peer = client.unwrap_or(conn.peer);
                     head.drain(..used);
+                    let client = client.unwrap_or(conn.peer);
+                    self.on_client(id, client, effects);
                 }
                 Err(BadHeader) => {
                     // There is nobody to answer: what speaks here is a proxy, and not as it should.
@@ -129,6 +134,8 @@ impl Shard {
                 }
             }
         }
+        let Some(opening) = self.slots.find_mut(id).and_then(|conn| conn.opening.as_mut()) else { return };
+        let head = &mut opening.head;
         match read_head(head) {
             Ok(None) => {}
             Ok(Some((request, used))) => {
@@ -140,9 +147,9 @@ impl Shard {
     }
 
     fn on_request(&mut self, now: Now, id: ConnId, request: Request, leftover: Vec<u8>, effects: &mut Effects) {
-        let Some(conn) = self.slots.find_mut(id) else { return };
-        conn.peer = self.options.proxies.client(conn.peer, &request.headers);
-        let (peer, accepted) = (conn.peer, conn.accepted);
+        let Some(conn) = self.slots.find(id) else { return };
+        let (peer, accepted) = (self.options.proxies.client(conn.peer, &request.headers), conn.accepted);
+        self.on_client(id, peer, effects);
         let page = cors::allowed_origin(&self.options.origins, &request, self.options.loopback);
         match self.decide(now, &request, page, peer) {
             Ok(Decision::Respond(response)) => {
@@ -160,6 +167,7 @@ impl Shard {
                     self.metrics.count(Metric::RefusedToken);
                     return self.knock(now, id, None, page.map(Box::from), effects);
                 };
+                self.know(id);
                 conn_leaves(self.slots.find_mut(id));
                 let allowed_origin = page.map(Box::from);
                 let request = AdminRequest { peer, request, allowed_origin, bearer, leftover };
@@ -196,6 +204,7 @@ impl Shard {
             self.admit(now, id, *passport, effects);
         } else {
             self.metrics.count(Metric::HandedOver);
+            self.know(id);
             conn_leaves(self.slots.find_mut(id));
             if let Some(conn) = self.slots.find_mut(id) {
                 conn.moved = true;
@@ -343,12 +352,16 @@ impl Shard {
         conn.live = Liveness::new(now.millis());
         conn.stage = if conn.door == Door::Echo { Stage::Echo } else { Stage::Auth };
         conn.upgraded = true;
+        let known = passport.claims.is_some() || conn.door == Door::Echo;
         let took = now.millis().since(passport.accepted);
         self.metrics.count(Metric::Upgraded);
         self.metrics.add(Metric::Connections, 1);
         self.metrics.timing(Timing::Handshake).record(took.saturating_mul(1000));
         self.queue(now, id, Lane::Critical, passport.response, effects);
         effects.list.push(Effect::Stream(id));
+        if known {
+            self.know(id);
+        }
         match passport.claims {
             Some(claims) => self.welcome(now, id, claims, effects),
             None if passport.endpoint.door == Door::Echo => {}

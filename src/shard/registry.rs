@@ -11,8 +11,8 @@ use std::collections::hash_map::Entry;
 use super::Shard;
 use super::connection::Stage;
 use super::effect::{Effect, Effects};
-use super::message::MeshMessage;
 use super::message::census::{CensusMessage, Dismissal};
+use super::message::{MeshMessage, Reserved};
 use crate::census::addresses::Addresses;
 use crate::census::limits::Limits;
 use crate::census::users::{Answered, CheckedIn, Lent, Seat, UserKey, Users};
@@ -20,6 +20,7 @@ use crate::code::CloseCode;
 use crate::ids::{ConnId, ShardId};
 use crate::metrics::Metric;
 use crate::route;
+use crate::session::endpoint::Door;
 use crate::time::Now;
 
 /// What this shard counts for all.
@@ -50,6 +51,7 @@ impl Shard {
         let at_most = conn.door.limits(&self.options.limits).connections;
         let home = route::user_home(&self.options.key, &user, self.options.shards);
         (conn.checked_in, conn.lease.remote) = (true, home != self.id);
+        let (door, reserved) = (conn.door, conn.counted.at_user.take());
         let resource = self.resource_key(name);
         if self.options.limits.connections_per_resource > 0 && name != OPEN_RESOURCE {
             let home = route::home(&self.options.key, name, self.options.shards);
@@ -59,12 +61,25 @@ impl Shard {
             self.post_census(now, home, CensusMessage::Occupy { conn: id, resource }, effects);
         }
         let user = self.user_key(&user);
-        self.post_census(now, home, CensusMessage::CheckIn { conn: id, user, resource, at_most }, effects);
+        let message = match reserved {
+            Some(reserved) => CensusMessage::Settle { from: reserved.conn, conn: id, user },
+            None => CensusMessage::CheckIn { conn: id, user, resource: self.seat_key(door, name), at_most },
+        };
+        self.post_census(now, home, message, effects);
     }
 
-    /// How many connections a user has, if that is counted here.
-    pub(super) fn seats_of(&self, user: &str) -> usize {
-        self.registry.users.seats(self.user_key(user)).count()
+    /// What a connection's place is about. Flat frames have places of their own: whoever opens another kind of client
+    /// on the same trip closes none of these, which would come back.
+    pub(super) fn seat_key(&self, door: Door, name: &str) -> u64 {
+        let key = self.resource_key(name);
+        if door.is_flat() { !key } else { key }
+    }
+
+    /// Whether a resource has all its connections, as far as that is counted here.
+    pub(super) fn is_full(&self, name: &str) -> bool {
+        let max = self.options.limits.connections_per_resource;
+        let there = self.registry.resources.get(&self.resource_key(name));
+        max > 0 && there.is_some_and(|there| *there >= max)
     }
 
     /// A connection is over: it counts no more.
@@ -106,6 +121,14 @@ impl Shard {
             CensusMessage::CheckIn { conn, user, resource, at_most } => {
                 self.on_check_in(now, conn, user, (resource, at_most), effects);
             }
+            CensusMessage::Reserve { conn, user, resource, at_most, probe } => {
+                self.on_reserve(now, (conn, user), (resource, at_most), probe, effects);
+            }
+            CensusMessage::Reserved { conn, user, granted } => {
+                self.on_reserved(now, Reserved { user, conn, home: from }, granted, effects);
+            }
+            CensusMessage::Settle { from, conn, user } => self.registry.users.settle(user, from, conn),
+            CensusMessage::Probe { conn } => self.on_probe(now, conn, effects),
             CensusMessage::Leave { conn, user, unused } => {
                 self.registry.users.leave(user, conn, unused, now.millis());
             }
@@ -147,6 +170,23 @@ impl Shard {
             CheckedIn::Full => (conn, Dismissal::UserFull),
         };
         self.post_census(now, conn.shard, CensusMessage::Dismiss { conn, why }, effects);
+    }
+
+    fn on_reserve(
+        &mut self,
+        now: Now,
+        (conn, user): (ConnId, UserKey),
+        (resource, at_most): (u64, u32),
+        probe: bool,
+        effects: &mut Effects,
+    ) {
+        let since_s = u32::try_from(now.millis().0 / 1000).unwrap_or(u32::MAX);
+        let outcome = self.registry.users.reserve(user, Seat { conn, since_s, resource }, at_most, now.millis());
+        let granted = outcome.is_ok();
+        for oldest in outcome.err().filter(|_| probe).unwrap_or_default() {
+            self.post_census(now, oldest.shard, CensusMessage::Probe { conn: oldest }, effects);
+        }
+        self.post_census(now, conn.shard, CensusMessage::Reserved { conn, user, granted }, effects);
     }
 
     fn on_lend(&mut self, now: Now, conn: ConnId, user: UserKey, effects: &mut Effects) {

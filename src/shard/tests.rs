@@ -23,6 +23,7 @@ mod rooms;
 mod service;
 mod talking;
 mod vectors;
+mod waiting;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -76,7 +77,7 @@ struct World {
     answered: Vec<Answered>,
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         shards: 1,
         key: [5; 16],

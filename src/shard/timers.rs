@@ -1,13 +1,14 @@
 //! What the shard's wheel fires.
 
 use super::Shard;
+use super::connection::{Probe, Stage};
 use super::effect::{Closing, Effects};
 use super::rooms::{Role, RoomId};
 use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, STUCK_MS};
+use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, PROBE_MS, STUCK_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -29,6 +30,8 @@ pub(super) enum Timer {
     Auth(ConnId),
     /// Ping, heartbeat, or give up.
     Live(ConnId),
+    /// The client has to have shown that it lives.
+    Probe(ConnId),
     /// The token ends.
     Expiry(ConnId),
     /// The socket has to have taken something.
@@ -84,6 +87,7 @@ impl Shard {
             Timer::Gate(id) => self.on_gate_timer(now, id, effects),
             Timer::Auth(id) => self.on_auth_deadline(now, id, effects),
             Timer::Live(id) => self.on_live(now, id, effects),
+            Timer::Probe(id) => self.on_probe_deadline(now, id, effects),
             Timer::Expiry(id) => self.on_expiry(now, id, effects),
             Timer::Stuck(id) => self.on_stuck(now, id, effects),
             Timer::Resume(id) => self.on_resume(now, id, effects),
@@ -136,6 +140,27 @@ impl Shard {
                     self.queue(now, id, Lane::Low, ping_frame(&[]), effects);
                 }
             }
+        }
+    }
+
+    /// Somebody waits for the place of one who may be dead: a ping, which every client that lives answers.
+    pub(super) fn on_probe(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id).filter(|conn| matches!(conn.stage, Stage::Open)) else { return };
+        if conn.door == Door::EventStream || conn.probe != Probe::None {
+            return;
+        }
+        conn.probe = Probe::Asked;
+        self.wheel.insert(now.millis().after(PROBE_MS), Timer::Probe(id));
+        self.queue(now, id, Lane::Critical, ping_frame(&[]), effects);
+    }
+
+    fn on_probe_deadline(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
+        let probe = std::mem::replace(&mut conn.probe, Probe::None);
+        // Whom we do not read we do not hear.
+        let is_read = conn.paused.is_none() && !conn.choked;
+        if is_read && probe == Probe::Asked {
+            self.close(now, id, CloseCode::IDLE, "no sign of life while another waited for the place", effects);
         }
     }
 

@@ -44,7 +44,9 @@ impl Proxies {
         Ok(Self { trusted: trusted.iter().map(network).collect::<Result<_, _>>()?, header })
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is a proxy's that is believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::gateway::{Directory, Gateway};
-use crate::raw::{self, Raw};
+use crate::raw::{self, FIN, PING, PONG, Raw};
 
 /// Opens more connections than there are places, each of which comes back as the seeds' client would, and looks
 /// at how many sockets that took.
@@ -144,4 +144,112 @@ fn clients_behind_a_proxy_do_not_share_one_address_and_limits_are_configured() {
     while !other.text().contains(r#""type":"subscribed""#) {}
     second.write(&raw::text_frame(&json!({ "token": token }).to_string()));
     assert_eq!(other.close_code(), 1000, "one place for each user");
+}
+
+/// A server of one thread on which an address may have four sockets that nobody is known on.
+fn crowded(more: &str) -> Gateway {
+    let directory = Directory::new();
+    let config = directory.path().join("gateway.toml");
+    std::fs::write(&config, format!("[limits]\nstrangers_per_address = 4\n{more}")).unwrap();
+    Gateway::within(&directory, &["--shards", "1", "--config", config.to_str().unwrap()])
+}
+
+/// Long enough for a server that closes a socket to have closed it.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+#[test]
+fn silent_sockets_of_one_address_make_their_oldest_go_and_nobody_else() {
+    for (count, gone) in [(3, 0), (4, 0), (5, 1), (9, 5)] {
+        let gateway = crowded("");
+        let mut known = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+        // Of each kind of those that say nothing further: no byte, half a head, upgraded without a token.
+        let mut silent: Vec<Raw> = (0..count)
+            .map(|index| {
+                // The order of those that come in one millisecond is nobody's.
+                std::thread::park_timeout(Duration::from_millis(3));
+                index % 3
+            })
+            .map(|kind| match kind {
+                0 => Raw::connect(&gateway),
+                1 => {
+                    let mut raw = Raw::connect(&gateway);
+                    raw.write(b"GET /ws/chat/s HTTP/1.1\r\nHost:");
+                    raw
+                }
+                _ => Raw::upgraded(&gateway, "/ws/chat/s"),
+            })
+            .collect();
+        for (index, raw) in silent.iter_mut().enumerate() {
+            assert_eq!(raw.is_silent_for(A_WHILE), index >= gone, "{index} of {count}");
+        }
+        // Who was known before them is served, and who comes after them comes in.
+        Client::join(&gateway, "/ws/chat/s", &gateway.token("bob")).close();
+        known.send(&json!({ "type": "chat_message", "payload": { "content": "here" } }));
+        assert_eq!(known.event()["payload"]["content"], "here");
+        let refused = gateway.metric("waystation_refused_total", "reason=\"crowded\"");
+        assert!(refused >= gone as u64 && (gone > 0 || count < 4 || refused > 0), "{refused} of {count}");
+    }
+}
+
+#[test]
+fn a_flood_of_silent_sockets_keeps_out_nobody_who_speaks() {
+    let gateway = crowded("");
+    let mut flood = Vec::new();
+    for round in 0..50 {
+        flood.extend((0..4).map(|_| Raw::connect(&gateway)));
+        let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+        ada.send(&json!({ "type": "chat_message", "payload": { "content": round.to_string() } }));
+        assert_eq!(ada.event()["payload"]["content"], round.to_string());
+        ada.close();
+    }
+    // None of those is left that had to go, and the last ones wait for their deadline.
+    assert_eq!(
+        flood.iter_mut().filter_map(|raw| raw.is_silent_for(Duration::from_millis(20)).then_some(())).count(),
+        3
+    );
+}
+
+#[test]
+fn strangers_behind_a_proxy_count_as_their_own_address_and_the_proxys_sockets_as_nobodys() {
+    let gateway = crowded("[proxies]\ntrusted = [\"127.0.0.1\"]\n");
+    let mut waiting: Vec<Raw> = (0..8).map(|_| Raw::connect(&gateway)).collect();
+    let mut opened: Vec<Raw> = (0..10)
+        .map(|index| {
+            std::thread::park_timeout(Duration::from_millis(3));
+            let mut raw = Raw::connect(&gateway);
+            let line = format!("X-Forwarded-For: 203.0.113.{}\r\n", index / 5);
+            raw.write(raw::upgrade_head(&gateway, "/ws/chat/s", &line).as_bytes());
+            assert!(raw.head().starts_with("HTTP/1.1 101 "));
+            raw
+        })
+        .collect();
+    assert!(waiting.iter_mut().all(|raw| raw.is_silent_for(Duration::from_millis(20))), "the proxy's own");
+    for (index, raw) in opened.iter_mut().enumerate() {
+        assert_eq!(raw.is_silent_for(A_WHILE), index % 5 != 0, "{index}");
+    }
+}
+
+#[test]
+fn a_page_that_is_dead_makes_room_for_the_next_and_one_that_lives_does_not() {
+    let directory = Directory::new();
+    let config = directory.path().join("gateway.toml");
+    std::fs::write(&config, "[limits.globetrotter]\nconnections = 1\n").unwrap();
+    let gateway = Gateway::within(&directory, &["--shards", "2", "--config", config.to_str().unwrap()]);
+    let open = |user: &str| {
+        let mut raw = Raw::connect(&gateway);
+        let path = format!("/api/v1/ws/{user}?token={}", gateway.token(user));
+        raw.write(raw::upgrade_head(&gateway, &path, "").as_bytes());
+        raw
+    };
+    let (mut dead, mut living) = (open("ada"), open("bob"));
+    assert!(dead.head().starts_with("HTTP/1.1 101 ") && living.head().starts_with("HTTP/1.1 101 "));
+    let (mut ada, mut bob) = (open("ada"), open("bob"));
+    // Of the two that have the places one answers what it is asked, and the other does not.
+    while living.frame().unwrap().0 != FIN | PING {}
+    living.write(&raw::frame(FIN | PONG, b""));
+    assert!(ada.head().starts_with("HTTP/1.1 101 "));
+    assert_eq!(dead.close_code(), 4010);
+    assert!(bob.head().starts_with("HTTP/1.1 503 "));
+    living.write(&raw::text_frame(r#"{"type":"ping"}"#));
+    assert!(living.text().contains("pong"));
 }

@@ -169,3 +169,38 @@ fn as_many_absent_users_are_remembered_as_the_bound_says() {
         assert_eq!(pass(&mut users, ANN), forgotten, "{others}");
     }
 }
+
+#[test]
+fn a_place_is_reserved_while_there_is_one_and_else_the_oldest_that_have_them_are_named() {
+    for (count, granted) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
+        let mut users = users(|_| {});
+        assert_eq!(users.reserve(ANN, seat(100, 7), 3, NOW), Ok(()), "on another resource");
+        let last = (1..=count).map(|slot| users.reserve(ANN, seat(slot, 8), 3, NOW)).last().unwrap();
+        assert_eq!(last, if granted { Ok(()) } else { Err(vec![conn(1), conn(2), conn(3)]) }, "{count}");
+        assert_eq!(slots(&users, ANN).len(), 1 + count.min(3) as usize, "nobody had to go");
+    }
+    let mut users = users(|limits| limits.connections_per_user = 20);
+    assert!((0..20).all(|slot| users.reserve(ANN, seat(slot, slot.into()), 0, NOW).is_ok()));
+    let oldest: Vec<ConnId> = (0..20).take(PROBES_MAX).map(conn).collect();
+    assert_eq!(users.reserve(ANN, seat(20, 20), 0, NOW), Err(oldest), "so many of all and no more");
+    users.leave(ANN, conn(3), 0, NOW);
+    assert_eq!(users.reserve(ANN, seat(20, 20), 0, NOW), Ok(()));
+    assert_eq!(users.check_in(ANN, seat(21, 21), 3, NOW), CheckedIn::Full, "a reserved place is taken");
+}
+
+#[test]
+fn a_reserved_place_goes_along_with_its_connection_or_is_given_back() {
+    let mut users = users(|_| {});
+    for slot in 1..=3 {
+        assert_eq!(users.reserve(ANN, seat(slot, 8), 3, NOW), Ok(()));
+    }
+    users.settle(ANN, conn(1), conn(11));
+    users.settle(ANN, conn(3), conn(13));
+    users.settle(ANN, conn(9), conn(19));
+    users.settle(BOB, conn(2), conn(12));
+    assert_eq!(slots(&users, ANN), [11, 2, 13]);
+    for slot in [11, 2, 13] {
+        users.leave(ANN, conn(slot), 0, NOW);
+    }
+    assert!(slots(&users, ANN).is_empty());
+}

@@ -20,6 +20,9 @@ pub struct Limits {
     /// Connections from one address.
     #[serde(deserialize_with = "count")]
     pub connections_per_address: Option<u32>,
+    /// Sockets of one address from which nobody is known, on each shard.
+    #[serde(deserialize_with = "count")]
+    pub strangers_per_address: Option<u32>,
     /// Connections of one user.
     #[serde(deserialize_with = "count")]
     pub connections_per_user: Option<u32>,
@@ -45,8 +48,10 @@ pub struct Limits {
     pub notifications: Door,
     /// `/ws`
     pub open: Door,
-    /// `/api/v1/ws/…`
+    /// `/api/v1/ws/{user_id}`
     pub globetrotter: Door,
+    /// `/api/v1/ws/trip/…`
+    pub globetrotter_trip: Door,
 }
 
 /// What holds behind one kind of endpoint.
@@ -87,9 +92,11 @@ impl Limits {
             notifications: self.notifications.over(default.notifications),
             open: self.open.over(default.open),
             globetrotter: self.globetrotter.over(default.globetrotter),
+            globetrotter_trip: self.globetrotter_trip.over(default.globetrotter_trip),
             connections_per_resource: self.connections_per_resource.unwrap_or(default.connections_per_resource),
             connections_per_user: self.connections_per_user.unwrap_or(default.connections_per_user),
             connections_per_address: self.connections_per_address.unwrap_or(default.connections_per_address),
+            strangers_per_address: self.strangers_per_address.unwrap_or(default.strangers_per_address),
             user_messages: a_minute(self.messages_per_user, default.user_messages),
             upgrades: a_minute(self.upgrades, default.upgrades),
             bad_tokens: a_minute(self.bad_tokens, default.bad_tokens),

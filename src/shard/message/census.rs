@@ -31,6 +31,42 @@ pub enum CensusMessage {
         /// How many the user may have there; 0 is no limit.
         at_most: u32,
     },
+    /// To the user's shard: is there a place for a connection that is not open yet?
+    Reserve {
+        /// Which.
+        conn: ConnId,
+        /// Whose.
+        user: UserKey,
+        /// What its endpoint is about.
+        resource: u64,
+        /// How many the user may have there; 0 is no limit.
+        at_most: u32,
+        /// Whether those who have the places shall show that they live.
+        probe: bool,
+    },
+    /// The answer.
+    Reserved {
+        /// Which.
+        conn: ConnId,
+        /// Whose.
+        user: UserKey,
+        /// Whether it has the place.
+        granted: bool,
+    },
+    /// To the user's shard: a connection with such a place is open, under this name.
+    Settle {
+        /// What it was called.
+        from: ConnId,
+        /// What it is called.
+        conn: ConnId,
+        /// Whose.
+        user: UserKey,
+    },
+    /// To the connection's shard: does it live?
+    Probe {
+        /// Which.
+        conn: ConnId,
+    },
     /// To the user's shard: the connection is gone.
     Leave {
         /// Which.

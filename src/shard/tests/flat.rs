@@ -30,7 +30,7 @@ impl World {
         who
     }
 
-    fn status_of(&mut self, target: &str) -> u16 {
+    pub(super) fn status_of(&mut self, target: &str) -> u16 {
         let who = self.upgrade_on(0, target);
         self.status(who)
     }
@@ -497,29 +497,6 @@ fn who_names_a_user_without_a_token_takes_none_of_the_users_places_and_messages(
     world.say(ann, r#"{"type":"chat_message","content":"hello"}"#);
     assert_eq!(world.heard_words(ann), ["chat_message"]);
     assert!(strangers.iter().all(|who| world.is_open(*who)));
-}
-
-#[test]
-fn a_user_without_a_place_left_is_told_before_the_upgrade() {
-    for shards in [1, 3] {
-        let mut world = World::with(|options| {
-            options.shards = shards;
-            options.unlimited = false;
-            options.limits.connections_per_user = 2;
-        });
-        let path = format!("/api/v1/ws/ann?token={}", token("ann"));
-        let first = world.flat("ann");
-        for (expected, count) in [(101, 1), (503, 3)] {
-            for _ in 0..count {
-                assert_eq!(world.status_of(&path), expected, "{shards} shards");
-            }
-        }
-        assert_eq!(world.status_of(&format!("/api/v1/ws/bob?token={}", token("bob"))), 101);
-        let id = world.sockets[first].id;
-        world.handle(id.shard.index(), Input::Gone(id));
-        world.run();
-        assert_eq!(world.status_of(&path), 101, "{shards} shards");
-    }
 }
 
 #[test]

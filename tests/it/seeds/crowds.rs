@@ -105,11 +105,21 @@ fn pages_of_flat_frames_never_take_each_others_place() {
     // They come back after every close and forget how often: two that made room for each other would never end.
     let path = format!("/api/v1/ws/ann?token={}", gateway.token("ann"));
     let mut pages: Vec<Reconnecting> =
-        (0..12).map(|_| Reconnecting::connect(gateway.address, &path, Pace(PACE))).collect();
+        (0..10).map(|_| Reconnecting::connect(gateway.address, &path, Pace(PACE))).collect();
     for page in &mut pages {
         drive(&mut [page], SOON, |all| all[0].is_open());
     }
-    half_a_minute(&mut pages);
+    // Places for ten; one more is refused without having been open, so it counts its tries. It waits for each answer,
+    // so the others have a thread of their own.
+    let done = AtomicBool::new(false);
+    let refused = thread::scope(|scope| {
+        scope.spawn(|| drive(&mut pages.iter_mut().collect::<Vec<_>>(), 2 * SOON, |_| done.load(Relaxed)));
+        let mut late = Reconnecting::connect(gateway.address, &path, Pace(PACE));
+        drive(&mut [&mut late], SOON, |all| all[0].refusals.len() == 2);
+        done.store(true, Relaxed);
+        late.refusals
+    });
+    assert_eq!(refused, [503, 503]);
     assert!(pages.iter().all(|page| page.sockets == 1 && page.is_open()));
 }
 
