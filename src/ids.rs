@@ -100,7 +100,7 @@ pub struct Position {
 }
 
 /// The public name of a connection: 32 hexadecimal digits, unguessable, unique over restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionName(pub u128);
 
 impl ConnectionName {

@@ -7,6 +7,7 @@
 use super::caps::Caps;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub(super) struct Payload<'a> {
     pub(super) role: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) jti: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) info: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "present")]
     pub(super) caps: Option<Caps>,
 }

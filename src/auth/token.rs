@@ -10,6 +10,7 @@
 use super::caps::{Caps, Holder};
 use super::claims::{Header, Payload, Text};
 use crate::limits;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 pub use super::key::{Key, Keys, Signature};
@@ -45,6 +46,8 @@ pub struct Ties {
     pub session: Option<Box<str>>,
     /// Its id, by which it can be revoked.
     pub token_id: Option<Box<str>>,
+    /// What others may see of the user: a raw JSON object.
+    pub info: Option<Arc<str>>,
 }
 
 impl Claims {
@@ -58,6 +61,12 @@ impl Claims {
     #[must_use]
     pub fn session(&self) -> Option<&str> {
         self.ties.as_ref()?.session.as_deref()
+    }
+
+    /// What others may see of the user.
+    #[must_use]
+    pub fn info(&self) -> Option<Arc<str>> {
+        self.ties.as_ref()?.info.clone()
     }
 
     /// The claims of somebody who brings no token where none is asked for.
@@ -152,7 +161,11 @@ fn claims(payload: Payload<'_>) -> Option<Claims> {
         Some(text) => named(text).map(|name| Some(Box::from(name))),
         None => Some(None),
     };
-    let ties = Ties { session: optional(&payload.session_id)?, token_id: optional(&payload.jti)? };
+    let info = match payload.info {
+        Some(raw) => Some(shown(raw)?),
+        None => None,
+    };
+    let ties = Ties { session: optional(&payload.session_id)?, token_id: optional(&payload.jti)?, info };
     Some(Claims {
         user: Arc::from(user),
         service: payload.role.is_some_and(|role| role.0 == "service"),
@@ -160,6 +173,13 @@ fn claims(payload: Payload<'_>) -> Option<Claims> {
         expires_at: payload.exp.0,
         ties: (ties != Ties::default()).then(|| Box::new(ties)),
     })
+}
+
+/// What others may see: an object that is not long.
+fn shown(raw: &RawValue) -> Option<Arc<str>> {
+    let text = raw.get();
+    let fits = text.starts_with('{') && text.len() <= limits::PRESENCE_INFO_BYTES_MAX;
+    fits.then(|| Arc::from(text))
 }
 
 /// A claim that names something: 1 to 128 bytes without control characters.

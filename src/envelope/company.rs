@@ -17,6 +17,8 @@ pub struct Person {
     pub name: ConnectionName,
     /// The user's first connection here, or the last one to leave.
     pub edge: bool,
+    /// What its token says of the user: a raw JSON object.
+    pub info: Option<Arc<str>>,
 }
 
 /// Who is there, or what has changed.
@@ -89,6 +91,10 @@ fn write_people(key: &str, edge: &str, people: &[Person], out: &mut Vec<u8>) {
         if person.edge {
             write_key(edge, out);
             out.extend_from_slice(b"true");
+        }
+        if let Some(info) = &person.info {
+            write_key("info", out);
+            out.extend_from_slice(info.as_bytes());
         }
         out.push(b'}');
     });
@@ -195,7 +201,7 @@ mod tests {
     }
 
     fn person(user: &str, name: u128, edge: bool) -> Person {
-        Person { user: user.into(), name: ConnectionName(name), edge }
+        Person { user: user.into(), name: ConnectionName(name), edge, info: None }
     }
 
     #[test]

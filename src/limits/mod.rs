@@ -28,6 +28,10 @@ pub use self::wire::*;
 
 // Relations
 
+const _: () = assert!(
+    PRESENCE_LISTED_MAX * (PRESENCE_INFO_BYTES_MAX + USER_ID_BYTES_MAX + 96) <= OUTBOX_BYTES_MAX,
+    "who is in a channel fits an answer"
+);
 const _: () =
     assert!(FRAME_BUFFER_BYTES_KEPT_MAX >= MESSAGE_BYTES_MAX, "an ordinary event never gives the buffer back");
 const _: () = assert!(AUTH_FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX, "an authentication frame is a message");

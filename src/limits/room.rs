@@ -46,6 +46,9 @@ pub const LOOK_PLACES_MAX: usize = 4096;
 pub const TYPING_MS: u64 = 5_000;
 /// How long changes of who is there are gathered into one event.
 pub const PRESENCE_BATCH_MS: u64 = 100;
+/// Bytes of what a token says of its user for others to see; over it the token is refused. A name and the address of a
+/// picture, for all that are listed in one answer.
+pub const PRESENCE_INFO_BYTES_MAX: usize = 256;
 /// Members above which only their number is told.
 pub const PRESENCE_LISTED_MAX: usize = 500;
 /// Connections of a channel that stand in a list, which is moved for each that comes or goes; above it in a tree. Some

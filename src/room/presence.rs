@@ -32,6 +32,8 @@ pub struct Arrival {
     pub user: Arc<str>,
     /// Its public name.
     pub name: ConnectionName,
+    /// What its token says of the user.
+    pub info: Option<Arc<str>>,
 }
 
 /// Who is told under which name.
@@ -46,7 +48,7 @@ pub struct Change {
     pub left: Vec<Person>,
 }
 
-/// What only a channel has in which somebody comes or goes.
+/// What only a channel has in which somebody comes or goes, or in which a token says something of its user.
 #[derive(Debug, Default)]
 struct Moving {
     /// Broken ones, with the time at which they are gone.
@@ -54,6 +56,8 @@ struct Moving {
     /// Not told yet; empty while there are too many to be listed.
     joined: Vec<Card>,
     left: Vec<Card>,
+    /// What is told of those whose token says something.
+    infos: BTreeMap<ConnectionName, Arc<str>>,
 }
 
 /// Who is in a channel.
@@ -85,8 +89,10 @@ impl Presence {
 
     /// Gives up what is kept for those who move once nobody does.
     fn settle(&mut self) {
-        let is_idle =
-            |moving: &mut Box<Moving>| moving.broken.is_empty() && moving.joined.is_empty() && moving.left.is_empty();
+        let is_idle = |moving: &mut Box<Moving>| {
+            let Moving { broken, joined, left, infos } = &mut **moving;
+            broken.is_empty() && joined.is_empty() && left.is_empty() && infos.is_empty()
+        };
         self.moving.take_if(is_idle);
     }
 
@@ -104,7 +110,7 @@ impl Presence {
 
     /// A connection came in. One that is known already stays as it is.
     pub fn join(&mut self, arrival: Arrival) {
-        let Arrival { id, user, name } = arrival;
+        let Arrival { id, user, name, info } = arrival;
         if self.here.contains(id) {
             return;
         }
@@ -116,6 +122,9 @@ impl Presence {
             return self.settle();
         }
         self.here.insert(id, (Arc::clone(&user), name));
+        if let Some(info) = info {
+            self.moving.get_or_insert_default().infos.insert(name, info);
+        }
         self.changed = true;
         if self.is_crowded() {
             return self.forget_batch();
@@ -169,8 +178,15 @@ impl Presence {
         self.broken().front().map(|(at, _)| *at)
     }
 
+    fn info(&self, name: ConnectionName) -> Option<Arc<str>> {
+        self.moving.as_ref()?.infos.get(&name).cloned()
+    }
+
     fn depart(&mut self, (user, name): Card) {
         self.changed = true;
+        if let Some(moving) = &mut self.moving {
+            moving.infos.remove(&name);
+        }
         let is_crowded = self.is_crowded() || self.crowded;
         let moving = self.moving.get_or_insert_default();
         if let Some(at) = moving.joined.iter().position(|(_, other)| *other == name) {
@@ -243,7 +259,8 @@ impl Presence {
         self.cards().for_each(|(user, _)| *there.entry(user).or_default() += 1);
         let now = |user: &Arc<str>| there.get(&**user).copied().unwrap_or(0);
         let before = |user: &Arc<str>| now(user) + of(left, user) - of(joined, user);
-        let person = |(user, name): &Card, edge| Person { user: Arc::clone(user), name: *name, edge };
+        let person =
+            |(user, name): &Card, edge| Person { user: Arc::clone(user), name: *name, edge, info: self.info(*name) };
         let is_first = |at: usize, user: &Arc<str>| of(&joined[..at], user) == 0 && before(user) == 0;
         let is_last = |at: usize, user: &Arc<str>| of(&left[at + 1..], user) == 0 && now(user) == 0;
         Change {
@@ -257,7 +274,12 @@ impl Presence {
     pub fn everybody(&self) -> Vec<Person> {
         let mut seen = BTreeSet::new();
         self.cards()
-            .map(|(user, name)| Person { user: Arc::clone(user), name: *name, edge: seen.insert(user) })
+            .map(|(user, name)| Person {
+                user: Arc::clone(user),
+                name: *name,
+                edge: seen.insert(user),
+                info: self.info(*name),
+            })
             .collect()
     }
 
@@ -294,7 +316,7 @@ mod tests {
     }
 
     fn arrival(slot: u32, user: &str) -> Arrival {
-        Arrival { id: id(slot), user: user.into(), name: ConnectionName(u128::from(slot)) }
+        Arrival { id: id(slot), user: user.into(), name: ConnectionName(u128::from(slot)), info: None }
     }
 
     fn told(presence: &mut Presence, now: u64) -> String {
@@ -328,6 +350,23 @@ mod tests {
         presence.leave(Millis(0), id(4), Parting::Clean);
         presence.join(arrival(4, "ann"));
         assert_eq!((told(&mut presence, 0), presence.version(), presence.count()), ("nothing".into(), 3, 1));
+    }
+
+    #[test]
+    fn what_a_token_says_of_its_user_is_told_with_who_comes_and_forgotten_with_who_goes() {
+        let mut presence = Presence::default();
+        let info = |text: &str| Some(Arc::<str>::from(text));
+        presence.join(Arrival { info: info("{\"a\":1}"), ..arrival(1, "ann") });
+        presence.join(arrival(2, "bob"));
+        let Batch::Change(change) = presence.take(Millis(0)) else { panic!("nothing is told") };
+        let told = |people: &[Person]| people.iter().map(|one| one.info.clone()).collect::<Vec<_>>();
+        assert_eq!(told(&change.joined), [info("{\"a\":1}"), None]);
+        presence.leave(Millis(0), id(1), Parting::Broken);
+        presence.join(Arrival { info: info("{\"a\":2}"), ..arrival(3, "ann") });
+        assert_eq!(told(&presence.everybody()), [None, info("{\"a\":1}")], "who was never away is who it was");
+        presence.leave(Millis(0), id(3), Parting::Clean);
+        presence.take(Millis(0));
+        assert!(presence.moving.is_none_or(|moving| moving.infos.is_empty()));
     }
 
     #[test]
@@ -391,7 +430,7 @@ mod tests {
         let mut presence = Presence::default();
         let elsewhere = ConnId { shard: ShardId(1), slot: 1, generation: 1 };
         presence.join(arrival(1, "ann"));
-        presence.join(Arrival { id: elsewhere, user: "bob".into(), name: ConnectionName(9) });
+        presence.join(Arrival { id: elsewhere, user: "bob".into(), name: ConnectionName(9), info: None });
         presence.replace(Millis(0), ShardId(0), vec![arrival(2, "ann"), arrival(3, "eve")]);
         assert_eq!(told(&mut presence, 0), "+ ann1! bob9! eve3! -");
         presence.replace(Millis(0), ShardId(1), Vec::new());

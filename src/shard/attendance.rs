@@ -118,7 +118,8 @@ impl Shard {
 
     fn arrival(&self, id: ConnId) -> Option<Arrival> {
         let conn = self.slots.find(id)?;
-        Some(Arrival { id, user: Arc::clone(conn.user()?), name: conn.name })
+        let claims = conn.claims.as_ref()?;
+        Some(Arrival { id, user: Arc::clone(&claims.user), name: conn.name, info: claims.info() })
     }
 
     /// All members here.

@@ -48,6 +48,26 @@ fn a_good_token_gives_its_claims() {
 }
 
 #[test]
+fn what_others_may_see_is_an_object_of_so_many_bytes() {
+    let of = |info: &str| {
+        let token = with_payload(&format!(r#"{{"sub":"ada","exp":1800000001,"info":{info}}}"#));
+        verifier().verify(&token, NOW).map(|claims| claims.info().unwrap().to_string())
+    };
+    for (bytes, good) in [
+        (limits::PRESENCE_INFO_BYTES_MAX - 1, true),
+        (limits::PRESENCE_INFO_BYTES_MAX, true),
+        (limits::PRESENCE_INFO_BYTES_MAX + 1, false),
+    ] {
+        let info = format!(r#"{{"name":"{}"}}"#, "x".repeat(bytes - 11));
+        assert_eq!(info.len(), bytes);
+        assert_eq!(of(&info), if good { Ok(info) } else { Err(TokenError::Invalid) });
+    }
+    for info in ["7", "null", "[]", "\"{}\"", "true"] {
+        assert_eq!(of(info), Err(TokenError::Invalid), "{info}");
+    }
+}
+
+#[test]
 fn a_minted_token_is_accepted_until_it_expires() {
     for (id, secret) in [(None, SECRET), (Some("k2".to_owned()), b"another secret, also thirty-two bytes".as_slice())] {
         let key = Key::hs256(id, secret);

@@ -31,6 +31,34 @@ fn a_consumer_that_joins_by_name_is_there_for_everybody() {
 }
 
 #[test]
+fn others_are_told_what_a_token_says_of_its_user() {
+    for home in 0..2 {
+        let mut world = shards(2);
+        let channel = at_home("chat:", home, 2);
+        let ann = world.client_on(0, true, "/ws", "ann");
+        join(&mut world, ann, &channel);
+        world.wait(4 * (PRESENCE_BATCH_MS + WHEEL_SLOT_MS));
+        world.heard(ann);
+        let info = json!({ "name": "Bob \"the\" Builder", "color": [1, 2] });
+        let bob = world.upgrade_on(1, &format!("/ws?token={}", token_with("bob", LATER_S, json!({ "info": info }))));
+        join(&mut world, bob, &channel);
+        world.wait(4 * (PRESENCE_BATCH_MS + WHEEL_SLOT_MS));
+        let heard = world.heard(ann);
+        let told =
+            of_type(&heard, "presence").into_iter().flat_map(|frame| frame["payload"]["joined"].as_array().unwrap());
+        let told: Vec<&Value> = told.filter(|one| one["user_id"] == "bob").collect();
+        assert!(!told.is_empty() && told.iter().all(|one| one["info"] == info), "home {home}: {told:?}");
+        let request = json!({ "type": "request", "id": "q", "payload": { "method": "presence", "params": { "channel": channel } } });
+        world.say(ann, &request.to_string());
+        world.wait(1000);
+        let heard = world.heard(ann);
+        let all = of_type(&heard, "response")[0]["payload"]["result"]["joined"].as_array().unwrap();
+        let info_of = |user: &str| all.iter().find(|one| one["user_id"] == user).unwrap().get("info").cloned();
+        assert_eq!((info_of("ann"), info_of("bob")), (None, Some(info)), "home {home}");
+    }
+}
+
+#[test]
 fn a_channel_of_a_pattern_is_joined_by_name_within_the_bound_and_not_over_it() {
     let mut world = World::new();
     let (author, backend) = (user_on(&mut world, 0, "ann"), service(&mut world, 0, "svc"));
