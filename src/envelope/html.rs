@@ -168,6 +168,7 @@ mod tests {
             (r#""<b a=\"1\">'&'</b>""#, r#""&lt;b a=&quot;1&quot;&gt;&#39;&amp;&#39;&lt;/b&gt;""#),
             (r#""\u003cscript\u003E\u0026\u0027\u0022""#, r#""&lt;script&gt;&amp;&#39;&quot;""#),
             (r#""\\u003c \/ a\\\"""#, r#""\\u003c \/ a\\&quot;""#),
+            (r#""\b\f\r\t<\b""#, r#""\b\f\r\t&lt;\b""#),
         ] {
             let mut out = Vec::new();
             write_escaped(raw, &mut out);

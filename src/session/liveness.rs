@@ -222,6 +222,7 @@ mod tests {
         assert_eq!(live.quality().name(), "good");
         (0..300).for_each(|_| live.on_refused());
         assert_eq!(live.quality().name(), "critical");
+        assert_eq!(Quality::ALL.map(Quality::name), ["excellent", "good", "poor", "critical"]);
     }
 
     #[test]

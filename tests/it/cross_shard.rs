@@ -19,8 +19,13 @@ fn channel(index: usize) -> String {
 fn started() -> (Gateway, Vec<Client>) {
     let gateway = Gateway::with(&["--shards", "2", "--limits", "unlimited"]);
     let tokens = gateway.token_row("user", 6);
-    let clients: Vec<Client> = tokens.iter().map(|token| Client::join(&gateway, "/ws", token)).collect();
-    (gateway, clients)
+    loop {
+        let clients: Vec<Client> = tokens.iter().map(|token| Client::join(&gateway, "/ws", token)).collect();
+        // The kernel deals out connections by chance, once in thirty times all to one shard.
+        if ["shard=\"0\"", "shard=\"1\""].iter().all(|shard| gateway.metric("waystation_connections", shard) > 0) {
+            return (gateway, clients);
+        }
+    }
 }
 
 #[test]
