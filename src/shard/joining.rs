@@ -324,16 +324,20 @@ impl Shard {
             let encoding = room.members.at(membership.place).map_or(Encoding::TRIPSAGE, |member| member.encoding);
             (Arc::clone(&room.name), encoding)
         });
-        #[cfg(feature = "planted-faults")]
-        if !super::fault::is(super::fault::Fault::DeliveryAfterLeave) {
-            self.leave(now.millis(), id, index, effects);
-        }
-        #[cfg(not(feature = "planted-faults"))]
-        self.leave(now.millis(), id, index, effects);
+        // Before the acknowledgements that the leave releases: who is still in takes one for the delivery of all that
+        // came before it.
         if let Some((name, encoding)) = named.filter(|(_, encoding)| encoding.has_notices()) {
             let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, &name, reason, out);
             let frame = self.pen.notice(now, encoding, write);
             self.queue(now, id, Lane::Critical, frame, effects);
+        }
+        #[cfg(feature = "planted-faults")]
+        if reason.is_none() && super::fault::is(super::fault::Fault::DeliveryAfterLeave) {
+            return;
+        }
+        // If it was cut for what was queued, or moved, it is looked for anew.
+        if let Some(index) = self.membership_in(id, membership.room) {
+            self.leave(now.millis(), id, index, effects);
         }
     }
 

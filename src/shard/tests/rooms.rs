@@ -258,8 +258,8 @@ fn an_answer_waits_until_its_author_got_everything_up_to_the_event() {
     world.open(who, usize::MAX);
     assert_eq!(
         world.heard_words(who),
-        ["pong", "ack", "unsubscribed", "subscribe_response"],
-        "who leaves waits for nothing"
+        ["pong", "unsubscribed", "ack", "subscribe_response"],
+        "who leaves waits for nothing, and is out before it is answered"
     );
 }
 
