@@ -199,6 +199,9 @@ impl Tools<'_> {
         batch: &mut Batch,
     ) -> bool {
         let mut left = false;
+        if conn.answers.is_some() {
+            left |= release_answers(conn, rooms, portions.of(Quota::Critical, batch), batch);
+        }
         if queued {
             take_lane(conn, Lane::Critical, portions.of(Quota::Critical, batch), batch, self.metrics);
         }
@@ -209,7 +212,8 @@ impl Tools<'_> {
         }
         left |= self.visit_cursors(conn, rooms, (Share::Normal, portions.of(Quota::Normal, batch)), batch);
         if conn.answers.is_some() {
-            left |= release_answers(conn, rooms, batch);
+            // Of what was visited now; those whose place the low lane needs go first next time.
+            left |= release_answers(conn, rooms, portions.of(Quota::Normal, batch), batch);
         }
         left
     }
@@ -534,14 +538,14 @@ fn take_lane(conn: &mut Connection, lane: Lane, portion: Portion, batch: &mut Ba
 
 /// Moves the acknowledgements into the batch whose events the author has been sent. Returns whether some of
 /// these had no room.
-fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) -> bool {
+fn release_answers(conn: &mut Connection, rooms: &Rooms, portion: Portion, batch: &mut Batch) -> bool {
     let Some(answers) = &mut conn.answers else { return false };
     let passed = |answer: &HeldAnswer| {
         let (member, seq) = (rooms.at(answer.room).and_then(|room| room.members.at(answer.place)), answer.seq);
         member.is_none_or(|member| member.start.is_none() && member.next > seq)
     };
     let mut index = 0;
-    while batch.has_room()
+    while batch.takes(portion)
         && let Some(answer) = answers.get(index)
     {
         if passed(answer) {
@@ -552,7 +556,7 @@ fn release_answers(conn: &mut Connection, rooms: &Rooms, batch: &mut Batch) -> b
             index += 1;
         }
     }
-    let left = !batch.has_room() && !answers.is_empty();
+    let left = !batch.takes(portion) && !answers.is_empty();
     if answers.is_empty() {
         conn.answers = None;
     }

@@ -121,3 +121,23 @@ fn a_greeting_follows_the_answer_to_the_subscription_however_much_is_before_it()
     let ours: Vec<&str> = heard.iter().map(String::as_str).filter(|word| *word != "critical").collect();
     assert_eq!(ours, ["subscribe_response", "unsubscribed", "subscribe_response", "subscribed", "note"]);
 }
+
+#[test]
+fn acknowledgements_leave_the_lowest_lane_its_share() {
+    let mut world = World::new();
+    let who = world.legacy("/ws/chat/s", "ann");
+    world.open(who, 0);
+    world.say(who, r#"{"type":"ping"}"#);
+    for number in 0..50 {
+        world.put(who, &text(&publish("chat:s", &number.to_string(), &json!({}))));
+    }
+    for _ in 0..400 {
+        world.put(who, &text("{"));
+    }
+    world.say(who, r#"{"type":"ping","timestamp":7}"#);
+    world.open(who, usize::MAX);
+    let heard = world.heard(who);
+    let pong = heard.iter().rposition(|frame| frame["type"] == "pong").unwrap();
+    assert_eq!(of_type(&heard, "ack").len(), 50);
+    assert!(pong < 2 * crate::limits::BATCH_PARTS_MAX, "it comes as number {pong}");
+}
