@@ -41,6 +41,9 @@ pub const TAIL_EVENTS_MAX: usize = 64;
 pub const BATCH_PARTS_MAX: usize = 64;
 /// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Bytes up to which the frames of a write are put together instead of being named to the kernel one by one: it copies
+/// them anyway, and for a few small ones the vectors cost more than a second copy within the cache.
+pub const BATCH_JOINED_BYTES_MAX: usize = 16 * 1024;
 
 /// How many frames of the critical lane, the high one, the normal one and the low one go in a round while all of
 /// them have some. What a lane does not need the others take.

@@ -32,7 +32,7 @@ use std::time::Instant;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use crate::ids::ShardId;
-use crate::limits::{EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH};
+use crate::limits::{BATCH_JOINED_BYTES_MAX, EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH};
 use crate::mesh::{AdminJob, HatchPost, MeshEnd, Parcel, Transport};
 use crate::metrics::Metrics;
 use crate::shard::Shard;
@@ -143,6 +143,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         spin_us: seat.options.spin_us,
         completions: Vec::new(),
         batch: Batch::default(),
+        joined: Vec::with_capacity(BATCH_JOINED_BYTES_MAX),
         flushing: Vec::new(),
         drain_end: None,
         untold: (0..).map(ShardId).take(shards).filter(|peer| *peer != seat.options.shard).collect(),

@@ -25,7 +25,8 @@ impl Host {
             return;
         }
         let (bytes, full) = (self.batch.bytes(), !self.batch.has_room());
-        let sent = self.sockets.transport(conn).map_or(Err(Errno::NOTCONN), |transport| transport.send(&self.batch));
+        let transport = self.sockets.transport(conn);
+        let sent = transport.map_or(Err(Errno::NOTCONN), |to| to.send(&self.batch, &mut self.joined));
         let taken = sent.unwrap_or(0);
         self.shard.written(self.now, conn, &mut self.batch, taken, &mut self.effects);
         debug_assert!(self.batch.is_empty(), "the shard takes back what was not written");

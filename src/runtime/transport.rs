@@ -1,6 +1,7 @@
 //! Bytes to a connected socket. Receiving is the ring's part.
 //!
-//! A send is made directly and never waits. One part goes with `send`, several with one `sendmsg`.
+//! A send is made directly and never waits. One part goes with `send`, several small ones are put together for it,
+//! and several large ones go with one `sendmsg`.
 //! Absent: retries. What a socket did not take is the shard's to keep.
 
 use std::io::IoSlice;
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
 
-use crate::limits::BATCH_PARTS_MAX;
+use crate::limits::{BATCH_JOINED_BYTES_MAX, BATCH_PARTS_MAX};
 use crate::mesh::Transport;
 use crate::shard::effect::Batch;
 
@@ -22,11 +23,17 @@ const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 
 impl Transport {
-    /// Sends as much of a batch as the socket takes now, and returns how many bytes that was.
-    pub(super) fn send(&self, batch: &Batch) -> Result<usize, Errno> {
+    /// Sends as much of a batch as the socket takes now, and returns how many bytes that was. `joined` is where small
+    /// parts are put together.
+    pub(super) fn send(&self, batch: &Batch, joined: &mut Vec<u8>) -> Result<usize, Errno> {
         let mut parts = batch.slices();
         let Some(first) = parts.next() else { return Ok(0) };
         let Some(second) = parts.next() else { return unless_full(send(self, first, FLAGS)) };
+        if batch.bytes() <= BATCH_JOINED_BYTES_MAX {
+            joined.clear();
+            [first, second].into_iter().chain(parts).for_each(|part| joined.extend_from_slice(part));
+            return unless_full(send(self, joined, FLAGS));
+        }
         let mut slices = [IoSlice::new(&[]); BATCH_PARTS_MAX];
         let mut count = 0;
         for (slice, part) in slices.iter_mut().zip([first, second].into_iter().chain(parts)) {
@@ -76,21 +83,26 @@ mod tests {
 
     #[test]
     fn a_batch_of_any_size_arrives_whole_and_in_order_from_where_it_was_begun() {
-        for count in [1, 2, BATCH_PARTS_MAX] {
-            for skip in [0, 1, 2] {
+        let joined_parts_max = BATCH_JOINED_BYTES_MAX / (BATCH_PARTS_MAX / 2);
+        let mut joined = Vec::new();
+        for (count, len) in [(1, 3), (2, 3), (BATCH_PARTS_MAX, 3), (BATCH_PARTS_MAX / 2, joined_parts_max)] {
+            for (skip, len) in [(0, len), (1, len), (2, len), (0, len + 1), (BATCH_PARTS_MAX / 2, len + 1)] {
+                if skip >= len {
+                    continue;
+                }
                 let (near, mut far) = UnixStream::pair().unwrap();
                 let mut batch = Batch::default();
                 for index in 0..count {
-                    let part = [b'a'.wrapping_add(u8::try_from(index).unwrap()); 3];
+                    let part = vec![b'a'.wrapping_add(u8::try_from(index).unwrap()); len];
                     batch.push(Payload::copy_of(&part), if index == 0 { skip } else { 0 });
                 }
                 let expected = batch.slices().collect::<Vec<_>>().concat();
                 let transport = Transport::Plain(near.into());
-                assert_eq!(transport.send(&batch), Ok(expected.len()));
+                assert_eq!(transport.send(&batch, &mut joined), Ok(expected.len()));
                 transport.finish_writing();
                 let mut arrived = Vec::new();
                 far.read_to_end(&mut arrived).unwrap();
-                assert_eq!(arrived, expected, "{count} parts, {skip} bytes before");
+                assert_eq!(arrived, expected, "{count} parts of {len}, {skip} bytes before");
             }
         }
     }
@@ -101,8 +113,9 @@ mod tests {
         let transport = Transport::Plain(near.into());
         let mut batch = Batch::default();
         batch.push(Payload::copy_of(&vec![0; 100_000]), 0);
-        while transport.send(&batch).unwrap() > 0 {}
+        let mut joined = Vec::new();
+        while transport.send(&batch, &mut joined).unwrap() > 0 {}
         drop(far);
-        assert_eq!(transport.send(&batch), Err(Errno::PIPE));
+        assert_eq!(transport.send(&batch, &mut joined), Err(Errno::PIPE));
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Host {
     pub(super) spin_us: u32,
     pub(super) completions: Vec<Completion>,
     pub(super) batch: Batch,
+    /// Where the small parts of a batch are put together.
+    pub(super) joined: Vec<u8>,
     /// Swapped with the list of dirty connections while it is flushed.
     pub(super) flushing: Vec<ConnId>,
     /// When a drain ends, whoever is left.
