@@ -69,6 +69,9 @@ fn serve(listener: &TcpListener, planted: Planted) {
                 use tungstenite::protocol::frame::{Frame, coding::Data, coding::OpCode};
                 let frame = Frame::message(event.into_bytes(), OpCode::Data(Data::Text), false);
                 let _ = socket.send(Message::Frame(frame));
+                // The client gives up here; what it sent before is read and not answered.
+                while socket.read().is_ok() {}
+                return;
             }
             _ => send(&mut socket, event),
         }
