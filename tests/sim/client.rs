@@ -98,6 +98,8 @@ pub(crate) struct Client {
     pub(crate) expires_ms: u64,
     /// It has told its name on this connection.
     pub(crate) named: bool,
+    /// Its last token on this connection leaves out all trips.
+    pub(crate) narrow: bool,
     pub(crate) company: Company,
     pub(crate) pings: Pings,
 }
@@ -130,6 +132,7 @@ impl Client {
             told_draining: false,
             expires_ms: 0,
             named: false,
+            narrow: false,
             company: Company::default(),
             pings: Pings::default(),
         }
@@ -152,7 +155,7 @@ impl Client {
         if let Some(backend) = &mut self.backend {
             backend.reset();
         }
-        self.named = false;
+        (self.named, self.narrow) = (false, false);
         (self.company, self.pings) = (Company::default(), Pings::default());
         (self.never_reads, self.told_draining, self.refreshed) = (false, false, false);
     }
@@ -403,6 +406,11 @@ impl Client {
         let part = self.parts.entry(channel.clone()).or_default();
         assert!(part.leaving || payload.get("reason").is_some(), "unsubscribed from {channel} without having asked");
         counts.count(Kind::Unsubscribed);
+        if payload["reason"] == "permission_denied" {
+            let left_out = ["trip:", "user:"].iter().any(|prefix| channel.starts_with(prefix));
+            assert!(self.narrow && left_out, "its token permits it: {payload}");
+            counts.count(Kind::ForbiddenLeft);
+        }
         (part.joined, part.leaving) = (None, false);
         self.company.leave(&channel);
         match &mut part.ask {

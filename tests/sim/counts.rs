@@ -27,7 +27,7 @@ kinds! {
     // The others in a channel.
     Gesture, GestureTold, GestureEnded, PresenceTold, CollaboratorTold,
     // Sockets and the end.
-    ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenExpiring, TokenExpired, Pinged,
+    ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenNarrowed, ForbiddenLeft, TokenExpiring, TokenExpired, Pinged,
     Draining, ClosedInDrain, BurstOfErrors,
     // Services.
     Consumed, Redelivered, ConsumerLate, PatternAck, Notified, PongAck, Asked, Answered, Unanswered, ProviderLost, Direct,

@@ -24,13 +24,15 @@ impl World {
         }
     }
 
+    /// A token; on a connection that was narrowed another narrow one.
     fn token(&mut self, client: usize) -> String {
         let ttl_s = self.rng.pick(&[3, 20, 3600, 3600, 3600, 3600]);
         self.clients[client].expires_ms = (self.now.unix_seconds() + ttl_s) * 1000;
         let user = self.clients[client].user.clone();
-        let bad = self.rng.chance(3);
+        let bad = !self.clients[client].narrow && self.rng.chance(3);
         let role = (client == 0 || self.clients[client].backend.is_some()).then_some("service");
-        let request = TokenRequest { user: &user, ttl_s, role, caps: None };
+        let caps = self.clients[client].narrow.then_some(NARROW);
+        let request = TokenRequest { user: &user, ttl_s, role, caps };
         let other = Key::hs256(None, b"another secret that nobody configured here");
         mint(if bad { &other } else { &self.key }, &request, self.now.unix_seconds()).expect("a token")
     }
@@ -369,6 +371,11 @@ impl World {
 
     fn refresh(&mut self, index: usize) {
         let before = self.clients[index].expires_ms;
+        // Where rates hold, one may be refused for its rate, and its client cannot tell which.
+        if self.config.unlimited && !self.clients[index].narrow && self.rng.chance(95) {
+            self.counts.count(Kind::TokenNarrowed);
+            self.clients[index].narrow = true;
+        }
         let token = self.token(index);
         // One that lives shorter takes over too; what is checked is that none lives longer than the longer.
         self.clients[index].expires_ms = self.clients[index].expires_ms.max(before);
@@ -521,6 +528,9 @@ impl World {
         self.say(index, &text);
     }
 }
+
+/// Capabilities that leave out every trip.
+const NARROW: &str = r#"{"chat:*":["subscribe","publish","presence","history"],"notifications:*":["subscribe"],"agent:*":["subscribe"],"general":["subscribe","publish"]}"#;
 
 /// What a service answers.
 pub(crate) fn response_text(id: &str, echo: &str) -> String {

@@ -329,6 +329,7 @@ impl World {
         for (channel, part) in &client.parts {
             assert!(part.ask.is_none(), "asked for {channel}, never told: {part:?} {}", client.serial);
             let Some(joined) = &part.joined else { continue };
+            assert!(!(client.narrow && channel.starts_with("trip:")), "in {channel} although its token forbids it");
             self.check_company(client, channel);
             for seq in joined.expected..=self.ledger.last(channel, &joined.epoch) {
                 let lacks = self.ledger.may_lack(channel, &joined.epoch, seq, client.serial);
