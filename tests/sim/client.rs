@@ -1,5 +1,7 @@
 //! A client: what it asked for, what it was told, and whether that is what it may be told.
 
+mod channels;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use super::backend::Backend;
 use super::company::{Company, Pings};
 use super::counts::{Counts, Kind};
-use super::invariants::{Ledger, Place, Seen};
+use super::invariants::{Ledger, Place};
 use super::wire::{Frame, take_frame};
 use waystation::limits::TOKEN_WARNING_MS;
 
@@ -327,195 +329,6 @@ impl Client {
         self.company.take(value, &self.user, member, counts)
     }
 
-    fn on_subscribe_response(&mut self, payload: &Value, counts: &mut Counts) {
-        if self.backend.is_some() {
-            return;
-        }
-        let names = self.requests.pop_front().expect("an answer to a subscribe");
-        let failures = payload["failures"].as_array().expect("failures");
-        for failure in failures {
-            if text(failure, "code") == "PERMISSION_DENIED" {
-                counts.count(Kind::PermissionDenied);
-            }
-            let channel = own_name(text(failure, "channel"), &self.user);
-            self.part(&channel).ask = None;
-        }
-        let joined = payload["subscribed_channels"].as_array().expect("subscribed_channels");
-        assert_eq!(joined.len() + failures.len(), names.len(), "each name is answered");
-    }
-
-    fn on_subscribed(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
-        if let Some(backend) = &mut self.backend {
-            return backend.on_subscribed(payload);
-        }
-        let name = text(payload, "channel");
-        let channel = own_name(name, &self.user);
-        let (epoch, seq, oldest) = (text(payload, "epoch"), number(payload, "seq"), number(payload, "oldest_seq"));
-        let named = self.requests.iter().any(|names| names.contains(&channel));
-        assert!(!named, "subscribe_response precedes subscribed: {channel}");
-        let part = self.parts.entry(channel.clone()).or_default();
-        let ask = part.ask.take().unwrap_or_else(|| panic!("subscribed to {channel} without having asked"));
-        assert!(!ask.after_leave, "subscribed before unsubscribed: {channel}");
-        counts.count(Kind::Subscribed);
-        let recovered = payload.get("recovered").map(|value| value.as_bool().expect("a truth value"));
-        assert_eq!(recovered.is_some(), ask.position.is_some(), "a position is answered: {payload}");
-        let channel_is_unread = channel.starts_with("notifications:") && (part.joined.is_none() || part.leaving);
-        let expected = match (&ask.position, recovered) {
-            (Some((old, at)), Some(true)) => {
-                assert!(old == epoch && *at <= seq && oldest <= at + 1, "recovered from {old} {at}: {payload}");
-                counts.count(Kind::ResumedExactly);
-                at + 1
-            }
-            (Some(position), _) => {
-                check_lost(position, ask.truthful, payload, counts);
-                let kept = ["chat:", "trip:", "notifications:"].iter().any(|prefix| channel.starts_with(prefix));
-                if kept { oldest } else { seq.max(oldest) }
-            }
-            // Delivered until acknowledged: nothing after that is left out.
-            (None, _) if channel_is_unread => ledger.acked_by(&self.user, &channel, epoch) + 1,
-            (None, _) => {
-                if let Some(joined) = part.joined.as_ref().filter(|_| !part.leaving) {
-                    counts.count(Kind::JoinAgain);
-                    let same = joined.epoch == epoch && joined.expected <= seq + 1;
-                    assert!(same, "joining again goes back: had {joined:?}, told {payload}");
-                    for hole in joined.expected..=seq {
-                        let lacks = ledger.may_lack(&channel, epoch, hole, self.serial);
-                        assert!(lacks, "joining again skips events: had {joined:?}, told {payload}");
-                        ledger.hole(&channel, epoch, hole, self.serial);
-                    }
-                }
-                seq + 1
-            }
-        };
-        if expected <= seq {
-            counts.count(Kind::Replayed);
-        }
-        if name != channel {
-            counts.count(Kind::Alias);
-        }
-        self.memory.insert(channel, (epoch.to_owned(), expected - 1));
-        let unread = channel_is_unread && ask.position.is_none();
-        part.joined = Some(Joined { epoch: epoch.to_owned(), expected, name: name.to_owned(), unread });
-    }
-
-    fn on_unsubscribed(&mut self, payload: &Value, counts: &mut Counts) {
-        if let Some(backend) = &mut self.backend {
-            return backend.on_unsubscribed(payload, counts);
-        }
-        let channel = own_name(text(payload, "channel"), &self.user);
-        let part = self.parts.entry(channel.clone()).or_default();
-        assert!(part.leaving || payload.get("reason").is_some(), "unsubscribed from {channel} without having asked");
-        counts.count(Kind::Unsubscribed);
-        if payload["reason"] == "permission_denied" {
-            let left_out = ["trip:", "user:"].iter().any(|prefix| channel.starts_with(prefix));
-            assert!(self.narrow && left_out, "its token permits it: {payload}");
-            counts.count(Kind::ForbiddenLeft);
-        }
-        (part.joined, part.leaving) = (None, false);
-        self.company.leave(&channel);
-        match &mut part.ask {
-            Some(ask) if ask.after_leave => ask.after_leave = false,
-            ask => *ask = None,
-        }
-    }
-
-    fn on_gap(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
-        let channel = own_name(text(payload, "channel"), &self.user);
-        let (from, to) = (number(payload, "from_seq"), number(payload, "to_seq"));
-        counts.count(Kind::Gap);
-        if let Some(backend) = &mut self.backend {
-            return backend.on_gap(payload, self.serial, ledger);
-        }
-        assert!(from <= to, "{payload}");
-        let serial = self.serial;
-        let joined = self.parts.get_mut(&channel).and_then(|part| part.joined.as_mut());
-        let joined = joined.unwrap_or_else(|| panic!("a gap in {channel} for a non-member"));
-        if std::mem::take(&mut joined.unread) {
-            joined.expected = joined.expected.min(from);
-        }
-        assert!(joined.expected <= from, "a gap over what was sent: {joined:?} {payload}");
-        for seq in joined.expected..from {
-            ledger.hole(&channel, &joined.epoch, seq, serial);
-        }
-        joined.expected = to + 1;
-        self.memory.insert(channel, (joined.epoch.clone(), to));
-    }
-
-    fn on_event(&mut self, value: &Value, ledger: &mut Ledger, counts: &mut Counts) {
-        let name = text(value, "channel");
-        let channel = own_name(name, &self.user);
-        let (epoch, seq) = (text(value, "epoch"), number(value, "seq"));
-        let said = said(value);
-        counts.count(Kind::Delivered);
-        counts.add(Kind::LargeEvent, u64::from(said.len() > 4096));
-        let seen = Seen {
-            channel: &channel,
-            epoch,
-            seq,
-            event_id: text(value, "id"),
-            op_id: value.get("op_id").and_then(Value::as_str),
-            user: text(value, "user_id"),
-            text: said,
-            serial: self.serial,
-        };
-        if let Some(backend) = &mut self.backend {
-            backend.on_event(&seen, ledger, counts);
-            ledger.see(&seen);
-            return;
-        }
-        let part = self.parts.get_mut(&channel);
-        let settled = part.as_ref().is_some_and(|part| part.ask.is_none());
-        let joined = part.and_then(|part| part.joined.as_mut());
-        let joined = joined.unwrap_or_else(|| panic!("an event for a non-member {}: {seen:?}", self.serial));
-        assert!(!settled || joined.name == name, "the channel's name changes: {joined:?} {seen:?}");
-        if std::mem::take(&mut joined.unread) {
-            // What its user has acknowledged may not have been known everywhere: it starts there, or earlier.
-            joined.expected = joined.expected.min(seq);
-        }
-        assert!(joined.epoch == epoch && joined.expected <= seq, "twice or out of order: {joined:?} {seen:?}");
-        for hole in joined.expected..seq {
-            counts.count(Kind::Hole);
-            ledger.hole(&channel, epoch, hole, self.serial);
-            assert!(ledger.may_lack(&channel, epoch, hole, self.serial), "silent gap: {joined:?} {seen:?}");
-        }
-        joined.expected = seq + 1;
-        self.memory.insert(channel.clone(), (epoch.to_owned(), seq));
-        ledger.see(&seen);
-        if channel.starts_with("notifications:") {
-            counts.count(Kind::Notified);
-            if self.known && seq.is_multiple_of(2) {
-                ledger.user_acked(&self.user, &channel, epoch, seq);
-                let place = format!(r#""channel":"{channel}","epoch":"{epoch}","seq":{seq}"#);
-                self.replies.push(format!(r#"{{"type":"ack","payload":{{{place}}}}}"#));
-            }
-        }
-    }
-
-    fn on_ack(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
-        let channel = own_name(text(payload, "channel"), &self.user);
-        let id = text(payload, "id");
-        let place = (text(payload, "epoch").to_owned(), number(payload, "seq"));
-        let duplicate = payload.get("duplicate").is_some();
-        self.answered(id);
-        counts.count(if duplicate { Kind::Duplicate } else { Kind::Ack });
-        ledger.acked(&channel, &self.user, id, &place, duplicate);
-        let serial = self.serial;
-        let Some(part) = self.parts.get_mut(&channel) else { return };
-        let settled = part.ask.is_none() && !part.leaving;
-        let Some(joined) = part.joined.as_mut().filter(|joined| settled && joined.epoch == place.0) else { return };
-        for seq in joined.expected..=place.1 {
-            let lacks = ledger.may_lack(&channel, &place.0, seq, serial);
-            if !lacks {
-                // Only what a connection's end released may come early: nothing but the close follows it.
-                self.early = Some(format!("acknowledged before it was delivered: {joined:?} {payload}"));
-                return;
-            }
-        }
-        // At a connection's end an acknowledgement may go without its event; only what follows it tells.
-        self.tentative.extend((joined.expected..=place.1).map(|seq| (channel.clone(), place.0.clone(), seq)));
-        joined.expected = joined.expected.max(place.1 + 1);
-    }
-
     fn on_nack(&mut self, payload: &Value, counts: &mut Counts) {
         self.answered(text(payload, "id"));
         match text(payload, "code") {
@@ -545,41 +358,6 @@ fn on_error(payload: &Value, counts: &mut Counts) {
         "OVERLOADED" => counts.count(Kind::Overloaded),
         "ID_REUSED" => counts.count(Kind::IdReused),
         other => panic!("an error {other}: {payload}"),
-    }
-}
-
-/// A position could not be resumed from: the reason is a true one.
-fn check_lost(position: &Place, truthful: bool, payload: &Value, counts: &mut Counts) {
-    let (epoch, at) = position;
-    let same = epoch == text(payload, "epoch");
-    match text(payload, "reason") {
-        "epoch_changed" => {
-            assert!(!same, "the epoch is the same: {payload}");
-            counts.count(Kind::EpochChanged);
-        }
-        "trimmed" => {
-            assert!(same && at + 1 < number(payload, "oldest_seq"), "not trimmed at {at}: {payload}");
-            counts.count(Kind::Trimmed);
-        }
-        "too_far" => {
-            assert!(same && *at > number(payload, "seq") && !truthful, "not too far at {at}: {payload}");
-            counts.count(Kind::TooFar);
-        }
-        other => panic!("a reason {other}"),
-    }
-}
-
-/// What an event says, whatever its type.
-fn said(value: &Value) -> &str {
-    let payload = &value["payload"];
-    match text(value, "type") {
-        "chat_message" => {
-            assert_eq!(payload["message"]["content"], payload["content"]);
-            text(payload, "content")
-        }
-        "trip_update_broadcast" => text(&payload["changes"]["budget.total"], "new_value"),
-        "sim_note" => text(payload, "text"),
-        other => panic!("an event of type {other}"),
     }
 }
 
