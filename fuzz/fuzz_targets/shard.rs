@@ -7,10 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use waystation::auth::caps::Policy;
 use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use waystation::census::limits::Limits;
 use waystation::ids::{ConnId, ShardId};
@@ -20,7 +18,6 @@ use waystation::shard::effect::{Batch, Effect, Effects};
 use waystation::shard::message::{MeshMessage, Passport};
 use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
-use waystation::wire::upgrade::Origins;
 
 const SECRET: &[u8] = b"a secret of the fuzzer, which has 32 bytes or more";
 const UNIX_MS: u64 = 1_795_000_000_000;
@@ -55,24 +52,15 @@ impl World {
         let now = Now { micros: 0, unix_ms: UNIX_MS };
         let options = Options {
             shards: 2,
-            key: [7; 16],
-            verifier: Arc::new(verifier),
-            policy: Arc::new(Policy::default()),
-            origins: Arc::new(Origins::default()),
-            proxies: Arc::default(),
-            loopback: true,
             echo: true,
-            globetrotter_open: false,
-            admin_loopback: false,
             limits: Limits { connections_per_address: 9, connections_per_user: 4, ..Limits::default() },
-            unlimited: false,
-            population: Arc::default(),
             connections_max: CONNECTIONS_MAX - 2,
             sockets_max: CONNECTIONS_MAX,
             channels_max: 1 << 10,
             retention: Retention { count: 4, bytes: 1 << 16, age_ms: 5000 },
             history_bytes_max: 1 << 15,
             hot_members: 2,
+            ..Options::embedded([7; 16], verifier)
         };
         let shard = |index| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
         Self {

@@ -12,9 +12,7 @@ use super::written::{LimitsWritten, RoleWritten, ServeArgs, TokenArgs, Verb, Wri
 use super::{StartError, file::limits::Profile};
 use crate::auth::{Policy, PolicyRow, Signature};
 use crate::census::limits::Limits;
-use crate::limits::{
-    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX,
-};
+use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX};
 use crate::room::history::Retention;
 use crate::runtime::ring::RingSizes;
 use crate::wire::proxy::Proxies;
@@ -240,6 +238,7 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         return Err(StartError::new(what, format!("{place}, [auth]"), "configure keys or jwks_file, or take it out"));
     }
     let policy = Policy::with_rows(&rows).map_err(|what| wrong("[[policy]]", what))?;
+    let retention = Retention::default();
     Ok(Serve {
         listen: args.listen,
         data: data_directory(args.data, environment)?,
@@ -261,9 +260,9 @@ fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Resul
         policy: if require_caps { policy.requiring_caps() } else { policy },
         admin_loopback: file.admin.loopback,
         retention: Retention {
-            count: file.history.events.unwrap_or(HISTORY_COUNT_DEFAULT),
-            bytes: file.history.bytes.unwrap_or(HISTORY_BYTES_DEFAULT),
-            age_ms: file.history.age.map_or(HISTORY_AGE_MS_DEFAULT, |seconds| seconds * 1000),
+            count: file.history.events.unwrap_or(retention.count),
+            bytes: file.history.bytes.unwrap_or(retention.bytes),
+            age_ms: file.history.age.map_or(retention.age_ms, |seconds| seconds * 1000),
         },
     })
 }

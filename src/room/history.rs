@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{ConnId, Epoch, Position, Seq};
-use crate::limits::HISTORY_LIVE_BYTES_MAX;
+use crate::limits::{HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_LIVE_BYTES_MAX};
 use crate::payload::Payload;
 
 /// One sequenced event: frozen, encoded once per encoding in use. All shards that deliver it share its frames; the
@@ -85,6 +85,12 @@ pub struct Retention {
     pub bytes: usize,
     /// Milliseconds.
     pub age_ms: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { count: HISTORY_COUNT_DEFAULT, bytes: HISTORY_BYTES_DEFAULT, age_ms: HISTORY_AGE_MS_DEFAULT }
+    }
 }
 
 /// A channel's latest events: positions without a hole, from `oldest` to before `next`.

@@ -67,7 +67,7 @@ use crate::census::strangers::Strangers;
 use crate::envelope::Parser;
 use crate::headcount::Population;
 use crate::ids::{ConnId, ShardId};
-use crate::limits::CONNECTIONS_PER_SHARD_MAX;
+use crate::limits::{CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS};
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::request::{Pending, Providers};
@@ -137,6 +137,34 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Members from which a channel is hot.
     pub hot_members: usize,
+}
+
+impl Options {
+    /// One shard with the shipped bounds and the policy of a gateway that nobody configured, on a loopback address.
+    #[must_use]
+    pub fn embedded(key: HashKey, verifier: Verifier) -> Self {
+        Self {
+            shards: 1,
+            key,
+            verifier: Arc::new(verifier),
+            policy: Arc::default(),
+            origins: Arc::default(),
+            proxies: Arc::default(),
+            loopback: true,
+            echo: false,
+            globetrotter_open: false,
+            admin_loopback: false,
+            limits: Limits::default(),
+            unlimited: false,
+            population: Arc::default(),
+            connections_max: CONNECTIONS_PER_SHARD_MAX,
+            sockets_max: CONNECTIONS_PER_SHARD_MAX,
+            channels_max: CHANNELS_PER_SHARD_MAX,
+            retention: Retention::default(),
+            history_bytes_max: HISTORY_SHARD_BYTES_MAX,
+            hot_members: HOT_MEMBERS,
+        }
+    }
 }
 
 /// What the host tells a shard.

@@ -35,11 +35,7 @@ use super::message::MeshMessage;
 use super::message::outside::Answered;
 use super::*;
 use crate::auth::token::{Key, Keys};
-use crate::census::limits::Limits;
-use crate::limits::{
-    CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT,
-    HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, WHEEL_SLOT_MS,
-};
+use crate::limits::WHEEL_SLOT_MS;
 use crate::metrics::Metric;
 use crate::time::Millis;
 
@@ -78,34 +74,9 @@ struct World {
 }
 
 pub(super) fn options() -> Options {
-    Options {
-        shards: 1,
-        key: [5; 16],
-        verifier: Arc::new(Verifier {
-            keys: Keys::new(vec![Key::hs256(None, SECRET)]).unwrap(),
-            ..Verifier::default()
-        }),
-        policy: Arc::new(Policy::default()),
-        origins: Arc::new(Origins::new(&[]).unwrap()),
-        proxies: Arc::default(),
-        loopback: true,
-        echo: true,
-        globetrotter_open: false,
-        admin_loopback: false,
-        limits: Limits::default(),
-        unlimited: true,
-        population: Arc::default(),
-        connections_max: CONNECTIONS_PER_SHARD_MAX,
-        sockets_max: CONNECTIONS_PER_SHARD_MAX,
-        channels_max: CHANNELS_PER_SHARD_MAX,
-        retention: Retention {
-            count: HISTORY_COUNT_DEFAULT,
-            bytes: HISTORY_BYTES_DEFAULT,
-            age_ms: HISTORY_AGE_MS_DEFAULT,
-        },
-        history_bytes_max: HISTORY_SHARD_BYTES_MAX,
-        hot_members: HOT_MEMBERS,
-    }
+    let keys = Keys::new(vec![Key::hs256(None, SECRET)]).unwrap();
+    let verifier = Verifier { keys, ..Verifier::default() };
+    Options { echo: true, unlimited: true, ..Options::embedded([5; 16], verifier) }
 }
 
 /// A token that says what `more` says and is good for `ttl_s`.

@@ -8,20 +8,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use waystation::auth::caps::Policy;
 use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
-use waystation::census::limits::Limits;
 use waystation::ids::{ConnId, ShardId};
-use waystation::limits;
 use waystation::metrics::{Metric, Metrics};
-use waystation::room::history::Retention;
 use waystation::shard::effect::{Batch, Effect, Effects};
 use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
-use waystation::wire::upgrade::Origins;
 
 /// Counts what is held.
 struct Counting;
@@ -138,31 +132,7 @@ impl World {
 
 fn options() -> Options {
     let keys = Keys::new(vec![Key::hs256(None, SECRET)]).unwrap();
-    Options {
-        shards: 1,
-        key: [5; 16],
-        verifier: Arc::new(Verifier { keys, ..Verifier::default() }),
-        policy: Arc::new(Policy::default()),
-        origins: Arc::new(Origins::new(&[]).unwrap()),
-        proxies: Arc::default(),
-        loopback: true,
-        echo: false,
-        globetrotter_open: false,
-        admin_loopback: false,
-        limits: Limits::default(),
-        unlimited: false,
-        population: Arc::default(),
-        connections_max: limits::CONNECTIONS_PER_SHARD_MAX,
-        sockets_max: limits::CONNECTIONS_PER_SHARD_MAX,
-        channels_max: limits::CHANNELS_PER_SHARD_MAX,
-        retention: Retention {
-            count: limits::HISTORY_COUNT_DEFAULT,
-            bytes: limits::HISTORY_BYTES_DEFAULT,
-            age_ms: limits::HISTORY_AGE_MS_DEFAULT,
-        },
-        history_bytes_max: limits::HISTORY_SHARD_BYTES_MAX,
-        hot_members: limits::HOT_MEMBERS,
-    }
+    Options::embedded([5; 16], Verifier { keys, ..Verifier::default() })
 }
 
 /// A text frame as a client sends it.

@@ -1,10 +1,6 @@
 //! One seed's world: shards, links, sockets, clients, and the clock that they share.
 
-use std::sync::Arc;
-
-use waystation::auth::caps::Policy;
 use waystation::auth::token::{Key, Keys, Verifier};
-use waystation::census::limits::Limits;
 use waystation::ids::ShardId;
 use waystation::limits::OUTBOX_BYTES_MAX;
 use waystation::metrics::{Metric, Metrics};
@@ -12,7 +8,6 @@ use waystation::room::history::Retention;
 use waystation::shard::effect::Closing;
 use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
-use waystation::wire::upgrade::Origins;
 
 use super::backend::Backend;
 use super::client::{Client, Phase};
@@ -100,26 +95,17 @@ impl World {
         let key = Key::hs256(None, SECRET);
         let keys = Keys::new(vec![key.clone()]).expect("one key");
         let now = Now { micros: 0, unix_ms: START_UNIX_MS };
+        let verifier = Verifier { keys, ..Verifier::default() };
         let options = Options {
             shards: u16::try_from(config.shards).expect("a few shards"),
-            key: config.key,
-            verifier: Arc::new(Verifier { keys, issuer: None, audience: None, generation: 0 }),
-            policy: Arc::new(Policy::default()),
-            origins: Arc::new(Origins::default()),
-            proxies: Arc::default(),
-            loopback: true,
-            echo: false,
-            globetrotter_open: false,
-            admin_loopback: false,
-            limits: Limits::default(),
             unlimited: config.unlimited,
-            population: Arc::default(),
             connections_max: 1000,
             sockets_max: 1000,
             channels_max: 1 << 10,
             retention: config.retention,
             history_bytes_max: 1 << 30,
             hot_members: config.hot_members,
+            ..Options::embedded(config.key, verifier)
         };
         let shard = |index: u16| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
         let hosts = (0..options.shards).map(|index| Host::new(shard(index), config.shards)).collect();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Refusal, read};
-use crate::limits::{SPIN_US_MAX, TOKEN_COUNT_MAX};
+use crate::limits::{HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, SPIN_US_MAX, TOKEN_COUNT_MAX};
 
 fn machine(cpus: &[usize], parallelism: usize) -> Machine {
     Machine { cpus: cpus.to_vec(), parallelism }

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::ids::Seq;
-use crate::limits::{HISTORY_LIVE_BYTES_MAX, LOOK_PLACES_MAX, MESSAGE_BYTES_MAX, SWEEPS_PER_TURN_MAX};
+use crate::limits::{
+    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_LIVE_BYTES_MAX, LOOK_PLACES_MAX,
+    MESSAGE_BYTES_MAX, SWEEPS_PER_TURN_MAX,
+};
 
 /// Publishes `count` events of the same size.
 fn publish_many(world: &mut World, who: Who, channel: &str, count: usize, len: usize) {

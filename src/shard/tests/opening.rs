@@ -1,7 +1,11 @@
 //! From accept to the end of the token.
 
 use super::*;
-use crate::limits::{AUTH_DEADLINE_MS, CLOSE_DEADLINE_MS, HEAD_DEADLINE_MS, REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS};
+use crate::limits::{
+    AUTH_DEADLINE_MS, CHANNELS_PER_SHARD_MAX, CLOSE_DEADLINE_MS, CONNECTIONS_PER_SHARD_MAX, HEAD_DEADLINE_MS,
+    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+    REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS,
+};
 use crate::session::endpoint::{Door, Endpoint};
 
 #[test]
@@ -348,4 +352,25 @@ fn readiness_ends_with_the_drain_and_health_does_not() {
             assert_eq!(world.status(who), expected, "{path}, draining: {draining}");
         }
     }
+}
+
+/// What the tests of these bounds lower is what a gateway has that nobody configured.
+#[test]
+fn an_unconfigured_shard_has_the_shipped_bounds_and_no_open_door() {
+    let options = Options::embedded([0; 16], Verifier::default());
+    let bounds = [
+        (options.connections_max, CONNECTIONS_PER_SHARD_MAX),
+        (options.sockets_max, CONNECTIONS_PER_SHARD_MAX),
+        (options.channels_max, CHANNELS_PER_SHARD_MAX),
+        (options.history_bytes_max, HISTORY_SHARD_BYTES_MAX),
+        (options.hot_members, HOT_MEMBERS),
+        (options.retention.count, HISTORY_COUNT_DEFAULT),
+        (options.retention.bytes, HISTORY_BYTES_DEFAULT),
+    ];
+    for (index, (has, shipped)) in bounds.into_iter().enumerate() {
+        assert_eq!(has, shipped, "bound {index}");
+    }
+    assert_eq!(options.retention.age_ms, HISTORY_AGE_MS_DEFAULT);
+    let doors = [options.echo, options.globetrotter_open, options.admin_loopback, options.unlimited];
+    assert_eq!(doors, [false; 4]);
 }
