@@ -81,8 +81,13 @@ pub const SWEEPS_PER_TURN_MAX: usize = 64;
 /// How long an empty channel without events is remembered, so that a client that comes back to it finds the
 /// same epoch.
 pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;
-/// Bytes of history on one shard; over it the channels' older halves are forgotten, one after another.
+/// Bytes of history on one shard; over it the channels' older halves are forgotten, one after another, and what a
+/// member is still owed only if there is nothing else.
 pub const HISTORY_SHARD_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+/// Groups of channels looked through for history that everybody has been sent, when a shard's history is at its
+/// bound; after so many the last group loses what is owed too. A quarter of a thousand channels: some 10
+/// microseconds.
+pub const SHED_SWEEPS_MAX: usize = 8;
 /// Members from which a channel counts as hot: further members stay on the shard that accepted them. Below
 /// three quarters of it the channel has cooled down; well below, so that it does not flicker.
 pub const HOT_MEMBERS: usize = 2000;

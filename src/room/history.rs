@@ -205,10 +205,13 @@ impl History {
         before - self.bytes
     }
 
-    /// Forgets the older half. Returns the bytes freed.
-    pub fn halve(&mut self) -> usize {
+    /// Forgets the older half, but no event from `needed` on. Returns the bytes freed.
+    pub fn halve(&mut self, needed: Seq) -> usize {
         let before = self.bytes;
         for _ in 0..self.events.len().div_ceil(2) {
+            if self.oldest() >= needed {
+                break;
+            }
             self.forget_oldest();
         }
         self.events.shrink_to_fit();
@@ -304,10 +307,13 @@ mod tests {
         for (from, expected) in [(0, &[1, 2, 3][..]), (1, &[1, 2, 3]), (2, &[2, 3]), (3, &[3]), (4, &[]), (5, &[])] {
             assert!(history.since(Seq(from)).map(|event| &event.seq.0).eq(expected), "{from}");
         }
-        history.halve();
+        assert_eq!((history.halve(Seq(1)), history.oldest()), (0, Seq(1)));
+        assert!(history.halve(Seq(2)) > 0);
+        assert_eq!(history.oldest(), Seq(2), "what is needed stays, whatever half of all is");
+        history.halve(Seq(u64::MAX));
         assert_eq!((history.oldest(), history.last(), history.next()), (Seq(3), Seq(3), Seq(4)));
         assert!(history.event(Seq(2)).is_none());
-        history.halve();
+        history.halve(Seq(u64::MAX));
         assert!(history.is_empty() && history.bytes() == 0 && history.oldest() == history.next());
     }
 }

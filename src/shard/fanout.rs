@@ -7,9 +7,10 @@
 use super::Shard;
 use super::connection::{Connection, Membership};
 use super::effect::Effects;
-use super::rooms::RoomId;
+use super::rooms::{Room, RoomId};
 use crate::envelope::globetrotter::IdForm;
-use crate::limits::{VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
+use crate::ids::Seq;
+use crate::limits::{SHED_SWEEPS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
 use crate::metrics::{Metric, Timing};
 use crate::room::members::Member;
 use crate::time::Now;
@@ -123,16 +124,32 @@ impl Shard {
         }
     }
 
-    /// Gives up half of some channels' history when the shard's bound is reached.
+    /// Gives up half of some channels' history when the shard's bound is reached: what everybody has been sent
+    /// first, and what somebody is still owed only where there is nothing else.
     pub(super) fn shed_history(&mut self) {
-        for id in self.rooms.sweep(VISITS_PER_CHANNEL) {
-            if let Some(room) = self.rooms.at_mut(id) {
-                let freed = room.history.halve();
+        let mut swept = Vec::new();
+        for _ in 0..SHED_SWEEPS_MAX {
+            swept = self.rooms.sweep(VISITS_PER_CHANNEL);
+            if self.shed_of(&swept, Room::owed_from) > 0 {
+                return;
+            }
+        }
+        self.shed_of(&swept, |room| room.history.next());
+    }
+
+    /// Gives up half of these channels' history, but nothing from what `needed` says on. Returns the bytes freed.
+    fn shed_of(&mut self, rooms: &[RoomId], needed: impl Fn(&Room) -> Seq) -> usize {
+        let mut sum = 0;
+        for id in rooms {
+            if let Some(room) = self.rooms.at_mut(*id) {
+                let freed = room.history.halve(needed(room));
                 room.joined = None;
                 room.count_bytes(&self.metrics);
                 self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+                sum += freed;
             }
         }
+        sum
     }
 }
 

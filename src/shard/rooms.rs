@@ -11,7 +11,7 @@ use super::message::MeshMessage;
 use super::patterns::RoomService;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{ConnId, Seq, ShardId};
-use crate::limits::LOOK_PLACES_MAX;
+use crate::limits::{LOOK_PLACES_MAX, VISITS_PER_CHANNEL};
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
 use crate::room::dedup::Dedup;
@@ -265,6 +265,20 @@ impl Room {
             metrics.add(Metric::RoomBytes, u64::from(bytes - before));
         } else if bytes < before {
             metrics.subtract(Metric::RoomBytes, u64::from(before - bytes));
+        }
+    }
+
+    /// The earliest event that somebody is still owed. Of a crowd it is what the last rounds noted, which is
+    /// no later.
+    pub(super) fn owed_from(&self) -> Seq {
+        let here = if self.members.places() <= VISITS_PER_CHANNEL {
+            self.members.needed(self.history.next())
+        } else {
+            self.needed.min(self.needed_now)
+        };
+        match &self.role {
+            Role::Home { followers, .. } => followers.iter().map(|follower| follower.next).fold(here, Seq::min),
+            Role::Mirror { .. } => here,
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::Seq;
 use crate::limits::{
     HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_LIVE_BYTES_MAX, LOOK_PLACES_MAX,
-    MESSAGE_BYTES_MAX, SWEEPS_PER_TURN_MAX,
+    MESSAGE_BYTES_MAX, SHED_SWEEPS_MAX, SWEEPS_PER_TURN_MAX, VISITS_PER_CHANNEL,
 };
 
 /// Publishes `count` events of the same size.
@@ -188,6 +188,65 @@ fn a_shard_over_its_bytes_of_history_forgets_older_halves_and_never_the_newest_e
             assert_eq!(world.read(Metric::HistoryBytes), kept * one as u64, "{index} of {max} bytes");
             assert_eq!(world.heard_words(who), ["note"], "a member that keeps up gets every event");
         }
+    }
+}
+
+#[test]
+fn a_shard_over_its_bytes_of_history_keeps_what_somebody_is_owed_while_there_is_anything_else() {
+    for (known, others, lost) in [(false, 1, false), (true, 1, false), (false, 0, true), (true, 0, true)] {
+        let mut world = World::with(|options| options.history_bytes_max = 8_000);
+        let author = world.legacy("/ws/chat/s", "ann");
+        let slow = world.client(known, "/ws/chat/s", "bob");
+        world.sockets[slow].room = 0;
+        publish_many(&mut world, author, "chat:s", 2, 1000);
+        for _ in 0..20 {
+            publish_many(&mut world, author, if others > 0 { "chat:other" } else { "chat:s" }, 1, 1000);
+        }
+        world.open(slow, usize::MAX);
+        let heard = world.heard(slow);
+        assert_eq!(!of_type(&heard, "gap").is_empty(), lost, "{known} {others}");
+        let seqs = seqs(&heard, "note");
+        if lost {
+            assert_eq!((seqs[0], seqs.last()), (1, Some(&22)), "what was in its socket, and the newest");
+        } else {
+            assert_eq!(seqs, [1, 2]);
+        }
+    }
+}
+
+#[test]
+fn a_shard_over_its_bytes_of_history_looks_at_so_many_channels_for_what_nobody_is_owed() {
+    let group = VISITS_PER_CHANNEL;
+    for (groups, kept) in [(SHED_SWEEPS_MAX - 1, true), (SHED_SWEEPS_MAX, true), (SHED_SWEEPS_MAX + 1, false)] {
+        let mut world = World::new();
+        let author = world.legacy("/ws", "ann");
+        // What somebody is owed stands in the last group that is looked at, what nobody is in the last of all.
+        let (owed, free) = (group * groups.min(SHED_SWEEPS_MAX) - 2, group * groups - 1);
+        for index in 0..group * groups {
+            let name = format!("chat:c{index}");
+            if index == owed {
+                let slow = world.legacy(&format!("/ws/chat/c{index}"), "bob");
+                world.sockets[slow].room = 0;
+            }
+            if [owed, free].contains(&index) {
+                publish_many(&mut world, author, &name, 2, 200);
+            } else {
+                let now = world.now;
+                world.hosts[0].0.open_room(now, &name).unwrap();
+            }
+        }
+        let count = |world: &World, index: usize| {
+            let shard = &world.hosts[0].0;
+            shard.rooms.at(shard.rooms.find(&format!("chat:c{index}")).unwrap()).unwrap().history.since(Seq(1)).count()
+        };
+        // The first one is in the socket already.
+        let shard = &mut world.hosts[0].0;
+        let id = shard.rooms.find(&format!("chat:c{owed}")).unwrap();
+        shard.rooms.at_mut(id).unwrap().history.halve(Seq(2));
+        assert_eq!((count(&world, owed), count(&world, free)), (1, 2));
+        world.hosts[0].0.shed_history();
+        let expected = if kept { (1, 1) } else { (0, 2) };
+        assert_eq!((count(&world, owed), count(&world, free)), expected, "{groups} groups");
     }
 }
 
