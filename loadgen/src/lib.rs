@@ -11,6 +11,8 @@ pub mod clock;
 pub mod connection;
 pub mod engine;
 pub mod frame;
+pub mod interval;
+pub mod launch;
 pub mod limits;
 pub mod marker;
 pub mod pair;

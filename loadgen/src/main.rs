@@ -1,15 +1,17 @@
 //! `loadgen run` and `loadgen pair`: argv, the run, the report, the exit code.
 //!
-//! Exit codes: 0 passed, 1 a check failed, 2 bad usage or a machine that refuses, 3 the generator itself was too late.
+//! Exit codes: 0 passed, 1 a check failed, 2 bad usage or a machine that refuses, 3 the generator itself was too late or a
+//! comparison came out worse than allowed.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to its terminal")]
+
+mod commands;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use loadgen::engine::Target;
-use loadgen::pair::Contest;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::scenario::{SHIPPED, Scenario};
@@ -26,38 +28,22 @@ struct Flags {
 enum Task {
     /// Runs one scenario.
     Run {
+        /// A scenario's name or file.
+        #[arg(long)]
+        scenario: String,
         #[command(flatten)]
         wanted: Wanted,
         /// The server's process, to measure its processor time and memory.
         #[arg(long)]
         pid: Option<u32>,
     },
-    /// Runs one scenario against two servers in turn and compares their processor time per delivery.
-    Pair {
-        #[command(flatten)]
-        wanted: Wanted,
-        /// Command that starts the first server.
-        #[arg(long)]
-        a: String,
-        /// Command that starts the second server, on the same address.
-        #[arg(long)]
-        b: String,
-        /// Runs of each.
-        #[arg(long, default_value_t = 10)]
-        pairs: u32,
-        /// Core for the servers.
-        #[arg(long, default_value_t = 0)]
-        server_cpu: usize,
-    },
+    Pair(commands::Pair),
     /// Names the scenarios that come with the program.
     List,
 }
 
 #[derive(Debug, Args)]
 struct Wanted {
-    /// A scenario's name or file.
-    #[arg(long)]
-    scenario: String,
     /// The server.
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
@@ -90,22 +76,15 @@ fn main() -> ExitCode {
 
 fn execute(task: Task) -> Result<u8, String> {
     match task {
-        Task::Run { wanted, pid } => {
-            let (scenario, mut setting) = wanted.prepare()?;
-            setting.server = pid.map(Process::new).transpose()?;
+        Task::Run { scenario, wanted, pid } => {
+            let scenario = wanted.scenario(&scenario)?;
+            let setting = Setting { server: pid.map(Process::new).transpose()?, ..wanted.setting()? };
             let report = plan::run(&scenario, &setting)?;
             println!("{report}");
             wanted.write_json(&report)?;
             Ok(report.exit_code())
         }
-        Task::Pair { wanted, a, b, pairs, server_cpu } => {
-            let (scenario, mut setting) = wanted.prepare()?;
-            let contest = Contest { commands: [&a, &b], pairs, cpu: server_cpu };
-            let comparison = contest.run(&scenario, &mut setting, &mut std::io::stdout())?;
-            println!("{comparison}");
-            wanted.write_json(&comparison)?;
-            Ok(u8::from(!comparison.objections.is_empty()))
-        }
+        Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::List => {
             for (name, text) in SHIPPED {
                 println!("{name:<14}{}", text.lines().next().unwrap_or("").trim_start_matches("# "));
@@ -116,20 +95,24 @@ fn execute(task: Task) -> Result<u8, String> {
 }
 
 impl Wanted {
-    fn prepare(&self) -> Result<(Scenario, Setting), String> {
-        let shipped = SHIPPED.iter().find(|(name, _)| *name == self.scenario);
-        let text = match shipped {
-            Some((_, text)) => (*text).to_owned(),
-            None => read(&PathBuf::from(&self.scenario))?,
-        };
-        let mut scenario = Scenario::parse(&text, &self.changes)?;
-        scenario.spin |= self.spin;
+    fn scenario(&self, name: &str) -> Result<Scenario, String> {
+        Scenario::load(name, &self.changes())
+    }
+
+    /// What is changed in a scenario.
+    fn changes(&self) -> Vec<String> {
+        let spin = self.spin.then(|| "spin=true".to_owned());
+        self.changes.iter().cloned().chain(spin).collect()
+    }
+
+    /// Everything but the server's process; from here on the generator runs on its core.
+    fn setting(&self) -> Result<Setting, String> {
         let tokens = self.tokens.as_ref().map(read).transpose()?.unwrap_or_default();
         let tokens = tokens.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
         if let Some(cpu) = self.cpu {
             loadgen::socket::pin(cpu)?;
         }
-        Ok((scenario, Setting { target: Target::parse(&self.url)?, tokens, server: None }))
+        Ok(Setting { target: Target::parse(&self.url)?, tokens, server: None })
     }
 
     fn write_json(&self, value: &impl Serialize) -> Result<(), String> {

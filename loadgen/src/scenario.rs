@@ -6,10 +6,11 @@ use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OUTSTANDING_
 use crate::marker::MARKER_BYTES;
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 11] = [
+pub const SHIPPED: [(&str, &str); 12] = [
     ("trips-10k", include_str!("../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../scenarios/echo.toml")),
+    ("echo-16", include_str!("../scenarios/echo-16.toml")),
     ("echo-64", include_str!("../scenarios/echo-64.toml")),
     ("single-1000", include_str!("../scenarios/single-1000.toml")),
     ("big-64k", include_str!("../scenarios/big-64k.toml")),
@@ -191,6 +192,21 @@ fn lateness_p99_max_us() -> u64 {
 }
 
 impl Scenario {
+    /// The scenario of this name that comes with the program, or else the one in this file, with changes as `parse`
+    /// takes them.
+    ///
+    /// # Errors
+    /// There is no such file, or the scenario is wrong.
+    pub fn load(name: &str, changes: &[String]) -> Result<Self, String> {
+        match SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
+            Some((_, text)) => Self::parse(text, changes),
+            None => {
+                let text = std::fs::read_to_string(name).map_err(|error| format!("scenario {name}: {error}"))?;
+                Self::parse(&text, changes)
+            }
+        }
+    }
+
     /// Reads a scenario with changes of the form `key=value`: a scenario's key, a group's key (for all groups), or
     /// `group.N.key`.
     ///

@@ -1,0 +1,124 @@
+//! A server that the program starts itself, and ends: by SIGTERM first, by SIGKILL when that is not heard.
+//!
+//! Only a server started here is ever signalled. One that is dropped while it runs is killed, so that a run that fails
+//! leaves nothing behind.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use crate::clock::Clock;
+use crate::limits::{SERVER_END_NS, SERVER_START_NS};
+
+/// Time between two looks at a server that starts or ends.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Launched {
+    child: Child,
+}
+
+impl Launched {
+    /// Starts `command` by the shell, on one core if asked, and waits until `address` accepts.
+    ///
+    /// # Errors
+    /// It does not start, ends at once, or does not accept in time; then nothing of it is left.
+    pub fn start(command: &str, cpu: Option<usize>, address: SocketAddr) -> Result<Self, String> {
+        if TcpStream::connect(address).is_ok() {
+            return Err(format!("{address} is in use by another server: end it, or choose another port"));
+        }
+        // `exec` keeps the shell out of the way: the child's id is the server's.
+        let command = match cpu {
+            Some(cpu) => format!("exec taskset -c {cpu} {command}"),
+            None => format!("exec {command}"),
+        };
+        let child = Command::new("sh").arg("-c").arg(&command).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut launched = Self { child: child.map_err(|error| format!("cannot start {command}: {error}"))? };
+        launched.wait_for(address).map(|()| launched)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it and waits for that.
+    ///
+    /// # Errors
+    /// The kernel does not let us.
+    pub fn end(mut self) -> Result<(), String> {
+        self.try_end().map_err(|error| format!("cannot end process {}: {error}", self.child.id()))
+    }
+
+    fn wait_for(&mut self, address: SocketAddr) -> Result<(), String> {
+        let clock = Clock::start();
+        while clock.now_ns() < SERVER_START_NS {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("ended at once: {status}"));
+            }
+            if TcpStream::connect(address).is_ok() {
+                return Ok(());
+            }
+            Clock::sleep(LOOK);
+        }
+        Err(format!("does not accept connections on {address}"))
+    }
+
+    fn try_end(&mut self) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let (Some(pid), None) = (pid, self.child.try_wait()?) {
+            rustix::process::kill_process(pid, Signal::TERM)?;
+        }
+        let clock = Clock::start();
+        while clock.now_ns() < SERVER_END_NS {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            Clock::sleep(LOOK);
+        }
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // A process that cannot be killed is no longer ours to end.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free_address() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    fn check(command: &str, word: &str) {
+        let error = Launched::start(command, None, free_address()).unwrap_err();
+        assert!(error.contains(word), "{command}: {error}");
+    }
+
+    #[test]
+    fn a_command_that_ends_or_does_not_exist_is_refused_with_its_status() {
+        check("true", "exit status: 0");
+        check("/nowhere/to/be/found", "127");
+    }
+
+    #[test]
+    fn an_address_in_use_is_refused_before_anything_starts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = Launched::start("true", None, listener.local_addr().unwrap()).unwrap_err();
+        assert!(error.contains("in use"), "{error}");
+    }
+}
