@@ -1,10 +1,8 @@
-//! One connection: how it opens, and what a control frame of the server means to it.
+//! One connection: where it stands, and its upgrade.
 
-use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
 
-use memchr::memmem;
-
+use crate::adapter::{Open, Values};
 use crate::scenario::Auth;
 
 /// Where a connection stands.
@@ -16,7 +14,7 @@ pub enum Phase {
     Connecting,
     /// The request is sent, the response not whole.
     Upgrading,
-    /// Upgraded; the server has not said that the room is joined.
+    /// Upgraded; the adapter's hello is not over.
     Joining,
     /// May publish and be delivered to.
     Ready,
@@ -43,6 +41,10 @@ pub struct Connection {
     pub(crate) since_ns: u64,
     /// When its connect began.
     pub(crate) opened_ns: u64,
+    /// Step of the adapter's hello that is waited for.
+    pub(crate) hello_step: usize,
+    /// Messages that came while it was.
+    pub(crate) hello_waited: u32,
     /// Publishes of the closed loop to be sent in this turn.
     pub(crate) publishes_owed: u32,
     /// Publishes of the closed loop that wait for the first delivery.
@@ -60,6 +62,8 @@ impl Connection {
             unsent: Vec::new(),
             since_ns: 0,
             opened_ns: 0,
+            hello_step: 0,
+            hello_waited: 0,
             publishes_owed: 0,
             publishes_held: 0,
         }
@@ -77,18 +81,21 @@ const NONCE_ANSWER: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The upgrade request.
 #[must_use]
-pub fn request(host: &str, path: &str, auth: Auth, token: &str) -> String {
-    let mut request = format!("GET {path}");
-    if auth == Auth::Query {
-        let _ = write!(request, "?token={token}");
+pub(crate) fn request(open: &Open, host: &str, auth: Auth, values: &Values<'_>) -> String {
+    let mut path = open.path.text(values);
+    let token = open.token_query.as_ref().filter(|_| auth == Auth::Query);
+    for query in open.query.iter().chain(token) {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(&query.text(values));
     }
-    let _ = write!(
-        request,
-        " HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {NONCE}\r\n\
-         Sec-WebSocket-Version: 13\r\n"
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {NONCE}\r\nSec-WebSocket-Version: 13\r\n"
     );
-    if auth == Auth::Header {
-        let _ = write!(request, "Authorization: Bearer {token}\r\n");
+    let token = open.token_header.as_ref().filter(|_| auth == Auth::Header);
+    for header in open.headers.iter().chain(token) {
+        request.push_str(&header.text(values));
+        request.push_str("\r\n");
     }
     request.push_str("\r\n");
     request
@@ -111,83 +118,39 @@ pub fn check_response(head: &[u8]) -> Result<(), String> {
     if accept == Some(NONCE_ANSWER) { Ok(()) } else { Err("wrong Sec-WebSocket-Accept".to_owned()) }
 }
 
-/// The authentication frame.
-#[must_use]
-pub fn auth_frame(token: &str, channels: &[String]) -> String {
-    let channels: Vec<String> = channels.iter().map(|channel| format!("\"{channel}\"")).collect();
-    let channels = channels.join(",");
-    format!(
-        "{{\"token\":\"{token}\",\"channels\":[{channels}],\"client\":{{\"name\":\"loadgen\",\"version\":\"0.1.0\"}}}}"
-    )
-}
-
-/// A text frame without a marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control<'a> {
-    /// The authentication was good.
-    AuthGood,
-    /// It was not.
-    AuthBad,
-    /// The room is joined, at this position if one is named.
-    Subscribed(Option<u64>),
-    /// Anything else, by its type.
-    Event(&'a str),
-}
-
-/// What a text frame without a marker says.
-#[must_use]
-pub fn decode_control(text: &[u8]) -> Control<'_> {
-    const TYPE: &[u8] = b"\"type\":\"";
-    let kind = memmem::find(text, TYPE).map(|at| &text[at + TYPE.len()..]);
-    let kind = kind.and_then(|rest| std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok());
-    match kind {
-        Some("subscribed") => Control::Subscribed(subscribed_seq(text)),
-        Some(kind) => Control::Event(kind),
-        None if memmem::find(text, b"\"success\":true").is_some() => Control::AuthGood,
-        None if memmem::find(text, b"\"success\":false").is_some() => Control::AuthBad,
-        None => Control::Event("(no type)"),
-    }
-}
-
-fn subscribed_seq(text: &[u8]) -> Option<u64> {
-    number_at(&text[memmem::find(text, SEQ_KEY)? + SEQ_KEY.len()..])
-}
-
-/// The sequence number in an envelope's head, before its payload. `hint` is where its key stood last time: heads of
-/// a room's events are alike, and a search costs more than all the rest of a delivery.
-#[must_use]
-pub fn envelope_seq(text: &[u8], hint: &mut usize) -> Option<u64> {
-    if !text.get(*hint..).is_some_and(|rest| rest.starts_with(SEQ_KEY)) {
-        let head = &text[..memmem::find(text, b"\"payload\":").unwrap_or(text.len())];
-        *hint = memmem::find(head, SEQ_KEY)?;
-    }
-    number_at(&text[*hint + SEQ_KEY.len()..])
-}
-
-const SEQ_KEY: &[u8] = b"\"seq\":";
-
-fn number_at(text: &[u8]) -> Option<u64> {
-    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let digits = text[..count].iter().map(|byte| u64::from(byte - b'0'));
-    if count == 0 {
-        None
-    } else {
-        digits.into_iter().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(digit))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn request_carries_the_token_where_it_is_wanted() {
-        let has = |auth, part: &str| request("h:1", "/ws/x", auth, "tok").contains(part);
-        assert!(has(Auth::Query, "GET /ws/x?token=tok HTTP/1.1\r\n"));
-        assert!(has(Auth::Header, "GET /ws/x HTTP/1.1\r\n") && has(Auth::Header, "Authorization: Bearer tok\r\n\r\n"));
-        for auth in [Auth::Frame, Auth::None] {
-            assert!(!has(auth, "tok"));
-        }
+    fn request_carries_what_the_adapter_says_and_the_token_where_it_is_wanted() {
+        let adapter = |open: &str| {
+            let text = format!("name = \"x\"\n{open}\n[publish.k]\ntext = \"{{body}}\"");
+            crate::adapter::Adapter::parse(&text, "x").unwrap()
+        };
+        let token = "[token]\nquery = \"token={token}\"\nheader = \"Authorization: Bearer {token}\"";
+        let full = "query = \"EIO=4&r={room}\"\nsubprotocol = \"p.v1\"\nheaders = { X-Room = \"{room}\" }";
+        let check = |open: &str, auth, line: &str, lines: &[&str]| {
+            let values = Values { endpoint: "/ws/x", room: "room-7", token: "tok", ..Values::default() };
+            let request = request(&adapter(open).open, "h:1", auth, &values);
+            let mut expected = format!(
+                "GET {line} HTTP/1.1\r\nHost: h:1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Key: {NONCE}\r\nSec-WebSocket-Version: 13\r\n"
+            );
+            for line in lines.iter().chain(&[""]) {
+                expected.push_str(&format!("{line}\r\n"));
+            }
+            assert_eq!(request, expected, "{open} {auth:?}");
+        };
+        let plain = format!("[open]\npath = \"{{endpoint}}\"\n{token}");
+        check(&plain, Auth::Query, "/ws/x?token=tok", &[]);
+        check(&plain, Auth::Header, "/ws/x", &["Authorization: Bearer tok"]);
+        check(&plain, Auth::Frame, "/ws/x", &[]);
+        check(&plain, Auth::None, "/ws/x", &[]);
+        let all = format!("[open]\npath = \"/p/{{room}}\"\n{full}\n{token}");
+        let headers = ["X-Room: room-7", "Sec-WebSocket-Protocol: p.v1"];
+        check(&all, Auth::Query, "/p/room-7?EIO=4&r=room-7&token=tok", &headers);
+        check("[open]\npath = \"/a?b=c\"\nquery = \"d\"", Auth::Query, "/a?b=c&d", &[]);
     }
 
     #[test]
@@ -198,42 +161,5 @@ mod tests {
         assert_eq!(response("101 Switching Protocols", NONCE_ANSWER), Ok(()));
         assert_eq!(response("503 Busy", ""), Err("http 503".to_owned()));
         assert_eq!(response("101 Switching Protocols", "x"), Err("wrong Sec-WebSocket-Accept".to_owned()));
-    }
-
-    #[test]
-    fn control_frames_are_told_apart() {
-        for (text, expected) in [
-            (r#"{"success":true,"connection_id":"c"}"#, Control::AuthGood),
-            (r#"{"success":false,"error":"x"}"#, Control::AuthBad),
-            (r#"{"id":"i","type":"subscribed","payload":{"epoch":"e","seq":17}}"#, Control::Subscribed(Some(17))),
-            (r#"{"id":"i","type":"subscribed","payload":{}}"#, Control::Subscribed(None)),
-            (r#"{"type":"subscribe_response","payload":{"success":true}}"#, Control::Event("subscribe_response")),
-            ("nonsense", Control::Event("(no type)")),
-        ] {
-            assert_eq!(decode_control(text.as_bytes()), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn envelope_seq_is_not_taken_from_the_payload() {
-        for first_hint in [0, 5, 11, 12, 1000] {
-            let mut hint = first_hint;
-            let mut check = |text: &str, expected| assert_eq!(envelope_seq(text.as_bytes(), &mut hint), expected);
-            check(r#"{"type":"x","seq":42,"payload":{"seq":7}}"#, Some(42));
-            check(r#"{"type":"y","seq":43,"payload":{}}"#, Some(43));
-            check(r#"{"type":"longer","seq":18446744073709551615,"payload":{}}"#, Some(u64::MAX));
-            check(r#"{"type":"x","payload":{"seq":7}}"#, None);
-            check(r#"{"type":"x","seq":18446744073709551616}"#, None);
-            check(r#"{"type":"x","seq":"#, None);
-            check("", None);
-        }
-    }
-
-    #[test]
-    fn auth_frame_is_json() {
-        let frame: serde_json::Value = serde_json::from_str(&auth_frame("t", &["a".into(), "b".into()])).unwrap();
-        assert_eq!(frame["token"], "t");
-        assert_eq!(frame["channels"][1], "b");
-        assert_eq!(frame["client"]["name"], "loadgen");
     }
 }

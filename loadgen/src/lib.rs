@@ -1,11 +1,12 @@
 //! Waystation's load generator.
 //!
-//! One thread and one epoll drive up to 18,000 connections: `scenario` says what is wanted, `plan` runs it on the
-//! `engine`, which sends by a `schedule`, finds each publish again by its `marker` and books it in the `checker`;
-//! `report` says what came out. The server is only watched from outside, through `process`.
+//! One thread and one epoll drive up to 18,000 connections: `scenario` says what is wanted, `adapter` how the server is
+//! spoken to, `plan` runs it on the `engine`, which sends by a `schedule`, finds each publish again by its `marker` and
+//! books it in the `checker`; `report` says what came out. The server is only watched from outside, through `process`.
 //!
 //! A run is trusted only if the generator kept its own times: too much lateness makes it invalid, not slow.
 
+pub mod adapter;
 pub mod checker;
 pub mod clock;
 pub mod connection;

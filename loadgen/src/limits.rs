@@ -23,6 +23,13 @@ pub const SENDS_PER_TURN: usize = 256;
 pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an upgrade response's head; over it the opening failed.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of an adapter's file; over it the file is refused. A hundred times the longest one here.
+pub const ADAPTER_BYTES_MAX: usize = 128 * 1024;
+/// Steps of an adapter's hello; over it the adapter is refused. Four times the longest one here.
+pub const HELLO_STEPS_MAX: usize = 32;
+/// Messages that may come before the one a hello waits for; over it the opening failed. A big room's presence comes
+/// in a few.
+pub const HELLO_MESSAGES_MAX: u32 = 4096;
 /// Time from connect to joined; over it the opening failed. Twice the longest hold of the gateway's entrance and its
 /// authentication deadline together.
 pub const OPENING_DEADLINE_NS: u64 = 40_000_000_000;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use loadgen::adapter::{self, Adapter};
 use loadgen::engine::Target;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
@@ -38,7 +39,7 @@ enum Task {
         pid: Option<u32>,
     },
     Pair(commands::Pair),
-    /// Names the scenarios that come with the program.
+    /// Names the scenarios and adapters that come with the program.
     List,
 }
 
@@ -47,6 +48,9 @@ struct Wanted {
     /// The server.
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
+    /// How the server is spoken to: an adapter's name or file.
+    #[arg(long, default_value = "waystation")]
+    adapter: String,
     /// File with one token per line, given out by connection number.
     #[arg(long)]
     tokens: Option<PathBuf>,
@@ -86,8 +90,11 @@ fn execute(task: Task) -> Result<u8, String> {
         }
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::List => {
-            for (name, text) in SHIPPED {
-                println!("{name:<14}{}", text.lines().next().unwrap_or("").trim_start_matches("# "));
+            for (title, shipped) in [("scenarios", &SHIPPED[..]), ("adapters", &adapter::SHIPPED[..])] {
+                println!("{title}");
+                for (name, text) in shipped {
+                    println!("  {name:<14}{}", text.lines().next().unwrap_or("").trim_start_matches("# "));
+                }
             }
             Ok(0)
         }
@@ -112,7 +119,8 @@ impl Wanted {
         if let Some(cpu) = self.cpu {
             loadgen::socket::pin(cpu)?;
         }
-        Ok(Setting { target: Target::parse(&self.url)?, tokens, server: None })
+        let (target, adapter) = (Target::parse(&self.url)?, Adapter::load(&self.adapter)?);
+        Ok(Setting { target, adapter, tokens, server: None })
     }
 
     fn write_json(&self, value: &impl Serialize) -> Result<(), String> {

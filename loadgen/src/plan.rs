@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use crate::adapter::Adapter;
 use crate::clock::{Clock, seconds};
 use crate::engine::{Engine, Target};
 use crate::process::{self, CpuTimes, Process};
@@ -17,10 +18,20 @@ const SETTLE_S: f64 = 0.2;
 pub struct Setting {
     /// The server.
     pub target: Target,
+    /// How the server is spoken to.
+    pub adapter: Adapter,
     /// Tokens, given out by connection number.
     pub tokens: Vec<String>,
     /// The server's process.
     pub server: Option<Process>,
+}
+
+impl Setting {
+    /// A server that speaks as Waystation does, without tokens, its process unknown.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, adapter: Adapter::waystation(), tokens: Vec::new(), server: None }
+    }
 }
 
 impl Target {
@@ -44,8 +55,7 @@ impl Target {
 pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     socket::make_room(scenario.connections_count())?;
     let clock = Clock::start();
-    let engine = Engine::new(scenario, &setting.target, &setting.tokens, clock);
-    let engine = engine.map_err(|error| format!("cannot make a poll: {error}"))?;
+    let engine = Engine::new(scenario, &setting.target, &setting.adapter, &setting.tokens, clock)?;
     let outcome = match scenario.plan {
         Plan::Traffic => traffic(engine, setting),
         Plan::Storm => storm(engine, setting),

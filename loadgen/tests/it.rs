@@ -43,8 +43,7 @@ impl Server {
         let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == name).unwrap();
         let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
         let scenario = Scenario::parse(text, &changes).unwrap();
-        let setting =
-            Setting { target: Target::parse(&self.url).unwrap(), tokens: vec![], server: Some(Process::own()) };
+        let setting = Setting { server: Some(Process::own()), ..Setting::new(Target::parse(&self.url).unwrap()) };
         plan::run(&scenario, &setting).unwrap()
     }
 }
@@ -144,7 +143,7 @@ fn a_server_whose_process_is_unknown_has_no_costs() {
     let server = Server::start();
     let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "storm").unwrap();
     let scenario = Scenario::parse(text, &["rooms=2".to_owned(), "hold_s=0.05".to_owned()]).unwrap();
-    let setting = Setting { target: Target::parse(&server.url).unwrap(), tokens: vec![], server: None };
+    let setting = Setting::new(Target::parse(&server.url).unwrap());
     let report = plan::run(&scenario, &setting).unwrap();
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     assert!(report.openings.iter().all(|wave| wave.ready == 7 && wave.cost.is_none()));

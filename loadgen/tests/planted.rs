@@ -99,7 +99,7 @@ fn run(planted: Planted) -> Report {
     let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
     let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "single-1000").unwrap();
     let scenario = Scenario::parse(text, &changes).unwrap();
-    let report = plan::run(&scenario, &Setting { target, tokens: vec![], server: None }).unwrap();
+    let report = plan::run(&scenario, &Setting::new(target)).unwrap();
     server.join().unwrap();
     report
 }

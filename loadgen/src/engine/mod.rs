@@ -10,6 +10,7 @@ mod traffic;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::adapter::Adapter;
 use crate::checker::{Checker, RoomShape};
 use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
@@ -40,7 +41,7 @@ pub struct Engine<'a> {
     pub(crate) tokens: &'a [String],
     pub(crate) clock: Clock,
     pub(crate) checker: Checker,
-    pub(crate) groups: Vec<GroupTraffic>,
+    pub(crate) groups: Vec<GroupTraffic<'a>>,
     pub(crate) opening: Opening,
     /// Events other than deliveries, by type.
     pub(crate) events: Names,
@@ -79,6 +80,8 @@ struct Room {
     group: usize,
     /// Number in its group, which stands in its path.
     number: u32,
+    /// What adapters call it: different from every other room of the run.
+    name: String,
     /// First connection; the members follow one another.
     first: usize,
     shape: RoomShape,
@@ -90,8 +93,14 @@ impl<'a> Engine<'a> {
     /// An engine with no connection yet.
     ///
     /// # Errors
-    /// The kernel has no descriptor for the poll.
-    pub fn new(scenario: &'a Scenario, target: &'a Target, tokens: &'a [String], clock: Clock) -> io::Result<Self> {
+    /// The adapter does not speak what the scenario publishes, or the kernel has no descriptor for the poll.
+    pub fn new(
+        scenario: &'a Scenario,
+        target: &'a Target,
+        adapter: &'a Adapter,
+        tokens: &'a [String],
+        clock: Clock,
+    ) -> Result<Self, String> {
         let (mut rooms, mut connections, mut lacking_count) = (Vec::new(), Vec::new(), 0);
         for (group_index, group) in scenario.group.iter().enumerate() {
             for number in 0..group.rooms {
@@ -99,7 +108,8 @@ impl<'a> Engine<'a> {
                 let shape = RoomShape { members, publishers: group.publishers_count(members) };
                 let room = u32::try_from(rooms.len()).unwrap_or(u32::MAX);
                 let first = connections.len();
-                rooms.push(Room { group: group_index, number, first, shape, lacking_at: lacking_count });
+                let name = format!("room-{room:05}");
+                rooms.push(Room { group: group_index, number, name, first, shape, lacking_at: lacking_count });
                 connections.extend((0..members).map(|member| Connection::new(room, member)));
                 lacking_count += index(shape.publishers) * index(group.outstanding);
             }
@@ -111,7 +121,7 @@ impl<'a> Engine<'a> {
             tokens,
             clock,
             checker: Checker::new(&shapes),
-            groups: scenario.group.iter().map(GroupTraffic::new).collect(),
+            groups: scenario.group.iter().map(|group| GroupTraffic::new(group, adapter)).collect::<Result<_, _>>()?,
             opening: Opening::default(),
             events: Names::default(),
             closes: Names::default(),
@@ -119,7 +129,7 @@ impl<'a> Engine<'a> {
             protocol_faults: Names::default(),
             refusals: Vec::new(),
             idle_ns: 0,
-            poll: Poll::new()?,
+            poll: Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?,
             masks: Masks::new(0x5eed),
             connections,
             rooms,
@@ -242,7 +252,7 @@ impl<'a> Engine<'a> {
 
     fn on_frame(&mut self, number: usize, head: FrameHead, payload: &[u8], now: u64) {
         match head.opcode {
-            frame::OPCODE_TEXT => self.on_text(number, payload, now),
+            frame::OPCODE_TEXT => self.on_message(number, payload, now),
             frame::OPCODE_PING => {
                 // RFC 6455 section 5.5.3: a pong carries the ping's data.
                 self.send_frame(number, frame::OPCODE_PONG, payload);
@@ -256,7 +266,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn on_text(&mut self, number: usize, text: &[u8], now: u64) {
+    fn on_message(&mut self, number: usize, text: &[u8], now: u64) {
         // Frames of a room have heads of one length, so the marker mostly stands where it stood last.
         let group = &mut self.groups[self.rooms[index(self.connections[number].room)].group];
         let at = if text.get(group.marker_at..).is_some_and(|rest| rest.starts_with(SENTINEL)) {

@@ -2,15 +2,16 @@
 
 use std::io;
 
+use crate::adapter::{Control, Step, Values};
 use crate::clock::seconds;
-use crate::connection::{self, Connection, Control, Phase};
+use crate::connection::{self, Connection, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
 use crate::limits::{
-    CLOSING_DEADLINE_NS, OPENING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX,
-    WAIT_NS_MAX,
+    CLOSING_DEADLINE_NS, HELLO_MESSAGES_MAX, OPENING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX,
+    RESPONSE_HEAD_BYTES_MAX, WAIT_NS_MAX,
 };
-use crate::scenario::{Auth, Kind};
+use crate::scenario::Auth;
 use crate::socket::{self, Interest};
 use crate::stats::{Latency, Names};
 
@@ -144,12 +145,30 @@ impl Engine<'_> {
         self.opening.connect.record(now.saturating_sub(connection.since_ns));
         connection.since_ns = now;
         connection.phase = Phase::Upgrading;
-        let room = &self.rooms[index(connection.room)];
-        let group = &self.scenario.group[room.group];
-        let path = group.endpoint.replace("{room}", &format!("{:05}", room.number));
-        let auth = if group.kind == Kind::Echo { Auth::None } else { self.scenario.auth };
-        let request = connection::request(&self.target.host, &path, auth, self.token(number));
+        let adapter = self.groups[self.rooms[index(connection.room)].group].adapter;
+        let request = self.with_values(number, |values| {
+            connection::request(&adapter.open, &self.target.host, self.scenario.auth, values)
+        });
         self.send(number, request.as_bytes());
+    }
+
+    /// Hands over what an adapter may name while a connection opens.
+    fn with_values<T>(&self, number: usize, fill: impl FnOnce(&Values<'_>) -> T) -> T {
+        let room = &self.rooms[index(self.connections[number].room)];
+        let group = &self.scenario.group[room.group];
+        let number_in_group = format!("{:05}", room.number);
+        let channels: Vec<String> = group
+            .channels
+            .iter()
+            .map(|channel| format!("\"{}\"", channel.replace("{room}", &number_in_group)))
+            .collect();
+        fill(&Values {
+            room: &room.name,
+            endpoint: &group.endpoint.replace("{room}", &number_in_group),
+            token: self.token(number),
+            channels: &channels.join(","),
+            ..Values::default()
+        })
     }
 
     /// Returns the bytes of the response's head once it is whole and good.
@@ -169,41 +188,69 @@ impl Engine<'_> {
         self.opening.upgrade.record(now.saturating_sub(connection.since_ns));
         connection.since_ns = now;
         connection.phase = Phase::Joining;
-        let room = &self.rooms[index(connection.room)];
-        let group = &self.scenario.group[room.group];
-        if group.kind == Kind::Echo {
-            self.on_joined(number, now);
-        } else if self.scenario.auth == Auth::Frame {
-            let name = format!("{:05}", room.number);
-            let channels: Vec<String> = group.channels.iter().map(|channel| channel.replace("{room}", &name)).collect();
-            let auth = connection::auth_frame(self.token(number), &channels);
-            self.send_frame(number, frame::OPCODE_TEXT, auth.as_bytes());
-        }
+        self.step_hello(number, now);
         Some(end)
     }
 
+    /// Takes every step of the hello up to the next one that waits.
+    fn step_hello(&mut self, number: usize, now: u64) {
+        let adapter = self.groups[self.rooms[index(self.connections[number].room)].group].adapter;
+        loop {
+            let connection = &mut self.connections[number];
+            if connection.phase != Phase::Joining {
+                return;
+            }
+            let Some(step) = adapter.hello.get(connection.hello_step) else { return self.on_joined(number, now) };
+            let Step::Send { opcode, template } = step else { return };
+            connection.hello_step += 1;
+            if self.scenario.auth == Auth::Frame || !step.needs_token() {
+                let text = self.with_values(number, |values| template.text(values));
+                self.send_frame(number, *opcode, text.as_bytes());
+            }
+        }
+    }
+
+    /// Goes on with the hello if this is what it waits for.
+    fn on_hello(&mut self, number: usize, text: &[u8], now: u64) -> bool {
+        let connection = &mut self.connections[number];
+        let adapter = self.groups[self.rooms[index(connection.room)].group].adapter;
+        let Some(Step::Wait(fragment)) = adapter.hello.get(connection.hello_step) else { return false };
+        if fragment.find(text).is_some() {
+            (connection.hello_step, connection.hello_waited) = (connection.hello_step + 1, 0);
+            self.step_hello(number, now);
+            return true;
+        }
+        connection.hello_waited += 1;
+        if connection.hello_waited > HELLO_MESSAGES_MAX {
+            let step = connection.hello_step + 1;
+            self.on_gone(number, &format!("hello step {step} never came"));
+        }
+        false
+    }
+
+    /// A message that is no delivery.
     pub(super) fn on_control(&mut self, number: usize, text: &[u8], now: u64) {
         let Connection { room, member, phase, .. } = self.connections[number];
-        match connection::decode_control(text) {
-            Control::AuthGood => {}
-            Control::AuthBad => {
+        let adapter = self.groups[self.rooms[index(room)].group].adapter;
+        let start = adapter.seq.as_ref().and_then(|seq| seq.read_start(text));
+        if let Some(Some(seq)) = start {
+            self.checker.on_subscribed(room, member, seq);
+        }
+        if (phase == Phase::Joining && self.on_hello(number, text, now)) || start.is_some() {
+            return;
+        }
+        match adapter.events.name(text) {
+            Control::Ignored => {}
+            Control::Refused => {
                 self.keep_refusal(text);
-                self.on_gone(number, "authentication refused");
-            }
-            Control::Subscribed(seq) => {
-                if let Some(seq) = seq {
-                    self.checker.on_subscribed(room, member, seq);
-                }
-                if phase == Phase::Joining {
-                    self.on_joined(number, now);
-                }
+                self.on_gone(number, "refused");
             }
             Control::Event(kind) => {
                 self.events.add(kind);
-                if matches!(kind, "connection_error" | "connection_close" | "nack" | "gap") {
+                if adapter.events.keep.iter().any(|kept| kept == kind) {
                     self.keep_refusal(text);
                 }
-                if let Some(seq) = connection::envelope_seq(text, &mut 0) {
+                if let Some(seq) = adapter.seq.as_ref().and_then(|pattern| pattern.read(text, &mut 0)) {
                     self.checker.on_server_seq(room, member, seq);
                 }
             }

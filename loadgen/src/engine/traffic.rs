@@ -1,19 +1,20 @@
 //! Publishes go out, deliveries come in and are booked.
 
+use crate::adapter::{Adapter, Outgoing, Values};
 use crate::checker::Verdict;
 use crate::clock::seconds;
-use crate::connection::{self, Connection, Phase};
+use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
 use crate::limits::{JSON_SAMPLE_EVERY, SENDS_PER_TURN, UNSENT_BYTES_MAX};
 use crate::marker::Marker;
-use crate::scenario::{Group, Kind, Mode, OPERATION_ID_BYTES};
+use crate::scenario::{Group, Mode};
 use crate::schedule::Schedule;
 use crate::stats::Latency;
 
 /// What one group sent and got.
 #[derive(Debug)]
-pub struct GroupTraffic {
+pub struct GroupTraffic<'a> {
     /// Delivery minus intended send, of publishes intended in the measured time.
     pub corrected: Latency,
     /// Delivery minus actual send.
@@ -37,14 +38,15 @@ pub struct GroupTraffic {
     /// Where the key of the sequence number stood in it.
     seq_at: usize,
     schedule: Option<Schedule>,
-    template: [&'static str; 3],
-    body_bytes: usize,
-    ids: bool,
+    /// Who speaks this group's kind.
+    pub(super) adapter: &'a Adapter,
+    outgoing: Outgoing<'a>,
 }
 
-impl GroupTraffic {
-    pub(super) fn new(group: &Group) -> Self {
-        Self {
+impl<'a> GroupTraffic<'a> {
+    pub(super) fn new(group: &Group, adapter: &'a Adapter) -> Result<Self, String> {
+        let adapter = adapter.of(&group.kind).map_err(|error| format!("group {}: {error}", group.name))?;
+        Ok(Self {
             corrected: Latency::new(),
             uncorrected: Latency::new(),
             lateness: Latency::new(),
@@ -57,10 +59,9 @@ impl GroupTraffic {
             marker_at: 0,
             seq_at: 0,
             schedule: None,
-            template: group.template(),
-            body_bytes: group.body_bytes(),
-            ids: group.has_ids(),
-        }
+            adapter,
+            outgoing: adapter.outgoing(group)?,
+        })
     }
 }
 
@@ -203,23 +204,10 @@ impl Engine<'_> {
         }
         let publisher = u32::try_from(number).unwrap_or(u32::MAX);
         let marker = Marker { room: room_number, publisher, seq, intended_ns, actual_ns };
-        let [before_id, before_body, after] = traffic.template;
-        let id_bytes = if traffic.ids { OPERATION_ID_BYTES } else { 0 };
-        let body_bytes = traffic.body_bytes;
-        let text_bytes = before_id.len() + id_bytes + before_body.len() + body_bytes + after.len();
-        let ids = traffic.ids;
-        frame::encode(frame::OPCODE_TEXT, text_bytes, self.masks.next_key(), out, |out| {
-            out.extend_from_slice(before_id.as_bytes());
-            if ids {
-                use std::io::Write as _;
-                // Writing to a vector cannot fail.
-                let _ = write!(out, "\"id\":\"{publisher:06x}-{seq:08x}\",");
-            }
-            out.extend_from_slice(before_body.as_bytes());
-            let from = out.len();
-            out.resize(from + body_bytes, 0);
-            marker.encode(&mut out[from..]);
-            out.extend_from_slice(after.as_bytes());
+        let Outgoing { template, opcode, body_bytes } = traffic.outgoing;
+        let values = Values { room: &room.name, publisher, seq, body_bytes, ..Values::default() };
+        frame::encode(opcode, template.bytes(&values), self.masks.next_key(), out, |out| {
+            template.fill(&values, out, |body| marker.encode(body));
         });
     }
 
@@ -227,16 +215,14 @@ impl Engine<'_> {
         let Connection { room: room_number, member, .. } = self.connections[number];
         let room = &self.rooms[index(room_number)];
         let group = &self.scenario.group[room.group];
+        let traffic = &mut self.groups[room.group];
+        let adapter = traffic.adapter;
         // The number counts whatever became of the body, so that one fault has one name.
-        if let Some(seq) = connection::envelope_seq(&text[..at], &mut self.groups[room.group].seq_at) {
+        if let Some(seq) = adapter.seq.as_ref().and_then(|pattern| pattern.read(&text[..at], &mut traffic.seq_at)) {
             self.checker.on_server_seq(room_number, member, seq);
         }
-        let end = at + self.groups[room.group].body_bytes;
-        // The body ends where its string ends; an echo is nothing but the body.
-        let whole = match group.kind {
-            Kind::Echo => at == 0 && end == text.len(),
-            _ => text.get(end) == Some(&b'"'),
-        };
+        let end = at + traffic.outgoing.body_bytes;
+        let whole = adapter.deliver.is_end(text, at, end);
         let marker = text.get(at..end).filter(|_| whole).map(Marker::decode);
         let Some(Ok(marker)) = marker else { return self.checker.on_corrupt() };
         let first = u32::try_from(room.first).unwrap_or(u32::MAX);
@@ -245,7 +231,7 @@ impl Engine<'_> {
             return self.checker.on_wrong_room();
         }
         self.deliveries_count += 1;
-        if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY) && group.kind != Kind::Echo {
+        if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY) && adapter.deliver.json {
             let body = &text[at..end];
             if !serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, body)) {
                 self.checker.on_bad_json();

@@ -1,0 +1,244 @@
+//! An adapter's file as it is written, and its one conversion into what is used.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::template::{Place, Template};
+use super::{Adapter, Deliver, Events, Open, Publish, SeqPattern, Step, finder};
+use crate::frame::{OPCODE_BINARY, OPCODE_TEXT};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    name: String,
+    open: WrittenOpen,
+    #[serde(default)]
+    token: WrittenToken,
+    #[serde(default)]
+    hello: Vec<WrittenStep>,
+    publish: BTreeMap<String, WrittenPublish>,
+    #[serde(default)]
+    deliver: WrittenDeliver,
+    seq: Option<WrittenSeq>,
+    #[serde(default)]
+    events: WrittenEvents,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenOpen {
+    path: String,
+    query: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    subprotocol: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenToken {
+    query: Option<String>,
+    header: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenStep {
+    send: Option<String>,
+    send_binary: Option<String>,
+    wait: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPublish {
+    text: Option<String>,
+    text_with_id: Option<String>,
+    binary: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDeliver {
+    #[serde(default)]
+    whole: bool,
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSeq {
+    key: String,
+    before: Option<String>,
+    start: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEvents {
+    kind: Option<String>,
+    #[serde(default)]
+    keep: Vec<String>,
+    #[serde(default)]
+    refused: Vec<String>,
+    #[serde(default)]
+    ignore: Vec<String>,
+}
+
+pub(super) fn parse(text: &str) -> Result<File, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let what = error.message().trim().replace('\n', ": ");
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or(text).matches('\n').count() + 1);
+        // `serde` says in backticks what it found and then what it would have taken.
+        let mut names = what.strip_prefix("unknown ").unwrap_or("").split('`').skip(1).step_by(2);
+        let written = names.next().unwrap_or("");
+        let known: Vec<&str> = names.collect();
+        let meant = nearest(written, &known).map_or_else(String::new, |meant| format!("; write `{meant}`?"));
+        format!("line {line}: {what}{meant}")
+    })
+}
+
+/// The name that was probably meant.
+pub(super) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+    let likeness = |name: &&str| strsim::jaro_winkler(written, name);
+    names.iter().copied().filter(|name| likeness(name) > 0.75).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+const OPENING: [Place; 2] = [Place::Endpoint, Place::Room];
+const OPENING_WITH_TOKEN: [Place; 3] = [Place::Endpoint, Place::Room, Place::Token];
+const HELLO: [Place; 4] = [Place::Endpoint, Place::Room, Place::Token, Place::Channels];
+const PUBLISH: [Place; 5] = [Place::Body, Place::Bytes, Place::Id, Place::Seq, Place::Room];
+
+impl File {
+    /// Turns it into what is used.
+    pub(super) fn check(self) -> Result<Adapter, String> {
+        let kinds = self.publish.into_iter().map(|(kind, publish)| {
+            let publish = publish.check().map_err(|error| format!("publish.{kind}: {error}"))?;
+            Ok((kind, publish))
+        });
+        let kinds = kinds.collect::<Result<Vec<_>, String>>()?;
+        if kinds.is_empty() {
+            return Err("publish: must have at least one kind".to_owned());
+        }
+        let hello = (1..)
+            .zip(self.hello)
+            .map(|(number, step)| step.check().map_err(|error| format!("hello, step {number}: {error}")));
+        Ok(Adapter {
+            name: self.name,
+            open: check_open(&self.open, &self.token)?,
+            hello: hello.collect::<Result<_, _>>()?,
+            deliver: self.deliver.check()?,
+            seq: self.seq.map(WrittenSeq::check).transpose()?,
+            events: self.events.check()?,
+            kinds,
+            echo: None,
+        })
+    }
+}
+
+fn check_open(open: &WrittenOpen, token: &WrittenToken) -> Result<Open, String> {
+    if !(open.path.starts_with('/') || open.path.starts_with("{endpoint}")) {
+        return Err(format!("open.path: {} must start with / or {{endpoint}}", open.path));
+    }
+    let line = |key: &str, text: &str, places: &[Place]| {
+        if text.chars().any(char::is_control) {
+            return Err(format!("{key}: {text:?} must have no control characters"));
+        }
+        Template::compile(text, places).map_err(|error| format!("{key}: {error}"))
+    };
+    let some = |key: &str, text: &Option<String>, places: &[Place]| {
+        text.as_deref().map(|text| line(key, text, places)).transpose()
+    };
+    let mut headers = Vec::new();
+    for (name, value) in &open.headers {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(format!("open.headers: {name:?} must be letters, digits and -"));
+        }
+        headers.push(line("open.headers", &format!("{name}: {value}"), &OPENING)?);
+    }
+    if let Some(subprotocol) = &open.subprotocol {
+        headers.push(line("open.subprotocol", &format!("Sec-WebSocket-Protocol: {subprotocol}"), &[])?);
+    }
+    Ok(Open {
+        path: line("open.path", &open.path, &OPENING)?,
+        query: some("open.query", &open.query, &OPENING)?,
+        headers,
+        token_query: some("token.query", &token.query, &OPENING_WITH_TOKEN)?,
+        token_header: some("token.header", &token.header, &OPENING_WITH_TOKEN)?,
+    })
+}
+
+impl WrittenStep {
+    fn check(self) -> Result<Step, String> {
+        match (self.send, self.send_binary, self.wait) {
+            (Some(text), None, None) => {
+                Ok(Step::Send { opcode: OPCODE_TEXT, template: Template::compile(&text, &HELLO)? })
+            }
+            (None, Some(text), None) => {
+                Ok(Step::Send { opcode: OPCODE_BINARY, template: Template::compile(&text, &HELLO)? })
+            }
+            (None, None, Some(fragment)) => Ok(Step::Wait(Box::new(fragment_of("wait", &fragment)?))),
+            _ => Err("must have exactly one of send, send_binary, wait".to_owned()),
+        }
+    }
+}
+
+impl WrittenPublish {
+    fn check(self) -> Result<Publish, String> {
+        let (opcode, text) = match (&self.text, &self.binary) {
+            (Some(text), None) => (OPCODE_TEXT, text),
+            (None, Some(text)) => (OPCODE_BINARY, text),
+            _ => return Err("must have exactly one of text, binary".to_owned()),
+        };
+        let compile = |text: &str| {
+            let template = Template::compile(text, &PUBLISH)?;
+            if template.count(Place::Body) == 1 { Ok(template) } else { Err("must have {body} once".to_owned()) }
+        };
+        let template_with_id = self.text_with_id.as_deref().map(compile).transpose()?;
+        Ok(Publish { template: compile(text)?, template_with_id, opcode })
+    }
+}
+
+impl WrittenDeliver {
+    fn check(self) -> Result<Deliver, String> {
+        if self.whole && !self.after.is_empty() {
+            return Err("deliver: nothing stands after a whole message: leave out whole or after".to_owned());
+        }
+        Ok(Deliver { whole: self.whole, after: self.after.into_bytes(), json: self.json })
+    }
+}
+
+impl WrittenSeq {
+    fn check(self) -> Result<SeqPattern, String> {
+        let some = |key: &str, text: Option<String>| text.map(|text| fragment_of(key, &text)).transpose();
+        Ok(SeqPattern {
+            key: fragment_of("seq.key", &self.key)?,
+            before: some("seq.before", self.before)?,
+            start: some("seq.start", self.start)?,
+        })
+    }
+}
+
+impl WrittenEvents {
+    fn check(self) -> Result<Events, String> {
+        let all = |key: &str, texts: Vec<String>| {
+            texts.iter().map(|text| fragment_of(key, text)).collect::<Result<Vec<_>, String>>()
+        };
+        Ok(Events {
+            kind: self.kind.map(|text| fragment_of("events.kind", &text)).transpose()?,
+            keep: self.keep,
+            refused: all("events.refused", self.refused)?,
+            ignore: all("events.ignore", self.ignore)?,
+        })
+    }
+}
+
+fn fragment_of(key: &str, text: &str) -> Result<memchr::memmem::Finder<'static>, String> {
+    // An empty fragment is in every message: surely a slip.
+    if text.is_empty() { Err(format!("{key}: must not be empty")) } else { Ok(finder(text)) }
+}

@@ -1,0 +1,180 @@
+use super::*;
+use crate::scenario::Scenario;
+
+const SMALL: &str = "name = \"x\"\n[open]\npath = \"/p\"\n[publish.k]\ntext = \"<{body}>\"\n";
+
+fn parse(text: &str) -> Result<Adapter, String> {
+    Adapter::parse(text, "test")
+}
+
+fn refused(text: &str, words: &[&str]) {
+    let error = parse(text).unwrap_err();
+    for word in words.iter().chain(&["adapter test"]) {
+        assert!(error.contains(word), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn every_shipped_adapter_is_read_and_has_its_name() {
+    for (name, text) in SHIPPED {
+        assert_eq!(Adapter::load(name).unwrap().name, name);
+        assert!(text.starts_with("# "), "{name}: list shows its first line");
+    }
+    assert_eq!(Adapter::waystation().name, "waystation");
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_refused_with_the_nearest_name() {
+    for (name, word) in
+        [("waystaton", "write waystation?"), ("quite-else", "one of waystation, echo"), ("no.toml", "No such file")]
+    {
+        let error = Adapter::load(name).unwrap_err();
+        assert!(error.contains(name) && error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn wrong_files_are_refused_with_the_key_and_what_it_must_be() {
+    parse(SMALL).unwrap();
+    let with = |more: &str| format!("{SMALL}{more}");
+    refused(&with("[deliver]\nafer = \"x\""), &["line 7", "afer", "write `after`?"]);
+    refused(&with("[opn]\npath = \"/\""), &["opn", "write `open`?"]);
+    refused(&SMALL.replace("/p", "p"), &["open.path", "p must start with /"]);
+    refused(&SMALL.replace("{body}", "{bdy}"), &["publish.k", "{bdy}", "write {body}?"]);
+    refused(&SMALL.replace("{body}", "{token}"), &["publish.k", "{token}: must be one of"]);
+    refused(&SMALL.replace("{body}", "none"), &["publish.k", "must have {body} once"]);
+    refused(&SMALL.replace("{body}", "{body}{body}"), &["publish.k", "must have {body} once"]);
+    refused(&SMALL.replace("text =", "binary = \"{body}\"\ntext ="), &["publish.k", "exactly one of text, binary"]);
+    refused("name = \"x\"\n[open]\npath = \"/p\"\n[publish]", &["publish", "at least one kind"]);
+    refused(&with("[[hello]]\nsend = \"a\"\nwait = \"b\""), &["hello, step 1", "exactly one of"]);
+    refused(&with("[[hello]]\nwait = \"a\"\n[[hello]]\nwait = \"\""), &["hello, step 2", "must not be empty"]);
+    refused(&with("[[hello]]\nsend = \"{body}\""), &["hello, step 1", "{body}: must be one of"]);
+    refused(&with("[deliver]\nwhole = true\nafter = \"x\""), &["deliver", "leave out whole or after"]);
+    refused(&with("[seq]\nkey = \"\""), &["seq.key", "must not be empty"]);
+    refused(&with("[events]\nrefused = [\"\"]"), &["events.refused", "must not be empty"]);
+    let open = |more: &str| SMALL.replace("[publish.k]", &format!("{more}\n[publish.k]"));
+    refused(&open("headers = { \"X Y\" = \"z\" }"), &["open.headers", "X Y"]);
+    refused(&open("headers = { X = \"a\\r\\nb\" }"), &["open.headers", "control characters"]);
+    refused(&open("query = \"{token}\""), &["open.query", "{token}: must be one of"]);
+    refused(&open("subprotocol = \"{room}\""), &["open.subprotocol", "{room}"]);
+}
+
+#[test]
+fn files_and_hellos_are_bounded() {
+    let padded = |bytes: usize| format!("{SMALL}#{}", "x".repeat(bytes - SMALL.len() - 1));
+    assert!(parse(&padded(ADAPTER_BYTES_MAX)).is_ok());
+    refused(&padded(ADAPTER_BYTES_MAX + 1), &["bytes: at most"]);
+    let steps = |count| format!("{SMALL}{}", "[[hello]]\nwait = \"a\"\n".repeat(count));
+    assert!(parse(&steps(HELLO_STEPS_MAX)).is_ok());
+    refused(&steps(HELLO_STEPS_MAX + 1), &["hello steps: at most"]);
+}
+
+#[test]
+fn a_template_has_the_bytes_it_says_and_leaves_json_alone() {
+    let all = "{room}|{body}|{bytes}|{id}|{seq}|{}|{\"a\":{\"b\":1}}|{Room}|{open|{";
+    let adapter = parse(&SMALL.replace("\"<{body}>\"", &format!("'{all}'"))).unwrap();
+    let template = &adapter.kinds[0].1.template;
+    for (body_bytes, seq) in [(0, 0), (9, 9), (10, 10), (99, 4_294_967_295), (100, 1)] {
+        let values = Values { room: "room-00003", publisher: 0xabc, seq, body_bytes, ..Values::default() };
+        let (mut out, body) = (Vec::new(), "x".repeat(body_bytes));
+        template.fill(&values, &mut out, |place| place.copy_from_slice(body.as_bytes()));
+        let expected = format!(
+            "room-00003|{body}|{body_bytes}|000abc-{seq:08x}|{seq}|{{}}|{{\"a\":{{\"b\":1}}}}|{{Room}}|{{open|{{"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(template.bytes(&values), expected.len());
+    }
+}
+
+fn group(changes: &[&str]) -> Group {
+    let text = "name = \"s\"\n[[group]]\nname = \"g\"\nendpoint = \"/e\"\nkind = \"trip_update\"\nrate = 1.0";
+    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+    Scenario::parse(text, &changes).unwrap().group.remove(0)
+}
+
+#[test]
+fn total_bytes_counts_everything_around_the_body() {
+    let adapter = Adapter::waystation();
+    for kind in ["trip_update", "publish", "chat_message", "echo"] {
+        for ids in ["ids=true", "ids=false"] {
+            let out = adapter.outgoing(&group(&["total_bytes=1000", ids, &format!("kind={kind}")])).unwrap();
+            let values = Values { seq: 7, body_bytes: out.body_bytes, ..Values::default() };
+            assert_eq!(out.template.bytes(&values), 1000, "{kind} {ids}");
+        }
+    }
+    let error = adapter.outgoing(&group(&["total_bytes=100"])).unwrap_err();
+    assert!(error.contains("group g") && error.contains("body of"), "{error}");
+}
+
+#[test]
+fn a_kind_that_the_adapter_does_not_have_is_refused_with_the_nearest() {
+    let adapter = Adapter::waystation();
+    let error = adapter.outgoing(&group(&["kind=trip_updates"])).unwrap_err();
+    assert!(error.contains("write trip_update?") && error.contains("chat_message"), "{error}");
+    assert_eq!(adapter.of("echo").unwrap().name, "echo");
+    let own = parse(&SMALL.replace("publish.k", "publish.echo")).unwrap();
+    assert_eq!(own.of("echo").unwrap().name, "x");
+    assert!(parse(SMALL).unwrap().of("chat_message").unwrap_err().contains("adapter x has k"));
+}
+
+#[test]
+fn the_first_frame_to_the_gateway_is_json() {
+    let adapter = Adapter::waystation();
+    let Step::Send { opcode: 1, template } = &adapter.hello[0] else { panic!("{:?}", adapter.hello) };
+    assert!(adapter.hello[0].needs_token() && !adapter.hello[1].needs_token());
+    let text = template.text(&Values { token: "t", channels: "\"a\",\"b\"", ..Values::default() });
+    let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&frame["token"], &frame["channels"][1]), (&"t".into(), &"b".into()));
+    assert_eq!(frame["client"]["name"], "loadgen");
+}
+
+#[test]
+fn messages_without_a_body_are_told_apart() {
+    let adapter = Adapter::waystation();
+    let check = |text: &str, expected| assert_eq!(adapter.events.name(text.as_bytes()), expected, "{text}");
+    check(r#"{"success":true,"connection_id":"c"}"#, Control::Ignored);
+    check(r#"{"success":false,"error":"x"}"#, Control::Refused);
+    check(r#"{"type":"subscribe_response","payload":{"success":false}}"#, Control::Event("subscribe_response"));
+    check(r#"{"type":"unended"#, Control::Event("(no type)"));
+    check("nonsense", Control::Event("(no type)"));
+    let seq = adapter.seq.as_ref().unwrap();
+    let check = |text: &str, expected| assert_eq!(seq.read_start(text.as_bytes()), expected, "{text}");
+    check(r#"{"id":"i","type":"subscribed","payload":{"epoch":"e","seq":17}}"#, Some(Some(17)));
+    check(r#"{"id":"i","type":"subscribed","payload":{}}"#, Some(None));
+    check(r#"{"type":"subscribe_response","payload":{"seq":3}}"#, None);
+}
+
+#[test]
+fn the_servers_number_is_not_taken_from_the_payload() {
+    let adapter = Adapter::waystation();
+    let seq = adapter.seq.as_ref().unwrap();
+    for first_hint in [0, 5, 11, 12, 1000] {
+        let mut hint = first_hint;
+        let mut check = |text: &str, expected| assert_eq!(seq.read(text.as_bytes(), &mut hint), expected);
+        check(r#"{"type":"x","seq":42,"payload":{"seq":7}}"#, Some(42));
+        check(r#"{"type":"y","seq":43,"payload":{}}"#, Some(43));
+        check(r#"{"type":"longer","seq":18446744073709551615,"payload":{}}"#, Some(u64::MAX));
+        check(r#"{"type":"x","payload":{"seq":7}}"#, None);
+        check(r#"{"type":"x","seq":18446744073709551616}"#, None);
+        check(r#"{"type":"x","seq":"#, None);
+        check("", None);
+    }
+}
+
+#[test]
+fn a_body_ends_where_the_adapter_says() {
+    let check = |deliver: &str, text: &str, at, end, expected| {
+        let adapter = parse(&format!("{SMALL}[deliver]\n{deliver}")).unwrap();
+        assert_eq!(adapter.deliver.is_end(text.as_bytes(), at, end), expected, "{deliver} {text}");
+    };
+    check("whole = true", "body", 0, 4, true);
+    check("whole = true", "body ", 0, 4, false);
+    check("whole = true", " body", 1, 5, false);
+    check("after = '\"'", "<body\">", 1, 5, true);
+    check("after = '\"'", "<bodyx\">", 1, 5, false);
+    check("after = '\"'", "<body", 1, 5, false);
+    check("after = \"\\r\\n\"", "body\r\n", 0, 4, true);
+    check("after = \"\\r\\n\"", "body\r", 0, 4, false);
+    check("after = ''", "body", 0, 4, true);
+    check("after = ''", "bod", 0, 4, false);
+}
