@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{MISSING_COUNT_MAX, ORDER_LOG_COUNT_MAX};
 
@@ -23,7 +23,8 @@ pub struct RoomShape {
 }
 
 /// What was found. All but `received` and `order_unchecked` should be 0.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Faults {
     /// Publishes that never reached a member, counted per member.
     pub lost: u64,

@@ -1,6 +1,6 @@
 //! The one place that reads a clock: nanoseconds since the program's start, never backwards.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A monotonic clock with its own zero.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,13 @@ impl Clock {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         nanoseconds(self.zero.elapsed())
+    }
+
+    /// The time of day, for what a result is called and said to be from; never for a measurement.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a result says when it was made")]
+    pub fn today() -> SystemTime {
+        SystemTime::now()
     }
 
     /// Sleeps; only for waits outside a measurement.

@@ -56,6 +56,18 @@ pub const OUTSTANDING_COUNT_MAX: u32 = 4096;
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant digits of a latency.
 pub const LATENCY_DIGITS: u8 = 3;
+/// Significant digits of a latency in the timeline: a second's histogram then takes 15 KB while it is filled and some
+/// hundred bytes in a file.
+pub const SLICE_DIGITS: u8 = 2;
+/// Points of a timeline; over it neighbours become one, so that a run of half an hour has its seconds and one of a week
+/// has a point each ten minutes.
+pub const TIMELINE_POINTS_MAX: usize = 1800;
+/// Characters of a histogram in a file; a longer one is refused. A histogram of `LATENCY_DIGITS` with each of its
+/// counts different takes some 320,000.
+pub const HISTOGRAM_TEXT_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a `summary.json` that is read; a longer one is refused. `TIMELINE_POINTS_MAX` points with two histograms
+/// each take some 10 MB.
+pub const SUMMARY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Members in all rooms times publishers of each: the checker's cells of four bytes.
 pub const CHECKER_CELLS_COUNT_MAX: usize = 16 * 1024 * 1024;
 /// Repeats of one side below which no interval is given: with four, not even the smallest and the largest hold the

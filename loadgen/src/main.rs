@@ -15,6 +15,7 @@ use loadgen::adapter::{self, Adapter};
 use loadgen::engine::Target;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
+use loadgen::report::without_secrets;
 use loadgen::scenario::{SHIPPED, Scenario};
 use serde::Serialize;
 
@@ -83,9 +84,10 @@ fn execute(task: Task) -> Result<u8, String> {
         Task::Run { scenario, wanted, pid } => {
             let scenario = wanted.scenario(&scenario)?;
             let setting = Setting { server: pid.map(Process::new).transpose()?, ..wanted.setting()? };
-            let report = plan::run(&scenario, &setting)?;
+            let mut report = plan::run(&scenario, &setting)?;
+            report.flags = without_secrets(std::env::args().skip(1));
             println!("{report}");
-            wanted.write_json(&report)?;
+            wanted.write_text(|| report.to_json())?;
             Ok(report.exit_code())
         }
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
@@ -124,9 +126,12 @@ impl Wanted {
     }
 
     fn write_json(&self, value: &impl Serialize) -> Result<(), String> {
+        self.write_text(|| serde_json::to_string_pretty(value).map_err(|error| error.to_string()))
+    }
+
+    fn write_text(&self, text: impl FnOnce() -> Result<String, String>) -> Result<(), String> {
         let Some(path) = &self.json else { return Ok(()) };
-        let text = serde_json::to_string_pretty(value).map_err(|error| format!("{}: {error}", path.display()))?;
-        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+        std::fs::write(path, text()? + "\n").map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 

@@ -6,9 +6,10 @@ use crate::adapter::Adapter;
 use crate::clock::{Clock, seconds};
 use crate::engine::{Engine, Target};
 use crate::process::{self, CpuTimes, Process};
-use crate::report::{OpeningReport, Report, ServerReport};
+use crate::report::{Environment, MachineTicks, OpeningReport, Report, ServerReport};
 use crate::scenario::{Plan, Scenario};
 use crate::socket;
+use crate::stats::{rounded, rounded_fine};
 
 /// Time between the last join and the first publish, so that the two do not mix.
 const SETTLE_S: f64 = 0.2;
@@ -54,6 +55,8 @@ impl Target {
 /// The machine refuses something the run needs; what the server does wrong stands in the report.
 pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     socket::make_room(scenario.connections_count())?;
+    let (mut environment, ticks) =
+        (Environment::new(&setting.target.host, scenario.connections_count()), MachineTicks::now());
     let clock = Clock::start();
     let engine = Engine::new(scenario, &setting.target, &setting.adapter, &setting.tokens, clock)?;
     let outcome = match scenario.plan {
@@ -61,7 +64,10 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
         Plan::Storm => storm(engine, setting),
         Plan::Idle => idle(engine, setting),
     };
-    outcome.map_err(|error| format!("the poll failed: {error}"))
+    let mut report = outcome.map_err(|error| format!("the poll failed: {error}"))?;
+    environment.note_steal(ticks);
+    report.environment = environment;
+    Ok(report)
 }
 
 fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
@@ -96,13 +102,13 @@ fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report>
     let own_busy = 1.0 - idle_end.saturating_sub(idle_from) as f64 / window_ns.max(1) as f64;
     let mut report = Report::new(engine, window_ns as f64 / 1e9);
     report.openings.push(opening);
-    report.own_busy = own_busy;
-    report.own_cpu = own_end.saturating_sub(own_from) as f64 / window_ns.max(1) as f64;
+    report.own_busy = rounded_fine(own_busy);
+    report.own_cpu = rounded_fine(own_end.saturating_sub(own_from) as f64 / window_ns.max(1) as f64);
     if let (Some(from), Some(end)) = (cpu_from, cpu_end) {
         let cpu_ns = end.saturating_sub(from) as f64;
-        server.cpu_s = cpu_ns / 1e9;
-        server.busy = cpu_ns / window_ns.max(1) as f64;
-        server.cpu_us_per_delivery = cpu_ns / 1e3 / deliveries.max(1) as f64;
+        server.cpu_s = rounded_fine(cpu_ns / 1e9);
+        server.busy = rounded_fine(cpu_ns / window_ns.max(1) as f64);
+        server.cpu_us_per_delivery = rounded_fine(cpu_ns / 1e3 / deliveries.max(1) as f64);
         server.weight_after = setting.server.and_then(|server| server.weight());
         report.server = Some(server);
     }
@@ -149,7 +155,7 @@ fn idle(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
     server.weight_after = weigh();
     let points: Vec<(f64, f64)> =
         server.steps.iter().map(|(count, weight)| (*count as f64, weight.anonymous_bytes as f64)).collect();
-    server.bytes_per_connection = process::slope(&points);
+    server.bytes_per_connection = process::slope(&points).map(rounded);
     let mut report = Report::new(engine, 0.0);
     report.openings.push(opening);
     report.server = setting.server.map(|_| server);

@@ -24,6 +24,9 @@ use crate::stats::Names;
 pub use opening::Opening;
 pub use traffic::GroupTraffic;
 
+/// What the mask keys begin with.
+const SEED: u64 = 0x5eed;
+
 /// Where the server is.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -55,6 +58,8 @@ pub struct Engine<'a> {
     pub(crate) refusals: Vec<String>,
     /// Time spent waiting for something to do.
     pub(crate) idle_ns: u64,
+    /// What the mask keys begin with.
+    pub(crate) seed: u64,
     poll: Poll,
     masks: Masks,
     connections: Vec<Connection>,
@@ -129,8 +134,9 @@ impl<'a> Engine<'a> {
             protocol_faults: Names::default(),
             refusals: Vec::new(),
             idle_ns: 0,
+            seed: SEED,
             poll: Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?,
-            masks: Masks::new(0x5eed),
+            masks: Masks::new(SEED),
             connections,
             rooms,
             lacking: vec![0; lacking_count],

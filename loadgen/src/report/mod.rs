@@ -1,22 +1,44 @@
 //! What came out of a run, for people and for programs.
+//!
+//! A `Report` has everything that is known of a run, and stands whole in `summary.json`: every other file, and every
+//! comparison, is made from it alone. `text` is what a terminal shows, `environment` the machine, `timeline` the course
+//! of the run by the second, `summary` the file.
 
-use std::fmt::{self, Write as _};
+mod environment;
+mod flags;
+mod summary;
+mod text;
+mod timeline;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checker::Faults;
 use crate::engine::{Engine, Opening};
 use crate::process::{CpuTimes, Weight};
 use crate::scenario::Scenario;
-use crate::stats::{Names, Percentiles};
+use crate::stats::{Names, Percentiles, rounded, rounded_fine};
+
+pub(crate) use environment::MachineTicks;
+pub use environment::{Environment, Revision};
+pub use flags::without_secrets;
+pub use summary::SCHEMA;
+pub use timeline::{Growing, Point, Slice, Timeline, slice_histogram};
 
 /// A whole run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// What was asked for.
     pub scenario: Scenario,
+    /// What the command line said besides, without its secrets.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// What the run's chance began with: the same gives the same frames.
+    pub seed: u64,
     /// Where it ran.
     pub environment: Environment,
+    /// Objectives that the run was to meet, if it had any.
+    #[serde(default)]
+    pub slos: Vec<SloReport>,
     /// Waves of openings.
     pub openings: Vec<OpeningReport>,
     /// Traffic by group.
@@ -41,23 +63,26 @@ pub struct Report {
     pub own_cpu: f64,
     /// Why the run says nothing, if it does not.
     pub invalid: Option<String>,
+    /// The course of the run.
+    #[serde(default)]
+    pub timeline: Timeline,
 }
 
-/// The machine.
-#[derive(Debug, Serialize)]
-pub struct Environment {
-    /// Kernel release.
-    pub kernel: String,
-    /// Name of the processor.
-    pub processor: String,
-    /// Cores of the machine.
-    pub cores_count: usize,
-    /// Where the server was looked for.
-    pub url: String,
+/// One objective and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SloReport {
+    /// As it was asked for.
+    pub slo: String,
+    /// What was measured; `None` if the run did not measure it, which does not meet the objective.
+    pub measured: Option<f64>,
+    /// What `measured` is counted in.
+    pub unit: String,
+    /// Whether it was met.
+    pub met: bool,
 }
 
 /// One wave of openings.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OpeningReport {
     /// Connections wanted.
     pub wanted: usize,
@@ -81,7 +106,7 @@ pub struct OpeningReport {
 
 /// Processor time of the server, from before a wave's first connect to after its last join; what lies between steps is
 /// not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OpeningCost {
     /// Seconds in all.
     pub cpu_s: f64,
@@ -98,27 +123,16 @@ impl OpeningCost {
     pub(crate) fn new(joined: u64, times: CpuTimes) -> Self {
         let cpu_s = times.sum_ns as f64 / 1e9;
         Self {
-            cpu_s,
-            user_s: times.user_ns as f64 / 1e9,
-            system_s: times.system_ns as f64 / 1e9,
-            joined_per_cpu_s: (times.sum_ns > 0).then(|| joined as f64 / cpu_s),
+            cpu_s: rounded_fine(cpu_s),
+            user_s: rounded_fine(times.user_ns as f64 / 1e9),
+            system_s: rounded_fine(times.system_ns as f64 / 1e9),
+            joined_per_cpu_s: (times.sum_ns > 0).then(|| rounded(joined as f64 / cpu_s)),
         }
-    }
-}
-
-impl fmt::Display for OpeningCost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cpu_s, user_s, system_s, joined_per_cpu_s } = self;
-        match joined_per_cpu_s {
-            Some(rate) => write!(f, "{rate:.0} joined per second of server CPU  {cpu_s:.3} s")?,
-            None => write!(f, "server CPU too short to be seen")?,
-        }
-        write!(f, "  user {user_s:.2} s  system {system_s:.2} s")
     }
 }
 
 /// One group's traffic.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GroupReport {
     /// Name of the group.
     pub name: String,
@@ -143,7 +157,7 @@ pub struct GroupReport {
 }
 
 /// The server as seen from outside.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct ServerReport {
     /// Processor seconds in the measured time.
     pub cpu_s: f64,
@@ -169,7 +183,7 @@ impl OpeningReport {
         Self {
             wanted,
             ready: opening.ready,
-            took_s: opening.took_ns as f64 / 1e9,
+            took_s: rounded_fine(opening.took_ns as f64 / 1e9),
             failures: opening.failures.clone(),
             connect: opening.connect.percentiles(),
             upgrade: opening.upgrade.percentiles(),
@@ -184,12 +198,12 @@ impl Report {
     /// Collects what the engine knows; `window_s` is the measured time that really passed.
     pub(crate) fn new(engine: Engine<'_>, window_s: f64) -> Self {
         let scenario = engine.scenario.clone();
-        let per_s = |count: u64| if window_s > 0.0 { count as f64 / window_s } else { 0.0 };
+        let per_s = |count: u64| if window_s > 0.0 { rounded(count as f64 / window_s) } else { 0.0 };
         let groups = scenario.group.iter().zip(&engine.groups).map(|(group, traffic)| GroupReport {
             name: group.name.clone(),
             published: traffic.published,
             delivered: traffic.delivered,
-            bytes_per_delivery: traffic.delivered_bytes as f64 / traffic.delivered.max(1) as f64,
+            bytes_per_delivery: rounded(traffic.delivered_bytes as f64 / traffic.delivered.max(1) as f64),
             blocked: traffic.blocked,
             published_per_s: per_s(traffic.window_published),
             delivered_per_s: per_s(traffic.window_delivered),
@@ -205,7 +219,10 @@ impl Report {
         let invalid =
             late.map(|group| format!("group {}: sends {:.0} us late at p99", group.name, group.lateness.p99_us));
         Self {
-            environment: Environment::new(&engine.target.host),
+            flags: Vec::new(),
+            seed: engine.seed,
+            environment: Environment::default(),
+            slos: Vec::new(),
             openings: Vec::new(),
             groups,
             faults: engine.checker.finish(),
@@ -218,6 +235,7 @@ impl Report {
             own_busy: 0.0,
             own_cpu: 0.0,
             invalid,
+            timeline: Timeline::default(),
             scenario,
         }
     }
@@ -277,137 +295,5 @@ impl Report {
     }
 }
 
-impl Environment {
-    fn new(url: &str) -> Self {
-        let uname = rustix::system::uname();
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        Self {
-            kernel: uname.release().to_string_lossy().into_owned(),
-            processor: name.map_or("unknown", |(_, name)| name).to_owned(),
-            cores_count: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
-            url: url.to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Environment { kernel, processor, cores_count, url } = &self.environment;
-        writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
-        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
-        write!(f, "\n{:<22}{:>9}", "microseconds", "count")?;
-        for title in ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
-            write!(f, "{title:>11}")?;
-        }
-        writeln!(f)?;
-        for (wave, opening) in (1..).zip(&self.openings) {
-            row(f, &format!("connect (wave {wave})"), &opening.connect)?;
-            row(f, "upgrade", &opening.upgrade)?;
-            row(f, "auth and join", &opening.join)?;
-            row(f, "opening in all", &opening.total)?;
-        }
-        for group in &self.groups {
-            row(f, &format!("{}: latency", group.name), &group.latency)?;
-            row(f, "  from actual send", &group.latency_uncorrected)?;
-            row(f, "  lateness of sends", &group.lateness)?;
-        }
-        writeln!(f)?;
-        for (wave, opening) in (1..).zip(&self.openings) {
-            let OpeningReport { wanted, ready, took_s, failures, cost, .. } = opening;
-            writeln!(
-                f,
-                "wave {wave}    {ready} of {wanted} joined in {took_s:.2} s{}",
-                listed(", failed: ", failures)
-            )?;
-            if let Some(cost) = cost {
-                writeln!(f, "          {cost}")?;
-            }
-        }
-        for group in &self.groups {
-            let GroupReport { name, published, delivered, published_per_s, delivered_per_s, blocked, .. } = group;
-            let bytes = group.bytes_per_delivery;
-            writeln!(
-                f,
-                "{name:<9} published {published} ({published_per_s:.0}/s)  delivered {delivered} \
-                 ({delivered_per_s:.0}/s, {bytes:.1} bytes each)  blocked {blocked}"
-            )?;
-        }
-        let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;
-        writeln!(
-            f,
-            "checks    lost {lost}  duplicated {duplicated}  out of order {out_of_order}  corrupted {corrupted}  wrong \
-             room {wrong_room}  seq gaps {seq_gaps}  bad JSON {json}"
-        )?;
-        let Faults { order_unchecked, owed_to_closed, .. } = self.faults;
-        writeln!(f, "          order unchecked {order_unchecked}  owed to ended connections {owed_to_closed}")?;
-        writeln!(f, "events    {}", listed("", &self.events))?;
-        writeln!(f, "ended     {}", listed("unasked: ", &self.closes))?;
-        for refusal in &self.refusals {
-            writeln!(f, "          {}", refusal.trim_end().replace("\r\n", " | "))?;
-        }
-        self.write_server(f)?;
-        if self.own_cpu > 0.0 {
-            let (busy, cpu) = (100.0 * self.own_busy, 100.0 * self.own_cpu);
-            writeln!(f, "own core  {busy:.1} % not waiting, {cpu:.1} % had")?;
-        }
-        let objections = self.objections();
-        if !objections.is_empty() {
-            return writeln!(f, "FAILED    {}", objections.join("; "));
-        }
-        match &self.invalid {
-            Some(reason) => writeln!(f, "INVALID   {reason}: the figures say nothing about the server"),
-            None => writeln!(f, "passed"),
-        }
-    }
-}
-
-impl Report {
-    fn write_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(server) = &self.server else { return Ok(()) };
-        let ServerReport { cpu_s, busy, cpu_us_per_delivery, .. } = server;
-        if *cpu_s > 0.0 {
-            let busy = 100.0 * busy;
-            writeln!(f, "server    {cpu_us_per_delivery:.3} us CPU per delivery  {cpu_s:.2} s  {busy:.1} % of a core")?;
-        }
-        for (name, weight) in
-            [("before", server.weight_before), ("connected", server.weight_connected), ("after", server.weight_after)]
-        {
-            if let Some(weight) = weight {
-                writeln!(f, "          {name:<10}{}", weighed(weight))?;
-            }
-        }
-        for (connections, weight) in &server.steps {
-            writeln!(f, "          {connections:>6} idle {}", weighed(*weight))?;
-        }
-        if let Some(bytes) = server.bytes_per_connection {
-            writeln!(f, "          {bytes:.0} anonymous bytes per connection")?;
-        }
-        Ok(())
-    }
-}
-
-fn row(f: &mut fmt::Formatter<'_>, name: &str, of: &Percentiles) -> fmt::Result {
-    if of.count == 0 {
-        return Ok(());
-    }
-    write!(f, "{name:<22}{:>9}", of.count)?;
-    for value in [of.mean_us, of.p50_us, of.p90_us, of.p99_us, of.p99_9_us, of.p99_99_us, of.max_us] {
-        write!(f, "{value:>11.1}")?;
-    }
-    writeln!(f)
-}
-
-fn weighed(weight: Weight) -> String {
-    let mebi = |bytes: u64| bytes as f64 / 1_048_576.0;
-    let (rss, anonymous) = (mebi(weight.rss_bytes), mebi(weight.anonymous_bytes));
-    format!("rss {rss:.1} MiB  anonymous {anonymous:.1} MiB  descriptors {}", weight.descriptors)
-}
-
-fn listed(before: &str, names: &Names) -> String {
-    let mut text = String::new();
-    for (name, count) in names.iter() {
-        let _ = write!(text, "{}{name} {count}", if text.is_empty() { before } else { ", " });
-    }
-    text
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! `summary.json`: the report as a file, with the number of its form.
+//!
+//! The form has a number, `SCHEMA`, that rises when an older reader would take a file wrongly. A new field that may be
+//! missing does not raise it. What the figures amount to stands in the file too, for programs that only want to know
+//! that; it is not read back, since it follows from the rest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::Report;
+
+/// The form of `summary.json` that is written, and the only one that is read.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    schema: u32,
+    outcome: &'static str,
+    objections: Vec<String>,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// What is looked at first, so that a file of another form is not complained of for a missing field.
+#[derive(Deserialize)]
+struct Head {
+    schema: Option<u32>,
+}
+
+impl Report {
+    /// The whole report as the text of a `summary.json`.
+    ///
+    /// # Errors
+    /// A histogram cannot be written.
+    pub fn to_json(&self) -> Result<String, String> {
+        let objections = self.objections();
+        let written = Written { schema: SCHEMA, outcome: self.outcome(), objections, report: self };
+        serde_json::to_string_pretty(&written).map_err(|error| format!("summary.json: {error}"))
+    }
+
+    /// Reads the text of a `summary.json`.
+    ///
+    /// # Errors
+    /// It is none, or of another form; the text says which.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let head: Head = serde_json::from_str(text).map_err(|error| format!("summary.json: {error}"))?;
+        match head.schema {
+            Some(SCHEMA) => serde_json::from_str(text).map_err(|error| format!("summary.json: {error}")),
+            Some(other) => {
+                Err(format!("summary.json: schema {other}: must be {SCHEMA}, read it with the loadgen that wrote it"))
+            }
+            None => Err("summary.json: no schema: not written by loadgen".to_owned()),
+        }
+    }
+
+    /// In one word: `passed`, `failed`, or `invalid` if the figures say nothing about the server.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match (self.objections().is_empty(), &self.invalid) {
+            (false, _) => "failed",
+            (true, Some(_)) => "invalid",
+            (true, None) => "passed",
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A report to test with, and what a file of it must keep.
+
+use super::*;
+use crate::scenario::SHIPPED;
+use crate::stats::Latency;
+
+/// Latencies of so many values, from one microsecond upwards by one.
+pub(crate) fn latencies(count: u64) -> Percentiles {
+    let mut latency = Latency::new();
+    for number in 1..=count {
+        latency.record(number * 1000);
+    }
+    latency.percentiles()
+}
+
+/// A run of five seconds that has a bit of everything.
+pub(crate) fn sample() -> Report {
+    let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "trips-10k").unwrap();
+    let scenario = Scenario::parse(text, &["name=a <script> & \"more\"".to_owned()]).unwrap();
+    let mut names = Names::default();
+    names.add_count("user_left", 7);
+    let opening = OpeningReport {
+        wanted: 10_000,
+        ready: 10_000,
+        took_s: 5.123_456,
+        failures: Names::default(),
+        connect: latencies(100),
+        upgrade: latencies(200),
+        join: latencies(300),
+        total: latencies(400),
+        cost: Some(OpeningCost { cpu_s: 0.5, user_s: 0.2, system_s: 0.3, joined_per_cpu_s: Some(20_000.0) }),
+    };
+    let group = GroupReport {
+        name: "trips".to_owned(),
+        published: 50_000,
+        delivered: 150_000,
+        bytes_per_delivery: 412.125,
+        blocked: 0,
+        published_per_s: 10_000.0,
+        delivered_per_s: 30_000.0,
+        latency: latencies(20_000),
+        latency_uncorrected: latencies(15_000),
+        lateness: latencies(50),
+    };
+    let weight = Weight { rss_bytes: 60_000_000, anonymous_bytes: 50_000_000, descriptors: 10_050 };
+    let mut timeline = Growing::new();
+    for (second, stage) in ["connect", "warm-up", "measure", "measure", "drain"].into_iter().enumerate() {
+        timeline.push(point(second, stage));
+    }
+    Report {
+        scenario,
+        flags: vec!["run".to_owned(), "--spin".to_owned()],
+        seed: 0x5eed,
+        environment: Environment::new("127.0.0.1:8000", 10_000),
+        slos: vec![SloReport {
+            slo: "delivery.p99<100ms".to_owned(),
+            measured: Some(19.8),
+            unit: "ms".to_owned(),
+            met: true,
+        }],
+        openings: vec![opening],
+        groups: vec![group],
+        faults: Faults::default(),
+        events: names,
+        closes: Names::default(),
+        closes_expected: (0, 0),
+        refusals: vec![],
+        protocol_faults: Names::default(),
+        server: Some(ServerReport {
+            cpu_s: 1.5,
+            busy: 0.3,
+            cpu_us_per_delivery: 10.25,
+            weight_before: Some(weight),
+            weight_connected: Some(weight),
+            weight_after: None,
+            steps: vec![(100, weight)],
+            bytes_per_connection: Some(4123.5),
+        }),
+        own_busy: 0.25,
+        own_cpu: 1.0,
+        invalid: None,
+        timeline: timeline.finish(),
+    }
+}
+
+fn point(second: usize, stage: &str) -> Point {
+    let mut histogram = slice_histogram();
+    for number in 1..=1000u64 * (second as u64 + 1) {
+        histogram.record(number * 1000).unwrap();
+    }
+    Point {
+        at_s: second as f64,
+        span_s: 1.0,
+        stage: stage.to_owned(),
+        measured: second > 1,
+        open: 2000 * (second as u64 + 1),
+        connecting: 200,
+        published: 10_000,
+        delivered: 30_000,
+        bytes: 12_360_000,
+        latency: Slice::new(&histogram),
+        latency_uncorrected: Slice::new(&histogram),
+        lateness_p99_us: 50.5,
+        faults: 0,
+        server_busy: Some(0.333_333),
+        server_anonymous_bytes: Some(50_000_000 + second as u64),
+    }
+}
+
+#[test]
+fn a_summary_is_the_same_read_back() {
+    let report = sample();
+    let text = report.to_json().unwrap();
+    let read = Report::from_json(&text).unwrap();
+    assert_eq!(read.to_json().unwrap(), text);
+    assert_eq!(read.groups[0].latency, report.groups[0].latency);
+    assert_eq!(read.timeline, report.timeline);
+    assert_eq!((read.environment, read.slos), (report.environment, report.slos));
+}
+
+#[test]
+fn a_summary_says_its_form_and_what_it_amounts_to() {
+    let json: serde_json::Value = serde_json::from_str(&sample().to_json().unwrap()).unwrap();
+    assert_eq!((json["schema"].as_u64(), json["outcome"].as_str()), (Some(u64::from(SCHEMA)), Some("passed")));
+    let mut failed = sample();
+    failed.faults.lost = 1;
+    let json: serde_json::Value = serde_json::from_str(&failed.to_json().unwrap()).unwrap();
+    assert_eq!(json["outcome"], "failed");
+    assert_eq!(json["objections"][0], "deliveries are faulty");
+    let late = Report { invalid: Some("late".to_owned()), ..sample() };
+    assert_eq!((late.outcome(), late.exit_code()), ("invalid", 3));
+}
+
+#[test]
+fn a_summary_of_another_form_is_refused_with_both_numbers() {
+    let text = sample().to_json().unwrap();
+    let check = |text: &str, words: &[&str]| {
+        let error = Report::from_json(text).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    check(&text.replacen("\"schema\": 1", "\"schema\": 0", 1), &["schema 0", "must be 1"]);
+    check(&text.replacen("\"schema\": 1", "\"schema\": 2", 1), &["schema 2", "must be 1"]);
+    check("{\"groups\": []}", &["no schema"]);
+    check("{\"schema\": 1}", &["missing field"]);
+    check("not JSON", &["summary.json"]);
+    let (_, histogram) = text.split_once("\"histogram\": \"").unwrap();
+    check(&text.replacen(&histogram[..20], "AAAAAAAAAAAAAAAAAAAA", 1), &["histogram"]);
+}
+
+#[test]
+fn a_field_of_a_later_version_is_no_obstacle() {
+    let text = sample().to_json().unwrap().replacen("\"seed\"", "\"later\": {\"a\": 1}, \"seed\"", 1);
+    assert!(Report::from_json(&text).is_ok());
+}
+
+#[test]
+fn runs_add_up_by_their_histograms() {
+    let (one, other) = (sample(), sample());
+    let mut sum = one.groups[0].latency.histogram.clone();
+    sum.merge(&other.groups[0].latency.histogram);
+    let sum = sum.percentiles();
+    assert_eq!((sum.count, sum.p99_us), (40_000, one.groups[0].latency.p99_us));
+}

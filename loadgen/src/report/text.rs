@@ -1,0 +1,140 @@
+//! The report as a terminal shows it.
+
+use std::fmt::{self, Write as _};
+
+use crate::checker::Faults;
+use crate::process::Weight;
+use crate::report::{Environment, GroupReport, OpeningCost, OpeningReport, Report, ServerReport};
+use crate::stats::{Names, Percentiles};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Environment { kernel, processor, cores_count, url, .. } = &self.environment;
+        writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
+        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
+        write!(f, "\n{:<22}{:>9}", "microseconds", "count")?;
+        for title in ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
+            write!(f, "{title:>11}")?;
+        }
+        writeln!(f)?;
+        for (wave, opening) in (1..).zip(&self.openings) {
+            row(f, &format!("connect (wave {wave})"), &opening.connect)?;
+            row(f, "upgrade", &opening.upgrade)?;
+            row(f, "auth and join", &opening.join)?;
+            row(f, "opening in all", &opening.total)?;
+        }
+        for group in &self.groups {
+            row(f, &format!("{}: latency", group.name), &group.latency)?;
+            row(f, "  from actual send", &group.latency_uncorrected)?;
+            row(f, "  lateness of sends", &group.lateness)?;
+        }
+        writeln!(f)?;
+        for (wave, opening) in (1..).zip(&self.openings) {
+            let OpeningReport { wanted, ready, took_s, failures, cost, .. } = opening;
+            writeln!(
+                f,
+                "wave {wave}    {ready} of {wanted} joined in {took_s:.2} s{}",
+                listed(", failed: ", failures)
+            )?;
+            if let Some(cost) = cost {
+                writeln!(f, "          {cost}")?;
+            }
+        }
+        for group in &self.groups {
+            let GroupReport { name, published, delivered, published_per_s, delivered_per_s, blocked, .. } = group;
+            let bytes = group.bytes_per_delivery;
+            writeln!(
+                f,
+                "{name:<9} published {published} ({published_per_s:.0}/s)  delivered {delivered} \
+                 ({delivered_per_s:.0}/s, {bytes:.1} bytes each)  blocked {blocked}"
+            )?;
+        }
+        let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;
+        writeln!(
+            f,
+            "checks    lost {lost}  duplicated {duplicated}  out of order {out_of_order}  corrupted {corrupted}  wrong \
+             room {wrong_room}  seq gaps {seq_gaps}  bad JSON {json}"
+        )?;
+        let Faults { order_unchecked, owed_to_closed, .. } = self.faults;
+        writeln!(f, "          order unchecked {order_unchecked}  owed to ended connections {owed_to_closed}")?;
+        writeln!(f, "events    {}", listed("", &self.events))?;
+        writeln!(f, "ended     {}", listed("unasked: ", &self.closes))?;
+        for refusal in &self.refusals {
+            writeln!(f, "          {}", refusal.trim_end().replace("\r\n", " | "))?;
+        }
+        self.write_server(f)?;
+        if self.own_cpu > 0.0 {
+            let (busy, cpu) = (100.0 * self.own_busy, 100.0 * self.own_cpu);
+            writeln!(f, "own core  {busy:.1} % not waiting, {cpu:.1} % had")?;
+        }
+        let objections = self.objections();
+        if !objections.is_empty() {
+            return writeln!(f, "FAILED    {}", objections.join("; "));
+        }
+        match &self.invalid {
+            Some(reason) => writeln!(f, "INVALID   {reason}: the figures say nothing about the server"),
+            None => writeln!(f, "passed"),
+        }
+    }
+}
+
+impl Report {
+    fn write_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(server) = &self.server else { return Ok(()) };
+        let ServerReport { cpu_s, busy, cpu_us_per_delivery, .. } = server;
+        if *cpu_s > 0.0 {
+            let busy = 100.0 * busy;
+            writeln!(f, "server    {cpu_us_per_delivery:.3} us CPU per delivery  {cpu_s:.2} s  {busy:.1} % of a core")?;
+        }
+        for (name, weight) in
+            [("before", server.weight_before), ("connected", server.weight_connected), ("after", server.weight_after)]
+        {
+            if let Some(weight) = weight {
+                writeln!(f, "          {name:<10}{}", weighed(weight))?;
+            }
+        }
+        for (connections, weight) in &server.steps {
+            writeln!(f, "          {connections:>6} idle {}", weighed(*weight))?;
+        }
+        if let Some(bytes) = server.bytes_per_connection {
+            writeln!(f, "          {bytes:.0} anonymous bytes per connection")?;
+        }
+        Ok(())
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, of: &Percentiles) -> fmt::Result {
+    if of.count == 0 {
+        return Ok(());
+    }
+    write!(f, "{name:<22}{:>9}", of.count)?;
+    for value in [of.mean_us, of.p50_us, of.p90_us, of.p99_us, of.p99_9_us, of.p99_99_us, of.max_us] {
+        write!(f, "{value:>11.1}")?;
+    }
+    writeln!(f)
+}
+
+fn weighed(weight: Weight) -> String {
+    let mebi = |bytes: u64| bytes as f64 / 1_048_576.0;
+    let (rss, anonymous) = (mebi(weight.rss_bytes), mebi(weight.anonymous_bytes));
+    format!("rss {rss:.1} MiB  anonymous {anonymous:.1} MiB  descriptors {}", weight.descriptors)
+}
+
+fn listed(before: &str, names: &Names) -> String {
+    let mut text = String::new();
+    for (name, count) in names.iter() {
+        let _ = write!(text, "{}{name} {count}", if text.is_empty() { before } else { ", " });
+    }
+    text
+}
+
+impl fmt::Display for OpeningCost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu_s, user_s, system_s, joined_per_cpu_s } = self;
+        match joined_per_cpu_s {
+            Some(rate) => write!(f, "{rate:.0} joined per second of server CPU  {cpu_s:.3} s")?,
+            None => write!(f, "server CPU too short to be seen")?,
+        }
+        write!(f, "  user {user_s:.2} s  system {system_s:.2} s")
+    }
+}
