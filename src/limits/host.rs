@@ -6,6 +6,9 @@ use super::CHANNELS_PER_MESSAGE_MAX;
 
 /// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait.
 pub const TURN_COMPLETIONS_MAX: usize = 512;
+/// Completions whose connections are read ahead together: as many reads as a core has under way at a time, and few
+/// enough that what was read first is still near when it is used.
+pub const LOOK_AHEAD_COUNT: usize = 16;
 /// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
 pub const TURN_MESH_ITEMS_MAX: usize = 256;
 /// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is

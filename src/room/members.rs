@@ -154,6 +154,11 @@ impl Members {
         self.places.iter().flatten()
     }
 
+    /// The members from a place on.
+    pub fn from(&self, place: u32) -> impl Iterator<Item = &Member> {
+        self.places.get(place as usize..).unwrap_or_default().iter().flatten()
+    }
+
     /// All members, with their places.
     pub fn placed(&self) -> impl Iterator<Item = (u32, &Member)> {
         (0..).zip(&self.places).filter_map(|(place, member)| Some((place, member.as_ref()?)))

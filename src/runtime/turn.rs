@@ -20,7 +20,9 @@ use super::kept::Kept;
 use super::ring::{Completion, Kind, Ring, Token};
 use super::sockets::{Settled, Sockets};
 use crate::ids::{ConnId, ShardId};
-use crate::limits::{DRAIN_GRACE_MS, MESH_RETRY_MS, PARK_MS_MAX, TURN_COMPLETIONS_MAX, TURN_MESH_ITEMS_MAX};
+use crate::limits::{
+    DRAIN_GRACE_MS, LOOK_AHEAD_COUNT, MESH_RETRY_MS, PARK_MS_MAX, TURN_COMPLETIONS_MAX, TURN_MESH_ITEMS_MAX,
+};
 use crate::mesh::{AdminJob, HatchPost, Inbox, Outbox, Parcel, Transport};
 use crate::metrics::{Metric, Metrics, Timing};
 use crate::shard::effect::{Batch, Effect, Effects};
@@ -113,16 +115,11 @@ impl Host {
         let collected = self.ring.collect(&mut completions, TURN_COMPLETIONS_MAX)?;
         self.metrics.add(Metric::RingOverflows, u64::from(collected.overflowed));
         let count = completions.len();
-        for completion in completions.drain(..) {
-            match completion.token.kind {
-                Kind::Accept => self.on_accept(completion),
-                Kind::Bell if !completion.more => {
-                    self.ring.poll_bell(self.inbox.bell().as_fd(), completion.token);
-                }
-                Kind::Receive => self.on_receive(completion),
-                Kind::Room => self.on_room(completion),
-                Kind::Bell | Kind::Cancel => {}
+        for (place, completion) in completions.iter().enumerate() {
+            if place % LOOK_AHEAD_COUNT == 0 {
+                self.look_ahead(&completions[place..]);
             }
+            self.on_completion(*completion);
         }
         self.completions = completions;
         // Every buffer of the batch is back by now.
@@ -130,6 +127,26 @@ impl Host {
             self.settle(conn);
         }
         Ok((count, collected.more))
+    }
+
+    /// What the next completions are about is read from memory together, not one after another.
+    fn look_ahead(&self, completions: &[Completion]) {
+        let next = &completions[..completions.len().min(LOOK_AHEAD_COUNT)];
+        let slots = next.iter().filter(|next| next.token.kind == Kind::Receive).map(|next| next.token.slot);
+        self.sockets.look_ahead(slots.clone());
+        self.shard.look_ahead(slots);
+    }
+
+    fn on_completion(&mut self, completion: Completion) {
+        match completion.token.kind {
+            Kind::Accept => self.on_accept(completion),
+            Kind::Bell if !completion.more => {
+                self.ring.poll_bell(self.inbox.bell().as_fd(), completion.token);
+            }
+            Kind::Receive => self.on_receive(completion),
+            Kind::Room => self.on_room(completion),
+            Kind::Bell | Kind::Cancel => {}
+        }
     }
 
     fn on_accept(&mut self, completion: Completion) {

@@ -10,7 +10,7 @@ use super::effect::Effects;
 use super::rooms::{Room, RoomId};
 use crate::envelope::globetrotter::IdForm;
 use crate::ids::Seq;
-use crate::limits::{SHED_SWEEPS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
+use crate::limits::{LOOK_AHEAD_COUNT, SHED_SWEEPS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
 use crate::metrics::{Metric, Timing};
 use crate::room::members::Member;
 use crate::time::Now;
@@ -36,9 +36,14 @@ impl Shard {
             budget -= self.spread_news(now, VISITS_PER_CHANNEL / 2, effects).max(1);
         }
         waiting |= !self.rumours.is_empty();
-        while budget > 0
-            && let Some(id) = self.line.pop_front()
-        {
+        let mut ahead = 0;
+        while budget > 0 && !self.line.is_empty() {
+            if ahead == 0 {
+                ahead = LOOK_AHEAD_COUNT;
+                self.look_ahead_in_line();
+            }
+            ahead -= 1;
+            let Some(id) = self.line.pop_front() else { break };
             let turns = budget.min(VISITS_PER_CHANNEL);
             budget -= self.visit(now, id, turns, effects).max(1);
         }

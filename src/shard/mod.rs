@@ -16,6 +16,7 @@ pub mod message;
 
 mod acking;
 mod admission;
+mod ahead;
 mod attendance;
 mod bundle;
 mod channel_rate;
