@@ -112,7 +112,7 @@ metrics! {
     Gaps: Counter "waystation_gaps_total" "" "Gaps announced to members that fell off a channel's history";
     Resumed: Counter "waystation_resumes_total" "recovered=\"true\"" "Resumes by outcome";
     ResumeFailed: Counter "waystation_resumes_total" "recovered=\"false\"" "Resumes by outcome";
-    AnswersFull: Counter "waystation_answers_full_total" "" "Reading paused because a client had not taken its acknowledgements";
+    AnswersFull: Counter "waystation_answers_full_total" "" "Reading paused because a client had not taken its answers";
     OutboxDropped: Counter "waystation_outbox_dropped_total" "" "Low-lane frames dropped at the outbox bound";
     Fleeting: Counter "waystation_fleeting_total" "" "Things told as they happened: typing, cursors, presence";
     FleetingDropped: Counter "waystation_fleeting_dropped_total" "" "Such things that found no place or a full mesh";

@@ -44,8 +44,12 @@ pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
 /// that much may be in flight when the pause begins, and a client is slowed for it, not cut.
 pub const PAUSED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Acknowledgements that wait for their author to get the events before them, or for another shard; over it the
-/// author is not read until half of them are taken. A batch is read whole, so its messages may be on top.
-pub const ANSWERS_HELD_MAX: usize = 1024;
+/// author is not read until half of them are taken. A batch is read whole, so its messages may be on top. All of them
+/// together fit the outbox: who leaves a channel is given at once those that waited for it.
+pub const ANSWERS_HELD_MAX: usize = 256;
+/// Bytes queued towards a client over which it is not read until half of them are taken: what it sends would be
+/// answered, and who has sent much at once has had no time to read.
+pub const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 /// How long a socket may take no byte of what it is owed; over it: close 4013.
 pub const STUCK_MS: u64 = 30_000;
 /// Time from our close frame until the socket is closed if the client says nothing.

@@ -40,6 +40,12 @@ const _: () =
     assert!(CHANNELS_PER_MESSAGE_MAX * (CHANNEL_NAME_BYTES_MAX + 3) + TOKEN_BYTES_MAX <= AUTH_FRAME_BYTES_MAX);
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= USER_ID_BYTES_MAX + 16, "every user has channels");
 const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "one answer in flight, one behind it");
+const _: () = assert!(
+    ANSWERS_BYTES_MAX
+        + (ANSWERS_HELD_MAX + BATCH_MESSAGES_MAX) * (OPERATION_ID_BYTES_MAX + CHANNEL_NAME_BYTES_MAX + 256)
+        <= OUTBOX_BYTES_MAX,
+    "who reads is not cut for acknowledgements, however much it sends at once"
+);
 const _: () = assert!(HISTORY_LIVE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX, "the largest event overruns no live member");
 const _: () = assert!(VISITS_PER_TURN_BUSY >= VISITS_PER_CHANNEL && VISITS_PER_TURN_MAX >= VISITS_PER_TURN_BUSY);
 const _: () = assert!(AUTOMATIC_IDLE_MS > GROUP_ACK_MS, "what is not acknowledged is late before it is idle");

@@ -8,7 +8,7 @@ use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::Claims;
 use crate::envelope::globetrotter::IdForm;
 use crate::ids::{ConnectionName, Seq};
-use crate::limits::ANSWERS_HELD_MAX;
+use crate::limits::{ANSWERS_BYTES_MAX, ANSWERS_HELD_MAX};
 use crate::outbox::Outbox;
 use crate::payload::Payload;
 use crate::session::admit::{Bucket, Lease};
@@ -348,17 +348,21 @@ impl Connection {
         self.claims.as_ref().map(|claims| &claims.user)
     }
 
-    /// Whether it is owed as many acknowledgements as may wait. A batch is one message, so it may be owed some more.
+    /// How many acknowledgements it is owed that are not queued yet.
+    fn acks_owed(&self) -> usize {
+        self.answers.as_ref().map_or(0, |answers| answers.len()) + usize::from(self.unanswered)
+    }
+
+    /// Whether as many answers as may wait are owed to it. A batch is one message, so it may be owed some more.
     pub(super) fn is_owed_too_many_answers(&self) -> bool {
-        let held = self.answers.as_ref().map_or(0, |answers| answers.len());
-        held + usize::from(self.unanswered) >= ANSWERS_HELD_MAX
+        self.outbox.bytes() > ANSWERS_BYTES_MAX || self.acks_owed() >= ANSWERS_HELD_MAX
     }
 
     /// Whether it waits for no more than half of them, and was paused for them.
     pub(super) fn may_go_on(&self) -> bool {
-        let held = self.answers.as_ref().map_or(0, |answers| answers.len());
         self.paused.as_ref().is_some_and(|paused| paused.awaits == Awaits::Answers)
-            && held + usize::from(self.unanswered) <= ANSWERS_HELD_MAX / 2
+            && self.outbox.bytes() <= ANSWERS_BYTES_MAX / 2
+            && self.acks_owed() <= ANSWERS_HELD_MAX / 2
     }
 
     /// Its channel, if it is in one alone and gets nothing but what happens there, with the normal share.

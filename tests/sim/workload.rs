@@ -180,7 +180,7 @@ impl World {
                 self.say(index, r#"{"type":"heartbeat"}"#);
             }
             77 => self.say_ping(index),
-            78 => self.ping(index),
+            78 => self.ping(index, b"are you there"),
             79..=80 => self.say_nonsense(index),
             81 => self.say(index, r#"{"type":"publish","payload":{"channel":"user:x","type":"a","payload":{}}}"#),
             82..=83 => self.refresh(index),
@@ -330,9 +330,9 @@ impl World {
         }
     }
 
-    fn ping(&mut self, index: usize) {
+    fn ping(&mut self, index: usize, payload: &[u8]) {
         let mut bytes = Vec::new();
-        write_frame(0x89, b"are you there", &mut self.rng, &mut bytes);
+        write_frame(0x89, payload, &mut self.rng, &mut bytes);
         let socket = self.clients[index].socket.expect("an open client has a socket");
         self.sockets[socket].to_server.extend(bytes);
     }
@@ -348,14 +348,15 @@ impl World {
         self.say(index, text);
     }
 
-    /// Many errors to be told, and a leave and a join behind them; from clients that may not be reading.
+    /// Many errors to be told, or pings to be answered, and a leave and a join behind them; from clients that may not be
+    /// reading. Who does not take its errors is read later; pongs are more than it may leave lying.
     fn burst(&mut self, index: usize) {
         if self.clients[index].known {
             return;
         }
         self.counts.count(Kind::BurstOfErrors);
         // Where rates hold, errors cost as much as anything else, and more than a few would be read for minutes.
-        let many = match (self.config.unlimited, self.rng.chance(35)) {
+        let many = match (self.config.unlimited, self.rng.chance(45)) {
             (true, true) => 1500,
             (true, false) => 90,
             (false, _) => 25,
@@ -363,8 +364,10 @@ impl World {
         if many > 90 || self.rng.chance(30) {
             self.clients[index].asleep_until = self.now.micros + 30_000_000;
         }
-        for _ in 0..many {
-            self.say(index, "{");
+        if many > 90 && self.rng.chance(85) {
+            (0..2 * many).for_each(|_| self.ping(index, &[b'x'; 125]));
+        } else {
+            (0..many).for_each(|_| self.say(index, "{"));
         }
         self.leave(index, true);
     }

@@ -131,9 +131,7 @@ fn acknowledgements_leave_the_lowest_lane_its_share() {
     for number in 0..50 {
         world.put(who, &text(&publish("chat:s", &number.to_string(), &json!({}))));
     }
-    for _ in 0..400 {
-        world.put(who, &text("{"));
-    }
+    (0..400).for_each(|_| queue(&mut world, who, Lane::Critical, r#"{"type":"critical"}"#));
     world.say(who, r#"{"type":"ping","timestamp":7}"#);
     world.open(who, usize::MAX);
     let heard = world.heard(who);

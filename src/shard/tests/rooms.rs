@@ -3,9 +3,10 @@
 use super::*;
 use crate::code::ErrorCode;
 use crate::limits::{
-    ANSWERS_HELD_MAX, CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, CHANNELS_PER_MESSAGE_MAX, DEDUP_ENTRIES_MAX,
-    DEDUP_WINDOW_MS, MEMBERSHIPS_PER_CONNECTION_MAX,
+    ANSWERS_BYTES_MAX, ANSWERS_HELD_MAX, CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, CHANNELS_PER_MESSAGE_MAX,
+    DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, MEMBERSHIPS_PER_CONNECTION_MAX, OPERATION_ID_BYTES_MAX,
 };
+use crate::outbox::FRAME_OVERHEAD_BYTES;
 
 /// Joins `count` channels with numbers from `first` on.
 fn join_many(world: &mut World, who: Who, first: usize, count: usize) {
@@ -293,6 +294,59 @@ fn who_is_owed_so_many_answers_is_read_later_and_none_comes_before_its_event() {
             assert_eq!(acked, (1..=count as u64).collect::<Vec<_>>(), "{known} {home}: every one, in order");
             assert!(world.sockets[who].reads && world.is_open(who));
         }
+    }
+}
+
+#[test]
+fn who_has_so_many_bytes_of_answers_to_take_is_read_later() {
+    for (bytes, paused) in [(ANSWERS_BYTES_MAX - 1, 0), (ANSWERS_BYTES_MAX, 0), (ANSWERS_BYTES_MAX + 1, 1)] {
+        let mut world = World::new();
+        let who = world.legacy("/ws", "ann");
+        world.sockets[who].room = 0;
+        // The first is taken up by a write; those after it are queued. A pong has two bytes more than its ping.
+        world.send(who, &masked(9, b""));
+        let pong = 127 + FRAME_OVERHEAD_BYTES;
+        let full = bytes / pong - 1;
+        let left = bytes - full * pong - 2 * (FRAME_OVERHEAD_BYTES + 2);
+        world.send(who, &masked(9, &[7; 125]).repeat(full));
+        for len in [left / 2, left - left / 2] {
+            world.send(who, &masked(9, &vec![7; len]));
+        }
+        world.say(who, r#"{"type":"ping"}"#);
+        assert_eq!((world.read(Metric::AnswersFull), world.sockets[who].reads), (paused, paused == 0), "{bytes}");
+        world.open(who, usize::MAX);
+        assert!(world.heard_words(who).iter().any(|word| word == "pong"), "{bytes}: read later, not lost");
+        assert!(world.sockets[who].reads && world.is_open(who));
+    }
+}
+
+#[test]
+fn who_sends_much_at_once_and_reads_is_not_cut_for_its_acknowledgements() {
+    for (home, joined, count) in [
+        (0, false, 8 * ANSWERS_HELD_MAX),
+        (1, false, 8 * ANSWERS_HELD_MAX),
+        (0, true, 8 * ANSWERS_HELD_MAX),
+        (1, true, 8 * ANSWERS_HELD_MAX),
+        (0, true, ANSWERS_HELD_MAX - 1),
+        (1, true, ANSWERS_HELD_MAX - 1),
+    ] {
+        let mut world = World::with(|options| options.shards = 2);
+        let who = world.client_on(0, false, "/ws", "ann");
+        let channel = at_home("chat:", home, 2);
+        if joined {
+            world.say(who, &subscribe(std::slice::from_ref(&channel)));
+        }
+        world.heard(who);
+        // All of it before the first write.
+        for index in 0..count {
+            let id = format!("{index:0>OPERATION_ID_BYTES_MAX$}");
+            world.put(who, &text(&publish(&channel, &id, &json!({}))));
+        }
+        // What waited for its events is given to who leaves.
+        world.put(who, &text(&json!({ "type": "unsubscribe", "channels": [channel] }).to_string()));
+        world.run();
+        let acks = world.heard_words(who).iter().filter(|word| *word == "ack").count();
+        assert_eq!((acks, world.is_open(who)), (count, true), "{home} {joined} {count}");
     }
 }
 
