@@ -75,6 +75,10 @@ pub const CHECKER_CELLS_COUNT_MAX: usize = 16 * 1024 * 1024;
 pub const REPEATS_COUNT_MIN: usize = 5;
 /// Repeats of one side; over it the comparison is refused. A day of runs, and the sign test's terms stay above 0.
 pub const REPEATS_COUNT_MAX: usize = 1000;
+/// Objectives of one run; over it the run is refused. More than the figures that anybody watches.
+pub const SLOS_COUNT_MAX: usize = 64;
+/// Seconds for which an objective may be broken before the run is ended: a run of a day and no objective at all.
+pub const SLO_ABORT_S_MAX: f64 = 86_400.0;
 /// Rows of a suite of pairs; over it the suite is refused. Fifteen pairs of each take an afternoon.
 pub const SUITE_ROWS_COUNT_MAX: usize = 64;
 /// Draws of a bootstrap: the ends of an interval then move by less than the runs' own noise from seed to seed.

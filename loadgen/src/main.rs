@@ -1,7 +1,7 @@
 //! `loadgen run` and `loadgen pair`: argv, the run, the report, the exit code.
 //!
 //! Exit codes: 0 passed, 1 a check failed, 2 bad usage or a machine that refuses, 3 the generator itself was too late or a
-//! comparison came out worse than allowed.
+//! comparison came out worse than allowed, 99 an objective was not met.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to its terminal")]
 
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use loadgen::adapter::{self, Adapter};
 use loadgen::engine::Target;
+use loadgen::metrics::Metrics;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::report::without_secrets;
@@ -38,10 +39,14 @@ enum Task {
         /// The server's process, to measure its processor time and memory.
         #[arg(long)]
         pid: Option<u32>,
+        #[command(flatten)]
+        slos: commands::Slos,
     },
     Pair(commands::Pair),
     /// Names the scenarios and adapters that come with the program.
     List,
+    /// Names the figures that objectives and comparisons are about.
+    Metrics,
 }
 
 #[derive(Debug, Args)]
@@ -81,14 +86,20 @@ fn main() -> ExitCode {
 
 fn execute(task: Task) -> Result<u8, String> {
     match task {
-        Task::Run { scenario, wanted, pid } => {
+        Task::Run { scenario, wanted, pid, slos } => {
             let scenario = wanted.scenario(&scenario)?;
+            let objectives = slos.of(&scenario)?;
             let setting = Setting { server: pid.map(Process::new).transpose()?, ..wanted.setting()? };
             let mut report = plan::run(&scenario, &setting)?;
+            report.slos = objectives.judge(&Metrics::new(&report));
             report.flags = without_secrets(std::env::args().skip(1));
             println!("{report}");
             wanted.write_text(|| report.to_json())?;
             Ok(report.exit_code())
+        }
+        Task::Metrics => {
+            print!("{}", commands::names());
+            Ok(0)
         }
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::List => {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OUTSTANDING_COUNT_MAX};
 use crate::marker::MARKER_BYTES;
+use crate::slo::{Objectives, Written};
 
 /// The scenarios that come with the program, by name.
 pub const SHIPPED: [(&str, &str); 12] = [
@@ -154,6 +155,9 @@ pub struct Scenario {
     /// Idle: numbers of connections at which the server is weighed.
     #[serde(default)]
     pub steps: Vec<usize>,
+    /// What a run must reach.
+    #[serde(default)]
+    pub slo: Written,
     /// The rooms.
     pub group: Vec<Group>,
 }
@@ -235,6 +239,7 @@ impl Scenario {
         if cells > CHECKER_CELLS_COUNT_MAX {
             return Err(format!("{cells} pairs of member and publisher: at most {CHECKER_CELLS_COUNT_MAX}"));
         }
+        Objectives::new(self, &[("scenario's slo", &self.slo)])?;
         Ok(())
     }
 }

@@ -284,16 +284,18 @@ impl Report {
         objections
     }
 
-    /// The exit code: 0 passed, 1 a check failed, 3 the generator was too late for the figures to mean anything.
+    /// The exit code: 0 passed, 1 a check failed, 3 the generator was too late for the figures to mean anything, 99 an
+    /// objective was not met.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match (self.objections().is_empty(), &self.invalid) {
             (false, _) => 1,
             (true, Some(_)) => 3,
+            (true, None) if self.slos.iter().any(|slo| !slo.met) => 99,
             (true, None) => 0,
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -52,13 +52,15 @@ impl Report {
         }
     }
 
-    /// In one word: `passed`, `failed`, or `invalid` if the figures say nothing about the server.
+    /// In one word: `passed`, `failed`, `invalid` if the figures say nothing about the server, or `missed` if an
+    /// objective was not met.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        match (self.objections().is_empty(), &self.invalid) {
-            (false, _) => "failed",
-            (true, Some(_)) => "invalid",
-            (true, None) => "passed",
+        match self.exit_code() {
+            0 => "passed",
+            3 => "invalid",
+            99 => "missed",
+            _ => "failed",
         }
     }
 }

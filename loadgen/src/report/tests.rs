@@ -42,7 +42,8 @@ pub(crate) fn sample() -> Report {
         latency_uncorrected: latencies(15_000),
         lateness: latencies(50),
     };
-    let weight = Weight { rss_bytes: 60_000_000, anonymous_bytes: 50_000_000, descriptors: 10_050 };
+    let weight =
+        Weight { rss_bytes: 60_000_000, rss_peak_bytes: 70_000_000, anonymous_bytes: 50_000_000, descriptors: 10_050 };
     let mut timeline = Growing::new();
     for (second, stage) in ["connect", "warm-up", "measure", "measure", "drain"].into_iter().enumerate() {
         timeline.push(point(second, stage));
@@ -129,6 +130,19 @@ fn a_summary_says_its_form_and_what_it_amounts_to() {
     assert_eq!(json["objections"][0], "deliveries are faulty");
     let late = Report { invalid: Some("late".to_owned()), ..sample() };
     assert_eq!((late.outcome(), late.exit_code()), ("invalid", 3));
+}
+
+#[test]
+fn a_failed_check_goes_before_lateness_and_that_before_a_missed_objective() {
+    let mut report = sample();
+    assert_eq!((report.exit_code(), report.outcome()), (0, "passed"));
+    report.slos[0].met = false;
+    assert_eq!((report.exit_code(), report.outcome()), (99, "missed"));
+    assert!(report.to_string().contains("\n✗ delivery.p99<100ms  ") && report.to_string().contains("MISSED    1 of 1"));
+    report.invalid = Some("late".to_owned());
+    assert_eq!((report.exit_code(), report.outcome()), (3, "invalid"));
+    report.faults.lost = 1;
+    assert_eq!((report.exit_code(), report.outcome()), (1, "failed"));
 }
 
 #[test]

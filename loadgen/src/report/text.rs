@@ -3,8 +3,9 @@
 use std::fmt::{self, Write as _};
 
 use crate::checker::Faults;
+use crate::metrics::Unit;
 use crate::process::Weight;
-use crate::report::{Environment, GroupReport, OpeningCost, OpeningReport, Report, ServerReport};
+use crate::report::{Environment, GroupReport, OpeningCost, OpeningReport, Report, ServerReport, SloReport};
 use crate::stats::{Names, Percentiles};
 
 impl fmt::Display for Report {
@@ -12,6 +13,7 @@ impl fmt::Display for Report {
         let Environment { kernel, processor, cores_count, url, .. } = &self.environment;
         writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
         writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
+        self.write_slos(f)?;
         write!(f, "\n{:<22}{:>9}", "microseconds", "count")?;
         for title in ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
             write!(f, "{title:>11}")?;
@@ -67,18 +69,33 @@ impl fmt::Display for Report {
             let (busy, cpu) = (100.0 * self.own_busy, 100.0 * self.own_cpu);
             writeln!(f, "own core  {busy:.1} % not waiting, {cpu:.1} % had")?;
         }
-        let objections = self.objections();
-        if !objections.is_empty() {
-            return writeln!(f, "FAILED    {}", objections.join("; "));
-        }
-        match &self.invalid {
-            Some(reason) => writeln!(f, "INVALID   {reason}: the figures say nothing about the server"),
-            None => writeln!(f, "passed"),
-        }
+        self.write_end(f)
     }
 }
 
 impl Report {
+    fn write_slos(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.slos.iter().map(|slo| slo.slo.chars().count()).max().unwrap_or(0);
+        for SloReport { slo, measured, unit, met } in &self.slos {
+            let measured = measured.map_or_else(|| "not measured".to_owned(), |value| shown(unit, value));
+            writeln!(f, "{} {slo:<width$}  {measured}", if *met { '✓' } else { '✗' })?;
+        }
+        Ok(())
+    }
+
+    fn write_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let objections = self.objections();
+        if !objections.is_empty() {
+            return writeln!(f, "FAILED    {}", objections.join("; "));
+        }
+        let missed = self.slos.iter().filter(|slo| !slo.met).count();
+        match &self.invalid {
+            Some(reason) => writeln!(f, "INVALID   {reason}: the figures say nothing about the server"),
+            None if missed > 0 => writeln!(f, "MISSED    {missed} of {} objectives", self.slos.len()),
+            None => writeln!(f, "passed"),
+        }
+    }
+
     fn write_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(server) = &self.server else { return Ok(()) };
         let ServerReport { cpu_s, busy, cpu_us_per_delivery, .. } = server;
@@ -101,6 +118,11 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// A figure with its unit; a unit of a later version stands as it is.
+fn shown(unit: &str, value: f64) -> String {
+    Unit::of_name(unit).map_or_else(|| format!("{value} {unit}"), |unit| unit.show(value).to_string())
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, of: &Percentiles) -> fmt::Result {
