@@ -1,25 +1,29 @@
 //! What a run is to do: read from TOML, changed by `--set`, checked once against the limits.
 
+mod group;
+
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OUTSTANDING_COUNT_MAX};
-use crate::marker::MARKER_BYTES;
+use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX};
 use crate::slo::{Objectives, Written};
+
+pub(crate) use group::check_body;
+pub use group::{Group, Mode};
 
 /// The scenarios that come with the program, by name.
 pub const SHIPPED: [(&str, &str); 12] = [
-    ("trips-10k", include_str!("../scenarios/trips-10k.toml")),
-    ("one-room-10k", include_str!("../scenarios/one-room-10k.toml")),
-    ("echo", include_str!("../scenarios/echo.toml")),
-    ("echo-16", include_str!("../scenarios/echo-16.toml")),
-    ("echo-64", include_str!("../scenarios/echo-64.toml")),
-    ("single-1000", include_str!("../scenarios/single-1000.toml")),
-    ("big-64k", include_str!("../scenarios/big-64k.toml")),
-    ("storm", include_str!("../scenarios/storm.toml")),
-    ("idle", include_str!("../scenarios/idle.toml")),
-    ("room-closed", include_str!("../scenarios/room-closed.toml")),
-    ("rooms-closed", include_str!("../scenarios/rooms-closed.toml")),
-    ("smoke", include_str!("../scenarios/smoke.toml")),
+    ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
+    ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
+    ("echo", include_str!("../../scenarios/echo.toml")),
+    ("echo-16", include_str!("../../scenarios/echo-16.toml")),
+    ("echo-64", include_str!("../../scenarios/echo-64.toml")),
+    ("single-1000", include_str!("../../scenarios/single-1000.toml")),
+    ("big-64k", include_str!("../../scenarios/big-64k.toml")),
+    ("storm", include_str!("../../scenarios/storm.toml")),
+    ("idle", include_str!("../../scenarios/idle.toml")),
+    ("room-closed", include_str!("../../scenarios/room-closed.toml")),
+    ("rooms-closed", include_str!("../../scenarios/rooms-closed.toml")),
+    ("smoke", include_str!("../../scenarios/smoke.toml")),
 ];
 
 /// The course of a run.
@@ -48,72 +52,6 @@ pub enum Auth {
     /// The first text frame.
     #[default]
     Frame,
-}
-
-/// Who decides when the next publish leaves.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The clock.
-    #[default]
-    Open,
-    /// The server: so many outstanding, the next when one reached the whole room.
-    Closed,
-}
-
-/// Rooms of one kind, with statistics of their own.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Group {
-    /// Name in the report.
-    pub name: String,
-    /// Path; `{room}` is the room's number in the group, five digits.
-    pub endpoint: String,
-    /// What a publish is: one of the adapter's kinds, or `echo`, the bare body on an endpoint that sends it back.
-    pub kind: String,
-    /// Channels asked for in the authentication frame; `{room}` as in `endpoint`.
-    #[serde(default)]
-    pub channels: Vec<String>,
-    /// Rooms.
-    #[serde(default = "one")]
-    pub rooms: u32,
-    /// Members of each.
-    #[serde(default = "one")]
-    pub members: u32,
-    /// Further members of the last room.
-    #[serde(default)]
-    pub spare: u32,
-    /// The first so many members of each room publish; 0 for all.
-    #[serde(default)]
-    pub publishers: u32,
-    /// Open or closed loop.
-    #[serde(default)]
-    pub mode: Mode,
-    /// Open loop: publishes a second, per publisher.
-    #[serde(default)]
-    pub rate: f64,
-    /// Closed loop: publishes outstanding, per publisher.
-    #[serde(default = "one")]
-    pub outstanding: u32,
-    /// Closed loop: hold half of the outstanding publishes back until the first delivery, so that the server has work
-    /// while the room's last members read; what reaches a member at once is then half of `outstanding`.
-    #[serde(default)]
-    pub stagger: bool,
-    /// Bytes of the body.
-    #[serde(default = "body_bytes")]
-    pub payload_bytes: usize,
-    /// Bytes of the whole message instead, body and what is around it.
-    #[serde(default)]
-    pub total_bytes: Option<usize>,
-    /// Publishes per publisher, then silence.
-    #[serde(default)]
-    pub messages: Option<u64>,
-    /// Whether a publish carries an operation id.
-    #[serde(default)]
-    pub ids: bool,
-    /// The server must refuse the publish and close with this code.
-    #[serde(default)]
-    pub expect_close: Option<u16>,
 }
 
 /// A whole run.
@@ -162,12 +100,6 @@ pub struct Scenario {
     pub group: Vec<Group>,
 }
 
-fn one() -> u32 {
-    1
-}
-fn body_bytes() -> usize {
-    128
-}
 fn drain_s() -> f64 {
     5.0
 }
@@ -241,51 +173,6 @@ impl Scenario {
         }
         Objectives::new(self, &[("scenario's slo", &self.slo)])?;
         Ok(())
-    }
-}
-
-impl Group {
-    /// Connections of this group.
-    #[must_use]
-    pub fn connections_count(&self) -> usize {
-        let count = u64::from(self.rooms) * u64::from(self.members) + u64::from(self.spare);
-        usize::try_from(count).unwrap_or(usize::MAX)
-    }
-
-    /// Publishers in a room of so many members.
-    #[must_use]
-    pub fn publishers_count(&self, members: u32) -> u32 {
-        if self.publishers == 0 { members } else { self.publishers.min(members) }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let name = &self.name;
-        if self.total_bytes.is_none() {
-            check_body(self.payload_bytes).map_err(|error| format!("group {name}: {error}"))?;
-        }
-        if self.mode == Mode::Open && !(0.0..=1_000_000.0).contains(&self.rate) {
-            return Err(format!("group {name}: rate {} must be 0 to 1000000", self.rate));
-        }
-        if self.outstanding == 0 || self.outstanding > OUTSTANDING_COUNT_MAX {
-            return Err(format!("group {name}: outstanding must be 1 to {OUTSTANDING_COUNT_MAX}"));
-        }
-        if !self.endpoint.starts_with('/') || self.rooms == 0 || self.members == 0 {
-            return Err(format!("group {name}: endpoint must start with / and rooms and members be above 0"));
-        }
-        Ok(())
-    }
-}
-
-/// Whether a body of so many bytes holds its marker and fits the receive buffer.
-///
-/// # Errors
-/// It does not; says what does.
-pub(crate) fn check_body(bytes: usize) -> Result<(), String> {
-    let most = crate::limits::RECEIVE_BYTES / 4;
-    if (MARKER_BYTES..=most).contains(&bytes) {
-        Ok(())
-    } else {
-        Err(format!("body of {bytes} bytes: must be {MARKER_BYTES} to {most}"))
     }
 }
 
