@@ -5,6 +5,10 @@
 //! gapless where the frame carries one. Each fault is counted once and under one name: what is missing until the end
 //! is lost, what comes after something later is out of order, what comes again is duplicated.
 //!
+//! A member is owed what is published while it is joined: from the moment the server said so until its connection ends.
+//! What was sent before that and is still under way may come or not; once one of it came, all behind it must. Members
+//! that read slowly on purpose are exempt: they may miss, but get nothing twice and nothing backwards.
+//!
 //! Memory is four bytes per (member, publisher), and bounded logs; sets of missing numbers exist only after a fault.
 
 use std::collections::{HashMap, VecDeque};
@@ -53,6 +57,22 @@ impl Faults {
         let Self { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = *self;
         lost + duplicated + out_of_order + corrupted + wrong_room + seq_gaps + json == 0
     }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            lost: self.lost.saturating_add(other.lost),
+            duplicated: self.duplicated.saturating_add(other.duplicated),
+            out_of_order: self.out_of_order.saturating_add(other.out_of_order),
+            corrupted: self.corrupted.saturating_add(other.corrupted),
+            wrong_room: self.wrong_room.saturating_add(other.wrong_room),
+            seq_gaps: self.seq_gaps.saturating_add(other.seq_gaps),
+            json: self.json.saturating_add(other.json),
+            order_unchecked: self.order_unchecked.saturating_add(other.order_unchecked),
+            owed_to_closed: self.owed_to_closed.saturating_add(other.owed_to_closed),
+        }
+    }
 }
 
 /// What one delivery turned out to be.
@@ -69,9 +89,11 @@ pub enum Verdict {
 pub struct Checker {
     rooms: Vec<Room>,
     members: Vec<Member>,
-    /// Highest number had, per room, member and publisher.
+    /// Highest number had, per room, member and publisher; with `NONE_YET` where the member joined.
     cells: Vec<u32>,
     missing: HashMap<usize, Vec<u32>>,
+    /// Cells of members that got something from before they joined: the number up to which it was under way then.
+    catching_up: HashMap<usize, u32>,
     /// Deliveries expected so far minus those had.
     pending: u64,
     faults: Faults,
@@ -84,10 +106,15 @@ struct Room {
     cells_at: usize,
     /// Highest number published, per publisher.
     published: Vec<u32>,
+    /// The same when the last member came or went: what was sent by then may reach members of which nobody had all, so
+    /// its order is not known for sure.
+    settled: Vec<u32>,
     /// Events in the order they were first delivered in.
     log: VecDeque<Entry>,
     /// Number of the log's first entry.
     log_base: u64,
+    /// End of what left the log because it was full.
+    dropped: u64,
     members_open: u32,
 }
 
@@ -95,17 +122,23 @@ struct Room {
 struct Entry {
     publisher: u32,
     seq: u32,
-    /// Members past this entry.
+    /// Joined members that are past this entry or need not pass it.
     passed: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Member {
-    /// Number of the log entry this member should get next.
-    cursor: u64,
+    /// Number of the log entry this member should get next; `None` until it got its first.
+    cursor: Option<u64>,
+    /// End of the log when it joined: it need not pass what stands before.
+    joined_at: u64,
     server_seq: Option<u64>,
-    closed: bool,
+    joined: bool,
+    exempt: bool,
 }
+
+/// Bit of a cell whose number is what had been published when the member joined, not what it had.
+const NONE_YET: u32 = 1 << 31;
 
 impl Checker {
     /// A book with nothing in it.
@@ -118,9 +151,11 @@ impl Checker {
                 members_at,
                 cells_at,
                 published: vec![0; index(shape.publishers)],
+                settled: vec![0; index(shape.publishers)],
                 log: VecDeque::new(),
                 log_base: 0,
-                members_open: shape.members,
+                dropped: 0,
+                members_open: 0,
             };
             members_at += index(shape.members);
             cells_at += index(shape.members) * index(shape.publishers);
@@ -132,6 +167,7 @@ impl Checker {
             members: vec![Member::default(); members_at],
             cells: vec![0; cells_at],
             missing: HashMap::new(),
+            catching_up: HashMap::new(),
             pending: 0,
             faults: Faults::default(),
         }
@@ -173,32 +209,94 @@ impl Checker {
         self.faults.json += 1;
     }
 
+    /// A member may miss what it should get, because it reads slowly on purpose.
+    pub fn exempt(&mut self, room: u32, member: u32) {
+        self.member(room, member).exempt = true;
+    }
+
     /// A member starts at the server's position `seq`.
     pub fn on_subscribed(&mut self, room: u32, member: u32, seq: u64) {
-        let at = self.rooms[index(room)].members_at + index(member);
-        self.members[at].server_seq = Some(seq);
+        self.member(room, member).server_seq = Some(seq);
     }
 
     /// The server's sequence number of a delivery or of any other event of the room.
     pub fn on_server_seq(&mut self, room: u32, member: u32, seq: u64) {
-        let at = self.rooms[index(room)].members_at + index(member);
-        let had = self.members[at].server_seq.replace(seq);
-        if had.is_some_and(|had| had + 1 != seq) {
+        let member = self.member(room, member);
+        let had = member.server_seq.replace(seq);
+        if !member.exempt && had.is_some_and(|had| had + 1 != seq) {
             self.faults.seq_gaps += 1;
+        }
+    }
+
+    /// The server said that a member is in the room: what is published from now on is owed to it.
+    pub fn on_joined(&mut self, room: u32, member: u32) {
+        let place = &mut self.rooms[index(room)];
+        let joined = &mut self.members[place.members_at + index(member)];
+        if std::mem::replace(&mut joined.joined, true) {
+            return;
+        }
+        let cells_at = place.cells_at + index(member) * place.published.len();
+        for (cell, &published) in self.cells[cells_at..].iter_mut().zip(&place.published) {
+            *cell = published | NONE_YET;
+        }
+        if joined.exempt {
+            return;
+        }
+        place.members_open += 1;
+        place.settled.clone_from(&place.published);
+        joined.cursor = None;
+        joined.joined_at = place.log_base + position(place.log.len());
+        for entry in &mut place.log {
+            entry.passed += 1;
         }
     }
 
     /// A member's connection ended: nothing more is expected of it.
     pub fn on_closed(&mut self, room: u32, member: u32) {
         let place = &mut self.rooms[index(room)];
-        let closed = &mut self.members[place.members_at + index(member)].closed;
-        if std::mem::replace(closed, true) {
+        let closed = &mut self.members[place.members_at + index(member)];
+        closed.server_seq = None;
+        if !std::mem::replace(&mut closed.joined, false) || closed.exempt {
             return;
         }
+        let Member { cursor, joined_at, .. } = *closed;
         place.members_open -= 1;
+        place.settled.clone_from(&place.published);
+        let counted = cursor.unwrap_or(0).max(joined_at).saturating_sub(place.log_base);
+        for entry in place.log.iter_mut().take(usize::try_from(counted).unwrap_or(usize::MAX)) {
+            entry.passed = entry.passed.saturating_sub(1);
+        }
+        place.trim();
         let owed = self.owed(index(room), member);
         self.pending = self.pending.saturating_sub(owed);
         self.faults.owed_to_closed += owed;
+        if !self.missing.is_empty() || !self.catching_up.is_empty() {
+            let place = &self.rooms[index(room)];
+            let cells_at = place.cells_at + index(member) * place.published.len();
+            for cell in cells_at..cells_at + place.published.len() {
+                self.missing.remove(&cell);
+                self.catching_up.remove(&cell);
+            }
+        }
+    }
+
+    /// Members that get what is published now.
+    #[must_use]
+    pub fn members_open(&self, room: u32) -> u32 {
+        self.rooms[index(room)].members_open
+    }
+
+    /// The highest number of a publisher that a member had; 0 before its first.
+    #[must_use]
+    pub fn had(&self, room: u32, member: u32, publisher: u32) -> u32 {
+        let place = &self.rooms[index(room)];
+        let cell = self.cells[place.cells_at + index(member) * place.published.len() + index(publisher)];
+        if cell & NONE_YET == 0 { cell } else { 0 }
+    }
+
+    fn member(&mut self, room: u32, member: u32) -> &mut Member {
+        let at = self.rooms[index(room)].members_at + index(member);
+        &mut self.members[at]
     }
 
     /// A member got a publish.
@@ -209,12 +307,25 @@ impl Checker {
             self.faults.corrupted += 1;
             return Verdict::Faulty;
         }
-        let cell = place.cells_at + index(member) * index(place.shape.publishers) + index(publisher);
-        let had = self.cells[cell];
-        let mut late = false;
-        if seq > had {
+        let Member { joined, exempt, .. } = self.members[place.members_at + index(member)];
+        let cell = place.cells_at + index(member) * place.published.len() + index(publisher);
+        if !joined {
+            // Nothing is owed to it yet.
+            return Verdict::Fresh;
+        }
+        let (had, first) = (self.cells[cell] & !NONE_YET, self.cells[cell] & NONE_YET != 0);
+        let (mut late, mut early) = (false, false);
+        if first && seq <= had {
+            // It was under way when the member joined; all behind it is owed from here.
             self.cells[cell] = seq;
-            if seq > had + 1 {
+            early = true;
+            if !exempt {
+                self.pending += u64::from(had - seq) + 1;
+                self.catching_up.insert(cell, had);
+            }
+        } else if seq > had {
+            self.cells[cell] = seq;
+            if seq > had + 1 && !exempt {
                 self.note_missing(cell, had + 1..seq);
             }
         } else {
@@ -230,8 +341,16 @@ impl Checker {
             self.faults.out_of_order += 1;
             late = true;
         }
-        self.pending = self.pending.saturating_sub(1);
-        self.compare_order(room, member, publisher, seq, late);
+        if !exempt {
+            self.pending = self.pending.saturating_sub(1);
+            if let Some(&end) = self.catching_up.get(&cell) {
+                early |= seq <= end;
+                if seq >= end {
+                    self.catching_up.remove(&cell);
+                }
+            }
+            self.compare_order(room, member, (publisher, seq), late, early);
+        }
         Verdict::Fresh
     }
 
@@ -240,7 +359,8 @@ impl Checker {
     pub fn finish(mut self) -> Faults {
         for room in 0..self.rooms.len() {
             for member in 0..self.rooms[room].shape.members {
-                if !self.members[self.rooms[room].members_at + index(member)].closed {
+                let Member { joined, exempt, .. } = self.members[self.rooms[room].members_at + index(member)];
+                if joined && !exempt {
                     self.faults.lost += self.owed(room, member);
                 }
             }
@@ -254,7 +374,7 @@ impl Checker {
         let cells_at = room.cells_at + index(member) * room.published.len();
         let mut owed = 0;
         for (cell, &published) in (cells_at..).zip(&room.published) {
-            owed += u64::from(published - self.cells[cell]);
+            owed += u64::from(published - (self.cells[cell] & !NONE_YET));
             owed += self.missing.get(&cell).map_or(0, |list| u64::try_from(list.len()).unwrap_or(u64::MAX));
         }
         owed
@@ -272,47 +392,96 @@ impl Checker {
         }
     }
 
-    /// Compares with what other members got. `late` says that the delivery was already counted as out of order.
-    fn compare_order(&mut self, room: u32, member: u32, publisher: u32, seq: u32, late: bool) {
+    /// Compares with what other members got. `late`: already counted as out of order; `early`: sent before it joined.
+    fn compare_order(&mut self, room: u32, member: u32, which: (u32, u32), late: bool, early: bool) {
         let room = &mut self.rooms[index(room)];
         let members = &mut self.members[room.members_at..room.members_at + index(room.shape.members)];
-        let cursor = &mut members[index(member)].cursor;
-        if *cursor < room.log_base {
-            self.faults.order_unchecked += 1;
-            *cursor = room.log_base;
-        }
-        let at = usize::try_from(*cursor - room.log_base).unwrap_or(usize::MAX);
-        let same = |entry: &Entry| entry.publisher == publisher && entry.seq == seq;
+        let publishers = room.published.len();
+        let (cells, missing) = (&self.cells[room.cells_at..], &self.missing);
+        let cells_at = room.cells_at;
+        let owed = |member: usize, entry: (u32, u32)| {
+            let cell = member * publishers + index(entry.0);
+            owes(cells[cell], entry.1, missing.get(&(cells_at + cell)))
+        };
+        let same = |entry: &Entry| (entry.publisher, entry.seq) == which;
+        let Member { cursor, joined_at, .. } = members[index(member)];
+        let base = room.log_base;
+        // From where the log is looked at, and the place where this delivery should stand.
+        let (from, at) = match cursor {
+            Some(cursor) if cursor >= base => (cursor, offset(cursor, base)),
+            behind if !early && (behind.is_some() || joined_at < room.dropped) => {
+                self.faults.order_unchecked += 1;
+                (base, 0)
+            }
+            // Its first says where it stands.
+            _ => match room.log.iter().position(same) {
+                None if early => return members[index(member)].cursor = None,
+                found => (joined_at.max(base), found.unwrap_or_else(|| offset(joined_at, base))),
+            },
+        };
         let found = match room.log.get(at) {
             Some(entry) if same(entry) => Some(at),
             _ => room.log.iter().position(same),
         };
-        match found {
-            Some(found) => {
+        if let Some(found) = found {
+            if base + position(found) >= joined_at {
                 room.log[found].passed += 1;
-                if found >= at {
-                    // What is skipped stays in the log, so that it is known when it comes later.
-                    *cursor += position(found - at) + 1;
-                } else {
-                    self.faults.out_of_order += u64::from(!late);
-                }
             }
-            None => {
-                // Nobody has had it: it stands before what this member lacks, and members past that point lack it.
-                room.log.insert(at, Entry { publisher, seq, passed: 1 });
-                *cursor += 1;
-                let end = room.log_base + position(at);
-                if at + 1 < room.log.len() {
-                    for (_, other) in
-                        (0..).zip(members).filter(|(number, other)| *number != member && other.cursor > end)
-                    {
-                        other.cursor += 1;
+            let end = base + position(found) + 1;
+            if found < at && !late {
+                let sure = |entry: (u32, u32)| entry.1 > room.settled[index(entry.0)];
+                let later = room.log.range(found + 1..at).map(|entry| (entry.publisher, entry.seq));
+                let wrong = sure(which) && later.into_iter().any(|entry| sure(entry) && !owed(index(member), entry));
+                self.faults.out_of_order += u64::from(wrong);
+                self.faults.order_unchecked += u64::from(!wrong);
+            }
+            // What is skipped but owed stays in the log, so that it is known when it comes later.
+            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, |entry| owed(index(member), entry));
+            members[index(member)].cursor = Some(end.max(base + position(at)));
+        } else {
+            // Nobody has had it: it stands before what this member lacks, and behind what it need not get.
+            let lacks = |entry: &Entry| owed(index(member), (entry.publisher, entry.seq));
+            let at = room.log.iter().skip(at).position(lacks).map_or(room.log.len(), |skipped| at + skipped);
+            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, |entry| owed(index(member), entry));
+            let mut passed = 1;
+            let here = base + position(at);
+            if at < room.log.len() {
+                for (number, other) in members.iter_mut().enumerate().filter(|(_, other)| other.joined) {
+                    let behind = number == index(member) || other.exempt;
+                    if !behind && other.cursor.is_some_and(|cursor| cursor > here) {
+                        // Past this point: unless it was sent before it joined, it lacks it.
+                        other.cursor = other.cursor.map(|cursor| cursor + 1);
+                        passed += u32::from(here < other.joined_at || !owed(number, which));
+                        other.joined_at += u64::from(here < other.joined_at);
+                    } else if !behind && here < other.joined_at {
+                        other.joined_at += 1;
+                        passed += 1;
                     }
                 }
             }
+            room.log.insert(at, Entry { publisher: which.0, seq: which.1, passed });
+            let own = &mut members[index(member)];
+            own.cursor = Some(here + 1);
+            own.joined_at += u64::from(here < own.joined_at);
         }
         room.trim();
     }
+}
+
+/// Whether a member whose cell is `cell` still has to get a publisher's number `seq`.
+fn owes(cell: u32, seq: u32, missing: Option<&Vec<u32>>) -> bool {
+    seq > cell & !NONE_YET || missing.is_some_and(|list| list.contains(&seq))
+}
+
+/// Entries that a member skips and need not get are behind it.
+fn pass_unowed(log: &mut VecDeque<Entry>, range: std::ops::Range<usize>, owed: impl Fn((u32, u32)) -> bool) {
+    for entry in log.range_mut(range.start.min(range.end)..range.end) {
+        entry.passed += u32::from(!owed((entry.publisher, entry.seq)));
+    }
+}
+
+fn offset(number: u64, base: u64) -> usize {
+    usize::try_from(number.saturating_sub(base)).unwrap_or(usize::MAX)
 }
 
 impl Room {
@@ -321,8 +490,11 @@ impl Room {
         while let Some(front) = self.log.front()
             && (front.passed >= self.members_open || self.log.len() > ORDER_LOG_COUNT_MAX)
         {
-            self.log.pop_front();
             self.log_base += 1;
+            if front.passed < self.members_open {
+                self.dropped = self.log_base;
+            }
+            self.log.pop_front();
         }
     }
 }
@@ -336,143 +508,4 @@ fn index(number: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NONE: Faults = Faults {
-        lost: 0,
-        duplicated: 0,
-        out_of_order: 0,
-        corrupted: 0,
-        wrong_room: 0,
-        seq_gaps: 0,
-        json: 0,
-        order_unchecked: 0,
-        owed_to_closed: 0,
-    };
-
-    /// One room of three, all publish; `sent` publishes in turn by publisher 0, 1, 2; then `(member, publisher, seq)`.
-    fn check(sent: u32, deliveries: &[(u32, u32, u32)], expected: Faults) {
-        let mut checker = Checker::new(&[RoomShape { members: 3, publishers: 3 }]);
-        for number in 0..sent {
-            checker.publish(0, number % 3);
-        }
-        for &(member, publisher, seq) in deliveries {
-            checker.deliver(0, member, publisher, seq);
-        }
-        assert_eq!(checker.finish(), expected, "{deliveries:?}");
-    }
-
-    /// The same order for all three members.
-    fn all(order: &[(u32, u32)]) -> Vec<(u32, u32, u32)> {
-        (0..3).flat_map(|member| order.iter().map(move |&(publisher, seq)| (member, publisher, seq))).collect()
-    }
-
-    const ORDER: [(u32, u32); 6] = [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)];
-
-    #[test]
-    fn a_faultless_run_has_no_faults_whatever_the_order_of_publishers() {
-        check(6, &all(&ORDER), NONE);
-        check(6, &all(&[(2, 1), (0, 1), (1, 1), (1, 2), (0, 2), (2, 2)]), NONE);
-    }
-
-    #[test]
-    fn a_faultless_run_in_step_has_no_faults() {
-        let deliveries: Vec<_> = ORDER.iter().flat_map(|&(p, s)| (0..3).map(move |m| (m, p, s))).collect();
-        check(6, &deliveries, NONE);
-    }
-
-    #[test]
-    fn each_single_loss_is_found_with_its_count() {
-        for lost in 0..18 {
-            let mut deliveries = all(&ORDER);
-            deliveries.remove(lost);
-            check(6, &deliveries, Faults { lost: 1, ..NONE });
-        }
-        check(6, &[], Faults { lost: 18, ..NONE });
-    }
-
-    #[test]
-    fn each_single_duplicate_is_found_wherever_it_comes() {
-        for which in 0..18 {
-            for place in which + 1..=18 {
-                let mut deliveries = all(&ORDER);
-                deliveries.insert(place, deliveries[which]);
-                check(6, &deliveries, Faults { duplicated: 1, ..NONE });
-            }
-        }
-    }
-
-    #[test]
-    fn a_publish_behind_the_same_publishers_next_is_out_of_order_once() {
-        let mut deliveries = all(&[(0, 1), (0, 2), (0, 3)]);
-        deliveries.swap(4, 5);
-        let mut checker = Checker::new(&[RoomShape { members: 3, publishers: 1 }]);
-        for _ in 0..3 {
-            checker.publish(0, 0);
-        }
-        for (member, publisher, seq) in deliveries {
-            assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh);
-        }
-        assert_eq!(checker.pending(), 0);
-        assert_eq!(checker.finish(), Faults { out_of_order: 1, ..NONE });
-    }
-
-    #[test]
-    fn members_that_disagree_on_two_publishers_are_found() {
-        for member in 1..3usize {
-            for at in 0..5 {
-                let mut deliveries = all(&ORDER);
-                deliveries.swap(6 * member + at, 6 * member + at + 1);
-                check(6, &deliveries, Faults { out_of_order: 1, ..NONE });
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_never_published_is_corruption() {
-        let mut deliveries = all(&ORDER);
-        deliveries.extend([(0, 0, 3), (0, 3, 1), (0, 0, 0)]);
-        check(6, &deliveries, Faults { corrupted: 3, ..NONE });
-    }
-
-    #[test]
-    fn a_gap_in_the_servers_numbers_is_found() {
-        let mut checker = Checker::new(&[RoomShape { members: 1, publishers: 1 }]);
-        checker.on_subscribed(0, 0, 41);
-        for seq in [42, 43, 45, 46, 46] {
-            checker.on_server_seq(0, 0, seq);
-        }
-        assert_eq!(checker.finish(), Faults { seq_gaps: 2, ..NONE });
-    }
-
-    #[test]
-    fn a_closed_member_is_owed_but_nothing_is_lost() {
-        let mut checker = Checker::new(&[RoomShape { members: 2, publishers: 1 }]);
-        checker.publish(0, 0);
-        checker.on_closed(0, 1);
-        checker.on_closed(0, 1);
-        checker.publish(0, 0);
-        checker.deliver(0, 0, 0, 1);
-        assert_eq!(checker.pending(), 1);
-        checker.deliver(0, 0, 0, 2);
-        assert_eq!(checker.pending(), 0);
-        assert_eq!(checker.finish(), Faults { owed_to_closed: 1, ..NONE });
-    }
-
-    #[test]
-    fn the_order_log_is_bounded_and_says_what_it_could_not_check() {
-        let mut checker = Checker::new(&[RoomShape { members: 2, publishers: 1 }]);
-        let count = u32::try_from(ORDER_LOG_COUNT_MAX).unwrap() + 1;
-        for seq in 1..=count {
-            checker.publish(0, 0);
-            checker.deliver(0, 0, 0, seq);
-        }
-        for seq in 1..=count {
-            checker.deliver(0, 1, 0, seq);
-        }
-        let faults = checker.finish();
-        assert!(faults.none(), "{faults:?}");
-        assert_eq!(faults.order_unchecked, 1);
-    }
-}
+mod tests;

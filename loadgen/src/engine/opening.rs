@@ -269,6 +269,8 @@ impl Engine<'_> {
         self.opening.join.record(now.saturating_sub(connection.since_ns));
         self.opening.total.record(now.saturating_sub(connection.opened_ns));
         connection.phase = Phase::Ready;
+        let (room, member) = (connection.room, connection.member);
+        self.checker.on_joined(room, member);
         self.opening.in_flight -= 1;
         self.opening.ready += 1;
     }

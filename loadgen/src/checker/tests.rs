@@ -1,0 +1,303 @@
+use super::*;
+
+const NONE: Faults = Faults {
+    lost: 0,
+    duplicated: 0,
+    out_of_order: 0,
+    corrupted: 0,
+    wrong_room: 0,
+    seq_gaps: 0,
+    json: 0,
+    order_unchecked: 0,
+    owed_to_closed: 0,
+};
+
+/// One room whose members are all there.
+fn joined(members: u32, publishers: u32) -> Checker {
+    let mut checker = Checker::new(&[RoomShape { members, publishers }]);
+    (0..members).for_each(|member| checker.on_joined(0, member));
+    checker
+}
+
+/// One room of three, all publish; `sent` publishes in turn by publisher 0, 1, 2; then `(member, publisher, seq)`.
+fn check(sent: u32, deliveries: &[(u32, u32, u32)], expected: Faults) {
+    let mut checker = joined(3, 3);
+    for number in 0..sent {
+        checker.publish(0, number % 3);
+    }
+    for &(member, publisher, seq) in deliveries {
+        checker.deliver(0, member, publisher, seq);
+    }
+    assert_eq!(checker.finish(), expected, "{deliveries:?}");
+}
+
+/// The same order for all three members.
+fn all(order: &[(u32, u32)]) -> Vec<(u32, u32, u32)> {
+    (0..3).flat_map(|member| order.iter().map(move |&(publisher, seq)| (member, publisher, seq))).collect()
+}
+
+const ORDER: [(u32, u32); 6] = [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)];
+
+#[test]
+fn a_faultless_run_has_no_faults_whatever_the_order_of_publishers() {
+    check(6, &all(&ORDER), NONE);
+    check(6, &all(&[(2, 1), (0, 1), (1, 1), (1, 2), (0, 2), (2, 2)]), NONE);
+}
+
+#[test]
+fn a_faultless_run_in_step_has_no_faults() {
+    let deliveries: Vec<_> = ORDER.iter().flat_map(|&(p, s)| (0..3).map(move |m| (m, p, s))).collect();
+    check(6, &deliveries, NONE);
+}
+
+#[test]
+fn each_single_loss_is_found_with_its_count() {
+    for lost in 0..18 {
+        let mut deliveries = all(&ORDER);
+        deliveries.remove(lost);
+        check(6, &deliveries, Faults { lost: 1, ..NONE });
+    }
+    check(6, &[], Faults { lost: 18, ..NONE });
+}
+
+#[test]
+fn each_single_duplicate_is_found_wherever_it_comes() {
+    for which in 0..18 {
+        for place in which + 1..=18 {
+            let mut deliveries = all(&ORDER);
+            deliveries.insert(place, deliveries[which]);
+            check(6, &deliveries, Faults { duplicated: 1, ..NONE });
+        }
+    }
+}
+
+#[test]
+fn a_publish_behind_the_same_publishers_next_is_out_of_order_once() {
+    let mut deliveries = all(&[(0, 1), (0, 2), (0, 3)]);
+    deliveries.swap(4, 5);
+    let mut checker = joined(3, 1);
+    for _ in 0..3 {
+        checker.publish(0, 0);
+    }
+    for (member, publisher, seq) in deliveries {
+        assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh);
+    }
+    assert_eq!(checker.pending(), 0);
+    assert_eq!(checker.finish(), Faults { out_of_order: 1, ..NONE });
+}
+
+#[test]
+fn members_that_disagree_on_two_publishers_are_found() {
+    for member in 1..3usize {
+        for at in 0..5 {
+            let mut deliveries = all(&ORDER);
+            deliveries.swap(6 * member + at, 6 * member + at + 1);
+            check(6, &deliveries, Faults { out_of_order: 1, ..NONE });
+        }
+    }
+}
+
+#[test]
+fn what_was_never_published_is_corruption() {
+    let mut deliveries = all(&ORDER);
+    deliveries.extend([(0, 0, 3), (0, 3, 1), (0, 0, 0)]);
+    check(6, &deliveries, Faults { corrupted: 3, ..NONE });
+}
+
+#[test]
+fn a_gap_in_the_servers_numbers_is_found() {
+    let mut checker = joined(1, 1);
+    checker.on_subscribed(0, 0, 41);
+    for seq in [42, 43, 45, 46, 46] {
+        checker.on_server_seq(0, 0, seq);
+    }
+    assert_eq!(checker.finish(), Faults { seq_gaps: 2, ..NONE });
+}
+
+#[test]
+fn a_closed_member_is_owed_but_nothing_is_lost() {
+    let mut checker = joined(2, 1);
+    checker.publish(0, 0);
+    checker.on_closed(0, 1);
+    checker.on_closed(0, 1);
+    checker.publish(0, 0);
+    checker.deliver(0, 0, 0, 1);
+    assert_eq!(checker.pending(), 1);
+    checker.deliver(0, 0, 0, 2);
+    assert_eq!(checker.pending(), 0);
+    assert_eq!(checker.finish(), Faults { owed_to_closed: 1, ..NONE });
+}
+
+#[test]
+fn the_order_log_is_bounded_and_says_what_it_could_not_check() {
+    let mut checker = joined(2, 1);
+    let count = u32::try_from(ORDER_LOG_COUNT_MAX).unwrap() + 1;
+    for seq in 1..=count {
+        checker.publish(0, 0);
+        checker.deliver(0, 0, 0, seq);
+    }
+    for seq in 1..=count {
+        checker.deliver(0, 1, 0, seq);
+    }
+    let faults = checker.finish();
+    assert!(faults.none(), "{faults:?}");
+    assert_eq!(faults.order_unchecked, 1);
+}
+
+#[test]
+fn a_member_is_owed_what_is_published_after_it_joined() {
+    let mut checker = Checker::new(&[RoomShape { members: 2, publishers: 1 }]);
+    checker.on_joined(0, 0);
+    for _ in 0..3 {
+        checker.publish(0, 0);
+    }
+    checker.on_joined(0, 1);
+    checker.publish(0, 0);
+    assert_eq!(checker.pending(), 5);
+    (1..=4).for_each(|seq| assert_eq!(checker.deliver(0, 0, 0, seq), Verdict::Fresh));
+    assert_eq!(checker.pending(), 1);
+    assert_eq!(checker.finish(), Faults { lost: 1, ..NONE });
+}
+
+#[test]
+fn what_was_under_way_at_a_join_may_come_but_then_whole() {
+    for (got, lost) in [(&[4][..], 0), (&[2, 3, 4], 0), (&[3, 4], 0), (&[2, 4], 1), (&[2, 3], 1), (&[], 1), (&[1], 3)] {
+        let mut checker = Checker::new(&[RoomShape { members: 2, publishers: 1 }]);
+        checker.on_joined(0, 0);
+        (0..3).for_each(|_| {
+            checker.publish(0, 0);
+        });
+        checker.on_joined(0, 1);
+        checker.publish(0, 0);
+        for &seq in got {
+            assert_eq!(checker.deliver(0, 1, 0, seq), Verdict::Fresh);
+        }
+        (1..=4).for_each(|seq| {
+            checker.deliver(0, 0, 0, seq);
+        });
+        assert_eq!(checker.pending(), lost, "{got:?}");
+        assert_eq!(checker.finish(), Faults { lost, ..NONE }, "{got:?}");
+    }
+}
+
+#[test]
+fn a_member_that_comes_back_begins_anew() {
+    let mut checker = joined(2, 2);
+    (0..4).for_each(|number| {
+        checker.publish(0, number % 2);
+    });
+    checker.deliver(0, 1, 0, 1);
+    checker.on_closed(0, 1);
+    checker.on_joined(0, 1);
+    checker.publish(0, 0);
+    checker.deliver(0, 1, 0, 3);
+    for (publisher, seq) in [(0, 1), (1, 1), (0, 2), (1, 2), (0, 3)] {
+        checker.deliver(0, 0, publisher, seq);
+    }
+    assert_eq!(checker.pending(), 0);
+    assert_eq!(checker.finish(), Faults { owed_to_closed: 3, ..NONE });
+}
+
+/// A member reads what the server has for it; `None` is its join.
+fn read_all(checker: &mut Checker, member: u32, queue: &mut VecDeque<Option<(u32, u32)>>) {
+    for event in queue.drain(..) {
+        match event {
+            Some((publisher, seq)) => {
+                checker.deliver(0, member, publisher, seq);
+            }
+            None => checker.on_joined(0, member),
+        }
+    }
+}
+
+/// A server with one order, links with delays of their own, members that come and go: whatever the interleaving, there is
+/// no fault, and at the end nothing is kept.
+#[test]
+fn members_that_come_and_go_see_no_fault_in_any_interleaving() {
+    const MEMBERS: u32 = 4;
+    let (mut settled, mut unchecked) = (0, 0);
+    for seed in 1..2000u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut below = |bound: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % u64::try_from(bound).unwrap()).unwrap()
+        };
+        let mut checker = joined(MEMBERS, MEMBERS);
+        // Publishes on their way to the server per publisher; what the server has for each member, `None` is its join.
+        let mut up: Vec<VecDeque<u32>> = vec![VecDeque::new(); 4];
+        let mut down: Vec<VecDeque<Option<(u32, u32)>>> = vec![VecDeque::new(); 4];
+        let (mut in_room, mut joined) = ([true; 4], [true; 4]);
+        for step in 0..600 {
+            let who = below(4);
+            let member = u32::try_from(who).unwrap();
+            match below(if step < 500 { 12 } else { 8 }) {
+                0..=3 => {
+                    if let Some(seq) = up[who].pop_front() {
+                        (0..4).filter(|&to| in_room[to]).for_each(|to| down[to].push_back(Some((member, seq))));
+                    }
+                }
+                4..=7 => match down[who].pop_front() {
+                    Some(Some((publisher, seq))) => {
+                        assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh, "{seed}");
+                    }
+                    Some(None) => {
+                        joined[who] = true;
+                        checker.on_joined(0, member);
+                    }
+                    None => {}
+                },
+                8..=10 if joined[who] => up[who].push_back(checker.publish(0, member)),
+                11 if joined[who] && below(4) == 0 => {
+                    (in_room[who], joined[who]) = (false, false);
+                    down[who].clear();
+                    checker.on_closed(0, member);
+                }
+                11 if !in_room[who] => {
+                    in_room[who] = true;
+                    down[who].push_back(None);
+                }
+                _ => {}
+            }
+        }
+        for (publisher, queue) in (0..).zip(&mut up) {
+            while let Some(seq) = queue.pop_front() {
+                (0..4).filter(|&to| in_room[to]).for_each(|to| down[to].push_back(Some((publisher, seq))));
+            }
+        }
+        (0..).zip(&mut down).for_each(|(member, queue)| read_all(&mut checker, member, queue));
+        assert_eq!(checker.pending(), 0, "{seed}");
+        // What every member passed is forgotten: only what a member's next delivery will settle stays.
+        if checker.members.iter().all(|member| !member.joined || member.cursor.is_some()) {
+            settled += 1;
+            assert!(checker.rooms[0].log.len() < 8, "{seed}: {:?}", (&checker.rooms[0].log, &checker.members));
+        }
+        let faults = checker.finish();
+        let Faults { owed_to_closed, order_unchecked, .. } = faults;
+        assert_eq!(faults, Faults { owed_to_closed, order_unchecked, ..NONE }, "{seed}");
+        unchecked += order_unchecked;
+    }
+    assert!(settled > 100 && unchecked < 100, "{settled} {unchecked}");
+}
+
+#[test]
+fn a_slow_reader_may_miss_but_gets_nothing_twice() {
+    let mut checker = Checker::new(&[RoomShape { members: 2, publishers: 1 }]);
+    checker.exempt(0, 1);
+    (0..2).for_each(|member| checker.on_joined(0, member));
+    (0..5).for_each(|_| {
+        checker.publish(0, 0);
+    });
+    assert_eq!((checker.pending(), checker.members_open(0)), (5, 1));
+    (1..=5).for_each(|seq| {
+        checker.deliver(0, 0, 0, seq);
+    });
+    for (seq, verdict) in [(2, Verdict::Fresh), (5, Verdict::Fresh), (5, Verdict::Faulty), (4, Verdict::Faulty)] {
+        assert_eq!(checker.deliver(0, 1, 0, seq), verdict, "{seq}");
+    }
+    checker.on_server_seq(0, 1, 7);
+    checker.on_server_seq(0, 1, 70);
+    checker.on_closed(0, 1);
+    assert_eq!(checker.finish(), Faults { duplicated: 2, ..NONE });
+}
