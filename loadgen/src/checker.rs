@@ -54,8 +54,14 @@ impl Faults {
     /// Whether a run with these passes.
     #[must_use]
     pub fn none(&self) -> bool {
+        self.sum() == 0
+    }
+
+    /// How many there are that a run must not have.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
         let Self { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = *self;
-        lost + duplicated + out_of_order + corrupted + wrong_room + seq_gaps + json == 0
+        lost + duplicated + out_of_order + corrupted + wrong_room + seq_gaps + json
     }
 
     /// Both together.
@@ -180,6 +186,12 @@ impl Checker {
         let published = &mut room.published[index(publisher)];
         *published += 1;
         *published
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults
     }
 
     /// Deliveries still expected.

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod interval;
 pub mod launch;
 pub mod limits;
+pub mod live;
 pub mod marker;
 pub mod metrics;
 pub mod pair;

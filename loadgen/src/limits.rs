@@ -56,6 +56,18 @@ pub const OUTSTANDING_COUNT_MAX: u32 = 4096;
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant digits of a latency.
 pub const LATENCY_DIGITS: u8 = 3;
+/// Length of a point of the timeline, until there are too many points.
+pub const SECOND_NS: u64 = 1_000_000_000;
+/// Empty seconds that a thread of the engine has besides the one it fills: while the watching thread is late by no more
+/// than these, each second stays a point.
+pub const SECONDS_SPARE_COUNT: usize = 4;
+/// Seconds on the way from the engine to the watching thread, or back; over it, which takes as many changes of stage
+/// unseen, the engine waits at the next change.
+pub const SECONDS_QUEUED_MAX: usize = 64;
+/// How often the watching thread looks at keys and draws.
+pub const WATCH_NS: u64 = 200_000_000;
+/// Points of the live view's graph, a second each.
+pub const GRAPH_POINTS_MAX: usize = 512;
 /// Significant digits of a latency in the timeline: a second's histogram then takes 15 KB while it is filled and some
 /// hundred bytes in a file.
 pub const SLICE_DIGITS: u8 = 2;
@@ -89,4 +101,5 @@ pub const SERVER_START_NS: u64 = 15_000_000_000;
 pub const SERVER_END_NS: u64 = 15_000_000_000;
 
 const _: () = assert!(CONNECTIONS_COUNT_MAX < 1 << 24, "a connection's number fits the six digits of a marker");
+const _: () = assert!(SECONDS_SPARE_COUNT < SECONDS_QUEUED_MAX, "what is spare fits the queue");
 const _: () = assert!(RECEIVE_BYTES > 2 * 65_536, "the largest message fits with one behind it");

@@ -13,10 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use loadgen::adapter::{self, Adapter};
 use loadgen::engine::Target;
-use loadgen::metrics::Metrics;
-use loadgen::plan::{self, Setting};
-use loadgen::process::Process;
-use loadgen::report::without_secrets;
+use loadgen::plan::Setting;
 use loadgen::scenario::{SHIPPED, Scenario};
 use serde::Serialize;
 
@@ -29,19 +26,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Runs one scenario.
-    Run {
-        /// A scenario's name or file.
-        #[arg(long)]
-        scenario: String,
-        #[command(flatten)]
-        wanted: Wanted,
-        /// The server's process, to measure its processor time and memory.
-        #[arg(long)]
-        pid: Option<u32>,
-        #[command(flatten)]
-        slos: commands::Slos,
-    },
+    Run(commands::Run),
     Pair(commands::Pair),
     /// Names the scenarios and adapters that come with the program.
     List,
@@ -86,17 +71,7 @@ fn main() -> ExitCode {
 
 fn execute(task: Task) -> Result<u8, String> {
     match task {
-        Task::Run { scenario, wanted, pid, slos } => {
-            let scenario = wanted.scenario(&scenario)?;
-            let objectives = slos.of(&scenario)?;
-            let setting = Setting { server: pid.map(Process::new).transpose()?, ..wanted.setting()? };
-            let mut report = plan::run(&scenario, &setting)?;
-            report.slos = objectives.judge(&Metrics::new(&report));
-            report.flags = without_secrets(std::env::args().skip(1));
-            println!("{report}");
-            wanted.write_text(|| report.to_json())?;
-            Ok(report.exit_code())
-        }
+        Task::Run(run) => run.execute(),
         Task::Metrics => {
             print!("{}", commands::names());
             Ok(0)
@@ -133,7 +108,7 @@ impl Wanted {
             loadgen::socket::pin(cpu)?;
         }
         let (target, adapter) = (Target::parse(&self.url)?, Adapter::load(&self.adapter)?);
-        Ok(Setting { target, adapter, tokens, server: None })
+        Ok(Setting { adapter, tokens, ..Setting::new(target) })
     }
 
     fn write_json(&self, value: &impl Serialize) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use crate::adapter::Adapter;
 use crate::clock::{Clock, seconds};
 use crate::engine::{Engine, Target};
+use crate::live::{Stop, View, Watcher};
 use crate::process::{self, CpuTimes, Process};
 use crate::report::{Environment, MachineTicks, OpeningReport, Report, ServerReport};
 use crate::scenario::{Plan, Scenario};
@@ -13,6 +14,9 @@ use crate::stats::{rounded, rounded_fine};
 
 /// Time between the last join and the first publish, so that the two do not mix.
 const SETTLE_S: f64 = 0.2;
+
+/// Why a run that somebody ended says nothing.
+pub const ENDED_EARLY: &str = "ended early";
 
 /// What a run needs besides its scenario.
 #[derive(Debug)]
@@ -25,13 +29,18 @@ pub struct Setting {
     pub tokens: Vec<String>,
     /// The server's process.
     pub server: Option<Process>,
+    /// How the run is shown while it goes on.
+    pub view: View,
+    /// The wish to end it early.
+    pub stop: Stop,
 }
 
 impl Setting {
     /// A server that speaks as Waystation does, without tokens, its process unknown.
     #[must_use]
     pub fn new(target: Target) -> Self {
-        Self { target, adapter: Adapter::waystation(), tokens: Vec::new(), server: None }
+        let adapter = Adapter::waystation();
+        Self { target, adapter, tokens: Vec::new(), server: None, view: View::default(), stop: Stop::default() }
     }
 }
 
@@ -58,7 +67,11 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     let (mut environment, ticks) =
         (Environment::new(&setting.target.host, scenario.connections_count()), MachineTicks::now());
     let clock = Clock::start();
-    let engine = Engine::new(scenario, &setting.target, &setting.adapter, &setting.tokens, clock)?;
+    let mut engine = Engine::new(scenario, &setting.target, &setting.adapter, &setting.tokens, clock)?;
+    let (watcher, recorders) = Watcher::start(clock, 1, setting.server, setting.view, &setting.stop)?;
+    for recorder in recorders {
+        engine.recorder = recorder;
+    }
     let outcome = match scenario.plan {
         Plan::Traffic => traffic(engine, setting),
         Plan::Storm => storm(engine, setting),
@@ -67,6 +80,10 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     let mut report = outcome.map_err(|error| format!("the poll failed: {error}"))?;
     environment.note_steal(ticks);
     report.environment = environment;
+    report.timeline = watcher.finish();
+    if setting.stop.requested() {
+        report.invalid = Some(ENDED_EARLY.to_owned());
+    }
     Ok(report)
 }
 
@@ -74,16 +91,22 @@ fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report>
     let (scenario, clock) = (engine.scenario, engine.clock);
     let wanted = scenario.connections_count();
     let mut server = ServerReport { weight_before: setting.server.and_then(|server| server.weight()), ..empty() };
+    engine.enter("connect", false, None);
     let cost = open(&mut engine, wanted, setting)?;
     let opening = OpeningReport::new(wanted, &engine.opening, cost);
     server.weight_connected = setting.server.and_then(|server| server.weight());
+    engine.enter("settle", false, None);
     engine.run_until(clock.now_ns() + seconds(SETTLE_S))?;
 
     let start_ns = clock.now_ns();
     let from_ns = start_ns + seconds(scenario.warmup_s);
     let end_ns = from_ns + seconds(scenario.duration_s);
     engine.start_traffic(start_ns, (from_ns, end_ns));
-    engine.run_until(from_ns)?;
+    if from_ns > start_ns {
+        engine.enter("warm-up", false, Some(from_ns));
+        engine.run_until(from_ns)?;
+    }
+    engine.enter("measure", true, Some(end_ns));
     let cpu = || setting.server.and_then(|server| server.cpu_ns());
     let own = || Process::own().cpu_ns().unwrap_or(0);
     let (cpu_from, own_from, idle_from, time_from) = (cpu(), own(), engine.idle_ns, clock.now_ns());
@@ -93,9 +116,9 @@ fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report>
     let (cpu_end, own_end, idle_end, time_end) = (cpu(), own(), engine.idle_ns, clock.now_ns());
     engine.stop_traffic();
     let deadline = clock.now_ns() + seconds(scenario.drain_s);
-    while clock.now_ns() < deadline && engine.unsettled() {
-        engine.run_until(clock.now_ns() + seconds(0.01))?;
-    }
+    engine.enter("drain", true, Some(deadline));
+    engine.settle_until(deadline)?;
+    engine.enter("close", false, None);
     engine.close_all()?;
 
     let window_ns = time_end.saturating_sub(time_from);
@@ -122,10 +145,14 @@ fn storm(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
     let mut server = ServerReport { weight_before: weigh(), ..empty() };
     let mut openings = Vec::new();
     for _ in 0..2 {
+        engine.enter("connect", false, None);
         let cost = open(&mut engine, wanted, setting)?;
-        engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+        let hold_ns = clock.now_ns() + seconds(scenario.hold_s);
+        engine.enter("hold", false, Some(hold_ns));
+        engine.run_until(hold_ns)?;
         openings.push(OpeningReport::new(wanted, &engine.opening, cost));
         server.weight_connected = weigh();
+        engine.enter("close", false, None);
         engine.close_all()?;
         engine.reset();
         engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
@@ -143,13 +170,17 @@ fn idle(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
     let mut server = ServerReport { weight_before: weigh(), ..empty() };
     let (mut last, mut cost) = (0, setting.server.map(|_| CpuTimes::default()));
     for &step in &scenario.steps {
+        engine.enter("connect", false, None);
         let step_cost = open(&mut engine, step, setting)?;
         cost = cost.zip(step_cost).map(|(sum, step)| sum.plus(step));
-        engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+        let hold_ns = clock.now_ns() + seconds(scenario.hold_s);
+        engine.enter("idle", false, Some(hold_ns));
+        engine.run_until(hold_ns)?;
         server.steps.extend(weigh().map(|weight| (engine.opening.ready, weight)));
         last = step;
     }
     let opening = OpeningReport::new(last, &engine.opening, cost);
+    engine.enter("close", false, None);
     engine.close_all()?;
     engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
     server.weight_after = weigh();

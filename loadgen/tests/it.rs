@@ -64,6 +64,47 @@ fn check_costs(report: &Report, joined: &[u64]) {
     }
 }
 
+/// The seconds add up to the run: deliveries to all of it, latencies to what was measured, without a hole between them.
+fn check_course(report: &Report) {
+    let points = &report.timeline.points;
+    let sum = |of: &dyn Fn(&loadgen::report::Point) -> u64| points.iter().map(of).sum::<u64>();
+    let of_groups = |of: &dyn Fn(&loadgen::report::GroupReport) -> u64| report.groups.iter().map(of).sum::<u64>();
+    assert_eq!(sum(&|point| point.delivered), of_groups(&|group| group.delivered));
+    assert_eq!(sum(&|point| point.published), of_groups(&|group| group.published));
+    let count = |slice: &loadgen::report::Slice| slice.decode().unwrap().map_or(0, |histogram| histogram.len());
+    let measured = |point: &loadgen::report::Point| if point.measured { count(&point.latency) } else { 0 };
+    assert_eq!(sum(&measured), of_groups(&|group| group.latency.count));
+    let uncorrected =
+        |point: &loadgen::report::Point| if point.measured { count(&point.latency_uncorrected) } else { 0 };
+    assert_eq!(sum(&uncorrected), of_groups(&|group| group.latency_uncorrected.count));
+    assert!(points.is_sorted_by(|a, b| (a.at_s + a.span_s - b.at_s).abs() < 1e-3), "{points:?}");
+    let stages: Vec<&str> = points.iter().map(|point| point.stage.as_str()).collect();
+    assert!(stages.starts_with(&["connect"]) && stages.ends_with(&["close"]) && stages.contains(&"measure"));
+    assert!(points.iter().all(|point| point.server_anonymous_bytes.is_some_and(|bytes| bytes > 0)));
+    let json = report.to_json().unwrap();
+    assert_eq!(Report::from_json(&json).unwrap().to_json().unwrap(), json);
+}
+
+#[test]
+fn a_run_that_is_ended_early_is_invalid_and_nothing_is_called_lost() {
+    let server = Server::start();
+    let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "smoke").unwrap();
+    let changes = ["duration_s=600.0", "lateness_p99_max_us=10000000"].map(str::to_owned);
+    let scenario = Scenario::parse(text, &changes).unwrap();
+    let setting = Setting::new(Target::parse(&server.url).unwrap());
+    let stop = setting.stop.clone();
+    let stopper = std::thread::spawn(move || {
+        std::thread::park_timeout(std::time::Duration::from_millis(1500));
+        stop.request();
+    });
+    let report = plan::run(&scenario, &setting).unwrap();
+    stopper.join().unwrap();
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    assert_eq!((report.invalid.as_deref(), report.exit_code()), (Some("ended early"), 3));
+    assert!(report.to_string().contains("INVALID   ended early"));
+    server.end();
+}
+
 #[test]
 fn a_faultless_server_passes_in_open_and_closed_loop() {
     let server = Server::start();
@@ -80,7 +121,7 @@ fn a_faultless_server_passes_in_open_and_closed_loop() {
     check_costs(&report, &[56]);
     // An echo is its body; a delivered trip update is the body in an envelope of fixed length but for the number.
     assert!((report.groups[2].bytes_per_delivery - 128.0).abs() < 1e-9 && open.bytes_per_delivery > 400.0);
-    serde_json::to_string(&report).unwrap();
+    check_course(&report);
     assert_eq!(server.end().deliveries, delivered);
 }
 

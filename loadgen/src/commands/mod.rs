@@ -2,6 +2,8 @@
 
 mod objectives;
 mod pair;
+mod run;
 
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;
+pub(crate) use run::Run;

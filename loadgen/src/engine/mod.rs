@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::frame::{self, FrameHead, Masks};
 use crate::limits::{EVENTS_PER_SEND, RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MAX};
+use crate::live::{Gauges, Recorder};
 use crate::marker::SENTINEL;
 use crate::scenario::Scenario;
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
@@ -60,6 +61,8 @@ pub struct Engine<'a> {
     pub(crate) idle_ns: u64,
     /// What the mask keys begin with.
     pub(crate) seed: u64,
+    /// The course of the run.
+    pub(crate) recorder: Recorder,
     poll: Poll,
     masks: Masks,
     connections: Vec<Connection>,
@@ -135,6 +138,7 @@ impl<'a> Engine<'a> {
             refusals: Vec::new(),
             idle_ns: 0,
             seed: SEED,
+            recorder: Recorder::unseen(),
             poll: Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?,
             masks: Masks::new(SEED),
             connections,
@@ -153,19 +157,66 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// Goes on until `until_ns` on the run's clock.
+    /// Goes on until `until_ns` on the run's clock, or until somebody wants the run to end.
     ///
     /// # Errors
     /// The poll failed.
     pub fn run_until(&mut self, until_ns: u64) -> io::Result<()> {
-        while self.clock.now_ns() < until_ns {
+        while self.clock.now_ns() < until_ns && !self.stopped() {
             self.turn(until_ns)?;
         }
         Ok(())
     }
 
+    /// Goes on until `until_ns` or until nothing is missing any more.
+    ///
+    /// # Errors
+    /// The poll failed.
+    pub fn settle_until(&mut self, until_ns: u64) -> io::Result<()> {
+        while self.unsettled() {
+            let now = self.clock.now_ns();
+            if now >= until_ns {
+                break;
+            }
+            self.turn(until_ns.min(now + WAIT_NS_MAX))?;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody wants the run to end early.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.recorder.stopped()
+    }
+
+    /// Begins a stage of the run, which is to end at `until_ns` if that is known. `measured` says whether what is
+    /// delivered in it was, but for stragglers, to be sent in the measured time.
+    pub(crate) fn enter(&mut self, name: &'static str, measured: bool, until_ns: Option<u64>) {
+        let (now, gauges) = (self.clock.now_ns(), self.gauges());
+        self.recorder.enter(name, measured, until_ns, now, gauges);
+    }
+
+    /// Hands in the last second of the run.
+    pub(crate) fn finish_recording(&mut self) {
+        let (now, gauges) = (self.clock.now_ns(), self.gauges());
+        self.recorder.finish(now, gauges);
+    }
+
+    fn gauges(&self) -> Gauges {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Gauges {
+            wanted: count(self.opening.wanted()),
+            open: count(self.opening.ready),
+            connecting: count(self.opening.in_flight()),
+            faults: self.checker.faults().sum() + self.closes.sum() + self.protocol_faults.sum(),
+        }
+    }
+
     fn turn(&mut self, until_ns: u64) -> io::Result<()> {
         let now = self.clock.now_ns();
+        if self.recorder.is_due(now) {
+            self.recorder.cut(now, self.gauges());
+        }
         self.step_opening(now);
         self.send_due();
         self.send_owed();

@@ -39,6 +39,18 @@ pub struct Opening {
     ramp_started: usize,
 }
 
+impl Opening {
+    /// Connections that are to be up in the end.
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Connections on the way there.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
 impl Engine<'_> {
     /// Opens connections until the first `wanted` are up or have failed.
     ///
@@ -50,7 +62,7 @@ impl Engine<'_> {
         self.opening.ramp_from_ns = from;
         self.opening.ramp_started = self.opening.started;
         let (mut progress, mut deadline) = (0, from + OPENING_DEADLINE_NS);
-        while self.opening.started < wanted || self.opening.in_flight > 0 {
+        while (self.opening.started < wanted || self.opening.in_flight > 0) && !self.stopped() {
             let now = self.clock.now_ns();
             if self.opening.ready + self.opening.started > progress {
                 progress = self.opening.ready + self.opening.started;

@@ -195,8 +195,12 @@ impl Engine<'_> {
         let intended_ns = intended_ns.unwrap_or(actual_ns);
         traffic.published += 1;
         traffic.window_published += u64::from(self.window_open);
-        if group.mode == Mode::Open && (self.window_ns.0..self.window_ns.1).contains(&intended_ns) {
-            traffic.lateness.record(actual_ns.saturating_sub(intended_ns));
+        let lateness_ns = (group.mode == Mode::Open).then(|| actual_ns.saturating_sub(intended_ns));
+        self.recorder.on_publish(lateness_ns);
+        if let Some(lateness_ns) = lateness_ns
+            && (self.window_ns.0..self.window_ns.1).contains(&intended_ns)
+        {
+            traffic.lateness.record(lateness_ns);
         }
         if group.mode == Mode::Closed {
             let slot = room.lacking_at + index(member * group.outstanding + seq % group.outstanding);
@@ -244,11 +248,15 @@ impl Engine<'_> {
         traffic.delivered += 1;
         traffic.delivered_bytes += u64::try_from(text.len()).unwrap_or(0);
         traffic.window_delivered += u64::from(self.window_open);
-        if (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns) {
-            traffic.corrected.record(now.saturating_sub(marker.intended_ns));
-            // In the closed loop what is sent was intended then.
-            if group.mode == Mode::Open {
-                traffic.uncorrected.record(now.saturating_sub(marker.actual_ns));
+        let measured = (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns);
+        let latency_ns = now.saturating_sub(marker.intended_ns);
+        // In the closed loop what is sent was intended then.
+        let uncorrected_ns = (group.mode == Mode::Open).then(|| now.saturating_sub(marker.actual_ns));
+        self.recorder.on_delivery(text.len(), measured, latency_ns, uncorrected_ns);
+        if measured {
+            traffic.corrected.record(latency_ns);
+            if let Some(uncorrected_ns) = uncorrected_ns {
+                traffic.uncorrected.record(uncorrected_ns);
             }
         }
         if group.mode == Mode::Closed {

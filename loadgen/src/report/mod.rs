@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checker::Faults;
 use crate::engine::{Engine, Opening};
+use crate::plan::ENDED_EARLY;
 use crate::process::{CpuTimes, Weight};
 use crate::scenario::Scenario;
 use crate::stats::{Names, Percentiles, rounded, rounded_fine};
@@ -196,7 +197,8 @@ impl OpeningReport {
 
 impl Report {
     /// Collects what the engine knows; `window_s` is the measured time that really passed.
-    pub(crate) fn new(engine: Engine<'_>, window_s: f64) -> Self {
+    pub(crate) fn new(mut engine: Engine<'_>, window_s: f64) -> Self {
+        engine.finish_recording();
         let scenario = engine.scenario.clone();
         let per_s = |count: u64| if window_s > 0.0 { rounded(count as f64 / window_s) } else { 0.0 };
         let groups = scenario.group.iter().zip(&engine.groups).map(|(group, traffic)| GroupReport {
@@ -255,13 +257,15 @@ impl Report {
         if !self.faults.none() {
             objections.push("deliveries are faulty".to_owned());
         }
-        for (wave, opening) in (1..).zip(&self.openings) {
+        // What was not waited for is not missing.
+        let whole = self.invalid.as_deref() != Some(ENDED_EARLY);
+        for (wave, opening) in (1..).zip(&self.openings).filter(|_| whole) {
             if opening.ready < opening.wanted {
                 objections.push(format!("wave {wave}: {} of {} connections joined", opening.ready, opening.wanted));
             }
         }
         let (came, wanted) = self.closes_expected;
-        if came != wanted {
+        if came != wanted && whole {
             objections.push(format!("{came} of {wanted} refusals came"));
         }
         let blocked: u64 = self.groups.iter().map(|group| group.blocked).sum();
