@@ -16,7 +16,7 @@ use crate::auth::caps::Verb;
 use crate::envelope::Encoding;
 use crate::envelope::company::{self, Person, Roll, write_collaborator, write_collaborators, write_presence};
 use crate::ids::{ConnId, ShardId};
-use crate::limits::{PRESENCE_BATCH_MS, PRESENCE_REPORT_MAX};
+use crate::limits::{PRESENCE_BATCH_MS, PRESENCE_LISTED_MAX, PRESENCE_REPORT_MAX};
 use crate::payload::Payload;
 use crate::room::fleeting::{Act, Draft, Key, Topic, Whole};
 use crate::room::members::Watch;
@@ -447,26 +447,36 @@ impl Shard {
     }
 
     /// Who is in a channel at home here, as the payload of `presence` has it: what `request presence` is
-    /// answered. While nobody else wants to know, only the members on this shard are known.
+    /// answered. While nobody else wants to know, only the members on this shard are known. A crowd is counted and not
+    /// gathered: many may ask at once.
     pub fn presence_of(&mut self, now: Now, channel: &str) -> Vec<u8> {
         let id = self.rooms.find(channel);
-        let arrivals = id.map_or_else(Vec::new, |id| self.arrivals(id));
+        let gathered = id.map_or_else(Default::default, |id| self.gather_members(id));
         let room = id.and_then(|id| self.rooms.at(id));
-        let mut here = Presence::default();
-        let presence = match room.and_then(|room| room.attendance.as_deref()) {
-            Some(Attendance::Roll(presence)) => presence,
-            _ => {
-                arrivals.into_iter().for_each(|arrival| here.join(arrival));
-                &here
-            }
+        let (presence, count) = match room.and_then(|room| room.attendance.as_deref()) {
+            Some(Attendance::Roll(presence)) => (presence, presence.count()),
+            _ => (&gathered.0, gathered.1),
         };
         let after = room.map_or_else(Default::default, |room| room.history.last());
-        let roll = Roll { channel, version: presence.version(), after, count: presence.count() };
-        let everybody = presence.everybody();
-        let crowded = presence.is_crowded();
-        let who = if crowded { company::Attendance::Count } else { company::Attendance::Whole(&everybody) };
+        let roll = Roll { channel, version: presence.version(), after, count };
+        let everybody = (count <= PRESENCE_LISTED_MAX).then(|| presence.everybody());
+        let who = everybody.as_deref().map_or(company::Attendance::Count, company::Attendance::Whole);
         let mut out = Vec::new();
         company::write_presence_result(self.pen.stamp(now, Encoding::TRIPSAGE), &roll, who, &mut out);
         out
+    }
+
+    /// The members here and how many they are, where nobody keeps a roll; of a crowd only how many.
+    fn gather_members(&mut self, id: RoomId) -> (Presence, usize) {
+        let mut gathered = Presence::default();
+        let Some(room) = self.rooms.at(id) else { return (gathered, 0) };
+        if matches!(room.attendance.as_deref(), Some(Attendance::Roll(_))) {
+            return (gathered, 0);
+        }
+        let count = room.members.iter().filter(|member| member.watch != Watch::Apart).count();
+        if count <= PRESENCE_LISTED_MAX {
+            self.arrivals(id).into_iter().for_each(|arrival| gathered.join(arrival));
+        }
+        (gathered, count)
     }
 }

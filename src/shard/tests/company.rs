@@ -287,6 +287,24 @@ fn in_a_crowd_only_the_number_is_told() {
 }
 
 #[test]
+fn who_asks_about_a_crowd_is_told_the_number_whether_somebody_keeps_a_roll_or_not() {
+    for watched in [false, true] {
+        let mut world = World::new();
+        let ann = world.client(watched, "/ws/chat/s", "ann");
+        for count in 2..=PRESENCE_LISTED_MAX + 1 {
+            world.legacy("/ws/chat/s", "bob");
+            if count.abs_diff(PRESENCE_LISTED_MAX) > 1 {
+                continue;
+            }
+            let set: Value = serde_json::from_slice(&world.hosts[0].0.presence_of(world.now, "chat:s")).unwrap();
+            let listed = (count <= PRESENCE_LISTED_MAX).then_some(count);
+            assert_eq!((&set["count"], set["joined"].as_array().map(Vec::len)), (&json!(count), listed), "{watched}");
+        }
+        assert!(world.is_open(ann));
+    }
+}
+
+#[test]
 fn who_follows_from_afar_hears_the_whole_when_the_crowd_is_one_no_more() {
     let (mut world, ann, bob, channel) = pair(2, "chat:", true);
     let crowd: Vec<Who> = (1..PRESENCE_LISTED_MAX)
