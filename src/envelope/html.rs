@@ -15,7 +15,8 @@ pub fn write_escaped(raw: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends a raw JSON object with the five characters as references in all that its members `texts` hold, wherever
-/// in it they stand. Returns whether nothing active was left in the rest of it, names included.
+/// in it they stand, and all that stands under a name with escapes, which may be one of these. Returns whether nothing
+/// active was left in the rest of it, names included.
 pub fn write_escaped_within(raw: &str, texts: &[&str], out: &mut Vec<u8>) -> bool {
     let mut passive = true;
     let (mut depth, mut text_at) = (0_usize, None);
@@ -36,7 +37,7 @@ pub fn write_escaped_within(raw: &str, texts: &[&str], out: &mut Vec<u8>) -> boo
             Part::Text(inner) => {
                 let is_name = matches!(parts.peek(), Some(Part::Between(text)) if text.trim_start().starts_with(':'));
                 if is_name && text_at.is_none_or(|at| at == depth) {
-                    text_at = texts.contains(&inner).then_some(depth);
+                    text_at = (texts.contains(&inner) || inner.contains('\\')).then_some(depth);
                 }
                 if text_at.is_some() {
                     write_escaped_text(inner, out);
@@ -240,7 +241,8 @@ mod tests {
         check(r#"{"a":"content","b":"'"}"#, r#"{"a":"content","b":"'"}"#, true);
         check(r#"{"title":"<b>"}"#, r#"{"title":"<b>"}"#, false);
         check(r#"{"<b>":1}"#, r#"{"<b>":1}"#, false);
-        // A name that is written otherwise is no text, so it has to be passive.
-        check(r#"{"\u0063ontent":"<b>"}"#, r#"{"\u0063ontent":"<b>"}"#, false);
+        // A name that is written otherwise may be the same to who reads it.
+        check(r#"{"\u0063ontent":"\" onclick=1 '"}"#, r#"{"\u0063ontent":"&quot; onclick=1 &#39;"}"#, true);
+        check(r#"{"\u0063ontent":"'","a":"'"}"#, r#"{"\u0063ontent":"&#39;","a":"'"}"#, true);
     }
 }

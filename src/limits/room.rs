@@ -13,8 +13,8 @@ pub const HISTORY_AGE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 pub const HISTORY_LIVE_BYTES_MAX: usize = 256 * 1024;
 /// How long an operation id is remembered.
 pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
-/// Operation ids that a channel remembers; over it the oldest is forgotten. An hour of a busy chat, and at
-/// most 64 KiB.
+/// Operation ids that a channel remembers; over it the oldest of who has most is forgotten. An hour of a busy chat, and
+/// at most 80 KiB.
 pub const DEDUP_ENTRIES_MAX: usize = 512;
 /// How many of them one user may have before it pushes out its own instead of others': an eighth, half a minute of
 /// messages at the rate of a chat.
