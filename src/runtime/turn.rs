@@ -121,6 +121,8 @@ impl Host {
             }
             self.on_completion(*completion);
         }
+        // Each is handled once: what the next turn collects is put behind what is left here.
+        completions.clear();
         self.completions = completions;
         // Every buffer of the batch is back by now.
         while let Some(conn) = self.sockets.take_starved() {
