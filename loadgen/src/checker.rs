@@ -9,13 +9,20 @@
 //! What was sent before that and is still under way may come or not; once one of it came, all behind it must. Members
 //! that read slowly on purpose are exempt: they may miss, but get nothing twice and nothing backwards.
 //!
+//! What a server does not promise is not asked of it (`Promise`): an order that it does not keep, its own publishes back
+//! at the publisher, or kinds of messages that it may leave out. The last have a book of their own, `loose`, in which
+//! every member is exempt.
+//!
 //! Memory is four bytes per (member, publisher), and bounded logs; sets of missing numbers exist only after a fault.
+
+mod faults;
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
+use crate::adapter::Order;
 use crate::limits::{MISSING_COUNT_MAX, ORDER_LOG_COUNT_MAX};
+
+pub use faults::Faults;
 
 /// Size of one room as the checker needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,58 +33,18 @@ pub struct RoomShape {
     pub publishers: u32,
 }
 
-/// What was found. All but `received` and `order_unchecked` should be 0.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Faults {
-    /// Publishes that never reached a member, counted per member.
-    pub lost: u64,
-    /// Deliveries that a member had already had.
-    pub duplicated: u64,
-    /// Deliveries that came after a later one, of the publisher or in the room's order.
-    pub out_of_order: u64,
-    /// Bodies that are not what was published.
-    pub corrupted: u64,
-    /// Deliveries to a connection that is not in the room.
-    pub wrong_room: u64,
-    /// Places where the server's own sequence number did not rise by one.
-    pub seq_gaps: u64,
-    /// Sampled frames that are no JSON, or do not hold the body as a string.
-    pub json: u64,
-    /// Deliveries whose place in the room's order had left the bounded log; no fault.
-    pub order_unchecked: u64,
-    /// Publishes owed to members whose connection ended; the end itself is the fault.
-    pub owed_to_closed: u64,
+/// What a server promises of a room's publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// The publisher is among those who get a publish.
+    pub to_sender: bool,
+    /// What order is kept.
+    pub order: Order,
 }
 
-impl Faults {
-    /// Whether a run with these passes.
-    #[must_use]
-    pub fn none(&self) -> bool {
-        self.sum() == 0
-    }
-
-    /// How many there are that a run must not have.
-    #[must_use]
-    pub fn sum(&self) -> u64 {
-        let Self { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = *self;
-        lost + duplicated + out_of_order + corrupted + wrong_room + seq_gaps + json
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            lost: self.lost.saturating_add(other.lost),
-            duplicated: self.duplicated.saturating_add(other.duplicated),
-            out_of_order: self.out_of_order.saturating_add(other.out_of_order),
-            corrupted: self.corrupted.saturating_add(other.corrupted),
-            wrong_room: self.wrong_room.saturating_add(other.wrong_room),
-            seq_gaps: self.seq_gaps.saturating_add(other.seq_gaps),
-            json: self.json.saturating_add(other.json),
-            order_unchecked: self.order_unchecked.saturating_add(other.order_unchecked),
-            owed_to_closed: self.owed_to_closed.saturating_add(other.owed_to_closed),
-        }
+impl Default for Promise {
+    fn default() -> Self {
+        Self { to_sender: true, order: Order::Room }
     }
 }
 
@@ -103,11 +70,14 @@ pub struct Checker {
     /// Deliveries expected so far minus those had.
     pending: u64,
     faults: Faults,
+    /// The same for kinds of messages that the server may leave out, if there are any.
+    loose: Option<Box<Self>>,
 }
 
 #[derive(Debug)]
 struct Room {
     shape: RoomShape,
+    promise: Promise,
     members_at: usize,
     cells_at: usize,
     /// Highest number published, per publisher.
@@ -147,13 +117,21 @@ struct Member {
 const NONE_YET: u32 = 1 << 31;
 
 impl Checker {
-    /// A book with nothing in it.
+    /// A book with nothing in it, for a server that promises everything.
     #[must_use]
     pub fn new(shapes: &[RoomShape]) -> Self {
+        let rooms: Vec<(RoomShape, Promise)> = shapes.iter().map(|&shape| (shape, Promise::default())).collect();
+        Self::with_promises(&rooms, false)
+    }
+
+    /// A book with nothing in it. `loose`: there are kinds of messages that the server may leave out.
+    #[must_use]
+    pub fn with_promises(promises: &[(RoomShape, Promise)], loose: bool) -> Self {
         let (mut members_at, mut cells_at) = (0, 0);
-        let rooms = shapes.iter().map(|&shape| {
+        let rooms = promises.iter().map(|&(shape, promise)| {
             let room = Room {
                 shape,
+                promise,
                 members_at,
                 cells_at,
                 published: vec![0; index(shape.publishers)],
@@ -176,22 +154,47 @@ impl Checker {
             catching_up: HashMap::new(),
             pending: 0,
             faults: Faults::default(),
+            loose: loose.then(|| Box::new(Self::of_exempt(promises))),
         }
+    }
+
+    fn of_exempt(promises: &[(RoomShape, Promise)]) -> Self {
+        let mut checker = Self::with_promises(promises, false);
+        checker.members.iter_mut().for_each(|member| member.exempt = true);
+        checker
     }
 
     /// A publisher sent its next message; returns its number.
     pub fn publish(&mut self, room: u32, publisher: u32) -> u32 {
+        self.pending += u64::from(self.receivers(room, publisher));
         let room = &mut self.rooms[index(room)];
-        self.pending += u64::from(room.members_open);
         let published = &mut room.published[index(publisher)];
         *published += 1;
+        if !room.promise.to_sender {
+            // The publisher needs no delivery to know of it.
+            let cell = room.cells_at + index(publisher) * index(room.shape.publishers) + index(publisher);
+            self.cells[cell] = *published;
+        }
         *published
     }
 
     /// What was found so far.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        self.faults
+        self.loose.as_ref().map_or(self.faults, |loose| self.faults.plus(loose.faults))
+    }
+
+    /// The same for a message of a kind that the server may leave out; 0 if there is no such kind.
+    pub fn publish_loose(&mut self, room: u32, publisher: u32) -> u32 {
+        self.loose.as_mut().map_or(0, |loose| loose.publish(room, publisher))
+    }
+
+    /// Members that are owed what this publisher publishes now.
+    #[must_use]
+    pub fn receivers(&self, room: u32, publisher: u32) -> u32 {
+        let place = &self.rooms[index(room)];
+        let own = self.members[place.members_at + index(publisher)];
+        place.members_open - u32::from(!place.promise.to_sender && own.joined && !own.exempt)
     }
 
     /// Deliveries still expected.
@@ -242,6 +245,9 @@ impl Checker {
 
     /// The server said that a member is in the room: what is published from now on is owed to it.
     pub fn on_joined(&mut self, room: u32, member: u32) {
+        if let Some(loose) = &mut self.loose {
+            loose.on_joined(room, member);
+        }
         let place = &mut self.rooms[index(room)];
         let joined = &mut self.members[place.members_at + index(member)];
         if std::mem::replace(&mut joined.joined, true) {
@@ -265,6 +271,9 @@ impl Checker {
 
     /// A member's connection ended: nothing more is expected of it.
     pub fn on_closed(&mut self, room: u32, member: u32) {
+        if let Some(loose) = &mut self.loose {
+            loose.on_closed(room, member);
+        }
         let place = &mut self.rooms[index(room)];
         let closed = &mut self.members[place.members_at + index(member)];
         closed.server_seq = None;
@@ -275,8 +284,12 @@ impl Checker {
         place.members_open -= 1;
         place.settled.clone_from(&place.published);
         let counted = cursor.unwrap_or(0).max(joined_at).saturating_sub(place.log_base);
-        for entry in place.log.iter_mut().take(usize::try_from(counted).unwrap_or(usize::MAX)) {
-            entry.passed = entry.passed.saturating_sub(1);
+        let to_sender = place.promise.to_sender;
+        for (number, entry) in (0..).zip(&mut place.log) {
+            // Its own were counted from the start, wherever they stand.
+            if number < counted || (!to_sender && entry.publisher == member) {
+                entry.passed = entry.passed.saturating_sub(1);
+            }
         }
         place.trim();
         let owed = self.owed(index(room), member);
@@ -309,6 +322,12 @@ impl Checker {
     fn member(&mut self, room: u32, member: u32) -> &mut Member {
         let at = self.rooms[index(room)].members_at + index(member);
         &mut self.members[at]
+    }
+
+    /// A member got a message of a kind that the server may leave out.
+    pub fn deliver_loose(&mut self, room: u32, member: u32, publisher: u32, seq: u32) -> Verdict {
+        let loose = self.loose.as_mut();
+        loose.map_or(Verdict::Faulty, |loose| loose.deliver(room, member, publisher, seq))
     }
 
     /// A member got a publish.
@@ -350,7 +369,7 @@ impl Checker {
                 return Verdict::Faulty;
             };
             missing.swap_remove(at);
-            self.faults.out_of_order += 1;
+            self.faults.out_of_order += u64::from(place.promise.order != Order::None);
             late = true;
         }
         if !exempt {
@@ -361,7 +380,9 @@ impl Checker {
                     self.catching_up.remove(&cell);
                 }
             }
-            self.compare_order(room, member, (publisher, seq), late, early);
+            if self.rooms[index(room)].promise.order == Order::Room {
+                self.compare_order(room, member, (publisher, seq), late, early);
+            }
         }
         Verdict::Fresh
     }
@@ -377,7 +398,7 @@ impl Checker {
                 }
             }
         }
-        self.faults
+        self.loose.map_or(self.faults, |loose| self.faults.plus(loose.finish()))
     }
 
     /// Publishes of the room that the member has not had.
@@ -411,10 +432,12 @@ impl Checker {
         let publishers = room.published.len();
         let (cells, missing) = (&self.cells[room.cells_at..], &self.missing);
         let cells_at = room.cells_at;
+        let to_sender = room.promise.to_sender;
         let owed = |member: usize, entry: (u32, u32)| {
             let cell = member * publishers + index(entry.0);
             owes(cells[cell], entry.1, missing.get(&(cells_at + cell)))
         };
+        let counted = |entry: (u32, u32)| owed(index(member), entry) || (!to_sender && entry.0 == member);
         let same = |entry: &Entry| (entry.publisher, entry.seq) == which;
         let Member { cursor, joined_at, .. } = members[index(member)];
         let base = room.log_base;
@@ -448,14 +471,17 @@ impl Checker {
                 self.faults.order_unchecked += u64::from(!wrong);
             }
             // What is skipped but owed stays in the log, so that it is known when it comes later.
-            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, |entry| owed(index(member), entry));
+            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, counted);
             members[index(member)].cursor = Some(end.max(base + position(at)));
         } else {
             // Nobody has had it: it stands before what this member lacks, and behind what it need not get.
             let lacks = |entry: &Entry| owed(index(member), (entry.publisher, entry.seq));
             let at = room.log.iter().skip(at).position(lacks).map_or(room.log.len(), |skipped| at + skipped);
-            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, |entry| owed(index(member), entry));
-            let mut passed = 1;
+            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, counted);
+            // One that does not get its own is past it from the start.
+            let own = |number: usize| !to_sender && number == index(which.0);
+            let past = members.get(index(which.0)).is_some_and(|own| !to_sender && own.joined && !own.exempt);
+            let mut passed = 1 + u32::from(past);
             let here = base + position(at);
             if at < room.log.len() {
                 for (number, other) in members.iter_mut().enumerate().filter(|(_, other)| other.joined) {
@@ -463,11 +489,11 @@ impl Checker {
                     if !behind && other.cursor.is_some_and(|cursor| cursor > here) {
                         // Past this point: unless it was sent before it joined, it lacks it.
                         other.cursor = other.cursor.map(|cursor| cursor + 1);
-                        passed += u32::from(here < other.joined_at || !owed(number, which));
+                        passed += u32::from(!own(number) && (here < other.joined_at || !owed(number, which)));
                         other.joined_at += u64::from(here < other.joined_at);
                     } else if !behind && here < other.joined_at {
                         other.joined_at += 1;
-                        passed += 1;
+                        passed += u32::from(!own(number));
                     }
                 }
             }

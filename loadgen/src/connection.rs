@@ -45,6 +45,8 @@ pub struct Connection {
     pub(crate) hello_step: usize,
     /// Messages that came while it was.
     pub(crate) hello_waited: u32,
+    /// Publishes sent, of every kind.
+    pub(crate) sent: u32,
     /// Publishes of the closed loop to be sent in this turn.
     pub(crate) publishes_owed: u32,
     /// Publishes of the closed loop that wait for the first delivery.
@@ -64,6 +66,7 @@ impl Connection {
             opened_ns: 0,
             hello_step: 0,
             hello_waited: 0,
+            sent: 0,
             publishes_owed: 0,
             publishes_held: 0,
         }

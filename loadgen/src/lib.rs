@@ -7,6 +7,7 @@
 //! A run is trusted only if the generator kept its own times: too much lateness makes it invalid, not slow.
 
 pub mod adapter;
+pub mod against;
 pub mod checker;
 pub mod clock;
 pub mod connection;

@@ -30,6 +30,8 @@ pub const HELLO_STEPS_MAX: usize = 32;
 /// Messages that may come before the one a hello waits for; over it the opening failed. A big room's presence comes
 /// in a few.
 pub const HELLO_MESSAGES_MAX: u32 = 4096;
+/// Bytes of a server's version; a longer one is none.
+pub const VERSION_BYTES_MAX: usize = 64;
 /// Time from connect to joined; over it the opening failed. Twice the longest hold of the gateway's entrance and its
 /// authentication deadline together.
 pub const OPENING_DEADLINE_NS: u64 = 40_000_000_000;
@@ -50,6 +52,14 @@ pub const REFUSALS_COUNT_MAX: usize = 8;
 pub const REFUSAL_BYTES_MAX: usize = 400;
 /// Every how manieth delivery is read by a JSON parser as well.
 pub const JSON_SAMPLE_EVERY: u64 = 1000;
+/// Kinds of messages in a group's mix; over it the scenario is refused. A marker has one digit for them.
+pub const MIX_COUNT_MAX: usize = 16;
+/// Weight of one kind in a mix; over it the scenario is refused. A hundred times a thousandth's share.
+pub const WEIGHT_MAX: u32 = 100_000;
+/// Servers of one `against`; over it the command is refused. More rows than a table is read with.
+pub const ENTRANTS_COUNT_MAX: usize = 16;
+/// Processes of one server that are watched: further ones go unseen. Eight times as many as nginx starts here.
+pub const FAMILY_COUNT_MAX: usize = 64;
 /// Publishes outstanding per publisher in the closed loop.
 pub const OUTSTANDING_COUNT_MAX: u32 = 4096;
 /// Longest latency told apart from longer ones.

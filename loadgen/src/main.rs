@@ -28,6 +28,7 @@ struct Flags {
 enum Task {
     Run(commands::Run),
     Pair(commands::Pair),
+    Against(commands::Against),
     /// Names the scenarios and adapters that come with the program.
     List,
     /// Names the figures that objectives and comparisons are about.
@@ -77,6 +78,7 @@ fn execute(task: Task) -> Result<u8, String> {
             Ok(0)
         }
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
+        Task::Against(against) => against.execute(&mut std::io::stdout()),
         Task::List => {
             for (title, shipped) in [("scenarios", &SHIPPED[..]), ("adapters", &adapter::SHIPPED[..])] {
                 println!("{title}");
@@ -102,8 +104,7 @@ impl Wanted {
 
     /// Everything but the server's process; from here on the generator runs on its core.
     fn setting(&self) -> Result<Setting, String> {
-        let tokens = self.tokens.as_ref().map(read).transpose()?.unwrap_or_default();
-        let tokens = tokens.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        let tokens = tokens(self.tokens.as_ref())?;
         if let Some(cpu) = self.cpu {
             loadgen::socket::pin(cpu)?;
         }
@@ -121,6 +122,9 @@ impl Wanted {
     }
 }
 
-fn read(path: &PathBuf) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+/// The lines of a file of tokens.
+fn tokens(path: Option<&PathBuf>) -> Result<Vec<String>, String> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }

@@ -3,8 +3,8 @@
 //! A receiver finds it by its sentinel in whatever frame the server made of the publish, without parsing JSON. Only
 //! letters, digits and `~ . -` occur in a body, so no server has a reason to escape or change a byte of it.
 //!
-//! Layout, in bytes: sentinel 4, room 6, publisher 6, seq 8, intended 14, actual 14 (all hexadecimal), hash 16, then
-//! padding up to the body's size.
+//! Layout, in bytes: sentinel 4, size of the body 5, kind 1, room 6, publisher 6, seq 8, intended 14, actual 14 (all
+//! hexadecimal), hash 16, then padding up to the body's size.
 
 use std::hash::Hasher as _;
 
@@ -15,7 +15,7 @@ pub const SENTINEL: &[u8; 4] = b"~WL~";
 /// Bytes of a body without padding; the smallest one possible.
 pub const MARKER_BYTES: usize = HASH_AT + 16;
 
-const HASH_AT: usize = 4 + 6 + 6 + 8 + 14 + 14;
+const HASH_AT: usize = 4 + 5 + 1 + 6 + 6 + 8 + 14 + 14;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const PADDING: &[u8; 128] = b"abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ.0123456789\
 abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ.0123456789";
@@ -23,6 +23,8 @@ abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ.0123456789";
 /// One publish, as its body tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marker {
+    /// Number of the message's kind in its group, below 16.
+    pub kind: u8,
     /// The run's number of the room.
     pub room: u32,
     /// The run's number of the publishing connection.
@@ -44,7 +46,10 @@ impl Marker {
     pub fn encode(&self, body: &mut [u8]) {
         debug_assert!(body.len() >= MARKER_BYTES, "a body has room for its marker");
         let Some((head, padding)) = body.split_at_mut_checked(MARKER_BYTES) else { return };
+        let bytes = u64::try_from(MARKER_BYTES + padding.len()).unwrap_or(u64::MAX);
         let fields = [
+            (bytes, 5),
+            (u64::from(self.kind), 1),
             (u64::from(self.room), 6),
             (u64::from(self.publisher), 6),
             (u64::from(self.seq), 8),
@@ -66,22 +71,25 @@ impl Marker {
         encode_hex(hash, &mut head[HASH_AT..]);
     }
 
-    /// Reads a whole body.
+    /// Reads the body that `text` begins with; returns its size too.
     ///
     /// # Errors
     /// A byte of it is not what was published.
-    pub fn decode(body: &[u8]) -> Result<Self, Corrupt> {
-        let (head, padding) = body.split_at_checked(MARKER_BYTES).ok_or(Corrupt)?;
+    pub fn decode(text: &[u8]) -> Result<(Self, usize), Corrupt> {
+        let bytes = usize::try_from(decode_hex(text.get(4..9).ok_or(Corrupt)?)?).map_err(|_| Corrupt)?;
+        let (head, padding) = text.get(..bytes).and_then(|body| body.split_at_checked(MARKER_BYTES)).ok_or(Corrupt)?;
         if !head.starts_with(SENTINEL) || decode_hex(&head[HASH_AT..])? != hash(&head[..HASH_AT], padding) {
             return Err(Corrupt);
         }
-        Ok(Self {
-            room: decode_hex_u32(&head[4..10])?,
-            publisher: decode_hex_u32(&head[10..16])?,
-            seq: decode_hex_u32(&head[16..24])?,
-            intended_ns: decode_hex(&head[24..38])?,
-            actual_ns: decode_hex(&head[38..52])?,
-        })
+        let marker = Self {
+            kind: u8::try_from(decode_hex(&head[9..10])?).map_err(|_| Corrupt)?,
+            room: decode_hex_u32(&head[10..16])?,
+            publisher: decode_hex_u32(&head[16..22])?,
+            seq: decode_hex_u32(&head[22..30])?,
+            intended_ns: decode_hex(&head[30..44])?,
+            actual_ns: decode_hex(&head[44..58])?,
+        };
+        Ok((marker, bytes))
     }
 }
 
@@ -129,15 +137,24 @@ fn decode_hex_u32(place: &[u8]) -> Result<u32, Corrupt> {
 mod tests {
     use super::*;
 
-    const MARKER: Marker =
-        Marker { room: 3332, publisher: 9999, seq: 61, intended_ns: 60_000_000_000, actual_ns: 60_000_000_123 };
+    const MARKER: Marker = Marker {
+        kind: 15,
+        room: 3332,
+        publisher: 9999,
+        seq: 61,
+        intended_ns: 60_000_000_000,
+        actual_ns: 60_000_000_123,
+    };
 
     #[test]
     fn marker_survives_every_size_of_body() {
         for bytes in [MARKER_BYTES, MARKER_BYTES + 1, 131, 132, 133, 200, 1024, 65_000] {
             let mut body = vec![0; bytes];
             MARKER.encode(&mut body);
-            assert_eq!(Marker::decode(&body), Ok(MARKER));
+            assert_eq!(Marker::decode(&body), Ok((MARKER, bytes)));
+            body.extend_from_slice(b"\"}}");
+            assert_eq!(Marker::decode(&body), Ok((MARKER, bytes)));
+            body.truncate(bytes);
             assert!(body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"~.-".contains(byte)));
         }
     }

@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::FAMILY_COUNT_MAX;
+
 /// The kernel's tick as it shows it to programs: 100 a second on every machine that Linux runs on.
 const TICK_NS: u64 = 10_000_000;
 
@@ -25,6 +27,17 @@ pub struct Weight {
     pub anonymous_bytes: u64,
     /// Open descriptors.
     pub descriptors: u64,
+    /// Bytes that it shares with others and no file backs, its part of them.
+    #[serde(default)]
+    pub shared_bytes: u64,
+}
+
+impl Weight {
+    /// What it keeps for itself, alone or shared between its own processes.
+    #[must_use]
+    pub fn own_bytes(&self) -> u64 {
+        self.anonymous_bytes + self.shared_bytes
+    }
 }
 
 /// Processor time at one moment, or between two.
@@ -76,15 +89,30 @@ impl Process {
         Self { pid: std::process::id() }
     }
 
-    /// Processor time of all its living threads, user and system. The scheduler's own nanoseconds, since the ticks of
-    /// `stat` are 10 ms; a thread that ends between two calls takes its time with it.
+    /// It and the processes that it started, for servers that work in children; no more than `FAMILY_COUNT_MAX`.
+    fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.pid];
+        let mut at = 0;
+        while let Some(&pid) = family.get(at) {
+            at += 1;
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            for task in tasks.filter_map(Result::ok) {
+                let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                let room = FAMILY_COUNT_MAX - family.len();
+                family.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).take(room));
+            }
+        }
+        family
+    }
+
+    /// Processor time of all its living threads and its children's, user and system. The scheduler's own nanoseconds,
+    /// since the ticks of `stat` are 10 ms; a thread that ends between two calls takes its time with it.
     #[must_use]
     pub fn cpu_ns(&self) -> Option<u64> {
-        let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
-            // A thread may end between the listing and the reading.
-            let text = task.ok().and_then(|task| fs::read_to_string(task.path().join("schedstat")).ok());
-            sum += text.as_deref().and_then(first_number).unwrap_or(0);
+        let mut sum = own_cpu_ns(self.pid)?;
+        for pid in self.family().into_iter().skip(1) {
+            // A child may end between the listing and the reading.
+            sum += own_cpu_ns(pid).unwrap_or(0);
         }
         Some(sum)
     }
@@ -107,16 +135,39 @@ impl Process {
     /// Memory and descriptors. Slow for a large process: not while measuring.
     #[must_use]
     pub fn weight(&self) -> Option<Weight> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count);
-        Some(Weight {
-            rss_bytes: kibibytes(&rollup, "Rss:")?,
-            rss_peak_bytes: kibibytes(&status, "VmHWM:")?,
-            anonymous_bytes: kibibytes(&rollup, "Anonymous:")?,
-            descriptors: u64::try_from(descriptors).unwrap_or(u64::MAX),
-        })
+        let mut sum = own_weight(self.pid)?;
+        for weight in self.family().into_iter().skip(1).filter_map(own_weight) {
+            sum.rss_bytes += weight.rss_bytes;
+            sum.rss_peak_bytes += weight.rss_peak_bytes;
+            sum.anonymous_bytes += weight.anonymous_bytes;
+            sum.shared_bytes += weight.shared_bytes;
+            sum.descriptors += weight.descriptors;
+        }
+        Some(sum)
     }
+}
+
+fn own_cpu_ns(pid: u32) -> Option<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        // A thread may end between the listing and the reading.
+        let text = task.ok().and_then(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        sum += text.as_deref().and_then(first_number).unwrap_or(0);
+    }
+    Some(sum)
+}
+
+fn own_weight(pid: u32) -> Option<Weight> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    Some(Weight {
+        rss_bytes: kibibytes(&rollup, "Rss:")?,
+        rss_peak_bytes: kibibytes(&status, "VmHWM:")?,
+        anonymous_bytes: kibibytes(&rollup, "Anonymous:")?,
+        shared_bytes: kibibytes(&rollup, "Pss_Shmem:").unwrap_or(0),
+        descriptors: u64::try_from(descriptors).unwrap_or(u64::MAX),
+    })
 }
 
 fn first_number(text: &str) -> Option<u64> {

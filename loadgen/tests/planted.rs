@@ -86,7 +86,7 @@ fn serve(listener: &TcpListener, planted: Planted) {
 
 fn body_of_other_room(body: &str) -> String {
     let mut bytes = body.as_bytes().to_vec();
-    let marker = loadgen::marker::Marker::decode(&bytes).unwrap();
+    let (marker, _) = loadgen::marker::Marker::decode(&bytes).unwrap();
     loadgen::marker::Marker { room: marker.room + 1, ..marker }.encode(&mut bytes);
     String::from_utf8(bytes).unwrap()
 }

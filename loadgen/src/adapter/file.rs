@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::template::{Place, Template};
-use super::{Adapter, Deliver, Events, Open, Publish, SeqPattern, Step, finder};
-use crate::frame::{OPCODE_BINARY, OPCODE_TEXT};
+use super::{
+    Adapter, Deliver, Delivered, Events, Keepalive, Open, Order, Publish, SeqPattern, Step, VersionPattern, finder,
+};
+use crate::frame::{OPCODE_BINARY, OPCODE_PING, OPCODE_TEXT};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -18,12 +20,15 @@ pub(super) struct File {
     token: WrittenToken,
     #[serde(default)]
     hello: Vec<WrittenStep>,
+    #[serde(default)]
+    keepalive: Vec<WrittenKeepalive>,
     publish: BTreeMap<String, WrittenPublish>,
     #[serde(default)]
     deliver: WrittenDeliver,
     seq: Option<WrittenSeq>,
     #[serde(default)]
     events: WrittenEvents,
+    version: Option<WrittenVersion>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,21 +58,41 @@ struct WrittenStep {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct WrittenKeepalive {
+    text: String,
+    answer: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WrittenPublish {
     text: Option<String>,
     text_with_id: Option<String>,
     binary: Option<String>,
+    #[serde(default)]
+    ping: bool,
+    #[serde(default)]
+    delivered: Delivered,
+    to_sender: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct WrittenDeliver {
-    #[serde(default)]
     whole: bool,
-    #[serde(default)]
     after: String,
-    #[serde(default)]
     json: bool,
+    binary: bool,
+    separator: String,
+    to_sender: bool,
+    order: Order,
+}
+
+impl Default for WrittenDeliver {
+    fn default() -> Self {
+        let (after, separator) = (String::new(), String::new());
+        Self { whole: false, after, json: false, binary: false, separator, to_sender: true, order: Order::Room }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,6 +113,15 @@ struct WrittenEvents {
     refused: Vec<String>,
     #[serde(default)]
     ignore: Vec<String>,
+    #[serde(default)]
+    named: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenVersion {
+    after: String,
+    until: String,
 }
 
 pub(super) fn parse(text: &str) -> Result<File, String> {
@@ -117,8 +151,9 @@ const PUBLISH: [Place; 5] = [Place::Body, Place::Bytes, Place::Id, Place::Seq, P
 impl File {
     /// Turns it into what is used.
     pub(super) fn check(self) -> Result<Adapter, String> {
+        let to_sender = self.deliver.to_sender;
         let kinds = self.publish.into_iter().map(|(kind, publish)| {
-            let publish = publish.check().map_err(|error| format!("publish.{kind}: {error}"))?;
+            let publish = publish.check(to_sender).map_err(|error| format!("publish.{kind}: {error}"))?;
             Ok((kind, publish))
         });
         let kinds = kinds.collect::<Result<Vec<_>, String>>()?;
@@ -132,9 +167,11 @@ impl File {
             name: self.name,
             open: check_open(&self.open, &self.token)?,
             hello: hello.collect::<Result<_, _>>()?,
+            keepalive: self.keepalive.into_iter().map(WrittenKeepalive::check).collect::<Result<_, _>>()?,
             deliver: self.deliver.check()?,
             seq: self.seq.map(WrittenSeq::check).transpose()?,
             events: self.events.check()?,
+            version: self.version.map(WrittenVersion::check).transpose()?,
             kinds,
             echo: None,
         })
@@ -188,19 +225,40 @@ impl WrittenStep {
     }
 }
 
+impl WrittenKeepalive {
+    fn check(self) -> Result<Keepalive, String> {
+        if self.text.is_empty() || self.answer.is_empty() {
+            return Err("keepalive: text and answer must not be empty".to_owned());
+        }
+        Ok(Keepalive { text: self.text.into_bytes(), answer: self.answer.into_bytes() })
+    }
+}
+
 impl WrittenPublish {
-    fn check(self) -> Result<Publish, String> {
-        let (opcode, text) = match (&self.text, &self.binary) {
-            (Some(text), None) => (OPCODE_TEXT, text),
-            (None, Some(text)) => (OPCODE_BINARY, text),
-            _ => return Err("must have exactly one of text, binary".to_owned()),
+    fn check(self, to_sender: bool) -> Result<Publish, String> {
+        let (opcode, text) = match (&self.text, &self.binary, self.ping) {
+            (Some(text), None, false) => (OPCODE_TEXT, text.as_str()),
+            (None, Some(text), false) => (OPCODE_BINARY, text.as_str()),
+            (None, None, true) => (OPCODE_PING, ""),
+            _ => return Err("must have exactly one of text, binary, ping".to_owned()),
         };
+        if self.ping && self.delivered != Delivered::None {
+            return Err("a ping is delivered to nobody: must have delivered = \"none\"".to_owned());
+        }
         let compile = |text: &str| {
             let template = Template::compile(text, &PUBLISH)?;
-            if template.count(Place::Body) == 1 { Ok(template) } else { Err("must have {body} once".to_owned()) }
+            match (template.count(Place::Body), self.delivered) {
+                (1, _) | (0, Delivered::None) => Ok(template),
+                _ => Err("must have {body} once".to_owned()),
+            }
         };
-        let template_with_id = self.text_with_id.as_deref().map(compile).transpose()?;
-        Ok(Publish { template: compile(text)?, template_with_id, opcode })
+        Ok(Publish {
+            template: compile(text)?,
+            template_with_id: self.text_with_id.as_deref().map(compile).transpose()?,
+            opcode,
+            delivered: self.delivered,
+            to_sender: self.to_sender.unwrap_or(to_sender),
+        })
     }
 }
 
@@ -209,7 +267,21 @@ impl WrittenDeliver {
         if self.whole && !self.after.is_empty() {
             return Err("deliver: nothing stands after a whole message: leave out whole or after".to_owned());
         }
-        Ok(Deliver { whole: self.whole, after: self.after.into_bytes(), json: self.json })
+        Ok(Deliver {
+            whole: self.whole,
+            after: self.after.into_bytes(),
+            json: self.json,
+            binary: self.binary,
+            separator: (!self.separator.is_empty()).then(|| Box::new(finder(&self.separator))),
+            order: self.order,
+        })
+    }
+}
+
+impl WrittenVersion {
+    fn check(self) -> Result<VersionPattern, String> {
+        let until = fragment_of("version.until", &self.until)?;
+        Ok(VersionPattern { after: fragment_of("version.after", &self.after)?, until })
     }
 }
 
@@ -229,11 +301,16 @@ impl WrittenEvents {
         let all = |key: &str, texts: Vec<String>| {
             texts.iter().map(|text| fragment_of(key, text)).collect::<Result<Vec<_>, String>>()
         };
+        let named = self.named.into_iter().map(|(name, text)| {
+            let fragment = fragment_of(&format!("events.named.{name}"), &text)?;
+            Ok((name, fragment))
+        });
         Ok(Events {
             kind: self.kind.map(|text| fragment_of("events.kind", &text)).transpose()?,
             keep: self.keep,
             refused: all("events.refused", self.refused)?,
             ignore: all("events.ignore", self.ignore)?,
+            named: named.collect::<Result<_, String>>()?,
         })
     }
 }

@@ -2,25 +2,42 @@
 //!
 //! An adapter is a TOML file (`docs/LOADGEN.md`, Adapters): how a connection opens and joins its room, what a publish
 //! is, how a delivery is told from anything else. It is read once and compiled: per message there is no lookup by name
-//! and no allocation. `file` is the file as written, `template` fills in what differs from message to message.
+//! and no allocation. `file` is the file as written, `template` fills in what differs from message to message, `outgoing`
+//! has what a group publishes, `pattern` tells what came.
 //!
 //! What is absent: code of any kind. A server that needs an answer computed from what it sent is out of reach.
 
 mod file;
+mod outgoing;
+mod pattern;
 mod template;
 
 use memchr::memmem::{self, Finder};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{ADAPTER_BYTES_MAX, HELLO_STEPS_MAX};
 use crate::scenario::Group;
 
+pub(crate) use outgoing::{Outgoing, pick};
+pub(crate) use pattern::{Control, Deliver, Events, SeqPattern, VersionPattern};
 pub use template::{Template, Values};
 
 /// The adapters that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 2] = [
+pub const SHIPPED: [(&str, &str); 7] = [
     ("waystation", include_str!("../../adapters/waystation.toml")),
     ("echo", include_str!("../../adapters/echo.toml")),
+    ("ws", include_str!("../../adapters/ws.toml")),
+    ("socketio", include_str!("../../adapters/socketio.toml")),
+    ("centrifugo", include_str!("../../adapters/centrifugo.toml")),
+    ("nats", include_str!("../../adapters/nats.toml")),
+    ("nchan", include_str!("../../adapters/nchan.toml")),
 ];
+
+/// What an adapter's kind is called that stands for all of the product's kinds it does not name.
+const DEFAULT_KIND: &str = "default";
+
+/// Waystation's own kinds of messages.
+pub const KINDS: [&str; 7] = ["trip_update", "publish", "chat_message", "agent_stream", "typing", "cursor", "ping"];
 
 /// One product's wire, ready to be spoken.
 #[derive(Debug)]
@@ -29,9 +46,11 @@ pub struct Adapter {
     pub name: String,
     pub(crate) open: Open,
     pub(crate) hello: Vec<Step>,
+    pub(crate) keepalive: Vec<Keepalive>,
     pub(crate) deliver: Deliver,
     pub(crate) seq: Option<SeqPattern>,
     pub(crate) events: Events,
+    pub(crate) version: Option<VersionPattern>,
     kinds: Vec<(String, Publish)>,
     /// Who speaks `echo`, if not this one.
     echo: Option<Box<Self>>,
@@ -63,54 +82,42 @@ struct Publish {
     template: Template,
     template_with_id: Option<Template>,
     opcode: u8,
+    delivered: Delivered,
+    to_sender: bool,
 }
 
-/// How a delivery is told.
+/// What a server asks now and then, and the answer without which it gives a connection up.
 #[derive(Debug)]
-pub(crate) struct Deliver {
-    /// A message is nothing but the body.
-    pub(crate) whole: bool,
-    /// What stands behind the body.
-    pub(crate) after: Vec<u8>,
-    /// Messages are JSON, and some of them are parsed to see it.
-    pub(crate) json: bool,
+pub(crate) struct Keepalive {
+    /// The whole message.
+    pub(crate) text: Vec<u8>,
+    pub(crate) answer: Vec<u8>,
 }
 
-/// Where the server's own sequence number stands.
-#[derive(Debug)]
-pub(crate) struct SeqPattern {
-    key: Finder<'static>,
-    before: Option<Finder<'static>>,
-    start: Option<Finder<'static>>,
+/// Which members get a publish.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivered {
+    /// Every one, once.
+    #[default]
+    Every,
+    /// Any of them, once: the server may leave out what a later one makes worthless.
+    Some,
+    /// None, as far as can be told: nothing is delivered, or nothing that has the body in it.
+    None,
 }
 
-/// How messages that are no deliveries are named.
-#[derive(Debug)]
-pub(crate) struct Events {
-    kind: Option<Finder<'static>>,
-    /// Names of events that are kept word for word.
-    pub(crate) keep: Vec<String>,
-    refused: Vec<Finder<'static>>,
-    ignore: Vec<Finder<'static>>,
-}
-
-/// A message that is no delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Control<'a> {
-    /// Nothing to be told.
-    Ignored,
-    /// The server refuses this connection.
-    Refused,
-    /// Anything else, by its name.
-    Event(&'a str),
-}
-
-/// Publishes of one group, compiled.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outgoing<'a> {
-    pub(crate) template: &'a Template,
-    pub(crate) opcode: u8,
-    pub(crate) body_bytes: usize,
+/// What order a server promises.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// All members of a room get all publishes in the same order.
+    #[default]
+    Room,
+    /// The publishes of each publisher keep their order.
+    Publisher,
+    /// None at all.
+    None,
 }
 
 impl Adapter {
@@ -162,36 +169,36 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// Who speaks this kind: this adapter, or for `echo` the shipped one.
-    ///
-    /// # Errors
-    /// Nobody does; says who is spoken instead.
-    pub(crate) fn of(&self, kind: &str) -> Result<&Self, String> {
-        if self.kinds.iter().any(|(own, _)| own == kind) {
-            return Ok(self);
+    /// Who speaks a kind, this adapter or for `echo` the shipped one, and what a publish of it is.
+    fn spoken(&self, kind: &str) -> Result<(&Self, &Publish), String> {
+        let own = |wanted: &str| self.kinds.iter().find(|(name, _)| name == wanted);
+        if let Some((_, publish)) = own(kind) {
+            return Ok((self, publish));
         }
-        if let Some(echo) = self.echo.as_deref().filter(|_| kind == "echo") {
-            return Ok(echo);
+        match (kind, &self.echo, own(DEFAULT_KIND)) {
+            ("echo", Some(echo), _) => return echo.spoken(kind),
+            (_, _, Some((_, publish))) if KINDS.contains(&kind) => return Ok((self, publish)),
+            _ => {}
         }
-        let names: Vec<&str> = self.kinds.iter().map(|(own, _)| own.as_str()).collect();
+        let mut names: Vec<&str> = self.kinds.iter().map(|(own, _)| own.as_str()).collect();
+        if let Some(at) = names.iter().position(|name| *name == DEFAULT_KIND) {
+            names.remove(at);
+            names.extend(KINDS.iter().filter(|kind| own(kind).is_none()));
+        }
         let meant = file::nearest(kind, &names).map_or_else(String::new, |meant| format!("; write {meant}?"));
         Err(format!("kind {kind}: adapter {} has {}{meant}", self.name, names.join(", ")))
     }
 
-    /// Compiles what a group publishes.
+    /// Who speaks a group's kinds.
     ///
     /// # Errors
-    /// The adapter has no such kind, or the message is too small for its body.
-    pub(crate) fn outgoing(&self, group: &Group) -> Result<Outgoing<'_>, String> {
-        let wrong = |error: String| format!("group {}: {error}", group.name);
-        let spoken = self.of(&group.kind).map_err(wrong)?;
-        let publish = spoken.kinds.iter().find(|(kind, _)| *kind == group.kind).map(|(_, publish)| publish);
-        let publish = publish.ok_or_else(|| wrong(format!("kind {} is missing", group.kind)))?;
-        let template = publish.template_with_id.as_ref().filter(|_| group.ids).unwrap_or(&publish.template);
-        let around = template.bytes(&Values::default());
-        let body_bytes = group.total_bytes.map_or(group.payload_bytes, |total| total.saturating_sub(around));
-        crate::scenario::check_body(body_bytes).map_err(wrong)?;
-        Ok(Outgoing { template, opcode: publish.opcode, body_bytes })
+    /// Nobody speaks all of them; says who is spoken instead.
+    pub(crate) fn of(&self, group: &Group) -> Result<&Self, String> {
+        if group.mix.is_empty() {
+            let spoken = self.spoken(&group.kind).map_err(|error| format!("group {}: {error}", group.name))?;
+            return Ok(spoken.0);
+        }
+        Ok(self)
     }
 }
 
@@ -200,63 +207,6 @@ impl Step {
     pub(crate) fn needs_token(&self) -> bool {
         matches!(self, Self::Send { template, .. } if template.has_token())
     }
-}
-
-impl Events {
-    /// What a message without a body says.
-    pub(crate) fn name<'a>(&self, text: &'a [u8]) -> Control<'a> {
-        let after = |finder: &Finder<'_>| finder.find(text).map(|at| &text[at + finder.needle().len()..]);
-        let kind = self.kind.as_ref().and_then(after);
-        if let Some(kind) = kind.and_then(|rest| std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()) {
-            return Control::Event(kind);
-        }
-        if has_any(&self.refused, text) {
-            Control::Refused
-        } else if has_any(&self.ignore, text) {
-            Control::Ignored
-        } else {
-            Control::Event("(no type)")
-        }
-    }
-}
-
-impl Deliver {
-    /// Whether a body from `at` ends at `end`.
-    pub(crate) fn is_end(&self, text: &[u8], at: usize, end: usize) -> bool {
-        if self.whole {
-            return at == 0 && end == text.len();
-        }
-        text.get(end..).is_some_and(|rest| rest.starts_with(&self.after))
-    }
-}
-
-fn has_any(fragments: &[Finder<'_>], text: &[u8]) -> bool {
-    fragments.iter().any(|fragment| fragment.find(text).is_some())
-}
-
-impl SeqPattern {
-    /// The number in a message's head. `hint` is where its key stood last time: heads of a room's messages are alike,
-    /// and a search costs more than all the rest of a delivery.
-    pub(crate) fn read(&self, text: &[u8], hint: &mut usize) -> Option<u64> {
-        let key = self.key.needle();
-        if !text.get(*hint..).is_some_and(|rest| rest.starts_with(key)) {
-            let end = self.before.as_ref().and_then(|before| before.find(text)).unwrap_or(text.len());
-            *hint = self.key.find(&text[..end])?;
-        }
-        number_at(&text[*hint + key.len()..])
-    }
-
-    /// The number a room is entered at, if this message tells it; `Some(None)` if it enters without one.
-    pub(crate) fn read_start(&self, text: &[u8]) -> Option<Option<u64>> {
-        self.start.as_ref()?.find(text)?;
-        Some(self.key.find(text).and_then(|at| number_at(&text[at + self.key.needle().len()..])))
-    }
-}
-
-fn number_at(text: &[u8]) -> Option<u64> {
-    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut digits = text[..count].iter().map(|byte| u64::from(byte - b'0'));
-    if count == 0 { None } else { digits.try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(digit)) }
 }
 
 fn finder(text: &str) -> Finder<'static> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::VERSION_BYTES_MAX;
 use crate::scenario::Scenario;
 
 const SMALL: &str = "name = \"x\"\n[open]\npath = \"/p\"\n[publish.k]\ntext = \"<{body}>\"\n";
@@ -97,7 +98,7 @@ fn total_bytes_counts_everything_around_the_body() {
     let adapter = Adapter::waystation();
     for kind in ["trip_update", "publish", "chat_message", "echo"] {
         for ids in ["ids=true", "ids=false"] {
-            let out = adapter.outgoing(&group(&["total_bytes=1000", ids, &format!("kind={kind}")])).unwrap();
+            let out = adapter.outgoing(&group(&["total_bytes=1000", ids, &format!("kind={kind}")])).unwrap()[0];
             let values = Values { seq: 7, body_bytes: out.body_bytes, ..Values::default() };
             assert_eq!(out.template.bytes(&values), 1000, "{kind} {ids}");
         }
@@ -111,10 +112,16 @@ fn a_kind_that_the_adapter_does_not_have_is_refused_with_the_nearest() {
     let adapter = Adapter::waystation();
     let error = adapter.outgoing(&group(&["kind=trip_updates"])).unwrap_err();
     assert!(error.contains("write trip_update?") && error.contains("chat_message"), "{error}");
-    assert_eq!(adapter.of("echo").unwrap().name, "echo");
+    let echo = group(&["kind=echo"]);
+    assert_eq!(adapter.of(&echo).unwrap().name, "echo");
     let own = parse(&SMALL.replace("publish.k", "publish.echo")).unwrap();
-    assert_eq!(own.of("echo").unwrap().name, "x");
-    assert!(parse(SMALL).unwrap().of("chat_message").unwrap_err().contains("adapter x has k"));
+    assert_eq!(own.of(&echo).unwrap().name, "x");
+    let error = parse(SMALL).unwrap().of(&group(&["kind=chat_message"])).unwrap_err();
+    assert!(error.contains("group g: kind chat_message: adapter x has k"), "{error}");
+    let other = Adapter::load("ws").unwrap();
+    assert_eq!(KINDS.map(|kind| other.outgoing(&group(&[&format!("kind={kind}")])).is_ok()), [true; 7]);
+    let error = other.outgoing(&group(&["kind=chat_messages"])).unwrap_err();
+    assert!(error.contains("write chat_message?") && error.contains("typing"), "{error}");
 }
 
 #[test]
@@ -177,4 +184,97 @@ fn a_body_ends_where_the_adapter_says() {
     check("after = \"\\r\\n\"", "body\r", 0, 4, false);
     check("after = ''", "body", 0, 4, true);
     check("after = ''", "bod", 0, 4, false);
+}
+
+#[test]
+fn the_kinds_of_a_mix_come_by_weight_and_by_the_seed_alone() {
+    let adapter = Adapter::waystation();
+    let mixed = "mix=[{ kind = \"trip_update\", weight = 30 }, { kind = \"cursor\", weight = 50, payload_bytes = 90 }, \
+                 { kind = \"ping\", weight = 20 }]";
+    let group = group(&["kind=''", mixed]);
+    let all = adapter.outgoing(&group).unwrap();
+    assert_eq!(all.iter().map(|kind| kind.body_bytes).collect::<Vec<_>>(), [128, 90, 128]);
+    let kinds = |seed| {
+        (0..10u32)
+            .flat_map(|c| (1..=1000).map(move |n| (c, n)))
+            .map(|(c, n)| pick(&all, seed, c, n))
+            .collect::<Vec<_>>()
+    };
+    let one = kinds(7);
+    assert_eq!(one, kinds(7));
+    assert_ne!(one, kinds(8));
+    for (kind, expected) in [3000, 5000, 2000].into_iter().enumerate() {
+        let count = one.iter().filter(|&&came| came == kind).count();
+        assert!(count.abs_diff(expected) < 200, "{kind}: {count} of 10000, expected {expected}");
+    }
+    // Neither the publisher alone nor the count alone decides.
+    assert_ne!(one[..1000], one[1000..2000]);
+    assert_eq!(pick(&all[..1], 7, 3, 9), 0);
+}
+
+#[test]
+fn kinds_that_do_not_go_together_are_refused() {
+    let check = |adapter: &str, mode: &str, word: Option<&str>| {
+        let adapter = parse(adapter).unwrap();
+        let mixed = "mix=[{ kind = \"k\", weight = 1 }, { kind = \"l\", weight = 1 }]";
+        let outcome = adapter.outgoing(&group(&["kind=''", mixed, mode])).map(drop);
+        match word {
+            None => assert_eq!(outcome, Ok(())),
+            Some(word) => assert!(outcome.clone().unwrap_err().contains(word), "{outcome:?}"),
+        }
+    };
+    let with = |l: &str| format!("{SMALL}[publish.l]\n{l}");
+    check(&with("text = \"{body}\""), "mode=closed", None);
+    check(&with("text = \"l\"\ndelivered = \"none\""), "mode=open", None);
+    check(&with("text = \"l\"\ndelivered = \"none\""), "mode=closed", Some("closed loop: waits for every member"));
+    check(&with("text = \"{body}\"\ndelivered = \"some\""), "mode=closed", Some("closed loop: waits"));
+    check(&with("text = \"{body}\"\nto_sender = false"), "mode=open", Some("must all reach the sender"));
+    check(&with("text = \"{body}\"\ndelivered = \"some\"\nto_sender = false"), "mode=open", None);
+    let silent = format!("{}\n[deliver]\nto_sender = false", with("text = \"{body}\""));
+    check(&silent, "mode=open", None);
+    check(&silent, "mode=closed", Some("a room needs two members"));
+}
+
+#[test]
+fn what_a_server_does_not_do_is_said() {
+    let text = "name = \"s\"\n[[group]]\nname = \"g\"\nendpoint = \"/e\"\nkind = \"trip_update\"\nrate = 1.0";
+    let scenario = Scenario::parse(text, &[]).unwrap();
+    let check = |adapter: &Adapter, words: &[&str]| {
+        let without = adapter.without(&scenario);
+        assert_eq!(without.len(), words.len(), "{without:?}");
+        assert!(without.iter().zip(words).all(|(said, word)| said.contains(word)), "{without:?}");
+    };
+    check(&Adapter::waystation(), &[]);
+    check(&Adapter::load("nats").unwrap(), &["no token", "no order between publishers", "numbers nothing"]);
+    let text = "name = \"x\"\n[open]\npath = \"/p\"\n[publish.trip_update]\ntext = \"<{body}>\"\n[deliver]\nto_sender = false\norder = \"none\"";
+    check(
+        &parse(text).unwrap(),
+        &["no token", "no order", "numbers nothing", "does not deliver trip_update to the sender"],
+    );
+}
+
+#[test]
+fn wrong_publishes_and_keepalives_are_refused() {
+    let with = |more: &str| format!("{SMALL}{more}");
+    refused(&with("[publish.l]\nping = true"), &["publish.l", "delivered = \"none\""]);
+    refused(&with("[publish.l]\nping = true\ntext = \"\""), &["publish.l", "exactly one of text, binary, ping"]);
+    refused(&with("[publish.l]\ntext = \"l\"\ndelivered = \"some\""), &["publish.l", "must have {body} once"]);
+    refused(&with("[publish.l]\ntext = \"l\"\ndelivered = \"sum\""), &["sum", "some"]);
+    refused(&with("[[keepalive]]\ntext = \"\"\nanswer = \"a\""), &["keepalive", "must not be empty"]);
+    refused(&with("[version]\nafter = \"\"\nuntil = \"a\""), &["version.after", "must not be empty"]);
+    refused(&with("[events]\nnamed = { a = \"\" }"), &["events.named.a", "must not be empty"]);
+    refused(&with("[deliver]\norder = \"total\""), &["total", "room"]);
+}
+
+#[test]
+fn a_version_is_read_up_to_its_end_and_not_too_long() {
+    let adapter = parse(&format!("{SMALL}[version]\nafter = \"Server: \"\nuntil = \"\\r\"")).unwrap();
+    let check = |text: &str, expected: Option<&str>| {
+        assert_eq!(adapter.version.as_ref().unwrap().read(text.as_bytes()).as_deref(), expected, "{text}");
+    };
+    check("HTTP/1.1 101 x\r\nServer: nginx/1.22.1\r\n\r\n", Some("nginx/1.22.1"));
+    check("HTTP/1.1 101 x\r\n\r\n", None);
+    check("Server: nginx", None);
+    check(&format!("Server: {}\r", "x".repeat(VERSION_BYTES_MAX)), Some(&"x".repeat(VERSION_BYTES_MAX)));
+    check(&format!("Server: {}\r", "x".repeat(VERSION_BYTES_MAX + 1)), None);
 }

@@ -1,9 +1,11 @@
 //! What each subcommand is asked on the command line, and what it does with it.
 
+mod against;
 mod objectives;
 mod pair;
 mod run;
 
+pub(crate) use against::Against;
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;
 pub(crate) use run::Run;

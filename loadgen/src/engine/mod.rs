@@ -2,16 +2,17 @@
 //!
 //! One thread, one poll, one receive buffer; nothing is allocated per message. A connection keeps bytes of its own
 //! only while a frame is not whole or its socket is full. `opening` brings connections up and down, `traffic`
-//! publishes and books deliveries.
+//! publishes and books deliveries, `messages` tells what came.
 
+mod messages;
 mod opening;
 mod traffic;
 
 use std::io;
 use std::net::SocketAddr;
 
-use crate::adapter::Adapter;
-use crate::checker::{Checker, RoomShape};
+use crate::adapter::{Adapter, Delivered};
+use crate::checker::{Checker, Promise, RoomShape};
 use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::frame::{self, FrameHead, Masks};
@@ -23,7 +24,7 @@ use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
 
 pub use opening::Opening;
-pub use traffic::GroupTraffic;
+pub use traffic::{GroupTraffic, KindTraffic};
 
 /// What the mask keys begin with.
 const SEED: u64 = 0x5eed;
@@ -42,6 +43,7 @@ pub struct Target {
 pub struct Engine<'a> {
     pub(crate) scenario: &'a Scenario,
     pub(crate) target: &'a Target,
+    pub(crate) adapter: &'a Adapter,
     pub(crate) tokens: &'a [String],
     pub(crate) clock: Clock,
     pub(crate) checker: Checker,
@@ -57,6 +59,8 @@ pub struct Engine<'a> {
     pub(crate) protocol_faults: Names,
     /// The first refusals, as the server worded them.
     pub(crate) refusals: Vec<String>,
+    /// What the server says it is.
+    pub(crate) server_version: Option<String>,
     /// Time spent waiting for something to do.
     pub(crate) idle_ns: u64,
     /// What the mask keys begin with.
@@ -122,20 +126,27 @@ impl<'a> Engine<'a> {
                 lacking_count += index(shape.publishers) * index(group.outstanding);
             }
         }
-        let shapes: Vec<RoomShape> = rooms.iter().map(|room| room.shape).collect();
+        let groups: Vec<GroupTraffic<'a>> =
+            scenario.group.iter().map(|group| GroupTraffic::new(group, adapter)).collect::<Result<_, _>>()?;
+        let promises: Vec<(RoomShape, Promise)> =
+            rooms.iter().map(|room: &Room| (room.shape, groups[room.group].promise())).collect();
+        let mut kinds = groups.iter().flat_map(|group| &group.outgoing);
+        let loose = kinds.any(|kind| kind.delivered == Delivered::Some);
         Ok(Self {
             scenario,
             target,
+            adapter,
             tokens,
             clock,
-            checker: Checker::new(&shapes),
-            groups: scenario.group.iter().map(|group| GroupTraffic::new(group, adapter)).collect::<Result<_, _>>()?,
+            checker: Checker::with_promises(&promises, loose),
+            groups,
             opening: Opening::default(),
             events: Names::default(),
             closes: Names::default(),
             closes_expected: 0,
             protocol_faults: Names::default(),
             refusals: Vec::new(),
+            server_version: None,
             idle_ns: 0,
             seed: SEED,
             recorder: Recorder::unseen(),
@@ -309,7 +320,7 @@ impl<'a> Engine<'a> {
 
     fn on_frame(&mut self, number: usize, head: FrameHead, payload: &[u8], now: u64) {
         match head.opcode {
-            frame::OPCODE_TEXT => self.on_message(number, payload, now),
+            frame::OPCODE_TEXT | frame::OPCODE_BINARY => self.on_messages(number, head.opcode, payload, now),
             frame::OPCODE_PING => {
                 // RFC 6455 section 5.5.3: a pong carries the ping's data.
                 self.send_frame(number, frame::OPCODE_PONG, payload);
@@ -318,22 +329,7 @@ impl<'a> Engine<'a> {
                 let code = payload.get(..2).and_then(|raw| <[u8; 2]>::try_from(raw).ok()).map(u16::from_be_bytes);
                 self.on_close(number, code);
             }
-            frame::OPCODE_PONG => {}
-            _ => self.protocol_faults.add("binary"),
-        }
-    }
-
-    fn on_message(&mut self, number: usize, text: &[u8], now: u64) {
-        // Frames of a room have heads of one length, so the marker mostly stands where it stood last.
-        let group = &mut self.groups[self.rooms[index(self.connections[number].room)].group];
-        let at = if text.get(group.marker_at..).is_some_and(|rest| rest.starts_with(SENTINEL)) {
-            Some(group.marker_at)
-        } else {
-            self.finder.find(text).inspect(|&at| group.marker_at = at)
-        };
-        match at {
-            Some(at) => self.on_delivery(number, text, at, now),
-            None => self.on_control(number, text, now),
+            _ => {}
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use crate::adapter::{Control, Step, Values};
+use crate::adapter::{Step, Values};
 use crate::clock::seconds;
 use crate::connection::{self, Connection, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
 use crate::limits::{
-    CLOSING_DEADLINE_NS, HELLO_MESSAGES_MAX, OPENING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX,
-    RESPONSE_HEAD_BYTES_MAX, WAIT_NS_MAX,
+    CLOSING_DEADLINE_NS, OPENING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX,
+    WAIT_NS_MAX,
 };
 use crate::scenario::Auth;
 use crate::socket::{self, Interest};
@@ -200,12 +200,13 @@ impl Engine<'_> {
         self.opening.upgrade.record(now.saturating_sub(connection.since_ns));
         connection.since_ns = now;
         connection.phase = Phase::Joining;
+        self.read_version(number, &bytes[..end]);
         self.step_hello(number, now);
         Some(end)
     }
 
     /// Takes every step of the hello up to the next one that waits.
-    fn step_hello(&mut self, number: usize, now: u64) {
+    pub(super) fn step_hello(&mut self, number: usize, now: u64) {
         let adapter = self.groups[self.rooms[index(self.connections[number].room)].group].adapter;
         loop {
             let connection = &mut self.connections[number];
@@ -222,54 +223,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Goes on with the hello if this is what it waits for.
-    fn on_hello(&mut self, number: usize, text: &[u8], now: u64) -> bool {
-        let connection = &mut self.connections[number];
-        let adapter = self.groups[self.rooms[index(connection.room)].group].adapter;
-        let Some(Step::Wait(fragment)) = adapter.hello.get(connection.hello_step) else { return false };
-        if fragment.find(text).is_some() {
-            (connection.hello_step, connection.hello_waited) = (connection.hello_step + 1, 0);
-            self.step_hello(number, now);
-            return true;
-        }
-        connection.hello_waited += 1;
-        if connection.hello_waited > HELLO_MESSAGES_MAX {
-            let step = connection.hello_step + 1;
-            self.on_gone(number, &format!("hello step {step} never came"));
-        }
-        false
-    }
-
-    /// A message that is no delivery.
-    pub(super) fn on_control(&mut self, number: usize, text: &[u8], now: u64) {
-        let Connection { room, member, phase, .. } = self.connections[number];
-        let adapter = self.groups[self.rooms[index(room)].group].adapter;
-        let start = adapter.seq.as_ref().and_then(|seq| seq.read_start(text));
-        if let Some(Some(seq)) = start {
-            self.checker.on_subscribed(room, member, seq);
-        }
-        if (phase == Phase::Joining && self.on_hello(number, text, now)) || start.is_some() {
-            return;
-        }
-        match adapter.events.name(text) {
-            Control::Ignored => {}
-            Control::Refused => {
-                self.keep_refusal(text);
-                self.on_gone(number, "refused");
-            }
-            Control::Event(kind) => {
-                self.events.add(kind);
-                if adapter.events.keep.iter().any(|kept| kept == kind) {
-                    self.keep_refusal(text);
-                }
-                if let Some(seq) = adapter.seq.as_ref().and_then(|pattern| pattern.read(text, &mut 0)) {
-                    self.checker.on_server_seq(room, member, seq);
-                }
-            }
-        }
-    }
-
-    fn keep_refusal(&mut self, text: &[u8]) {
+    pub(super) fn keep_refusal(&mut self, text: &[u8]) {
         if self.refusals.len() < REFUSALS_COUNT_MAX {
             let kept = &text[..text.len().min(REFUSAL_BYTES_MAX)];
             self.refusals.push(String::from_utf8_lossy(kept).into_owned());

@@ -1,13 +1,15 @@
 //! Publishes go out, deliveries come in and are booked.
 
-use crate::adapter::{Adapter, Outgoing, Values};
-use crate::checker::Verdict;
+use std::ops::Range;
+
+use crate::adapter::{self, Adapter, Delivered, Outgoing, Values};
+use crate::checker::{Promise, Verdict};
 use crate::clock::seconds;
 use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
 use crate::limits::{JSON_SAMPLE_EVERY, SENDS_PER_TURN, UNSENT_BYTES_MAX};
-use crate::marker::Marker;
+use crate::marker::{Marker, SENTINEL};
 use crate::scenario::{Group, Mode};
 use crate::schedule::Schedule;
 use crate::stats::Latency;
@@ -38,14 +40,28 @@ pub struct GroupTraffic<'a> {
     /// Where the key of the sequence number stood in it.
     seq_at: usize,
     schedule: Option<Schedule>,
-    /// Who speaks this group's kind.
+    /// Who speaks this group's kinds.
     pub(super) adapter: &'a Adapter,
-    outgoing: Outgoing<'a>,
+    /// What is published, by kind.
+    pub(super) outgoing: Vec<Outgoing<'a>>,
+    /// The same for each kind of a mix; empty for a group of one kind.
+    pub kinds: Vec<KindTraffic>,
+}
+
+/// What one kind of a mix came to.
+#[derive(Debug, Default)]
+pub struct KindTraffic {
+    /// Publishes sent, warm-up included.
+    pub published: u64,
+    /// Deliveries had, warm-up included.
+    pub delivered: u64,
+    /// Delivery minus intended send, of publishes intended in the measured time.
+    pub corrected: Latency,
 }
 
 impl<'a> GroupTraffic<'a> {
     pub(super) fn new(group: &Group, adapter: &'a Adapter) -> Result<Self, String> {
-        let adapter = adapter.of(&group.kind).map_err(|error| format!("group {}: {error}", group.name))?;
+        let adapter = adapter.of(group)?;
         Ok(Self {
             corrected: Latency::new(),
             uncorrected: Latency::new(),
@@ -61,7 +77,14 @@ impl<'a> GroupTraffic<'a> {
             schedule: None,
             adapter,
             outgoing: adapter.outgoing(group)?,
+            kinds: group.mix.iter().map(|_| KindTraffic::default()).collect(),
         })
+    }
+
+    /// What the server promises of these rooms.
+    pub(super) fn promise(&self) -> Promise {
+        let to_sender = |kind: &Outgoing<'_>| kind.delivered != Delivered::Every || kind.to_sender;
+        Promise { to_sender: self.outgoing.iter().all(to_sender), order: self.adapter.deliver.order }
     }
 }
 
@@ -175,7 +198,7 @@ impl Engine<'_> {
 
     /// Appends one publish to `out`. Without an intended time it is now.
     fn publish(&mut self, number: usize, intended_ns: Option<u64>, out: &mut Vec<u8>) {
-        let connection = &self.connections[number];
+        let connection = &mut self.connections[number];
         let (room_number, member) = (connection.room, connection.member);
         let room = &self.rooms[index(room_number)];
         let group = &self.scenario.group[room.group];
@@ -184,17 +207,27 @@ impl Engine<'_> {
             traffic.blocked += 1;
             return;
         }
-        if group.mode == Mode::Closed
-            && group.messages.is_some_and(|most| u64::from(self.checker.published(room_number, member)) >= most)
-        {
+        if group.mode == Mode::Closed && group.messages.is_some_and(|most| u64::from(connection.sent) >= most) {
             return;
         }
-        // A publish that the server must refuse is owed to nobody.
-        let seq = if group.expect_close.is_some() { 1 } else { self.checker.publish(room_number, member) };
+        connection.sent += 1;
+        let publisher = u32::try_from(number).unwrap_or(u32::MAX);
+        let kind = adapter::pick(&traffic.outgoing, self.seed, publisher, connection.sent);
+        let Outgoing { template, opcode, body_bytes, delivered, .. } = traffic.outgoing[kind];
+        let seq = match delivered {
+            // A publish that the server must refuse is owed to nobody.
+            _ if group.expect_close.is_some() => 1,
+            Delivered::Every => self.checker.publish(room_number, member),
+            Delivered::Some => self.checker.publish_loose(room_number, member),
+            Delivered::None => connection.sent,
+        };
         let actual_ns = self.clock.now_ns();
         let intended_ns = intended_ns.unwrap_or(actual_ns);
         traffic.published += 1;
         traffic.window_published += u64::from(self.window_open);
+        if let Some(traffic) = traffic.kinds.get_mut(kind) {
+            traffic.published += 1;
+        }
         let lateness_ns = (group.mode == Mode::Open).then(|| actual_ns.saturating_sub(intended_ns));
         self.recorder.on_publish(lateness_ns);
         if let Some(lateness_ns) = lateness_ns
@@ -204,57 +237,82 @@ impl Engine<'_> {
         }
         if group.mode == Mode::Closed {
             let slot = room.lacking_at + index(member * group.outstanding + seq % group.outstanding);
-            self.lacking[slot] = room.shape.members;
+            self.lacking[slot] = self.checker.receivers(room_number, member);
         }
-        let publisher = u32::try_from(number).unwrap_or(u32::MAX);
-        let marker = Marker { room: room_number, publisher, seq, intended_ns, actual_ns };
-        let Outgoing { template, opcode, body_bytes } = traffic.outgoing;
+        let kind_digit = u8::try_from(kind).unwrap_or(u8::MAX);
+        let marker = Marker { kind: kind_digit, room: room_number, publisher, seq, intended_ns, actual_ns };
         let values = Values { room: &room.name, publisher, seq, body_bytes, ..Values::default() };
         frame::encode(opcode, template.bytes(&values), self.masks.next_key(), out, |out| {
             template.fill(&values, out, |body| marker.encode(body));
         });
     }
 
-    pub(super) fn on_delivery(&mut self, number: usize, text: &[u8], at: usize, now: u64) {
+    /// Books the delivery whose body begins at the end of `head`, a part of `text`; returns the body's end.
+    pub(super) fn on_delivery(&mut self, number: usize, text: &[u8], head: Range<usize>, now: u64) -> usize {
+        let Connection { room: room_number, member, .. } = self.connections[number];
+        let room = &self.rooms[index(room_number)];
+        let traffic = &mut self.groups[room.group];
+        let adapter = traffic.adapter;
+        let at = head.end;
+        // The number counts whatever became of the body, so that one fault has one name.
+        if let Some(seq) = adapter.seq.as_ref().and_then(|pattern| pattern.read(&text[head], &mut traffic.seq_at)) {
+            self.checker.on_server_seq(room_number, member, seq);
+        }
+        let marker = Marker::decode(&text[at..]).ok();
+        let Some((marker, bytes)) = marker.filter(|(_, bytes)| adapter.deliver.is_end(text, at, at + bytes)) else {
+            self.checker.on_corrupt();
+            return at + SENTINEL.len();
+        };
+        let end = at + bytes;
+        self.deliveries_count += 1;
+        if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY)
+            && adapter.deliver.json
+            && !serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, &text[at..end]))
+        {
+            self.checker.on_bad_json();
+        }
+        self.book(number, &marker, text.len(), now);
+        end
+    }
+
+    /// Books a publish that came whole, in a message of so many bytes.
+    fn book(&mut self, number: usize, marker: &Marker, message_bytes: usize, now: u64) {
         let Connection { room: room_number, member, .. } = self.connections[number];
         let room = &self.rooms[index(room_number)];
         let group = &self.scenario.group[room.group];
-        let traffic = &mut self.groups[room.group];
-        let adapter = traffic.adapter;
-        // The number counts whatever became of the body, so that one fault has one name.
-        if let Some(seq) = adapter.seq.as_ref().and_then(|pattern| pattern.read(&text[..at], &mut traffic.seq_at)) {
-            self.checker.on_server_seq(room_number, member, seq);
-        }
-        let end = at + traffic.outgoing.body_bytes;
-        let whole = adapter.deliver.is_end(text, at, end);
-        let marker = text.get(at..end).filter(|_| whole).map(Marker::decode);
-        let Some(Ok(marker)) = marker else { return self.checker.on_corrupt() };
         let first = u32::try_from(room.first).unwrap_or(u32::MAX);
         let publisher = marker.publisher.wrapping_sub(first);
         if marker.room != room_number || publisher >= room.shape.publishers {
             return self.checker.on_wrong_room();
         }
-        self.deliveries_count += 1;
-        if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY) && adapter.deliver.json {
-            let body = &text[at..end];
-            if !serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, body)) {
-                self.checker.on_bad_json();
-            }
-        }
-        if self.checker.deliver(room_number, member, publisher, marker.seq) == Verdict::Faulty {
+        let kind = usize::from(marker.kind);
+        let verdict = match self.groups[room.group].outgoing.get(kind).map(|kind| kind.delivered) {
+            Some(Delivered::Every) => self.checker.deliver(room_number, member, publisher, marker.seq),
+            Some(Delivered::Some) => self.checker.deliver_loose(room_number, member, publisher, marker.seq),
+            Some(Delivered::None) => return self.protocol_faults.add("delivery of what is delivered to nobody"),
+            // The hash was right, so it is somebody's, but not of this run.
+            None => return self.checker.on_corrupt(),
+        };
+        if verdict == Verdict::Faulty {
             return;
         }
         let traffic = &mut self.groups[room.group];
         traffic.delivered += 1;
-        traffic.delivered_bytes += u64::try_from(text.len()).unwrap_or(0);
+        if let Some(kind) = traffic.kinds.get_mut(kind) {
+            kind.delivered += 1;
+        }
+        traffic.delivered_bytes += u64::try_from(message_bytes).unwrap_or(0);
         traffic.window_delivered += u64::from(self.window_open);
         let measured = (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns);
         let latency_ns = now.saturating_sub(marker.intended_ns);
         // In the closed loop what is sent was intended then.
         let uncorrected_ns = (group.mode == Mode::Open).then(|| now.saturating_sub(marker.actual_ns));
-        self.recorder.on_delivery(text.len(), measured, latency_ns, uncorrected_ns);
+        self.recorder.on_delivery(message_bytes, measured, latency_ns, uncorrected_ns);
         if measured {
             traffic.corrected.record(latency_ns);
+            if let Some(kind) = traffic.kinds.get_mut(kind) {
+                kind.corrected.record(latency_ns);
+            }
             if let Some(uncorrected_ns) = uncorrected_ns {
                 traffic.uncorrected.record(uncorrected_ns);
             }

@@ -13,10 +13,10 @@ mod timeline;
 use serde::{Deserialize, Serialize};
 
 use crate::checker::Faults;
-use crate::engine::{Engine, Opening};
+use crate::engine::{Engine, KindTraffic, Opening};
 use crate::plan::ENDED_EARLY;
 use crate::process::{CpuTimes, Weight};
-use crate::scenario::Scenario;
+use crate::scenario::{Group, Scenario, Share};
 use crate::stats::{Names, Percentiles, rounded, rounded_fine};
 
 pub(crate) use environment::MachineTicks;
@@ -37,6 +37,12 @@ pub struct Report {
     pub seed: u64,
     /// Where it ran.
     pub environment: Environment,
+    /// How the server was spoken to.
+    #[serde(default)]
+    pub adapter: String,
+    /// What the server says it is.
+    #[serde(default)]
+    pub server_version: Option<String>,
     /// Objectives that the run was to meet, if it had any.
     #[serde(default)]
     pub slos: Vec<SloReport>,
@@ -155,6 +161,22 @@ pub struct GroupReport {
     pub latency_uncorrected: Percentiles,
     /// Actual minus intended send.
     pub lateness: Percentiles,
+    /// The kinds of a mix.
+    #[serde(default)]
+    pub kinds: Vec<KindReport>,
+}
+
+/// One kind of a mix.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KindReport {
+    /// The kind.
+    pub kind: String,
+    /// Publishes of the whole run.
+    pub published: u64,
+    /// Deliveries of the whole run that could be told; of some kinds none can.
+    pub delivered: u64,
+    /// Latency from the intended send.
+    pub latency: Percentiles,
 }
 
 /// The server as seen from outside.
@@ -195,6 +217,16 @@ impl OpeningReport {
     }
 }
 
+fn kinds(group: &Group, traffic: &[KindTraffic]) -> Vec<KindReport> {
+    let report = |(share, traffic): (&Share, &KindTraffic)| KindReport {
+        kind: share.kind.clone(),
+        published: traffic.published,
+        delivered: traffic.delivered,
+        latency: traffic.corrected.percentiles(),
+    };
+    group.mix.iter().zip(traffic).map(report).collect()
+}
+
 impl Report {
     /// Collects what the engine knows; `window_s` is the measured time that really passed.
     pub(crate) fn new(mut engine: Engine<'_>, window_s: f64) -> Self {
@@ -212,6 +244,7 @@ impl Report {
             latency: traffic.corrected.percentiles(),
             latency_uncorrected: traffic.uncorrected.percentiles(),
             lateness: traffic.lateness.percentiles(),
+            kinds: kinds(group, &traffic.kinds),
         });
         let groups: Vec<GroupReport> = groups.collect();
         let refusals = scenario.group.iter().filter(|group| group.expect_close.is_some());
@@ -221,6 +254,8 @@ impl Report {
         let invalid =
             late.map(|group| format!("group {}: sends {:.0} us late at p99", group.name, group.lateness.p99_us));
         Self {
+            adapter: engine.adapter.name.clone(),
+            server_version: engine.server_version,
             flags: Vec::new(),
             seed: engine.seed,
             environment: Environment::default(),

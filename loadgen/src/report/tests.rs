@@ -31,6 +31,7 @@ pub(crate) fn sample() -> Report {
         cost: Some(OpeningCost { cpu_s: 0.5, user_s: 0.2, system_s: 0.3, joined_per_cpu_s: Some(20_000.0) }),
     };
     let group = GroupReport {
+        kinds: Vec::new(),
         name: "trips".to_owned(),
         published: 50_000,
         delivered: 150_000,
@@ -42,13 +43,14 @@ pub(crate) fn sample() -> Report {
         latency_uncorrected: latencies(15_000),
         lateness: latencies(50),
     };
-    let weight =
-        Weight { rss_bytes: 60_000_000, rss_peak_bytes: 70_000_000, anonymous_bytes: 50_000_000, descriptors: 10_050 };
+    let weight = weight();
     let mut timeline = Growing::new();
     for (second, stage) in ["connect", "warm-up", "measure", "measure", "drain"].into_iter().enumerate() {
         timeline.push(point(second, stage));
     }
     Report {
+        adapter: "waystation".to_owned(),
+        server_version: Some("1.0.0".to_owned()),
         scenario,
         flags: vec!["run".to_owned(), "--spin".to_owned()],
         seed: 0x5eed,
@@ -81,6 +83,16 @@ pub(crate) fn sample() -> Report {
         own_cpu: 1.0,
         invalid: None,
         timeline: timeline.finish(),
+    }
+}
+
+fn weight() -> Weight {
+    Weight {
+        rss_bytes: 60_000_000,
+        rss_peak_bytes: 70_000_000,
+        anonymous_bytes: 50_000_000,
+        descriptors: 10_050,
+        shared_bytes: 0,
     }
 }
 

@@ -29,6 +29,9 @@ impl fmt::Display for Report {
             row(f, &format!("{}: latency", group.name), &group.latency)?;
             row(f, "  from actual send", &group.latency_uncorrected)?;
             row(f, "  lateness of sends", &group.lateness)?;
+            for kind in &group.kinds {
+                row(f, &format!("  {}", kind.kind), &kind.latency)?;
+            }
         }
         writeln!(f)?;
         for (wave, opening) in (1..).zip(&self.openings) {
@@ -50,6 +53,9 @@ impl fmt::Display for Report {
                 "{name:<9} published {published} ({published_per_s:.0}/s)  delivered {delivered} \
                  ({delivered_per_s:.0}/s, {bytes:.1} bytes each)  blocked {blocked}"
             )?;
+            for kind in &group.kinds {
+                writeln!(f, "          {:<14}published {}  delivered {}", kind.kind, kind.published, kind.delivered)?;
+            }
         }
         let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;
         writeln!(

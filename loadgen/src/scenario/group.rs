@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::OUTSTANDING_COUNT_MAX;
+use crate::limits::{MIX_COUNT_MAX, OUTSTANDING_COUNT_MAX, WEIGHT_MAX};
 use crate::marker::MARKER_BYTES;
 
 /// Who decides when the next publish leaves.
@@ -25,7 +25,11 @@ pub struct Group {
     /// Path; `{room}` is the room's number in the group, five digits.
     pub endpoint: String,
     /// What a publish is: one of the adapter's kinds, or `echo`, the bare body on an endpoint that sends it back.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
+    /// Several kinds instead, by weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mix: Vec<Share>,
     /// Channels asked for in the authentication frame; `{room}` as in `endpoint`.
     #[serde(default)]
     pub channels: Vec<String>,
@@ -71,7 +75,29 @@ pub struct Group {
     pub expect_close: Option<u16>,
 }
 
+/// One kind of message and its share of a group's publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// One of the adapter's kinds.
+    pub kind: String,
+    /// So many of the sum of all weights.
+    pub weight: u32,
+    /// Bytes of the body, if not the group's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_bytes: Option<usize>,
+}
+
 impl Group {
+    /// The kinds of messages and their shares; one alone for a group without a mix.
+    #[must_use]
+    pub fn shares(&self) -> Vec<Share> {
+        if self.mix.is_empty() {
+            return vec![Share { kind: self.kind.clone(), weight: 1, payload_bytes: None }];
+        }
+        self.mix.clone()
+    }
+
     /// Connections of this group.
     #[must_use]
     pub fn connections_count(&self) -> usize {
@@ -98,6 +124,31 @@ impl Group {
         }
         if !self.endpoint.starts_with('/') || self.rooms == 0 || self.members == 0 {
             return Err(format!("group {name}: endpoint must start with / and rooms and members be above 0"));
+        }
+        self.check_mix().map_err(|error| format!("group {name}: {error}"))
+    }
+
+    fn check_mix(&self) -> Result<(), String> {
+        if self.kind.is_empty() == self.mix.is_empty() {
+            return Err("must have either kind or mix".to_owned());
+        }
+        if self.mix.len() > MIX_COUNT_MAX {
+            return Err(format!("mix: {} kinds: at most {MIX_COUNT_MAX}", self.mix.len()));
+        }
+        for (at, share) in self.mix.iter().enumerate() {
+            let kind = &share.kind;
+            if kind == "echo" {
+                return Err("mix: echo needs an endpoint of its own: make it the kind of a group".to_owned());
+            }
+            if self.mix[..at].iter().any(|other| other.kind == *kind) {
+                return Err(format!("mix: {kind} stands there twice"));
+            }
+            if !(1..=WEIGHT_MAX).contains(&share.weight) {
+                return Err(format!("mix: {kind}: weight {} must be 1 to {WEIGHT_MAX}", share.weight));
+            }
+            if let Some(bytes) = share.payload_bytes {
+                check_body(bytes).map_err(|error| format!("mix: {kind}: {error}"))?;
+            }
         }
         Ok(())
     }

@@ -8,10 +8,10 @@ use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX};
 use crate::slo::{Objectives, Written};
 
 pub(crate) use group::check_body;
-pub use group::{Group, Mode};
+pub use group::{Group, Mode, Share};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 12] = [
+pub const SHIPPED: [(&str, &str); 14] = [
     ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../../scenarios/echo.toml")),
@@ -24,6 +24,8 @@ pub const SHIPPED: [(&str, &str); 12] = [
     ("room-closed", include_str!("../../scenarios/room-closed.toml")),
     ("rooms-closed", include_str!("../../scenarios/rooms-closed.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
+    ("beside", include_str!("../../scenarios/beside.toml")),
+    ("mix", include_str!("../../scenarios/mix.toml")),
 ];
 
 /// The course of a run.
@@ -256,7 +258,7 @@ mod tests {
     fn wrong_settings_are_refused_with_their_name() {
         for (change, word) in [
             ("rooms=8000", "connections"),
-            ("payload_bytes=67", "67"),
+            ("payload_bytes=73", "73"),
             ("nonsense=1", "nonsense"),
             ("group.3.rate=1", "no group 3"),
             ("rate", "key=value"),
@@ -267,7 +269,7 @@ mod tests {
             let error = parse(&[change]).unwrap_err();
             assert!(error.contains(word), "{change}: {error}");
         }
-        assert!(parse(&["payload_bytes=68"]).is_ok());
+        assert!(parse(&["payload_bytes=74"]).is_ok());
         assert!(parse(&["outstanding=4096"]).is_ok());
     }
 }

@@ -1,0 +1,130 @@
+//! How what a server sends is told apart: a delivery, an event, a refusal; and what else stands in it.
+//!
+//! All of it is search for fixed fragments: a load generator that parsed every message would measure its own parser.
+
+use memchr::memmem::Finder;
+
+use super::Order;
+use crate::limits::VERSION_BYTES_MAX;
+
+/// How a delivery is told.
+#[derive(Debug)]
+pub(crate) struct Deliver {
+    /// A message is nothing but the body.
+    pub(crate) whole: bool,
+    /// What stands behind the body.
+    pub(crate) after: Vec<u8>,
+    /// Messages are JSON, and some of them are parsed to see it.
+    pub(crate) json: bool,
+    /// Deliveries come in binary frames.
+    pub(crate) binary: bool,
+    /// What stands between the messages of one frame.
+    pub(crate) separator: Option<Box<Finder<'static>>>,
+    /// What order is promised.
+    pub(crate) order: Order,
+}
+
+/// Where the server's own sequence number stands.
+#[derive(Debug)]
+pub(crate) struct SeqPattern {
+    pub(super) key: Finder<'static>,
+    pub(super) before: Option<Finder<'static>>,
+    pub(super) start: Option<Finder<'static>>,
+}
+
+/// Where a server tells its version, in the upgrade's response or in a message of the hello.
+#[derive(Debug)]
+pub(crate) struct VersionPattern {
+    pub(super) after: Finder<'static>,
+    pub(super) until: Finder<'static>,
+}
+
+/// How messages that are no deliveries are named.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(super) kind: Option<Finder<'static>>,
+    /// Names of events that are kept word for word.
+    pub(crate) keep: Vec<String>,
+    pub(super) refused: Vec<Finder<'static>>,
+    pub(super) ignore: Vec<Finder<'static>>,
+    /// Names of events that have none of their own.
+    pub(super) named: Vec<(String, Finder<'static>)>,
+}
+
+/// A message that is no delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control<'a> {
+    /// Nothing to be told.
+    Ignored,
+    /// The server refuses this connection.
+    Refused,
+    /// Anything else, by its name.
+    Event(&'a str),
+}
+
+impl Events {
+    /// What a message without a body says.
+    pub(crate) fn name<'a>(&'a self, text: &'a [u8]) -> Control<'a> {
+        let after = |finder: &Finder<'_>| finder.find(text).map(|at| &text[at + finder.needle().len()..]);
+        let kind = self.kind.as_ref().and_then(after);
+        if let Some(kind) = kind.and_then(|rest| std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()) {
+            return Control::Event(kind);
+        }
+        if has_any(&self.refused, text) {
+            Control::Refused
+        } else if has_any(&self.ignore, text) {
+            Control::Ignored
+        } else {
+            let named = self.named.iter().find(|(_, fragment)| fragment.find(text).is_some());
+            Control::Event(named.map_or("(no type)", |(name, _)| name))
+        }
+    }
+}
+
+impl VersionPattern {
+    /// The version, if this tells it.
+    pub(crate) fn read(&self, text: &[u8]) -> Option<String> {
+        let rest = &text[self.after.find(text)? + self.after.needle().len()..];
+        let version = &rest[..self.until.find(rest)?];
+        (version.len() <= VERSION_BYTES_MAX).then(|| String::from_utf8_lossy(version).into_owned())
+    }
+}
+
+impl Deliver {
+    /// Whether a body from `at` ends at `end`.
+    pub(crate) fn is_end(&self, text: &[u8], at: usize, end: usize) -> bool {
+        if self.whole {
+            return at == 0 && end == text.len();
+        }
+        text.get(end..).is_some_and(|rest| rest.starts_with(&self.after))
+    }
+}
+
+fn has_any(fragments: &[Finder<'_>], text: &[u8]) -> bool {
+    fragments.iter().any(|fragment| fragment.find(text).is_some())
+}
+
+impl SeqPattern {
+    /// The number in a message's head. `hint` is where its key stood last time: heads of a room's messages are alike,
+    /// and a search costs more than all the rest of a delivery.
+    pub(crate) fn read(&self, text: &[u8], hint: &mut usize) -> Option<u64> {
+        let key = self.key.needle();
+        if !text.get(*hint..).is_some_and(|rest| rest.starts_with(key)) {
+            let end = self.before.as_ref().and_then(|before| before.find(text)).unwrap_or(text.len());
+            *hint = self.key.find(&text[..end])?;
+        }
+        number_at(&text[*hint + key.len()..])
+    }
+
+    /// The number a room is entered at, if this message tells it; `Some(None)` if it enters without one.
+    pub(crate) fn read_start(&self, text: &[u8]) -> Option<Option<u64>> {
+        self.start.as_ref()?.find(text)?;
+        Some(self.key.find(text).and_then(|at| number_at(&text[at + self.key.needle().len()..])))
+    }
+}
+
+fn number_at(text: &[u8]) -> Option<u64> {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut digits = text[..count].iter().map(|byte| u64::from(byte - b'0'));
+    if count == 0 { None } else { digits.try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(digit)) }
+}
