@@ -137,7 +137,8 @@ impl Shard {
         let arrivals = self.arrivals(id);
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Role::Home { followers, .. } = &room.role else {
-            room.attendance = Some(Box::new(Attendance::Report(Report::default())));
+            // The first report opens the home's roll, so it says who is here: they are in the whole that follows.
+            room.attendance = Some(Box::new(Attendance::Report(Report { whole: true, ..Report::default() })));
             return;
         };
         let mut presence = Presence::default();

@@ -184,6 +184,25 @@ fn replay(frames: &[Value], known: &mut Vec<String>) {
 }
 
 #[test]
+fn who_is_first_to_want_to_know_is_in_the_first_set_wherever_it_is() {
+    for (shards, others) in [(1, false), (2, false), (2, true), (3, true)] {
+        let mut world = World::with(|options| options.shards = shards);
+        let channel = at_home("chat:", 0, shards);
+        let bob = world.client_on(0, false, "/ws", "bob");
+        let ann = world.client_on(usize::from(shards - 1), true, "/ws", "ann");
+        for who in others.then_some(bob).into_iter().chain([ann]) {
+            world.say(who, &subscribe(std::slice::from_ref(&channel)));
+        }
+        world.wait(1000);
+        let heard = world.heard(ann);
+        let told = of_type(&heard, "presence");
+        let count = 1 + usize::from(others);
+        assert_eq!((told.len(), &told[0]["payload"]["full"]), (1, &json!(true)), "{shards} {told:?}");
+        assert_eq!(told[0]["payload"]["joined"].as_array().map(Vec::len), Some(count), "{shards}");
+    }
+}
+
+#[test]
 fn known_clients_hear_who_is_there_and_who_comes_and_goes() {
     for shards in [1, 2] {
         let (mut world, ann, bob, channel) = pair(shards, "chat:", true);
