@@ -52,6 +52,9 @@ impl Draws {
         if sets.iter().any(|set| set.len() < REPEATS_COUNT_MIN) {
             return None;
         }
+        // Samples that are all the same are so in every draw.
+        let same = |set: &&[f64]| set.iter().all(|value| *value == set[0]);
+        let count = if sets.iter().all(same) { 1 } else { count };
         let mut random = fastrand::Rng::with_seed(seed);
         let mut medians = vec![0.0; sets.len()];
         let mut drawn = Vec::new();

@@ -10,6 +10,7 @@ pub mod adapter;
 pub mod against;
 pub mod checker;
 pub mod clock;
+pub mod compare;
 pub mod connection;
 pub mod engine;
 pub mod frame;

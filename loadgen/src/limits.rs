@@ -104,7 +104,7 @@ pub const SLO_ABORT_S_MAX: f64 = 86_400.0;
 /// Rows of a suite of pairs; over it the suite is refused. Fifteen pairs of each take an afternoon.
 pub const SUITE_ROWS_COUNT_MAX: usize = 64;
 /// Draws of a bootstrap: the ends of an interval then move by less than the runs' own noise from seed to seed.
-pub const BOOTSTRAP_DRAWS_COUNT: usize = 10_000;
+pub const BOOTSTRAP_DRAWS_COUNT: usize = 4000;
 /// Time a server that the program started has until it accepts.
 pub const SERVER_START_NS: u64 = 15_000_000_000;
 /// Time a server has to end after SIGTERM before it is killed.

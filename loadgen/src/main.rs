@@ -27,6 +27,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Task {
     Run(commands::Run),
+    Compare(commands::Compare),
     Pair(commands::Pair),
     Against(commands::Against),
     /// Names the scenarios and adapters that come with the program.
@@ -77,6 +78,7 @@ fn execute(task: Task) -> Result<u8, String> {
             print!("{}", commands::names());
             Ok(0)
         }
+        Task::Compare(compare) => compare.execute(&mut std::io::stdout()),
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::Against(against) => against.execute(&mut std::io::stdout()),
         Task::List => {

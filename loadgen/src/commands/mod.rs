@@ -1,11 +1,13 @@
 //! What each subcommand is asked on the command line, and what it does with it.
 
 mod against;
+mod compare;
 mod objectives;
 mod pair;
 mod run;
 
 pub(crate) use against::Against;
+pub(crate) use compare::Compare;
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;
 pub(crate) use run::Run;

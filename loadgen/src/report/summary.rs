@@ -4,8 +4,13 @@
 //! missing does not raise it. What the figures amount to stands in the file too, for programs that only want to know
 //! that; it is not read back, since it follows from the rest.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SUMMARY_BYTES_MAX;
 use crate::report::Report;
 
 /// The form of `summary.json` that is written, and the only one that is read.
@@ -35,6 +40,22 @@ impl Report {
         let objections = self.objections();
         let written = Written { schema: SCHEMA, outcome: self.outcome(), objections, report: self };
         serde_json::to_string_pretty(&written).map_err(|error| format!("summary.json: {error}"))
+    }
+
+    /// Reads a run directory's `summary.json`, or such a file by itself.
+    ///
+    /// # Errors
+    /// There is none, it is too long, or it is of another form; the text names the file.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let path = if path.is_dir() { path.join("summary.json") } else { path.to_owned() };
+        let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let file = File::open(&path).map_err(|error| fault(&error))?;
+        let mut text = String::new();
+        file.take(SUMMARY_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| fault(&error))?;
+        if u64::try_from(text.len()).unwrap_or(u64::MAX) > SUMMARY_BYTES_MAX {
+            return Err(fault(&format!("longer than {SUMMARY_BYTES_MAX} bytes")));
+        }
+        Self::from_json(&text).map_err(|error| fault(&error))
     }
 
     /// Reads the text of a `summary.json`.
