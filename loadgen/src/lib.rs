@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod pair;
 pub mod plan;
 pub mod process;
+pub mod prove;
 pub mod report;
 pub mod scenario;
 pub mod schedule;

@@ -30,6 +30,7 @@ enum Task {
     Compare(commands::Compare),
     Pair(commands::Pair),
     Against(commands::Against),
+    Prove(commands::Prove),
     /// Names the scenarios and adapters that come with the program.
     List,
     /// Names the figures that objectives and comparisons are about.
@@ -81,6 +82,7 @@ fn execute(task: Task) -> Result<u8, String> {
         Task::Compare(compare) => compare.execute(&mut std::io::stdout()),
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::Against(against) => against.execute(&mut std::io::stdout()),
+        Task::Prove(prove) => prove.execute(&mut std::io::stdout()),
         Task::List => {
             for (title, shipped) in [("scenarios", &SHIPPED[..]), ("adapters", &adapter::SHIPPED[..])] {
                 println!("{title}");

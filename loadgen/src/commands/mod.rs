@@ -4,10 +4,12 @@ mod against;
 mod compare;
 mod objectives;
 mod pair;
+mod prove;
 mod run;
 
 pub(crate) use against::Against;
 pub(crate) use compare::Compare;
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;
+pub(crate) use prove::Prove;
 pub(crate) use run::Run;

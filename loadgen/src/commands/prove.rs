@@ -1,0 +1,106 @@
+//! `loadgen prove`: the promises of the gateway's documents, run and judged.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use loadgen::process::Process;
+use loadgen::prove::{Extent, Host, Prepared, SHIPPED, Suite};
+
+use crate::Wanted;
+
+/// Runs the suite of promises against a server; exit with 99 if one is missed.
+#[derive(Debug, Args)]
+#[command(after_help = "loadgen prove --gateway target/release/waystation\n\
+    loadgen prove --start 'waystation serve --limits unlimited' --tokens tokens --short\n\
+    loadgen prove --url ws://10.0.0.7:8000 --tokens tokens")]
+pub(crate) struct Prove {
+    /// The gateway's program: it makes its own tokens and starts with a directory of its own.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["start", "pid", "tokens"])]
+    gateway: Option<PathBuf>,
+    /// Command that starts a server on the url's address, anew for each run.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "pid")]
+    start: Option<String>,
+    /// Core for a server that is started.
+    #[arg(long)]
+    server_cpu: Option<usize>,
+    /// The process of a server that runs already, to measure its processor time and memory.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// A tenth of the connections and less time; the table says what that scales.
+    #[arg(long)]
+    short: bool,
+    /// Another suite than the one that comes with the program.
+    #[arg(long, value_name = "FILE")]
+    suite: Option<PathBuf>,
+    /// Write the table as markdown.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+/// A gateway with a directory of its own, which is gone with the run.
+struct Gateway {
+    path: PathBuf,
+}
+
+impl Prove {
+    pub(crate) fn execute(&self, out: &mut dyn Write) -> Result<u8, String> {
+        let suite = match &self.suite {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
+            None => SHIPPED.to_owned(),
+        };
+        let extent = if self.short { Extent::Short } else { Extent::Full };
+        let prepared = Suite::parse(&suite)?.prepare(extent, &self.wanted.changes())?;
+        let mut setting = self.wanted.setting()?;
+        setting.server = self.pid.map(Process::new).transpose()?;
+        let own = self.gateway.as_ref().map(|_| Gateway::new()).transpose()?;
+        let mut command = self.start.clone();
+        if let (Some(program), Some(own)) = (&self.gateway, &own) {
+            setting.tokens = own.tokens(program, &prepared)?;
+            command = Some(own.serve(program, &setting.target.host));
+        }
+        let host = command.as_deref().map_or(Host::Running, |command| Host::Started(command, self.server_cpu));
+        let proof = prepared.prove(host, &mut setting, out, &mut |_, _| Ok(()))?;
+        write!(out, "\n{proof}").map_err(|error| format!("cannot write the result: {error}"))?;
+        self.wanted.write_json(&proof)?;
+        if let Some(path) = &self.markdown {
+            std::fs::write(path, proof.markdown()).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(proof.exit_code())
+    }
+}
+
+impl Gateway {
+    fn new() -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("loadgen-prove-{}", std::process::id()));
+        std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// A token for each connection of the largest run.
+    fn tokens(&self, program: &Path, prepared: &Prepared) -> Result<Vec<String>, String> {
+        let mut command = Command::new(program);
+        command.args(["token", "--user", "load", "--ttl", "2h", "--count", &prepared.connections_max().to_string()]);
+        let output = command.arg("--data").arg(&self.path).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+        if !output.status.success() {
+            return Err(format!("{} token: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    }
+
+    fn serve(&self, program: &Path, address: &str) -> String {
+        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+        format!("{} serve --listen {address} --data {} --limits unlimited", quoted(program), quoted(&self.path))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system's cleaning of its temporary directory.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
