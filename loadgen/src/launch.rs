@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use crate::clock::Clock;
-use crate::limits::{SERVER_END_NS, SERVER_START_NS};
+use crate::limits::{ADDRESS_FREE_NS, SERVER_END_NS, SERVER_START_NS};
 
 /// Time between two looks at a server that starts or ends.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,9 +28,7 @@ impl Launched {
     /// # Errors
     /// It does not start, ends at once, or does not accept in time; then nothing of it is left.
     pub fn start(command: &str, cpu: Option<usize>, address: SocketAddr) -> Result<Self, String> {
-        if TcpStream::connect(address).is_ok() {
-            return Err(format!("{address} is in use by another server: end it, or choose another port"));
-        }
+        wait_until_free(address)?;
         // `exec` keeps the shell out of the way: the child's id is the server's.
         let command = match cpu {
             Some(cpu) => format!("exec taskset -c {cpu} {command}"),
@@ -86,6 +84,18 @@ impl Launched {
     }
 }
 
+/// A ring's listener may outlive its process for some milliseconds: the kernel closes it behind the program's back.
+fn wait_until_free(address: SocketAddr) -> Result<(), String> {
+    let clock = Clock::start();
+    while TcpStream::connect(address).is_ok() {
+        if clock.now_ns() >= ADDRESS_FREE_NS {
+            return Err(format!("{address} is in use by another server: end it, or choose another port"));
+        }
+        Clock::sleep(LOOK);
+    }
+    Ok(())
+}
+
 impl Drop for Launched {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
@@ -120,5 +130,17 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let error = Launched::start("true", None, listener.local_addr().unwrap()).unwrap_err();
         assert!(error.contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_becomes_free_soon_is_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let closer = std::thread::spawn(move || {
+            Clock::sleep(LOOK * 3);
+            drop(listener);
+        });
+        assert_eq!(wait_until_free(address), Ok(()));
+        closer.join().unwrap();
     }
 }

@@ -107,6 +107,9 @@ pub const SUITE_ROWS_COUNT_MAX: usize = 64;
 pub const BOOTSTRAP_DRAWS_COUNT: usize = 4000;
 /// Time a server that the program started has until it accepts.
 pub const SERVER_START_NS: u64 = 15_000_000_000;
+/// Time in which an address must become free before a server is started on it: the listener of a server that has just
+/// ended is gone within milliseconds.
+pub const ADDRESS_FREE_NS: u64 = 2_000_000_000;
 /// Time a server has to end after SIGTERM before it is killed.
 pub const SERVER_END_NS: u64 = 15_000_000_000;
 

@@ -17,7 +17,7 @@ fn the_shipped_suite_is_understood_in_both_forms_and_says_what_it_scales() {
     let short = suite.prepare(Extent::Short, &[]).unwrap();
     assert_eq!(short.connections_max(), 1000);
     let scaled: Vec<&str> = short.targets.iter().filter(|of| of.scaled).map(|of| of.what.as_str()).collect();
-    assert_eq!(scaled, ["connections held at once"]);
+    assert_eq!(scaled, ["connections held at once", "resident memory with all connections and their traffic"]);
     // A tenth of the connections still makes 7,500 messages a second.
     let crowd = &short.runs[0].scenario;
     assert!(crowd.group[0].rate * 1000.0 > 7500.0 && crowd.duration_s <= 10.0);
