@@ -9,6 +9,7 @@ use crate::live::{Stop, View, Watcher};
 use crate::process::{self, CpuTimes, Process};
 use crate::report::{Environment, MachineTicks, OpeningReport, Report, ServerReport};
 use crate::scenario::{Plan, Scenario};
+use crate::slo::Watch;
 use crate::socket;
 use crate::stats::{rounded, rounded_fine};
 
@@ -33,6 +34,8 @@ pub struct Setting {
     pub view: View,
     /// The wish to end it early.
     pub stop: Stop,
+    /// Objectives that end it early when they are broken for long.
+    pub watch: Option<Watch>,
 }
 
 impl Setting {
@@ -40,7 +43,15 @@ impl Setting {
     #[must_use]
     pub fn new(target: Target) -> Self {
         let adapter = Adapter::waystation();
-        Self { target, adapter, tokens: Vec::new(), server: None, view: View::default(), stop: Stop::default() }
+        Self {
+            target,
+            adapter,
+            tokens: Vec::new(),
+            server: None,
+            view: View::default(),
+            stop: Stop::default(),
+            watch: None,
+        }
     }
 }
 
@@ -68,7 +79,8 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
         (Environment::new(&setting.target.host, scenario.connections_count()), MachineTicks::now());
     let clock = Clock::start();
     let mut engine = Engine::new(scenario, &setting.target, &setting.adapter, &setting.tokens, clock)?;
-    let (watcher, recorders) = Watcher::start(clock, 1, setting.server, setting.view, &setting.stop)?;
+    let (watcher, recorders) =
+        Watcher::start(clock, 1, setting.server, setting.view, &setting.stop, setting.watch.clone())?;
     for recorder in recorders {
         engine.recorder = recorder;
     }
@@ -80,10 +92,13 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     let mut report = outcome.map_err(|error| format!("the poll failed: {error}"))?;
     environment.note_steal(ticks);
     report.environment = environment;
-    report.timeline = watcher.finish();
-    if setting.stop.requested() {
+    let (timeline, broken) = watcher.finish();
+    report.timeline = timeline;
+    // What ended for a broken objective has been judged; what somebody ended has not.
+    if setting.stop.requested() && broken.is_none() {
         report.invalid = Some(ENDED_EARLY.to_owned());
     }
+    report.slos.extend(broken);
     Ok(report)
 }
 

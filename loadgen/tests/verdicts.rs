@@ -121,6 +121,20 @@ fn a_late_generator_goes_before_a_missed_objective_and_a_failed_check_before_bot
 }
 
 #[test]
+fn a_run_is_ended_when_an_objective_is_broken_for_long() {
+    let server = Server::start();
+    let clock = loadgen::clock::Clock::start();
+    let broken = ["--set", "duration_s=60", "--slo", "delivery.max<1ns", "--slo", "errors==0", "--slo-abort", "2"];
+    run(
+        &server,
+        &broken,
+        99,
+        &["✗ delivery.max<1ns within 2 s", "✗ delivery.max<1ns  ", "✓ errors==0", "MISSED    2 of 3"],
+    );
+    assert!(clock.now_ns() < 30_000_000_000, "the run was not ended early");
+}
+
+#[test]
 fn a_wrong_objective_is_refused_before_anything_is_connected() {
     let nobody = ["run", "--scenario", "smoke", "--url", "ws://127.0.0.1:1"];
     let wrong = |text: &str, word: &str| check(&[&nobody[..], &["--slo", text]].concat(), 2, &[word]);

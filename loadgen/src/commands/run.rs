@@ -6,6 +6,7 @@ use loadgen::metrics::Metrics;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::report::without_secrets;
+use loadgen::slo::Watch;
 
 use crate::Wanted;
 use crate::commands::Slos;
@@ -35,9 +36,10 @@ impl Run {
         let stop = Stop::on_signals().map_err(|error| format!("cannot watch for signals: {error}"))?;
         let view = if self.quiet { View::Nothing } else { View::Lines };
         let server = self.pid.map(Process::new).transpose()?;
-        let setting = Setting { server, view, stop, ..self.wanted.setting()? };
+        let setting = Setting { server, view, stop, watch: Watch::new(&objectives), ..self.wanted.setting()? };
         let mut report = plan::run(&scenario, &setting)?;
-        report.slos = objectives.judge(&Metrics::new(&report));
+        let judged = objectives.judge(&Metrics::new(&report));
+        report.slos.extend(judged);
         report.flags = without_secrets(std::env::args().skip(1));
         println!("{report}");
         self.wanted.write_text(|| report.to_json())?;

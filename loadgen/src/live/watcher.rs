@@ -17,13 +17,14 @@ use crate::live::lines::Lines;
 use crate::live::recorder::{Recorder, Second, Stage};
 use crate::live::{Stop, View};
 use crate::process::Process;
-use crate::report::{Growing, Point, Slice, Timeline};
+use crate::report::{Growing, Point, Slice, SloReport, Timeline};
+use crate::slo::Watch;
 use crate::stats::{rounded, rounded_fine};
 
 /// The running thread.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    thread: JoinHandle<Timeline>,
+    thread: JoinHandle<(Timeline, Option<SloReport>)>,
 }
 
 /// What there is to show.
@@ -56,6 +57,11 @@ struct Watching {
     server: Option<Process>,
     /// Processor time of the server, and when it was read.
     server_cpu: Option<(u64, u64)>,
+    /// Objectives that end the run when they are broken for long.
+    watch: Option<Watch>,
+    /// The one that did.
+    broken: Option<SloReport>,
+    stop: Stop,
 }
 
 impl Watcher {
@@ -69,6 +75,7 @@ impl Watcher {
         server: Option<Process>,
         view: View,
         stop: &Stop,
+        watch: Option<Watch>,
     ) -> Result<(Self, Vec<Recorder>), String> {
         let (fill, filled) = sync_channel(SECONDS_QUEUED_MAX);
         let (recorders, give): (Vec<_>, Vec<_>) =
@@ -82,14 +89,18 @@ impl Watcher {
             picture: Picture::new(),
             server_cpu: server.and_then(|server| Some((server.cpu_ns()?, clock.now_ns()))),
             server,
+            watch,
+            broken: None,
+            stop: stop.clone(),
         };
         let thread = Builder::new().name("watcher".to_owned()).spawn(move || watching.run(view));
         let thread = thread.map_err(|error| format!("cannot start the watching thread: {error}"))?;
         Ok((Self { thread }, recorders))
     }
 
-    /// Waits for the last seconds, after all recorders are finished.
-    pub(crate) fn finish(self) -> Timeline {
+    /// Waits for the last seconds, after all recorders are finished; with the timeline comes the objective that ended
+    /// the run, if one did.
+    pub(crate) fn finish(self) -> (Timeline, Option<SloReport>) {
         // A watcher that panicked has said so; the run's figures do not come from it.
         self.thread.join().unwrap_or_default()
     }
@@ -132,7 +143,7 @@ impl Picture {
 }
 
 impl Watching {
-    fn run(mut self, view: View) -> Timeline {
+    fn run(mut self, view: View) -> (Timeline, Option<SloReport>) {
         step_aside();
         let mut lines = (view == View::Lines).then(Lines::new);
         loop {
@@ -144,7 +155,7 @@ impl Watching {
             self.close_seconds(false, &mut lines);
         }
         self.close_seconds(true, &mut lines);
-        self.timeline.finish()
+        (self.timeline.finish(), self.broken)
     }
 
     fn take(&mut self, second: Box<Second>) {
@@ -175,6 +186,9 @@ impl Watching {
                 self.picture.add(&second, point.clone());
                 if let Some(lines) = lines {
                     lines.show(&self.picture);
+                }
+                if let (Some(watch), None) = (&mut self.watch, &self.broken) {
+                    self.broken = watch.look(&point).inspect(|_| self.stop.request());
                 }
                 self.timeline.push(point);
             }
@@ -251,7 +265,7 @@ mod tests {
     #[test]
     fn the_seconds_of_two_threads_are_one_point() {
         let clock = Clock::start();
-        let (watcher, recorders) = Watcher::start(clock, 2, None, View::Nothing, &Stop::default()).unwrap();
+        let (watcher, recorders) = Watcher::start(clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
         for (mut recorder, open) in recorders.into_iter().zip([10, 20]) {
             let gauges = Gauges { open, wanted: 15, faults: 1, ..Gauges::default() };
             recorder.enter("warm-up", false, None, 0, gauges);
@@ -263,7 +277,7 @@ mod tests {
             recorder.on_delivery(100, true, 4_000_000, Some(3_000_000));
             recorder.finish(2 * SECOND_NS + SECOND_NS / 2, gauges);
         }
-        let points = watcher.finish().points;
+        let points = watcher.finish().0.points;
         let found: Vec<_> = points.iter().map(|point| (point.stage.as_str(), point.at_s, point.span_s)).collect();
         assert_eq!(found, [("warm-up", 0.0, 1.0), ("measure", 1.0, 1.0), ("measure", 2.0, 0.5)]);
         assert!(points.iter().all(|point| (point.open, point.faults, point.delivered) == (30, 2, 2)), "{points:?}");
@@ -276,7 +290,7 @@ mod tests {
     #[test]
     fn a_thread_that_is_behind_holds_nothing_up_for_long() {
         let clock = Clock::start();
-        let (watcher, mut recorders) = Watcher::start(clock, 2, None, View::Nothing, &Stop::default()).unwrap();
+        let (watcher, mut recorders) = Watcher::start(clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
         let mut late = recorders.pop().unwrap();
         late.enter("measure", true, None, 0, Gauges::default());
         let mut one = recorders.pop().unwrap();
@@ -291,7 +305,7 @@ mod tests {
         one.finish(201 * SECOND_NS, Gauges::default());
         late.on_delivery(1, true, 1000, None);
         late.finish(201 * SECOND_NS, Gauges::default());
-        let points = watcher.finish().points;
+        let points = watcher.finish().0.points;
         assert_eq!(points.iter().map(|point| point.delivered).sum::<u64>(), 201);
     }
 }

@@ -181,5 +181,11 @@ fn a_run_is_ended_when_one_objective_was_broken_for_so_long_without_a_pause() {
     assert_eq!(ended(&seconds([&good, &bad, &good, &good, &good]), 0.5), Some(2));
     assert!(Watch::new(&objectives(&["delivery.p99<1ms"], None).unwrap()).is_none());
     let mut watch = Watch::new(&objectives(&["delivery.p99<1ms"], Some(1.0)).unwrap()).unwrap();
-    assert_eq!(watch.look(&bad).unwrap(), "delivery.p99<1ms was broken for 1 s");
+    let broken = watch.look(&bad).unwrap();
+    assert_eq!(
+        (broken.slo.as_str(), broken.measured, broken.met),
+        ("delivery.p99<1ms within 1 s", Some(1000.0), false)
+    );
+    let drain = Point { stage: "drain".to_owned(), ..bad };
+    assert!(watch.look(&drain).is_none());
 }

@@ -4,11 +4,11 @@
 //! does not hide what follows. Only figures that a second has are watched; the others are judged at the end.
 
 use crate::metrics::{Metrics, Unit};
-use crate::report::Point;
+use crate::report::{Point, SloReport};
 use crate::slo::{Objectives, Slo};
 
 /// Objectives under watch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Watch {
     after_s: f64,
     slos: Vec<Slo>,
@@ -24,9 +24,10 @@ impl Watch {
         Some(Self { after_s, slos: objectives.slos.clone(), broken_s: vec![0.0; objectives.slos.len()] })
     }
 
-    /// Looks at one more second; says why the run should end, if it should.
-    pub fn look(&mut self, point: &Point) -> Option<String> {
-        if !point.measured {
+    /// Looks at one more second; returns what was broken for so long that the run should end.
+    pub fn look(&mut self, point: &Point) -> Option<SloReport> {
+        // While a run waits for its last deliveries nothing is published, which is nobody's fault.
+        if !point.measured || point.stage == "drain" {
             return None;
         }
         let metrics = of_point(point);
@@ -39,7 +40,8 @@ impl Watch {
                 None => *broken_s,
             };
             if *broken_s >= self.after_s {
-                return Some(format!("{} was broken for {:.0} s", slo.judge(&metrics).slo, *broken_s));
+                let judged = slo.judge(&metrics);
+                return Some(SloReport { slo: format!("{} within {:.0} s", judged.slo, self.after_s), ..judged });
             }
         }
         None
