@@ -33,7 +33,8 @@ pub struct RoomShape {
     pub publishers: u32,
 }
 
-/// What a server promises of a room's publishes.
+/// What a server promises of a room's publishes. The order of two publishers is compared only between members that get
+/// everything, their own publishes too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
     /// The publisher is among those who get a publish.
@@ -284,12 +285,8 @@ impl Checker {
         place.members_open -= 1;
         place.settled.clone_from(&place.published);
         let counted = cursor.unwrap_or(0).max(joined_at).saturating_sub(place.log_base);
-        let to_sender = place.promise.to_sender;
-        for (number, entry) in (0..).zip(&mut place.log) {
-            // Its own were counted from the start, wherever they stand.
-            if number < counted || (!to_sender && entry.publisher == member) {
-                entry.passed = entry.passed.saturating_sub(1);
-            }
+        for entry in place.log.iter_mut().take(usize::try_from(counted).unwrap_or(usize::MAX)) {
+            entry.passed = entry.passed.saturating_sub(1);
         }
         place.trim();
         let owed = self.owed(index(room), member);
@@ -380,7 +377,8 @@ impl Checker {
                     self.catching_up.remove(&cell);
                 }
             }
-            if self.rooms[index(room)].promise.order == Order::Room {
+            // Views that each lack something else do not make up one order to compare with.
+            if self.rooms[index(room)].promise == Promise::default() {
                 self.compare_order(room, member, (publisher, seq), late, early);
             }
         }
@@ -432,12 +430,10 @@ impl Checker {
         let publishers = room.published.len();
         let (cells, missing) = (&self.cells[room.cells_at..], &self.missing);
         let cells_at = room.cells_at;
-        let to_sender = room.promise.to_sender;
         let owed = |member: usize, entry: (u32, u32)| {
             let cell = member * publishers + index(entry.0);
             owes(cells[cell], entry.1, missing.get(&(cells_at + cell)))
         };
-        let counted = |entry: (u32, u32)| owed(index(member), entry) || (!to_sender && entry.0 == member);
         let same = |entry: &Entry| (entry.publisher, entry.seq) == which;
         let Member { cursor, joined_at, .. } = members[index(member)];
         let base = room.log_base;
@@ -471,17 +467,14 @@ impl Checker {
                 self.faults.order_unchecked += u64::from(!wrong);
             }
             // What is skipped but owed stays in the log, so that it is known when it comes later.
-            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, counted);
+            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, |entry| owed(index(member), entry));
             members[index(member)].cursor = Some(end.max(base + position(at)));
         } else {
             // Nobody has had it: it stands before what this member lacks, and behind what it need not get.
             let lacks = |entry: &Entry| owed(index(member), (entry.publisher, entry.seq));
             let at = room.log.iter().skip(at).position(lacks).map_or(room.log.len(), |skipped| at + skipped);
-            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, counted);
-            // One that does not get its own is past it from the start.
-            let own = |number: usize| !to_sender && number == index(which.0);
-            let past = members.get(index(which.0)).is_some_and(|own| !to_sender && own.joined && !own.exempt);
-            let mut passed = 1 + u32::from(past);
+            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, |entry| owed(index(member), entry));
+            let mut passed = 1;
             let here = base + position(at);
             if at < room.log.len() {
                 for (number, other) in members.iter_mut().enumerate().filter(|(_, other)| other.joined) {
@@ -489,11 +482,11 @@ impl Checker {
                     if !behind && other.cursor.is_some_and(|cursor| cursor > here) {
                         // Past this point: unless it was sent before it joined, it lacks it.
                         other.cursor = other.cursor.map(|cursor| cursor + 1);
-                        passed += u32::from(!own(number) && (here < other.joined_at || !owed(number, which)));
+                        passed += u32::from(here < other.joined_at || !owed(number, which));
                         other.joined_at += u64::from(here < other.joined_at);
                     } else if !behind && here < other.joined_at {
                         other.joined_at += 1;
-                        passed += u32::from(!own(number));
+                        passed += 1;
                     }
                 }
             }

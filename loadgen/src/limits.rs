@@ -32,9 +32,9 @@ pub const HELLO_STEPS_MAX: usize = 32;
 pub const HELLO_MESSAGES_MAX: u32 = 4096;
 /// Bytes of a server's version; a longer one is none.
 pub const VERSION_BYTES_MAX: usize = 64;
-/// Time from connect to joined; over it the opening failed. Twice the longest hold of the gateway's entrance and its
-/// authentication deadline together.
-pub const OPENING_DEADLINE_NS: u64 = 40_000_000_000;
+/// Seconds in which no further connection comes up while some are being opened; then those have failed. Twice the
+/// longest hold of the gateway's entrance and its authentication deadline together. A scenario may ask for less.
+pub const OPENING_S_MAX: f64 = 40.0;
 /// Time for the closing handshakes of all connections; the rest is cut.
 pub const CLOSING_DEADLINE_NS: u64 = 5_000_000_000;
 /// Longest wait for events, so that deadlines are seen.

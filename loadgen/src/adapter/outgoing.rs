@@ -104,8 +104,10 @@ impl Adapter {
         }
         silent.dedup();
         if !silent.is_empty() {
-            without
-                .push(format!("does not deliver {} to the sender, so a delivery less was expected", silent.join(", ")));
+            without.push(format!(
+                "does not deliver {} to the sender: one delivery less, and no order between publishers checked",
+                silent.join(", ")
+            ));
         }
         without
     }

@@ -301,3 +301,128 @@ fn a_slow_reader_may_miss_but_gets_nothing_twice() {
     checker.on_closed(0, 1);
     assert_eq!(checker.finish(), Faults { duplicated: 2, ..NONE });
 }
+
+/// A room of three in which publishers do not get their own, with such an order.
+fn silent(order: Order) -> Checker {
+    let shape = RoomShape { members: 3, publishers: 3 };
+    let mut checker = Checker::with_promises(&[(shape, Promise { to_sender: false, order })], false);
+    (0..3).for_each(|member| checker.on_joined(0, member));
+    checker
+}
+
+/// As `check`, where publishers do not get their own.
+fn check_silent(order: Order, sent: u32, deliveries: &[(u32, u32, u32)], expected: Faults) {
+    let mut checker = silent(order);
+    for number in 0..sent {
+        checker.publish(0, number % 3);
+    }
+    let expected_count = u64::from(2 * sent);
+    assert_eq!(checker.pending(), expected_count);
+    for &(member, publisher, seq) in deliveries {
+        checker.deliver(0, member, publisher, seq);
+    }
+    assert_eq!(checker.finish(), expected, "{order:?} {deliveries:?}");
+}
+
+/// What reaches each member when nobody gets its own.
+fn to_others(order: &[(u32, u32)]) -> Vec<(u32, u32, u32)> {
+    all(order).into_iter().filter(|(member, publisher, _)| member != publisher).collect()
+}
+
+#[test]
+fn publishers_without_their_own_lack_nothing_and_each_loss_is_still_found() {
+    for order in [Order::Room, Order::Publisher, Order::None] {
+        check_silent(order, 6, &to_others(&ORDER), NONE);
+        for lost in 0..12 {
+            let mut deliveries = to_others(&ORDER);
+            deliveries.remove(lost);
+            check_silent(order, 6, &deliveries, Faults { lost: 1, ..NONE });
+        }
+        check_silent(order, 6, &[], Faults { lost: 12, ..NONE });
+    }
+}
+
+#[test]
+fn ones_own_that_comes_nevertheless_is_a_duplicate() {
+    let mut deliveries = to_others(&ORDER);
+    deliveries.push((0, 0, 1));
+    check_silent(Order::Room, 6, &deliveries, Faults { duplicated: 1, ..NONE });
+}
+
+#[test]
+fn members_without_their_own_may_come_and_go() {
+    let mut checker = silent(Order::Room);
+    let round = |checker: &mut Checker, seq: u32, members: &[u32]| {
+        for &publisher in members {
+            assert_eq!(checker.publish(0, publisher), seq);
+            assert_eq!(checker.receivers(0, publisher), u32::try_from(members.len()).unwrap() - 1);
+        }
+        for &member in members {
+            for &publisher in members.iter().filter(|&&publisher| publisher != member) {
+                assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh);
+            }
+        }
+    };
+    round(&mut checker, 1, &[0, 1, 2]);
+    checker.on_closed(0, 2);
+    round(&mut checker, 2, &[0, 1]);
+    checker.on_joined(0, 2);
+    for publisher in [0, 1] {
+        assert_eq!(checker.publish(0, publisher), 3);
+    }
+    // Its own goes on where it ended.
+    assert_eq!(checker.publish(0, 2), 2);
+    for (member, publisher, seq) in [(0, 1, 3), (0, 2, 2), (1, 0, 3), (1, 2, 2), (2, 0, 3), (2, 1, 3)] {
+        assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh);
+    }
+    assert_eq!((checker.pending(), checker.rooms[0].log.len()), (0, 0));
+    assert_eq!(checker.finish(), NONE);
+}
+
+#[test]
+fn an_order_that_is_not_promised_is_not_asked_for() {
+    let swapped: Vec<_> = {
+        let mut deliveries = all(&ORDER);
+        // Two publishers' for one member, and one publisher's two for another.
+        deliveries.swap(0, 1);
+        deliveries.swap(6, 9);
+        deliveries
+    };
+    for (order, out_of_order) in [(Order::None, 0), (Order::Publisher, 1)] {
+        let shape = RoomShape { members: 3, publishers: 3 };
+        let mut checker = Checker::with_promises(&[(shape, Promise { to_sender: true, order })], false);
+        (0..3).for_each(|member| checker.on_joined(0, member));
+        for number in 0..6 {
+            checker.publish(0, number % 3);
+        }
+        for &(member, publisher, seq) in &swapped {
+            checker.deliver(0, member, publisher, seq);
+        }
+        assert_eq!(checker.finish(), Faults { out_of_order, ..NONE }, "{order:?}");
+    }
+}
+
+#[test]
+fn what_may_be_left_out_is_never_lost_but_comes_once_and_forwards() {
+    let shape = RoomShape { members: 2, publishers: 1 };
+    let book = || {
+        let mut checker = Checker::with_promises(&[(shape, Promise::default())], true);
+        (0..2).for_each(|member| checker.on_joined(0, member));
+        (1..=5).for_each(|seq| assert_eq!(checker.publish_loose(0, 0), seq));
+        checker
+    };
+    for (deliveries, duplicated) in [(&[][..], 0), (&[2, 5], 0), (&[1, 2, 3, 4, 5], 0), (&[2, 2], 1), (&[3, 2], 1)] {
+        let mut checker = book();
+        assert_eq!(checker.pending(), 0);
+        for &seq in deliveries {
+            checker.deliver_loose(0, 1, 0, seq);
+        }
+        assert_eq!(checker.finish(), Faults { duplicated, ..NONE }, "{deliveries:?}");
+    }
+    let mut checker = book();
+    checker.deliver_loose(0, 0, 0, 6);
+    assert_eq!(checker.faults(), Faults { corrupted: 1, ..NONE });
+    // The two books do not mix.
+    assert_eq!(checker.publish(0, 0), 1);
+    assert_eq!(checker.pending(), 2);
+}

@@ -7,10 +7,7 @@ use crate::clock::seconds;
 use crate::connection::{self, Connection, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
-use crate::limits::{
-    CLOSING_DEADLINE_NS, OPENING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX,
-    WAIT_NS_MAX,
-};
+use crate::limits::{CLOSING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX, WAIT_NS_MAX};
 use crate::scenario::Auth;
 use crate::socket::{self, Interest};
 use crate::stats::{Latency, Names};
@@ -61,12 +58,13 @@ impl Engine<'_> {
         self.opening.wanted = wanted;
         self.opening.ramp_from_ns = from;
         self.opening.ramp_started = self.opening.started;
-        let (mut progress, mut deadline) = (0, from + OPENING_DEADLINE_NS);
+        let patience_ns = seconds(self.scenario.opening_s);
+        let (mut progress, mut deadline) = (0, from + patience_ns);
         while (self.opening.started < wanted || self.opening.in_flight > 0) && !self.stopped() {
             let now = self.clock.now_ns();
             if self.opening.ready + self.opening.started > progress {
                 progress = self.opening.ready + self.opening.started;
-                deadline = now + OPENING_DEADLINE_NS;
+                deadline = now + patience_ns;
             }
             if now > deadline {
                 for number in 0..self.connections.len() {

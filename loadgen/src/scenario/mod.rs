@@ -4,7 +4,7 @@ mod group;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX};
+use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OPENING_S_MAX};
 use crate::slo::{Objectives, Written};
 
 pub(crate) use group::check_body;
@@ -86,6 +86,9 @@ pub struct Scenario {
     /// Connections being opened at the same time.
     #[serde(default = "connecting_max")]
     pub connecting_max: usize,
+    /// Longest time in which no further connection comes up while some are being opened; then those have failed.
+    #[serde(default = "opening_s")]
+    pub opening_s: f64,
     /// The run is invalid above this lateness of sends.
     #[serde(default = "lateness_p99_max_us")]
     pub lateness_p99_max_us: u64,
@@ -107,6 +110,9 @@ fn drain_s() -> f64 {
 }
 fn ramp_per_s() -> u32 {
     2000
+}
+fn opening_s() -> f64 {
+    OPENING_S_MAX
 }
 fn connecting_max() -> usize {
     256
@@ -160,6 +166,9 @@ impl Scenario {
         if self.ramp_per_s == 0 || self.connecting_max == 0 {
             return Err("ramp_per_s and connecting_max must be above 0".to_owned());
         }
+        if !(self.opening_s > 0.0 && self.opening_s <= OPENING_S_MAX) {
+            return Err(format!("opening_s {} must be above 0 and at most {OPENING_S_MAX}", self.opening_s));
+        }
         if let Some(step) = self.steps.iter().find(|&&step| step > connections) {
             return Err(format!("steps: {step} is more than the {connections} connections of the groups"));
         }
@@ -210,7 +219,7 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), String> {
     Ok(())
 }
 
-const SCENARIO_KEYS: [&str; 12] = [
+const SCENARIO_KEYS: [&str; 13] = [
     "name",
     "plan",
     "auth",
@@ -220,6 +229,7 @@ const SCENARIO_KEYS: [&str; 12] = [
     "hold_s",
     "ramp_per_s",
     "connecting_max",
+    "opening_s",
     "lateness_p99_max_us",
     "spin",
     "steps",
@@ -228,6 +238,7 @@ const SCENARIO_KEYS: [&str; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{MIX_COUNT_MAX, WEIGHT_MAX};
 
     fn parse(changes: &[&str]) -> Result<Scenario, String> {
         let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
@@ -264,12 +275,38 @@ mod tests {
             ("rate", "key=value"),
             ("rate=-1.0", "rate"),
             ("outstanding=4097", "outstanding"),
+            ("opening_s=0", "opening_s"),
+            ("opening_s=40.1", "opening_s"),
+            ("kind=''", "either kind or mix"),
+            ("mix=[{ kind = 'a', weight = 1 }]", "either kind or mix"),
             ("endpoint=x", "endpoint"),
         ] {
             let error = parse(&[change]).unwrap_err();
             assert!(error.contains(word), "{change}: {error}");
         }
         assert!(parse(&["payload_bytes=74"]).is_ok());
-        assert!(parse(&["outstanding=4096"]).is_ok());
+        assert!(parse(&["outstanding=4096", "opening_s=40"]).is_ok());
+    }
+
+    #[test]
+    fn a_mix_is_bounded_and_has_each_kind_once() {
+        let mixed = |shares: &[String]| parse(&["kind=''", &format!("mix=[{}]", shares.join(", "))]);
+        let share = |kind: &str, rest: &str| format!("{{ kind = '{kind}', {rest} }}");
+        let many = |count: usize| (0..count).map(|n| share(&n.to_string(), "weight = 1")).collect::<Vec<_>>();
+        assert_eq!(mixed(&many(MIX_COUNT_MAX)).unwrap().group[0].shares().len(), MIX_COUNT_MAX);
+        assert!(mixed(&[share("a", &format!("weight = {WEIGHT_MAX}"))]).is_ok());
+        assert_eq!(parse(&[]).unwrap().group[0].shares()[0].kind, "trip_update");
+        for (shares, word) in [
+            (many(MIX_COUNT_MAX + 1), "at most 16"),
+            (vec![share("a", "weight = 0")], "weight 0 must be 1 to"),
+            (vec![share("a", &format!("weight = {}", WEIGHT_MAX + 1))], "must be 1 to 100000"),
+            (vec![share("a", "weight = 1, payload_bytes = 73")], "mix: a: body of 73"),
+            (vec![share("a", "weight = 1"), share("a", "weight = 2")], "a stands there twice"),
+            (vec![share("echo", "weight = 1")], "echo needs an endpoint"),
+            (vec![share("a", "wight = 1")], "wight"),
+        ] {
+            let error = mixed(&shares).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
     }
 }
