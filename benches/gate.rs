@@ -1,7 +1,7 @@
 //! What each row costs in instructions, the same in every run: what CI holds a change against.
 //!
-//! `cargo bench --bench gate` needs valgrind and the `gungraun-runner` of the same version as the crate;
-//! `.ci/report` installs both and compares. A name after `--` picks rows: `cargo bench --bench gate -- '*visit*'`.
+//! `cargo bench -p benches --bench gate` needs valgrind and the `gungraun-runner` of the same version as the crate;
+//! `.ci/report` installs that and compares. What comes after `--` picks rows: `-- '*visit*'`.
 #![expect(missing_docs, reason = "the macros make public items of their own")]
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};

@@ -1,4 +1,5 @@
-//! What each row takes on this machine, for people: `cargo bench --bench stations`, with a name after `--` to pick.
+//! What each row takes on this machine, for people: `cargo bench -p benches --bench stations`, with a name after `--` to
+//! pick some.
 //!
 //! Times depend on the machine and on what else runs there. What CI holds a change against is `benches/gate.rs`.
 

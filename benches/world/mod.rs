@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 
 mod openings;
-mod pure;
+pub(crate) mod pure;
 pub(crate) mod rows;
 pub(crate) mod traffic;
 
@@ -21,7 +21,7 @@ use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
 
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
-const START_UNIX_MS: u64 = 1_795_271_185_000;
+pub(crate) const START_UNIX_MS: u64 = 1_795_271_185_000;
 const DAY_S: u64 = 86_400;
 /// Less than the server waits for a sign of life.
 const PONG_EVERY_MS: u64 = 20_000;
@@ -169,16 +169,16 @@ fn verifier() -> Verifier {
     Verifier { keys: Keys::new(vec![key()]).unwrap(), ..Verifier::default() }
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { echo: true, unlimited: true, ..Options::embedded([5; 16], verifier()) }
 }
 
-fn token(user: &str) -> String {
+pub(crate) fn token(user: &str) -> String {
     mint(&key(), &TokenRequest { user, ttl_s: DAY_S, role: None, caps: None }, START_UNIX_MS / 1000).unwrap()
 }
 
 /// The head that asks for an upgrade.
-fn head(target: &str) -> Vec<u8> {
+pub(crate) fn head(target: &str) -> Vec<u8> {
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -192,13 +192,13 @@ fn auth(token: &str) -> String {
 }
 
 /// The load generator's update of a trip, with so many bytes in it.
-fn update(bytes: usize) -> String {
+pub(crate) fn update(bytes: usize) -> String {
     let body: String = ('a'..='z').cycle().take(bytes).collect();
     format!(r#"{{"type":"trip_update","payload":{{"field":"name","value":"{body}"}}}}"#)
 }
 
 /// A text frame as a client sends it.
-fn text_frame(text: &str) -> Vec<u8> {
+pub(crate) fn text_frame(text: &str) -> Vec<u8> {
     const MASK: [u8; 4] = [0x9d, 1, 0x5c, 0xf0];
     let mut frame = vec![0x81];
     if let Ok(len) = u16::try_from(text.len()) {
