@@ -371,7 +371,7 @@ fn sources_keep_good_habits() {
 #[test]
 fn nothing_is_left_unfinished() {
     let folders = ["src", "loadgen", "schema", "tests", "benches", "docs", ".ci", ".github"];
-    let endings = [".rs", ".md", ".toml", ".js", ".css", ".html", ".yml", ".py", "run"];
+    let endings = [".rs", ".md", ".toml", ".js", ".css", ".html", ".yml", ".py", "run", "report", "history"];
     none(sources(&folders, &endings).iter().flat_map(unfinished).collect());
 }
 

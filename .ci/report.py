@@ -1,0 +1,294 @@
+"""Makes the benchmark report from what .ci/report has counted.
+
+    report.py FOLDER        reads the counts there, writes report.md and report.json beside them, prints the table
+    report.py --self-test
+
+Exit code: 0 good, 1 a row has more instructions than the bound allows or the allocator is asked more often, 2 there is
+nothing to report.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+
+# Percent of a row's instructions. Less is noise of what a compiler decides; more is to be explained.
+INSTRUCTIONS_MORE_MAX = 3.0
+TITLES = {
+    "upgrade": "upgrade, from accept to the 101",
+    "verify": "a token's signature and claims",
+    "join": "join a room of 3",
+    "join_crowd": "join a room of 1,000",
+    "presence": "tell a room of 3 who came",
+    "resume": "resume 50 events",
+    "assemble": "2 assemble",
+    "assemble_16k": "2 assemble, 16 KiB",
+    "parse": "3 parse",
+    "authorise": "5, 6 authorise and route",
+    "room": "7 room: number, dedup, history",
+    "encode": "8 encode",
+    "publish": "2-8 publish, room of 3",
+    "publish_acked": "the same with an acknowledgement",
+    "publish_coalesced": "the same, four before a visit",
+    "visit": "8 visit, room of 3",
+    "visit_coalesced": "the same, four before a visit",
+    "visit_big_room": "8 visit, room of 1,000",
+    "deliver": "9, 10 deliver, room of 3",
+    "deliver_acked": "the same with an acknowledgement",
+    "deliver_coalesced": "the same, four before a visit",
+    "deliver_big_room": "9, 10 deliver, room of 1,000",
+    "deliver_big_room_coalesced": "the same, eight before a visit",
+    "turn": "2-10 a whole turn, room of 3",
+    "turn_big_room": "the same, room of 1,000",
+    "echo": "echo",
+    "idle": "be there: one ping and heartbeat",
+}
+
+
+def counted(lines):
+    """By row, the whole run's events as the benches' runner tells them."""
+    rows = {}
+    for line in lines:
+        if line.startswith("{"):
+            summary = json.loads(line)
+            rows[summary["id"]] = events(summary["profiles"])
+    return rows
+
+
+def events(profiles):
+    """Instructions and misses of one run."""
+    found = {}
+    for profile in profiles:
+        for kind, value in profile["data"]["total"]["metrics"].items():
+            found[kind] = value_of(value)
+    return found
+
+
+def value_of(value):
+    """The number of this run: alone, or beside that of an earlier one."""
+    while isinstance(value, dict):
+        value = value.get("new", value.get("values"))
+    return value
+
+
+def allocations(text):
+    """By row: requests of a run, units of a run, the unit. And what was over its bound."""
+    rows = {}
+    for name, requests, units, unit in re.findall(r"^allocations (\w+) (\d+) in (\d+) units of a (.+)$", text, re.M):
+        rows[name] = (int(requests), int(units), unit)
+    return rows, re.findall(r"^(\w+: \d+ in a run, recorded are \d+)$", text, re.M)
+
+
+def accepted(messages):
+    """Rows whose cost a commit message owns up to, as `Cost: visit +5 %, why`."""
+    found = {}
+    for name, percent, reason in re.findall(r"^Cost: (\w+) \+(\d+(?:\.\d+)?) ?%,? (.+)$", messages, re.M):
+        found[name] = (float(percent), reason)
+    return found
+
+
+def compare(head, base, asked, costs):
+    """The rows of the table, and which of them are over the bound."""
+    rows = []
+    for name, counts in head.items():
+        requests, units, unit = asked.get(name, (None, 1, "run"))
+        row = {"row": name, "unit": unit, "units": units, "instructions": counts["Ir"] / units}
+        row["misses"] = sum(counts.get(kind, 0) for kind in ("DLmr", "DLmw", "ILmr")) / units
+        row["misses_l1"] = sum(counts.get(kind, 0) for kind in ("D1mr", "D1mw", "I1mr")) / units
+        row["allocations"] = None if requests is None else requests / units
+        row["verdict"] = "new"
+        if name in base:
+            row["before"] = base[name]["Ir"] / units
+            row["change_percent"] = 100 * (counts["Ir"] / base[name]["Ir"] - 1)
+            row["verdict"] = judge(name, row["change_percent"], costs)
+        elif not base:
+            row["verdict"] = "counted"
+        rows.append(row)
+    return rows
+
+
+def judge(name, change, costs):
+    if change <= INSTRUCTIONS_MORE_MAX:
+        return "better" if change < -INSTRUCTIONS_MORE_MAX else "same"
+    if name in costs and change <= costs[name][0]:
+        return "accepted: " + costs[name][1]
+    return "REGRESSED"
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 2) + "---|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def number(value, digits=0):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def rows_table(rows):
+    header = ["row", "one", "before", "now", "change", "L1 misses", "last-level misses", "allocations", "verdict"]
+    lines = []
+    for row in rows:
+        change = row.get("change_percent")
+        allocations = row["allocations"]
+        lines.append([
+            TITLES.get(row["row"], row["row"]) + f" (`{row['row']}`)",
+            row["unit"],
+            number(row.get("before")),
+            number(row["instructions"]),
+            "–" if change is None else f"{change:+.2f} %",
+            number(row["misses_l1"], 1),
+            number(row["misses"], 2),
+            number(allocations, 0 if allocations is None or allocations == int(allocations) else 2),
+            f"**{row['verdict']}**" if row["verdict"] == "REGRESSED" else row["verdict"],
+        ])
+    return table(header, lines)
+
+
+def memory(text):
+    """Bytes of an idle connection, and whether the test held them to their bounds."""
+    found = re.findall(r"^(\d+) s after the last join: (\d+) bytes a connection$", text, re.M)
+    return [(int(seconds), int(count)) for seconds, count in found], "test result: ok" in text
+
+
+def proof(table, output):
+    """The table of the short proof, or why there is none."""
+    if table.strip() or not output.strip():
+        return table.strip()
+    return "It was not made: " + output.strip().splitlines()[-1]
+
+
+def told(folder, name):
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def git(*arguments):
+    outcome = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return outcome.stdout.strip()
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = re.search(r"^model name\s*: (.+)$", file.read(), re.M)
+    valgrind = subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "processor": model[1] if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "rust": rust,
+        "valgrind": valgrind,
+    }
+
+
+def gather(folder):
+    """All of the report as one value."""
+    head = counted(told(folder, "head.jsonl").splitlines())
+    asked, over = allocations(told(folder, "allocations.txt"))
+    base_commit = told(folder, "base.commit").strip()
+    messages = git("log", "--format=%B", f"{base_commit}..HEAD") if base_commit else ""
+    rows = compare(head, counted(told(folder, "base.jsonl").splitlines()), asked, accepted(messages))
+    idle, idle_held = memory(told(folder, "memory.txt"))
+    regressed = [row for row in rows if row["verdict"] == "REGRESSED"]
+    failures = [f"{row['row']}: {row['change_percent']:+.2f} % instructions" for row in regressed] + over
+    if head.keys() - asked.keys():
+        failures.append("allocations were not counted for " + ", ".join(sorted(head.keys() - asked.keys())))
+    if not idle_held:
+        failures.append("an idle connection keeps more than its bound, or was not measured")
+    return {
+        "schema": 1,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else ""),
+        "base": base_commit or None,
+        "skipped": told(folder, "base.why").strip() or None,
+        "command": ".ci/report",
+        "machine": machine(),
+        "rows": rows,
+        "idle_bytes": [{"seconds": seconds, "bytes": count} for seconds, count in idle],
+        "timed": told(folder, "timed.txt").strip(),
+        "proof": proof(told(folder, "prove.md"), told(folder, "prove.txt")),
+        "failures": failures,
+    }
+
+
+def markdown(report):
+    facts = report["machine"]
+    against = f"against {report['base'][:12]}" if report["base"] else "against nothing"
+    lines = [
+        "## Benchmark report",
+        "",
+        f"Commit {report['commit'][:12]} {against}, {report['date']}, `{report['command']}` on {facts['cores']} cores "
+        f"of {facts['processor']}, Linux {facts['kernel']}, {facts['rust']}, {facts['valgrind']}. "
+        "docs/BENCHMARKS.md says how to read it.",
+        "",
+    ]
+    if report["failures"]:
+        lines += ["**Regressed:**", "", *(f"- {failure}" for failure in report["failures"]), ""]
+    else:
+        lines += ["Nothing regressed.", ""]
+    lines += ["### What decides: counted, the same in every run", ""]
+    if report["skipped"]:
+        lines += [f"Nothing was compared: {report['skipped']}.", ""]
+    lines += [f"Instructions and misses for one of each; over {INSTRUCTIONS_MORE_MAX:g} % more fail.", ""]
+    lines += rows_table(report["rows"]) + [""]
+    for idle in report["idle_bytes"]:
+        lines.append(f"- an idle joined connection, {idle['seconds']} s after the last join: {idle['bytes']:,} bytes")
+    if report["timed"]:
+        lines += ["", "### What only reports: timed on this machine", "", "```text", report["timed"], "```"]
+    if report["proof"]:
+        lines += ["", "### The short proof, which only reports", "", report["proof"]]
+    return "\n".join(lines) + "\n"
+
+
+def self_test():
+    def summary(name, value):
+        return json.dumps({"id": name, "profiles": [{"data": {"total": {"metrics": {"Ir": {"values": value}}}}}]})
+
+    head = counted([summary("a", {"new": 640}), summary("b", {"new": 106, "old": 100}), "noise"])
+    assert head == {"a": {"Ir": 640}, "b": {"Ir": 106}}, head
+    asked, over = allocations("allocations a 64 in 64 units of a message\nx\nb: 3 in a run, recorded are 2\n")
+    assert asked == {"a": (64, 64, "message")} and over == ["b: 3 in a run, recorded are 2"], (asked, over)
+    base = {"a": {"Ir": 640}, "b": {"Ir": 100}}
+    verdicts = lambda costs: [row["verdict"] for row in compare(head, base, asked, costs)]
+    assert verdicts({}) == ["same", "REGRESSED"]
+    assert verdicts(accepted("subject\n\nCost: b +7 %, counts more\n")) == ["same", "accepted: counts more"]
+    assert verdicts(accepted("Cost: b +5 %, counts more")) == ["same", "REGRESSED"]
+    assert [judge("x", change, {}) for change in (3.0, 3.01, -3.0, -3.01)] == ["same", "REGRESSED", "same", "better"]
+    assert [row["verdict"] for row in compare(head, {"a": {"Ir": 1}}, asked, {})] == ["REGRESSED", "new"]
+    assert [row["verdict"] for row in compare(head, {}, asked, {})] == ["counted", "counted"]
+    row = compare(head, base, asked, {})[0]
+    assert (row["instructions"], row["allocations"], row["before"]) == (10, 1, 10), row
+    assert len({line.count("|") for line in rows_table([row])}) == 1
+    assert memory("3 s after the last join: 940 bytes a connection\ntest result: ok.") == ([(3, 940)], True)
+    assert [proof("| a |\n", "x"), proof("", "")] == ["| a |", ""]
+    assert proof("", "x\nno such run\n") == "It was not made: no such run"
+    print("the report's own test is good")
+
+
+def main(arguments):
+    if arguments == ["--self-test"]:
+        return self_test()
+    folder = arguments[0]
+    report = gather(folder)
+    if not report["rows"]:
+        print("no row was counted", file=sys.stderr)
+        return 2
+    text = markdown(report)
+    with open(os.path.join(folder, "report.json"), "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+    outputs = [os.path.join(folder, "report.md"), os.environ.get("GITHUB_STEP_SUMMARY")]
+    for path in filter(None, outputs):
+        with open(path, "w" if path == outputs[0] else "a", encoding="utf-8") as file:
+            file.write(text)
+    print(text)
+    return 1 if report["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
