@@ -310,6 +310,24 @@ fn several_deliveries_of_a_frame_are_found_wherever_it_is_cut() {
     }
 }
 
+#[test]
+fn a_body_that_stands_in_a_message_twice_is_one_delivery_only_where_the_adapter_says_so() {
+    for (repeats, duplicated) in [(true, 0), (false, 3)] {
+        let text = format!(
+            "name = \"r\"\n[open]\npath = \"/\"\n[publish.k]\ntext = \"{{body}}\"\n[deliver]\nafter = '\"'\nrepeats = {repeats}"
+        );
+        let target = serve(1, |_, _, socket| {
+            while let Some(body) = next(socket) {
+                say(socket, &format!("{{\"message\":\"{body}\",\"content\":\"{body}\"}}"));
+            }
+        });
+        let group = "kind = \"k\"\nrate = 20.0\nmessages = 3";
+        let report = run(Adapter::parse(&text, "r").unwrap(), target, group, &[]);
+        let faults = (report.faults.duplicated, report.faults.sum());
+        assert_eq!((report.groups[0].delivered, faults), (3, (duplicated, duplicated)), "{report}");
+    }
+}
+
 fn to_the_others(hub: &Hub, path: &str, socket: &mut Socket) {
     hub.join(path, socket);
     say(socket, "joined");

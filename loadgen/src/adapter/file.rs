@@ -81,6 +81,7 @@ struct WrittenPublish {
 struct WrittenDeliver {
     whole: bool,
     after: String,
+    repeats: bool,
     json: bool,
     binary: bool,
     separator: String,
@@ -91,7 +92,16 @@ struct WrittenDeliver {
 impl Default for WrittenDeliver {
     fn default() -> Self {
         let (after, separator) = (String::new(), String::new());
-        Self { whole: false, after, json: false, binary: false, separator, to_sender: true, order: Order::Room }
+        Self {
+            whole: false,
+            after,
+            repeats: false,
+            json: false,
+            binary: false,
+            separator,
+            to_sender: true,
+            order: Order::Room,
+        }
     }
 }
 
@@ -270,6 +280,7 @@ impl WrittenDeliver {
         Ok(Deliver {
             whole: self.whole,
             after: self.after.into_bytes(),
+            repeats: self.repeats,
             json: self.json,
             binary: self.binary,
             separator: (!self.separator.is_empty()).then(|| Box::new(finder(&self.separator))),

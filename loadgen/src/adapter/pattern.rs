@@ -14,6 +14,8 @@ pub(crate) struct Deliver {
     pub(crate) whole: bool,
     /// What stands behind the body.
     pub(crate) after: Vec<u8>,
+    /// A message may have the same body in it again, which is no second delivery.
+    pub(crate) repeats: bool,
     /// Messages are JSON, and some of them are parsed to see it.
     pub(crate) json: bool,
     /// Deliveries come in binary frames.

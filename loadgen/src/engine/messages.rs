@@ -36,9 +36,9 @@ impl Engine<'_> {
             self.finder.find(text).inspect(|&at| group.marker_at = at)
         };
         let Some(mut at) = first else { return self.on_control(number, opcode, text, now) };
-        let mut from = 0;
+        let (mut from, mut before) = (0, None);
         loop {
-            from = self.on_delivery(number, text, from..at, now);
+            from = self.on_delivery(number, text, from..at, &mut before, now);
             if text.len() - from < MARKER_BYTES {
                 return;
             }

@@ -247,8 +247,16 @@ impl Engine<'_> {
         });
     }
 
-    /// Books the delivery whose body begins at the end of `head`, a part of `text`; returns the body's end.
-    pub(super) fn on_delivery(&mut self, number: usize, text: &[u8], head: Range<usize>, now: u64) -> usize {
+    /// Books the delivery whose body begins at the end of `head`, a part of `text`, behind `before` in the same message;
+    /// returns the body's end.
+    pub(super) fn on_delivery(
+        &mut self,
+        number: usize,
+        text: &[u8],
+        head: Range<usize>,
+        before: &mut Option<Marker>,
+        now: u64,
+    ) -> usize {
         let Connection { room: room_number, member, .. } = self.connections[number];
         let room = &self.rooms[index(room_number)];
         let traffic = &mut self.groups[room.group];
@@ -264,6 +272,9 @@ impl Engine<'_> {
             return at + SENTINEL.len();
         };
         let end = at + bytes;
+        if before.replace(marker) == Some(marker) && adapter.deliver.repeats {
+            return end;
+        }
         self.deliveries_count += 1;
         if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY)
             && adapter.deliver.json
