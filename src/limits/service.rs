@@ -34,6 +34,9 @@ pub const REQUEST_DEADLINE_MS: u64 = 10_000;
 /// Requests that one connection works on; over it another provider is asked. Fewer than what four of its askers may
 /// have waiting, so that a provider that hangs is noticed.
 pub const WORKING_PER_CONNECTION_MAX: usize = 256;
+/// Providers of a method that are asked one after another; over it the request is refused `OVERLOADED`. Where so many
+/// have no place the others hardly have, and a request that goes round costs a message between shards for each.
+pub const PROVIDERS_TRIED_MAX: usize = 4;
 /// Methods that one connection answers; over it `CONNECTION_LIMIT_EXCEEDED`.
 pub const METHODS_PER_CONNECTION_MAX: usize = 256;
 /// Events that `history` gives if the request names no number.

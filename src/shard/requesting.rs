@@ -17,7 +17,7 @@ use crate::envelope::tree::Value;
 use crate::ids::{ConnId, Seq, ShardId};
 use crate::limits::{
     CHANNEL_NAME_BYTES_MAX, HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, MESSAGE_BYTES_MAX,
-    OUTBOX_BYTES_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
+    OUTBOX_BYTES_MAX, PROVIDERS_TRIED_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -350,9 +350,6 @@ impl Shard {
         self.send_request(now, asker, RequestMessage::Reply(call.ticket, Err(failure)), effects);
     }
 }
-
-/// Providers that are asked one after another before a request is refused.
-const PROVIDERS_TRIED_MAX: usize = 4;
 
 /// A channel's name that keeps the bounds of one. What a provider is asked is its own business; this is ours.
 fn channel_named(value: Value<'_>) -> Option<String> {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, METHODS_PER_CONNECTION_MAX, OUTBOX_BYTES_MAX,
-    OVERLOADED_RETRY_MS, PROVIDERS_PER_METHOD_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
-    SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
+    OVERLOADED_RETRY_MS, PROVIDERS_PER_METHOD_MAX, PROVIDERS_TRIED_MAX, REQUEST_DEADLINE_MS,
+    REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
 };
 
 /// A backend on the open door.
@@ -430,6 +430,26 @@ fn requests_are_bounded_for_who_asks_and_for_who_answers() {
         refused += world.heard(who).len();
     }
     assert_eq!(refused, REQUESTS_PER_CONNECTION_MAX, "who works on {WORKING_PER_CONNECTION_MAX} takes no more");
+}
+
+#[test]
+fn a_request_is_passed_on_to_so_many_providers_and_no_more() {
+    for (over, answered) in [(0, true), (1, false), (2, false)] {
+        let busy = PROVIDERS_TRIED_MAX - 1 + over;
+        let mut world = World::new();
+        let providers: Vec<Who> = (0..=busy).map(|_| service(&mut world, 0, "svc")).collect();
+        for provider in &providers {
+            offer(&mut world, *provider, &["plan"]);
+        }
+        for provider in &providers[..busy] {
+            let conn = world.hosts[0].0.slots.find_mut(world.sockets[*provider].id).unwrap();
+            let others = (1..).map(|number| (ShardId(0), crate::request::Ticket(u64::MAX - number)));
+            conn.service.as_mut().unwrap().working.extend(others.take(WORKING_PER_CONNECTION_MAX));
+        }
+        let ann = world.legacy("/ws", "ann");
+        world.say(ann, &request("plan", "q", &json!({})));
+        assert_eq!((world.heard(providers[busy]).len(), world.heard(ann).len()), (answered.into(), (!answered).into()));
+    }
 }
 
 #[test]
