@@ -84,6 +84,8 @@ pub const SLICE_DIGITS: u8 = 2;
 /// Points of a timeline; over it neighbours become one, so that a run of half an hour has its seconds and one of a week
 /// has a point each ten minutes.
 pub const TIMELINE_POINTS_MAX: usize = 1800;
+/// Points of the plot by percentile for each factor of ten in rarity.
+pub const PERCENTILE_STEPS_PER_DECADE: u32 = 20;
 /// Characters of a histogram in a file; a longer one is refused. A histogram of `LATENCY_DIGITS` with each of its
 /// counts different takes some 320,000.
 pub const HISTOGRAM_TEXT_BYTES_MAX: usize = 512 * 1024;

@@ -31,6 +31,7 @@ enum Task {
     Pair(commands::Pair),
     Against(commands::Against),
     Prove(commands::Prove),
+    Report(commands::Again),
     /// Names the scenarios and adapters that come with the program.
     List,
     /// Names the figures that objectives and comparisons are about.
@@ -48,7 +49,7 @@ struct Wanted {
     /// File with one token per line, given out by connection number.
     #[arg(long)]
     tokens: Option<PathBuf>,
-    /// Write the whole report as JSON.
+    /// Write the whole report as JSON; `-` for standard output, which then has nothing else.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Change the scenario: key=value for it or all its groups, group.N.key=value for one.
@@ -80,6 +81,7 @@ fn execute(task: Task) -> Result<u8, String> {
             Ok(0)
         }
         Task::Compare(compare) => compare.execute(&mut std::io::stdout()),
+        Task::Report(again) => again.execute(),
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::Against(against) => against.execute(&mut std::io::stdout()),
         Task::Prove(prove) => prove.execute(&mut std::io::stdout()),
@@ -120,8 +122,17 @@ impl Wanted {
         self.write_text(|| serde_json::to_string_pretty(value).map_err(|error| error.to_string()))
     }
 
+    /// Whether standard output is for JSON alone.
+    fn json_to_stdout(&self) -> bool {
+        self.json.as_deref().is_some_and(|path| path == std::path::Path::new("-"))
+    }
+
     fn write_text(&self, text: impl FnOnce() -> Result<String, String>) -> Result<(), String> {
         let Some(path) = &self.json else { return Ok(()) };
+        if self.json_to_stdout() {
+            println!("{}", text()?);
+            return Ok(());
+        }
         std::fs::write(path, text()? + "\n").map_err(|error| format!("{}: {error}", path.display()))
     }
 }

@@ -12,4 +12,4 @@ pub(crate) use compare::Compare;
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;
 pub(crate) use prove::Prove;
-pub(crate) use run::Run;
+pub(crate) use run::{Again, Run};

@@ -1,11 +1,13 @@
 //! `loadgen run`: one scenario against one server, seen while it goes on, and its result.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use loadgen::live::{Stop, View};
 use loadgen::metrics::Metrics;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
-use loadgen::report::without_secrets;
+use loadgen::report::{Report, RunDirectory, append_step_summary, without_secrets};
 use loadgen::slo::Watch;
 
 use crate::Wanted;
@@ -24,6 +26,12 @@ pub(crate) struct Run {
     pid: Option<u32>,
     #[command(flatten)]
     slos: Slos,
+    /// Directory for the result, all its forms and the page; `auto` for one in `runs`, named by scenario and time.
+    #[arg(long, value_name = "DIR")]
+    out: Option<String>,
+    /// Write over a result that the directory has.
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Show nothing while it runs.
     #[arg(long)]
     quiet: bool,
@@ -37,12 +45,41 @@ impl Run {
         let view = if self.quiet { View::Nothing } else { View::Lines };
         let server = self.pid.map(Process::new).transpose()?;
         let setting = Setting { server, view, stop, watch: Watch::new(&objectives), ..self.wanted.setting()? };
+        // A directory that cannot be had is said before the run, not after.
+        let out = self.out.as_deref().map(|out| RunDirectory::prepare(out, &scenario.name, self.force)).transpose()?;
         let mut report = plan::run(&scenario, &setting)?;
         let judged = objectives.judge(&Metrics::new(&report));
         report.slos.extend(judged);
         report.flags = without_secrets(std::env::args().skip(1));
-        println!("{report}");
+        if self.wanted.json_to_stdout() {
+            eprintln!("{report}");
+        } else {
+            println!("{report}");
+        }
         self.wanted.write_text(|| report.to_json())?;
+        if let Some(directory) = out {
+            directory.write(&report)?;
+            eprintln!("result in {}", directory.path().display());
+            let step = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+            append_step_summary(&report, step.as_deref().map(Path::new))?;
+        }
         Ok(report.exit_code())
+    }
+}
+
+/// Makes the files of a result again from its summary.json.
+#[derive(Debug, Args)]
+pub(crate) struct Again {
+    /// Directory of the result.
+    directory: PathBuf,
+}
+
+impl Again {
+    pub(crate) fn execute(&self) -> Result<u8, String> {
+        let directory = RunDirectory::open(&self.directory)?;
+        let report = Report::load(&self.directory)?;
+        directory.write_derived(&report)?;
+        println!("{report}");
+        Ok(0)
     }
 }

@@ -225,9 +225,13 @@ impl Watching {
         }
     }
 
-    /// Share of one core that the server had since this was last asked.
+    /// Share of one core that the server had since this was last told.
     fn server_busy(&mut self) -> Option<f64> {
         let (cpu_ns, now_ns) = (self.server?.cpu_ns()?, self.clock.now_ns());
+        // The kernel brings the figure up to date at its ticks: over a shorter time it is chance.
+        if self.server_cpu.is_some_and(|(_, before)| now_ns.saturating_sub(before) < WATCH_NS) {
+            return None;
+        }
         let (cpu_before, before) = self.server_cpu.replace((cpu_ns, now_ns))?;
         let (cpu, time) = (cpu_ns.saturating_sub(cpu_before), now_ns.saturating_sub(before));
         (time > 0).then(|| rounded_fine(cpu as f64 / time as f64))

@@ -2,10 +2,18 @@
 //!
 //! A `Report` has everything that is known of a run, and stands whole in `summary.json`: every other file, and every
 //! comparison, is made from it alone. `text` is what a terminal shows, `environment` the machine, `timeline` the course
-//! of the run by the second, `summary` the file.
+//! of the run by the second, `summary` the file, `directory` all files of a run; the other modules are one file each.
 
+mod ci;
+mod directory;
 mod environment;
 mod flags;
+mod html;
+mod intervals;
+mod junit;
+mod markdown;
+mod percentiles;
+mod rows;
 mod summary;
 mod text;
 mod timeline;
@@ -17,8 +25,9 @@ use crate::engine::{Engine, KindTraffic, Opening};
 use crate::plan::ENDED_EARLY;
 use crate::process::{CpuTimes, Weight};
 use crate::scenario::{Group, Scenario, Share};
-use crate::stats::{Names, Percentiles, rounded, rounded_fine};
+use crate::stats::{Latency, Names, Percentiles, rounded, rounded_fine};
 
+pub use directory::{RunDirectory, append_step_summary};
 pub(crate) use environment::MachineTicks;
 pub use environment::{Environment, Revision};
 pub use flags::without_secrets;
@@ -277,6 +286,24 @@ impl Report {
         }
     }
 
+    /// Latencies from the intended send, of all groups together.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        together(self.groups.iter().map(|group| &group.latency))
+    }
+
+    /// Latencies from the actual send, of all groups together.
+    #[must_use]
+    pub fn latency_uncorrected(&self) -> Latency {
+        together(self.groups.iter().map(|group| &group.latency_uncorrected))
+    }
+
+    /// Times from connect to joined, of all waves together.
+    #[must_use]
+    pub fn latency_of_openings(&self) -> Latency {
+        together(self.openings.iter().map(|opening| &opening.total))
+    }
+
     /// Mean bytes of a delivered message over all groups.
     #[must_use]
     pub fn bytes_per_delivery(&self) -> f64 {
@@ -334,6 +361,14 @@ impl Report {
             (true, None) => 0,
         }
     }
+}
+
+fn together<'a>(all: impl Iterator<Item = &'a Percentiles>) -> Latency {
+    let mut sum = Latency::new();
+    for of in all {
+        sum.merge(&of.histogram);
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) fn sample() -> Report {
         scenario,
         flags: vec!["run".to_owned(), "--spin".to_owned()],
         seed: 0x5eed,
-        environment: Environment::new("127.0.0.1:8000", 10_000),
+        environment: environment(),
         slos: vec![SloReport {
             slo: "delivery.p99<100ms".to_owned(),
             measured: Some(19.8),
@@ -93,6 +93,29 @@ fn weight() -> Weight {
         anonymous_bytes: 50_000_000,
         descriptors: 10_050,
         shared_bytes: 0,
+    }
+}
+
+/// A machine that does not depend on the one that tests.
+fn environment() -> Environment {
+    Environment {
+        url: "127.0.0.1:8000".to_owned(),
+        started: "2026-11-22T01:02:03Z".to_owned(),
+        host: "machine".to_owned(),
+        loadgen: "0.1.0".to_owned(),
+        kernel: "6.18.0".to_owned(),
+        processor: "a processor".to_owned(),
+        cores_count: 2,
+        governor: Some("powersave".to_owned()),
+        turbo: Some(true),
+        memory_bytes: 8 << 30,
+        memory_available_bytes: 7 << 30,
+        descriptors_max: Some(20_000),
+        load_average: Some([0.25, 0.5, 1.0]),
+        steal: Some(0.001),
+        sysctls: std::collections::BTreeMap::from([("net.core.somaxconn".to_owned(), "4096".to_owned())]),
+        revision: Some(Revision { commit: "0123abcd".to_owned(), dirty: true }),
+        warnings: vec!["turbo is on".to_owned()],
     }
 }
 

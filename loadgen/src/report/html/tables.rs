@@ -1,0 +1,188 @@
+//! The tables of the page: objectives, figures, checks, the machine, what was asked for.
+
+use std::fmt::Write as _;
+
+use crate::checker::Faults;
+use crate::metrics::Unit;
+use crate::report::junit::escaped;
+use crate::report::markdown::shown;
+use crate::report::{Environment, Report};
+use crate::stats::{Names, Percentiles};
+
+/// The objectives and what came of them.
+pub(super) fn write_slos(out: &mut String, report: &Report) {
+    if report.slos.is_empty() {
+        return;
+    }
+    begin(out, "Objectives", &["objective", "measured", "verdict"]);
+    for slo in &report.slos {
+        let measured = slo.measured.map_or_else(|| "not measured".to_owned(), |value| shown(value, &slo.unit));
+        let verdict = if slo.met { "<td class=\"met\">met</td>" } else { "<td class=\"missed\">missed</td>" };
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td>{}</td>{verdict}</tr>",
+            escaped(&slo.slo),
+            escaped(&measured)
+        );
+    }
+    end(out);
+}
+
+/// Latencies and rates.
+pub(super) fn write_figures(out: &mut String, report: &Report) {
+    begin(out, "Latencies", &["", "count", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"]);
+    for (wave, opening) in (1..).zip(&report.openings) {
+        latency(out, &format!("connect, wave {wave}"), &opening.connect);
+        latency(out, "upgrade", &opening.upgrade);
+        latency(out, "authenticate and join", &opening.join);
+        latency(out, "opening in all", &opening.total);
+    }
+    for group in &report.groups {
+        latency(out, &format!("{}: from intended send", group.name), &group.latency);
+        latency(out, &format!("{}: from actual send", group.name), &group.latency_uncorrected);
+        latency(out, &format!("{}: lateness of sends", group.name), &group.lateness);
+    }
+    end(out);
+    let titles = ["group", "published", "delivered", "published/s", "delivered/s", "bytes each", "not sent"];
+    begin(out, "Traffic", &titles);
+    for group in &report.groups {
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{:.1}</td><td>{}</td></tr>",
+            escaped(&group.name),
+            group.published,
+            group.delivered,
+            group.published_per_s,
+            group.delivered_per_s,
+            group.bytes_per_delivery,
+            group.blocked
+        );
+    }
+    end(out);
+}
+
+fn latency(out: &mut String, name: &str, of: &Percentiles) {
+    if of.count == 0 {
+        return;
+    }
+    let _ = write!(out, "<tr><th scope=\"row\">{}</th><td>{}</td>", escaped(name), of.count);
+    for value in [of.mean_us, of.p50_us, of.p90_us, of.p99_us, of.p99_9_us, of.p99_99_us, of.max_us] {
+        let _ = write!(out, "<td>{}</td>", Unit::Microseconds.show(value));
+    }
+    *out += "</tr>";
+}
+
+/// Faults, ends, events and the first refusals.
+pub(super) fn write_checks(out: &mut String, report: &Report) {
+    let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = report.faults;
+    let Faults { order_unchecked, owed_to_closed, .. } = report.faults;
+    begin(out, "Checks", &["", "count"]);
+    for (name, count) in [
+        ("lost", lost),
+        ("duplicated", duplicated),
+        ("out of order", out_of_order),
+        ("corrupted", corrupted),
+        ("in the wrong room", wrong_room),
+        ("gaps of sequence numbers", seq_gaps),
+        ("no JSON", json),
+        ("order not checked, no fault", order_unchecked),
+        ("owed to ended connections, no fault", owed_to_closed),
+    ] {
+        let class = if count > 0 && !name.ends_with("no fault") { " class=\"missed\"" } else { "" };
+        let _ = write!(out, "<tr><th scope=\"row\">{name}</th><td{class}>{count}</td></tr>");
+    }
+    let wanted: [(&str, &Names); 3] =
+        [("ended unasked: ", &report.closes), ("protocol: ", &report.protocol_faults), ("event: ", &report.events)];
+    for (before, names) in wanted {
+        for (name, count) in names.iter() {
+            let _ = write!(out, "<tr><th scope=\"row\">{before}{}</th><td>{count}</td></tr>", escaped(name));
+        }
+    }
+    end(out);
+    if !report.refusals.is_empty() {
+        *out += "<h3>The first refusals</h3><pre tabindex=\"0\">";
+        for refusal in &report.refusals {
+            let _ = writeln!(out, "{}", escaped(refusal.trim_end()));
+        }
+        *out += "</pre>";
+    }
+}
+
+/// The machine.
+pub(super) fn write_environment(out: &mut String, environment: &Environment) {
+    begin(out, "Environment", &["", ""]);
+    let mut row = |name: &str, value: &str| {
+        let _ =
+            write!(out, "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td></tr>", escaped(name), escaped(value));
+    };
+    let bytes = |bytes: u64| Unit::Bytes.show(bytes as f64).to_string();
+    row("server", &environment.url);
+    row("host", &environment.host);
+    row("processor", &format!("{}, {} cores", environment.processor, environment.cores_count));
+    row("kernel", &environment.kernel);
+    let (all, free) = (bytes(environment.memory_bytes), bytes(environment.memory_available_bytes));
+    row("memory", &format!("{all}, {free} available"));
+    row("governor", environment.governor.as_deref().unwrap_or("none"));
+    let turbo = environment.turbo.map_or("unknown", |on| if on { "on" } else { "off" });
+    row("turbo", turbo);
+    if let Some([one, five, fifteen]) = environment.load_average {
+        row("load average before", &format!("{one} {five} {fifteen}"));
+    }
+    if let Some(steal) = environment.steal {
+        row("taken by the hypervisor", &Unit::Share.show(steal).to_string());
+    }
+    let descriptors = environment.descriptors_max.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
+    row("descriptors", &descriptors);
+    if let Some(revision) = &environment.revision {
+        row("revision", &format!("{}{}", revision.commit, if revision.dirty { ", with changes" } else { "" }));
+    }
+    for warning in &environment.warnings {
+        row("warning", warning);
+    }
+    end(out);
+    *out += "<details><summary>Settings of the kernel</summary>";
+    begin(out, "", &["", ""]);
+    for (name, value) in &environment.sysctls {
+        let _ =
+            write!(out, "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td></tr>", escaped(name), escaped(value));
+    }
+    end(out);
+    *out += "</details>";
+}
+
+/// What was asked for.
+pub(super) fn write_configuration(out: &mut String, report: &Report) -> Result<(), String> {
+    let scenario = toml::to_string(&report.scenario).map_err(|error| format!("report.html: {error}"))?;
+    let flags = report.flags.join(" ");
+    *out += "<h2>Configuration</h2>";
+    if !flags.is_empty() {
+        let _ = write!(out, "<p class=\"note\">loadgen {}</p>", escaped(&flags));
+    }
+    let _ = write!(out, "<p class=\"note\">seed {}</p>", report.seed);
+    let _ = write!(
+        out,
+        "<details><summary>The scenario, with every value</summary><pre tabindex=\"0\">{}</pre></details>",
+        escaped(&scenario)
+    );
+    Ok(())
+}
+
+fn begin(out: &mut String, title: &str, columns: &[&str]) {
+    if !title.is_empty() {
+        let _ = write!(out, "<h2>{title}</h2>");
+    }
+    let label = if title.is_empty() { "Settings" } else { title };
+    let _ = write!(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table>");
+    if columns.iter().any(|column| !column.is_empty()) {
+        *out += "<thead><tr>";
+        for column in columns {
+            let _ = write!(out, "<th scope=\"col\">{column}</th>");
+        }
+        *out += "</tr></thead>";
+    }
+    *out += "<tbody>";
+}
+
+fn end(out: &mut String) {
+    *out += "</tbody></table></div>";
+}
