@@ -47,6 +47,12 @@ pub struct Connection {
     pub(crate) hello_waited: u32,
     /// Publishes sent, of every kind.
     pub(crate) sent: u32,
+    /// Belongs to the wave that is being opened.
+    pub(crate) awaited: bool,
+    /// Reads slowly on purpose.
+    pub(crate) slow: bool,
+    /// Slow reader: when it is read next.
+    pub(crate) read_at_ns: u64,
     /// Publishes of the closed loop to be sent in this turn.
     pub(crate) publishes_owed: u32,
     /// Publishes of the closed loop that wait for the first delivery.
@@ -67,9 +73,17 @@ impl Connection {
             hello_step: 0,
             hello_waited: 0,
             sent: 0,
+            awaited: false,
+            slow: false,
+            read_at_ns: 0,
             publishes_owed: 0,
             publishes_held: 0,
         }
+    }
+
+    /// The same connection before it is opened once more.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { slow: self.slow, sent: self.sent, ..Self::new(self.room, self.member) }
     }
 
     pub(crate) fn is_opening(&self) -> bool {

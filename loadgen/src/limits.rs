@@ -2,13 +2,31 @@
 //!
 //! Units stand in the names. What a scenario may ask for is bounded here too; over it the run is refused at the start.
 
-/// Connections of one run; over it the run is refused. Four source addresses, a hard descriptor limit of 20,000 on
-/// the build machine, and some spare for the program itself.
-pub const CONNECTIONS_COUNT_MAX: usize = 18_000;
+/// Connections of one run, all its processes together; over it the run is refused. What one process can hold is the
+/// kernel's to say: its descriptor limit is looked at when the run begins. Four hosts of a quarter of a million each.
+pub const CONNECTIONS_COUNT_MAX: usize = 1 << 20;
+/// Threads of one process; over it the run is refused. More than any machine's cores that this is run on.
+pub const THREADS_COUNT_MAX: usize = 256;
+/// Phases of one scenario; over it the scenario is refused. Each has histograms of every group: about 700 KB.
+pub const PHASES_COUNT_MAX: usize = 64;
+/// Longest phase, in seconds: a week, which no soak exceeds; over it the scenario is refused.
+pub const DURATION_S_MAX: f64 = 604_800.0;
+/// Sizes of rooms or of bodies that a scenario may list; over it the scenario is refused.
+pub const SIZES_COUNT_MAX: usize = 64;
+/// Source addresses a scenario may list; over it the scenario is refused. With one port range each, twelve million
+/// connections to one address.
+pub const SOURCES_COUNT_MAX: usize = 250;
+/// Time from the last thread's arrival at a gate to its opening, so that all have heard of it: twice the longest wait.
+pub const GATE_NS: u64 = 20_000_000;
+/// Time between two reads of a connection that reads slowly: what it may read in it is read at once.
+pub const SLOW_READ_NS: u64 = 50_000_000;
+/// Bytes the kernel may keep for a connection that reads slowly, so that the server notices; the kernel doubles it.
+pub const SLOW_RECEIVE_BYTES: usize = 4096;
+/// Time until a slow reader that the server closed comes back.
+pub const SLOW_RETURN_NS: u64 = 1_000_000_000;
 /// Descriptors kept for everything that is not a connection.
 pub const DESCRIPTORS_SPARE_COUNT: usize = 64;
-/// Loopback addresses connections come from, 127.0.0.1 upwards: above about 14,000 connections from one address the
-/// kernel's search for a free port dominates.
+/// Loopback addresses connections come from if a scenario does not say, 127.0.0.1 upwards: each has ports of its own.
 pub const SOURCE_ADDRESSES_COUNT: u8 = 4;
 /// Bytes of the shared receive buffer, and so of the longest frame that is understood; a longer one is a protocol
 /// fault. Sixteen times the gateway's largest message.
@@ -117,4 +135,5 @@ pub const SERVER_END_NS: u64 = 15_000_000_000;
 
 const _: () = assert!(CONNECTIONS_COUNT_MAX < 1 << 24, "a connection's number fits the six digits of a marker");
 const _: () = assert!(SECONDS_SPARE_COUNT < SECONDS_QUEUED_MAX, "what is spare fits the queue");
+const _: () = assert!(GATE_NS >= 2 * WAIT_NS_MAX, "every thread looks at a gate before it opens");
 const _: () = assert!(RECEIVE_BYTES > 2 * 65_536, "the largest message fits with one behind it");

@@ -55,9 +55,12 @@ struct Wanted {
     /// Change the scenario: key=value for it or all its groups, group.N.key=value for one.
     #[arg(long = "set")]
     changes: Vec<String>,
-    /// Core for the generator.
+    /// Threads, each with rooms of its own; as many as --cpus names if that is given.
     #[arg(long)]
-    cpu: Option<usize>,
+    threads: Option<usize>,
+    /// Cores for the threads, in turn: 1,2,3.
+    #[arg(long, visible_alias = "cpu", value_delimiter = ',')]
+    cpus: Vec<usize>,
     /// Poll without sleeping, so that sends are punctual.
     #[arg(long)]
     spin: bool,
@@ -108,14 +111,12 @@ impl Wanted {
         self.changes.iter().cloned().chain(spin).collect()
     }
 
-    /// Everything but the server's process; from here on the generator runs on its core.
+    /// Everything but the server's process and the part of the run.
     fn setting(&self) -> Result<Setting, String> {
         let tokens = tokens(self.tokens.as_ref())?;
-        if let Some(cpu) = self.cpu {
-            loadgen::socket::pin(cpu)?;
-        }
         let (target, adapter) = (Target::parse(&self.url)?, Adapter::load(&self.adapter)?);
-        Ok(Setting { adapter, tokens, ..Setting::new(target) })
+        let threads = self.threads.unwrap_or_else(|| self.cpus.len().max(1));
+        Ok(Setting { adapter, tokens, threads, cpus: self.cpus.clone(), ..Setting::new(target) })
     }
 
     fn write_json(&self, value: &impl Serialize) -> Result<(), String> {

@@ -1,20 +1,31 @@
-//! The courses a run can take, on the engine.
+//! A run: its rooms dealt to threads, every thread through the same steps, the server watched by the first of them.
+//!
+//! Threads meet only at gates. Each has its own engine, checker and histograms; what they found is put together when all
+//! have ended.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::adapter::Adapter;
 use crate::clock::{Clock, seconds};
+use crate::course::{self, Step, StepKind};
+use crate::deal::{self, Part, Share};
 use crate::engine::{Engine, Target};
-use crate::live::{Stop, View, Watcher};
-use crate::process::{self, CpuTimes, Process};
-use crate::report::{Environment, MachineTicks, OpeningReport, Report, ServerReport};
-use crate::scenario::{Plan, Scenario};
+use crate::gate::Gates;
+use crate::limits::{THREADS_COUNT_MAX, WAIT_NS_MAX};
+use crate::live::{Recorder, Stop, View, Watcher};
+use crate::merge;
+use crate::process::Process;
+use crate::report::{Environment, MachineTicks, Report};
+use crate::scenario::Scenario;
 use crate::slo::Watch;
 use crate::socket;
-use crate::stats::{rounded, rounded_fine};
 
-/// Time between the last join and the first publish, so that the two do not mix.
-const SETTLE_S: f64 = 0.2;
+mod observer;
+
+use observer::Observer;
+pub(crate) use observer::Own;
 
 /// Why a run that somebody ended says nothing.
 pub const ENDED_EARLY: &str = "ended early";
@@ -36,21 +47,32 @@ pub struct Setting {
     pub stop: Stop,
     /// Objectives that end it early when they are broken for long.
     pub watch: Option<Watch>,
+    /// Threads, each with whole rooms of its own.
+    pub threads: usize,
+    /// Their cores, in turn; empty leaves them to the kernel.
+    pub cpus: Vec<usize>,
+    /// Which share of the run this process drives.
+    pub part: Part,
+    /// Second of the day's clock, since 1970, at which the run begins.
+    pub start_at: Option<u64>,
 }
 
 impl Setting {
-    /// A server that speaks as Waystation does, without tokens, its process unknown.
+    /// A server that speaks as Waystation does, without tokens, its process unknown; one thread drives all of it at once.
     #[must_use]
     pub fn new(target: Target) -> Self {
-        let adapter = Adapter::waystation();
         Self {
             target,
-            adapter,
+            adapter: Adapter::waystation(),
             tokens: Vec::new(),
             server: None,
             view: View::default(),
             stop: Stop::default(),
             watch: None,
+            threads: 1,
+            cpus: Vec::new(),
+            part: Part::WHOLE,
+            start_at: None,
         }
     }
 }
@@ -69,27 +91,40 @@ impl Target {
     }
 }
 
-/// Runs a scenario.
+/// Runs a scenario, or this process's part of it.
 ///
 /// # Errors
 /// The machine refuses something the run needs; what the server does wrong stands in the report.
 pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
-    socket::make_room(scenario.connections_count())?;
-    let (mut environment, ticks) =
-        (Environment::new(&setting.target.host, scenario.connections_count()), MachineTicks::now());
-    let clock = Clock::start();
-    let mut engine = Engine::new(scenario, &setting.target, &setting.adapter, &setting.tokens, clock)?;
-    let (watcher, recorders) =
-        Watcher::start(clock, 1, setting.server, setting.view, &setting.stop, setting.watch.clone())?;
-    for recorder in recorders {
-        engine.recorder = recorder;
+    if !(1..=THREADS_COUNT_MAX).contains(&setting.threads) {
+        return Err(format!("{} threads: must be 1 to {THREADS_COUNT_MAX}", setting.threads));
     }
-    let outcome = match scenario.plan {
-        Plan::Traffic => traffic(engine, setting),
-        Plan::Storm => storm(engine, setting),
-        Plan::Idle => idle(engine, setting),
-    };
-    let mut report = outcome.map_err(|error| format!("the poll failed: {error}"))?;
+    let shares = deal::shares(scenario, setting.part, setting.threads);
+    let connections = shares.iter().map(Share::connections_count).sum();
+    if connections == 0 {
+        return Err(format!("part {}/{}: there are not so many rooms", setting.part.number, setting.part.of));
+    }
+    check_source(scenario, setting.target.address.ip())?;
+    socket::make_room(connections)?;
+    if let Some(&cpu) = setting.cpus.first() {
+        socket::pin(cpu)?;
+    }
+    let (mut environment, ticks) = (Environment::new(&setting.target.host, connections), MachineTicks::now());
+    let mut observer = Observer::new(setting.server);
+    wait_until(setting.start_at)?;
+    let (steps, clock) = (course::steps(scenario), Clock::start());
+    let gates = Gates::new(shares.len(), steps.len() + 1);
+    let course = Course { scenario, setting, clock, gates, steps };
+    let Setting { server, view, stop, watch, .. } = setting;
+    let (watcher, recorders) = Watcher::start(clock, shares.len(), *server, *view, stop, watch.clone())?;
+    let reports = course.run_all(&shares, recorders, &mut observer);
+    // What went wrong first says why; that others ended because of it says nothing.
+    if let Some(Err(error)) = reports.iter().find(|report| report.as_ref().is_err_and(|error| error != ENDED)) {
+        return Err(error.clone());
+    }
+    let mut report = merge::threads(reports.into_iter().collect::<Result<_, _>>()?)?;
+    report.parts = vec![setting.part];
+    observer.tell(&mut report);
     environment.note_steal(ticks);
     report.environment = environment;
     let (timeline, broken) = watcher.finish();
@@ -102,120 +137,183 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     Ok(report)
 }
 
-fn traffic(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
-    let (scenario, clock) = (engine.scenario, engine.clock);
-    let wanted = scenario.connections_count();
-    let mut server = ServerReport { weight_before: setting.server.and_then(|server| server.weight()), ..empty() };
-    engine.enter("connect", false, None);
-    let cost = open(&mut engine, wanted, setting)?;
-    let opening = OpeningReport::new(wanted, &engine.opening, cost);
-    server.weight_connected = setting.server.and_then(|server| server.weight());
-    engine.enter("settle", false, None);
-    engine.run_until(clock.now_ns() + seconds(SETTLE_S))?;
+/// What a thread says that ended because another one did.
+const ENDED: &str = "another thread ended";
 
-    let start_ns = clock.now_ns();
-    let from_ns = start_ns + seconds(scenario.warmup_s);
-    let end_ns = from_ns + seconds(scenario.duration_s);
-    engine.start_traffic(start_ns, (from_ns, end_ns));
-    if from_ns > start_ns {
-        engine.enter("warm-up", false, Some(from_ns));
-        engine.run_until(from_ns)?;
-    }
-    engine.enter("measure", true, Some(end_ns));
-    let cpu = || setting.server.and_then(|server| server.cpu_ns());
-    let own = || Process::own().cpu_ns().unwrap_or(0);
-    let (cpu_from, own_from, idle_from, time_from) = (cpu(), own(), engine.idle_ns, clock.now_ns());
-    engine.set_window(true);
-    engine.run_until(end_ns)?;
-    let deliveries = engine.set_window(false);
-    let (cpu_end, own_end, idle_end, time_end) = (cpu(), own(), engine.idle_ns, clock.now_ns());
-    engine.stop_traffic();
-    let deadline = clock.now_ns() + seconds(scenario.drain_s);
-    engine.enter("drain", true, Some(deadline));
-    engine.settle_until(deadline)?;
-    engine.enter("close", false, None);
-    engine.close_all()?;
-
-    let window_ns = time_end.saturating_sub(time_from);
-    let own_busy = 1.0 - idle_end.saturating_sub(idle_from) as f64 / window_ns.max(1) as f64;
-    let mut report = Report::new(engine, window_ns as f64 / 1e9);
-    report.openings.push(opening);
-    report.own_busy = rounded_fine(own_busy);
-    report.own_cpu = rounded_fine(own_end.saturating_sub(own_from) as f64 / window_ns.max(1) as f64);
-    if let (Some(from), Some(end)) = (cpu_from, cpu_end) {
-        let cpu_ns = end.saturating_sub(from) as f64;
-        server.cpu_s = rounded_fine(cpu_ns / 1e9);
-        server.busy = rounded_fine(cpu_ns / window_ns.max(1) as f64);
-        server.cpu_us_per_delivery = rounded_fine(cpu_ns / 1e3 / deliveries.max(1) as f64);
-        server.weight_after = setting.server.and_then(|server| server.weight());
-        report.server = Some(server);
-    }
-    Ok(report)
+/// What all threads go through.
+struct Course<'a> {
+    scenario: &'a Scenario,
+    setting: &'a Setting,
+    clock: Clock,
+    gates: Gates,
+    steps: Vec<Step>,
 }
 
-fn storm(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
-    let (scenario, clock) = (engine.scenario, engine.clock);
-    let wanted = scenario.connections_count();
-    let weigh = || setting.server.and_then(|server| server.weight());
-    let mut server = ServerReport { weight_before: weigh(), ..empty() };
-    let mut openings = Vec::new();
-    for _ in 0..2 {
-        engine.enter("connect", false, None);
-        let cost = open(&mut engine, wanted, setting)?;
-        let hold_ns = clock.now_ns() + seconds(scenario.hold_s);
-        engine.enter("hold", false, Some(hold_ns));
-        engine.run_until(hold_ns)?;
-        openings.push(OpeningReport::new(wanted, &engine.opening, cost));
-        server.weight_connected = weigh();
+impl Course<'_> {
+    /// Runs all threads, the first of them here.
+    fn run_all(
+        &self,
+        shares: &[Share],
+        recorders: Vec<Recorder>,
+        observer: &mut Observer,
+    ) -> Vec<Result<Report, String>> {
+        let mut shares = (0..).zip(shares).zip(recorders).map(|((thread, share), recorder)| (thread, share, recorder));
+        let first = shares.next();
+        std::thread::scope(|scope| {
+            let start = |(thread, share, recorder)| {
+                let name = format!("load-{thread}");
+                let run = move || self.run(thread, share, recorder, None);
+                let started = std::thread::Builder::new().name(name).spawn_scoped(scope, run);
+                if started.is_err() {
+                    self.gates.fail();
+                }
+                started
+            };
+            let others: Vec<_> = shares.map(start).collect();
+            let first = first.map(|(thread, share, recorder)| self.run(thread, share, recorder, Some(observer)));
+            let others = others.into_iter().map(|other| match other.map(ScopedJoinHandle::join) {
+                Ok(Ok(report)) => report,
+                Ok(Err(_)) => Err("a thread panicked".to_owned()),
+                Err(error) => Err(format!("cannot start a thread: {error}")),
+            });
+            first.into_iter().chain(others).collect()
+        })
+    }
+
+    fn run(
+        &self,
+        thread: usize,
+        share: &Share,
+        recorder: Recorder,
+        observer: Option<&mut Observer>,
+    ) -> Result<Report, String> {
+        let outcome = self.run_steps(thread, share, recorder, observer);
+        if outcome.is_err() {
+            self.gates.fail();
+        }
+        outcome
+    }
+
+    fn run_steps(
+        &self,
+        thread: usize,
+        share: &Share,
+        recorder: Recorder,
+        mut observer: Option<&mut Observer>,
+    ) -> Result<Report, String> {
+        let cpu = self.setting.cpus.get(thread % self.setting.cpus.len().max(1)).copied();
+        if let Some(cpu) = cpu {
+            socket::pin(cpu)?;
+        }
+        let mut engine = Engine::new(self.scenario, self.setting, share, self.clock)?;
+        engine.recorder = recorder;
+        let mut own = Own::default();
+        // The gate behind the last is the start.
+        let mut from_ns = self.pass(self.steps.len(), self.clock.now_ns(), &mut engine)?;
+        for (number, step) in self.steps.iter().enumerate() {
+            let measured = step.phase.as_ref().is_some_and(|phase| phase.measured);
+            own.begin(&engine);
+            if let Some(observer) = &mut observer {
+                observer.begin();
+            }
+            let end_ns = self.take(step, share, &mut engine, from_ns).map_err(|error| format!("poll: {error}"))?;
+            if let (Some(observer), Some(weigh)) = (&mut observer, step.weigh) {
+                observer.weigh(weigh, self.gates.joined(number.saturating_sub(1)));
+            }
+            from_ns = match step.has_gate() {
+                _ if engine.stopped() => self.clock.now_ns(),
+                true => self.pass(number, from_ns.saturating_add(step.at_least_ns), &mut engine)?,
+                false => end_ns,
+            };
+            own.end(&engine, measured);
+            if let Some(observer) = &mut observer {
+                observer.end(step);
+            }
+            if engine.stopped() {
+                break;
+            }
+        }
+        self.finish(&mut engine, from_ns).map_err(|error| format!("poll: {error}"))?;
+        Ok(Report::new(engine, thread, cpu, &own))
+    }
+
+    /// Takes one step; when it ended.
+    fn take(&self, step: &Step, share: &Share, engine: &mut Engine<'_>, from_ns: u64) -> std::io::Result<u64> {
+        let mut end_ns = u64::MAX;
+        if let StepKind::Hold { ns } = step.kind {
+            end_ns = from_ns.saturating_add(ns);
+        }
+        let measured = step.phase.as_ref().is_some_and(|phase| phase.measured);
+        engine.enter(step.stage, measured, (end_ns < u64::MAX).then_some(end_ns));
+        if let Some(phase) = &step.phase {
+            engine.begin_phase(&phase.name, phase.measured, phase.factor, (from_ns, end_ns));
+        }
+        match step.kind {
+            StepKind::Hold { .. } => engine.run_until(end_ns)?,
+            StepKind::Ramp { to, per_s, more } => {
+                engine.begin_ramp(share.of_connections(to), share.of_rate(per_s), more);
+            }
+            StepKind::Storm { share, over_ns } => engine.begin_storm(share, over_ns),
+            StepKind::Close => {
+                engine.close_all()?;
+                engine.reset();
+            }
+        }
+        while !engine.wave_is_over() && !engine.stopped() {
+            engine.run_until(self.clock.now_ns() + WAIT_NS_MAX / 10)?;
+        }
+        Ok(end_ns)
+    }
+
+    /// Waits for the others while traffic goes on; when all go on.
+    fn pass(&self, gate: usize, not_before_ns: u64, engine: &mut Engine<'_>) -> Result<u64, String> {
+        self.gates.arrive(gate, self.clock.now_ns(), not_before_ns, engine.joined);
+        while !engine.stopped() {
+            let now = self.clock.now_ns();
+            let until = match self.gates.opens_ns(gate) {
+                Some(opens_ns) if opens_ns <= now => return Ok(opens_ns),
+                Some(opens_ns) => opens_ns,
+                None if self.gates.failed() => return Err(ENDED.to_owned()),
+                None => now + WAIT_NS_MAX / 10,
+            };
+            engine.run_until(until).map_err(|error| format!("poll: {error}"))?;
+        }
+        Ok(self.clock.now_ns())
+    }
+
+    /// Waits for what is still owed, and closes.
+    fn finish(&self, engine: &mut Engine<'_>, end_ns: u64) -> std::io::Result<()> {
+        engine.stop_traffic(end_ns);
+        if let Some(measured) = engine.last_phase_measured() {
+            let deadline = self.clock.now_ns() + seconds(self.scenario.drain_s);
+            engine.enter("drain", measured, Some(deadline));
+            engine.settle_until(deadline)?;
+        }
         engine.enter("close", false, None);
-        engine.close_all()?;
-        engine.reset();
-        engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
+        engine.close_all()
     }
-    server.weight_after = weigh();
-    let mut report = Report::new(engine, 0.0);
-    report.openings = openings;
-    report.server = setting.server.map(|_| server);
-    Ok(report)
 }
 
-fn idle(mut engine: Engine<'_>, setting: &Setting) -> std::io::Result<Report> {
-    let (scenario, clock) = (engine.scenario, engine.clock);
-    let weigh = || setting.server.and_then(|server| server.weight());
-    let mut server = ServerReport { weight_before: weigh(), ..empty() };
-    let (mut last, mut cost) = (0, setting.server.map(|_| CpuTimes::default()));
-    for &step in &scenario.steps {
-        engine.enter("connect", false, None);
-        let step_cost = open(&mut engine, step, setting)?;
-        cost = cost.zip(step_cost).map(|(sum, step)| sum.plus(step));
-        let hold_ns = clock.now_ns() + seconds(scenario.hold_s);
-        engine.enter("idle", false, Some(hold_ns));
-        engine.run_until(hold_ns)?;
-        server.steps.extend(weigh().map(|weight| (engine.opening.ready, weight)));
-        last = step;
+/// A list of source addresses that does not reach the server is told before ten thousand connects fail.
+fn check_source(scenario: &Scenario, target: IpAddr) -> Result<(), String> {
+    match scenario.sources.of(0, target) {
+        Some(source) if source.is_ipv4() != target.is_ipv4() => {
+            Err(format!("sources: {source} cannot reach {target}: must be of the same kind"))
+        }
+        _ => Ok(()),
     }
-    let opening = OpeningReport::new(last, &engine.opening, cost);
-    engine.enter("close", false, None);
-    engine.close_all()?;
-    engine.run_until(clock.now_ns() + seconds(scenario.hold_s))?;
-    server.weight_after = weigh();
-    let points: Vec<(f64, f64)> =
-        server.steps.iter().map(|(count, weight)| (*count as f64, weight.anonymous_bytes as f64)).collect();
-    server.bytes_per_connection = process::slope(&points).map(rounded);
-    let mut report = Report::new(engine, 0.0);
-    report.openings.push(opening);
-    report.server = setting.server.map(|_| server);
-    Ok(report)
 }
 
-/// Opens connections; what that cost the server, from before the first connect to after the last join.
-fn open(engine: &mut Engine<'_>, wanted: usize, setting: &Setting) -> std::io::Result<Option<CpuTimes>> {
-    let times = || setting.server.and_then(|server| server.cpu_times());
-    let before = times();
-    engine.open(wanted)?;
-    Ok(before.zip(times()).map(|(before, after)| after.since(before)))
+fn wait_until(start_at: Option<u64>) -> Result<(), String> {
+    let Some(start_at) = start_at else { return Ok(()) };
+    let left = (UNIX_EPOCH + Duration::from_secs(start_at)).duration_since(Clock::today());
+    let left = left.map_err(|_| format!("start at {start_at}: that second is over"))?;
+    if left > START_AHEAD_MAX {
+        return Err(format!("start at {start_at}: must be at most {} s ahead", START_AHEAD_MAX.as_secs()));
+    }
+    Clock::sleep(left);
+    Ok(())
 }
 
-fn empty() -> ServerReport {
-    ServerReport::default()
-}
+/// A start further away is a mistake in the number rather than patience.
+const START_AHEAD_MAX: Duration = Duration::from_secs(3600);

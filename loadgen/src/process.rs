@@ -147,6 +147,25 @@ impl Process {
     }
 }
 
+/// Times of the calling thread since it began, as the scheduler counts them; 0 where the kernel does not say.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// On a core.
+    pub cpu_ns: u64,
+    /// Ready to run, and no core was had.
+    pub delayed_ns: u64,
+}
+
+impl ThreadTimes {
+    /// The times now.
+    #[must_use]
+    pub fn now() -> Self {
+        let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap_or(0));
+        Self { cpu_ns: numbers.next().unwrap_or(0), delayed_ns: numbers.next().unwrap_or(0) }
+    }
+}
+
 fn own_cpu_ns(pid: u32) -> Option<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {

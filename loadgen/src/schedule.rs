@@ -35,6 +35,11 @@ impl Schedule {
         (at < self.end_ns && self.round < self.rounds_max).then_some(at)
     }
 
+    /// Ends it at `end_ns`, if it would go on longer.
+    pub fn end_at(&mut self, end_ns: u64) {
+        self.end_ns = self.end_ns.min(end_ns);
+    }
+
     /// The next publisher whose time has come, and that time.
     pub fn take_due(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         let at = self.next_ns().filter(|&at| at <= now_ns)?;

@@ -100,7 +100,7 @@ fn say(socket: &mut Socket, text: &str) {
 
 fn run(adapter: Adapter, target: Target, group: &str, changes: &[&str]) -> Report {
     let text = format!(
-        "name = \"t\"\nduration_s = 0.4\ndrain_s = 0.3\nlateness_p99_max_us = 10000000\n[[group]]\n\
+        "name = \"t\"\nduration_s = 0.4\ndrain_s = 0.3\nlateness_p99_max_us = 10000000\nstarved_max = 1.0\n[[group]]\n\
          name = \"g\"\nendpoint = \"/e\"\n{group}"
     );
     let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();

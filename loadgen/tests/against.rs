@@ -38,7 +38,7 @@ impl Server {
 
 fn scenario() -> Scenario {
     let changes = ["group.0.rooms=3", "group.1.members=5", "group.1.publishers=2", "rate=20", "duration_s=0.4"];
-    let changes = changes.iter().chain(&["warmup_s=0.1", "lateness_p99_max_us=10000000"]);
+    let changes = changes.iter().chain(&["warmup_s=0.1", "lateness_p99_max_us=10000000", "starved_max=1"]);
     Scenario::load("beside", &changes.map(|&change| change.to_owned()).collect::<Vec<_>>()).unwrap()
 }
 

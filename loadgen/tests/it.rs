@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use loadgen::deal::Part;
 use loadgen::engine::Target;
+use loadgen::merge;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::report::Report;
@@ -40,11 +42,17 @@ impl Server {
     }
 
     fn run(&self, name: &str, changes: &[&str]) -> Report {
+        self.run_split(name, changes, 1, Part::WHOLE)
+    }
+
+    fn run_split(&self, name: &str, changes: &[&str], threads: usize, part: Part) -> Report {
         let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == name).unwrap();
-        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        // Test processes share cores with others: punctuality is not what is proved here.
+        let lax = ["lateness_p99_max_us=10000000", "starved_max=1"];
+        let changes: Vec<String> = lax.iter().chain(changes).map(|&change| change.to_owned()).collect();
         let scenario = Scenario::parse(text, &changes).unwrap();
-        let setting = Setting { server: Some(Process::own()), ..Setting::new(Target::parse(&self.url).unwrap()) };
-        plan::run(&scenario, &setting).unwrap()
+        let setting = Setting::new(Target::parse(&self.url).unwrap());
+        plan::run(&scenario, &Setting { server: Some(Process::own()), threads, part, ..setting }).unwrap()
     }
 }
 
@@ -89,7 +97,7 @@ fn check_course(report: &Report) {
 fn a_run_that_is_ended_early_is_invalid_and_nothing_is_called_lost() {
     let server = Server::start();
     let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "smoke").unwrap();
-    let changes = ["duration_s=600.0", "lateness_p99_max_us=10000000"].map(str::to_owned);
+    let changes = ["duration_s=600.0", "lateness_p99_max_us=10000000", "starved_max=1"].map(str::to_owned);
     let scenario = Scenario::parse(text, &changes).unwrap();
     let setting = Setting::new(Target::parse(&server.url).unwrap());
     let stop = setting.stop.clone();
@@ -108,8 +116,7 @@ fn a_run_that_is_ended_early_is_invalid_and_nothing_is_called_lost() {
 #[test]
 fn a_faultless_server_passes_in_open_and_closed_loop() {
     let server = Server::start();
-    // Two test processes may share a core with others: lateness is not what is proved here.
-    let report = server.run("smoke", &["lateness_p99_max_us=10000000", "group.0.messages=10"]);
+    let report = server.run("smoke", &["group.0.messages=10"]);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     assert_eq!(report.exit_code(), 0);
     let delivered: u64 = report.groups.iter().map(|group| group.delivered).sum();
@@ -129,7 +136,7 @@ fn a_faultless_server_passes_in_open_and_closed_loop() {
 fn each_way_to_authenticate_joins() {
     for auth in ["frame", "query", "header"] {
         let server = Server::start();
-        let changes = ["duration_s=0.1", "warmup_s=0.0", "lateness_p99_max_us=10000000", &format!("auth={auth}")];
+        let changes = ["duration_s=0.1", "warmup_s=0.0", &format!("auth={auth}")];
         let report = server.run("smoke", &changes);
         assert_eq!(report.objections(), Vec::<String>::new(), "{auth}: {report}");
         server.end();
@@ -139,7 +146,7 @@ fn each_way_to_authenticate_joins() {
 #[test]
 fn the_largest_message_passes_and_one_byte_more_is_refused() {
     let server = Server::start();
-    let report = server.run("big-64k", &["duration_s=1.1", "lateness_p99_max_us=10000000"]);
+    let report = server.run("big-64k", &["duration_s=1.1"]);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     assert_eq!((report.closes_expected, report.groups[0].delivered), ((1, 1), 2));
     server.end();
@@ -148,7 +155,7 @@ fn the_largest_message_passes_and_one_byte_more_is_refused() {
 #[test]
 fn a_refusal_that_does_not_come_fails_the_run() {
     let server = Server::start();
-    let changes = ["group.1.total_bytes=65536", "drain_s=0.2", "duration_s=1.1", "lateness_p99_max_us=10000000"];
+    let changes = ["group.1.total_bytes=65536", "drain_s=0.2", "duration_s=1.1"];
     let report = server.run("big-64k", &changes);
     assert_eq!(report.exit_code(), 1, "{report}");
     server.end();
@@ -201,4 +208,126 @@ fn nobody_there_is_a_failure_with_its_reason() {
     let report = gone.run("smoke", &["duration_s=0.1", "warmup_s=0.0", "drain_s=0.1"]);
     assert_eq!(report.exit_code(), 1);
     assert_eq!(report.openings[0].failures.count("connection refused"), 56, "{report}");
+}
+
+#[test]
+fn threads_drive_whole_rooms_in_step_and_find_the_same() {
+    let server = Server::start();
+    let report = server.run_split("smoke", &["group.0.messages=10"], 3, Part::WHOLE);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    let open = &report.groups[0];
+    assert_eq!((open.published, open.delivered), (10 * 31, 10 * (9 * 9 + 4 * 4)));
+    assert_eq!(open.latency.count, open.latency_uncorrected.count);
+    assert_eq!(report.threads.iter().map(|thread| thread.connections).sum::<usize>(), 56);
+    assert!(report.threads.iter().all(|thread| thread.connections >= 17), "{:?}", report.threads);
+    assert_eq!(report.phases.iter().map(|phase| phase.name.as_str()).collect::<Vec<_>>(), ["warm-up", "measure"]);
+    let points = report.timeline.points.iter().map(|point| point.delivered).sum::<u64>();
+    assert_eq!(points, report.groups.iter().map(|group| group.delivered).sum::<u64>());
+    assert!((report.phases[1].end_s - report.phases[1].from_s - 1.0).abs() < 1e-6);
+    check_costs(&report, &[56]);
+    let delivered: u64 = report.groups.iter().map(|group| group.delivered).sum();
+    assert_eq!(server.end().deliveries, delivered);
+}
+
+#[test]
+fn threads_go_through_storms_and_steps_together() {
+    let server = Server::start();
+    let report = server.run_split("storm", &["rooms=20", "hold_s=0.05"], 2, Part::WHOLE);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    check_costs(&report, &[61, 61]);
+    let report = server.run_split("idle", &["rooms=20", "hold_s=0.05", "steps=[20, 61]"], 2, Part::WHOLE);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    check_costs(&report, &[61]);
+    let steps = report.server.unwrap().steps;
+    assert_eq!(steps.iter().map(|step| step.0).collect::<Vec<_>>(), [20, 61]);
+    server.end();
+}
+
+#[test]
+fn parts_of_a_run_put_together_are_the_run() {
+    let server = Server::start();
+    let part = |number| server.run_split("smoke", &["group.0.messages=10"], 1, Part { number, of: 2 });
+    let (one, two) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| part(2));
+        (part(1), other.join().unwrap())
+    });
+    let whole = merge::parts(vec![two.clone(), one.clone()]).unwrap();
+    assert_eq!(whole.objections(), Vec::<String>::new(), "{whole}");
+    assert_eq!((whole.groups[0].published, whole.groups[0].delivered), (10 * 31, 10 * (9 * 9 + 4 * 4)));
+    assert_eq!(whole.openings[0].ready, 56);
+    assert_eq!(whole.parts, [Part { number: 1, of: 2 }, Part { number: 2, of: 2 }]);
+    let count = |report: &Report| report.groups.iter().map(|group| group.latency.count).sum::<u64>();
+    assert_eq!(count(&whole), count(&one) + count(&two));
+    for (reports, word) in [(vec![one.clone()], "2/2 is missing"), (vec![two.clone(), two.clone()], "1/2 is missing")] {
+        let error = merge::parts(reports).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+    let error = merge::parts(vec![one.clone(), one.clone(), two]).unwrap_err();
+    assert!(error.contains("1/2 is there twice"), "{error}");
+    server.end();
+}
+
+#[test]
+fn phases_follow_one_another_while_traffic_goes_on() {
+    let server = Server::start();
+    let phases = "phase=[{kind='ramp', to=20}, {kind='hold', duration_s=0.5}, {kind='ramp', name='rest', to=56, \
+                  per_s=200}, {kind='burst', duration_s=0.5, rate_factor=4}, {kind='storm', share=0.5, over_s=0.2}, \
+                  {kind='hold', name='after', duration_s=0.5}]";
+    for threads in [1, 2] {
+        let report = server.run_split("smoke", &["warmup_s=0", "duration_s=0", phases], threads, Part::WHOLE);
+        assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+        let names: Vec<&str> = report.phases.iter().map(|phase| phase.name.as_str()).collect();
+        assert_eq!(names, ["ramp", "hold", "rest", "burst", "storm", "after"]);
+        // The first ramp takes no longer than its connections need.
+        assert!(report.phases[1..].iter().all(|phase| phase.delivered > 0 && phase.latency.count > 0), "{report}");
+        assert!(report.phases.iter().zip(&report.phases[1..]).all(|(one, next)| one.end_s == next.from_s));
+        let waves: Vec<(usize, usize)> = report.openings.iter().map(|wave| (wave.wanted, wave.ready)).collect();
+        assert_eq!(waves[..2], [(20, 20), (36, 36)]);
+        assert!(waves[2].0 == waves[2].1 && waves[2].0.abs_diff(28) < threads, "{waves:?}");
+        let measured: u64 = report.phases.iter().filter(|phase| phase.measured).map(|phase| phase.latency.count).sum();
+        assert_eq!(measured, report.groups.iter().map(|group| group.latency.count).sum::<u64>());
+        assert!(report.groups[0].absent > 0, "those that were not up did not publish");
+    }
+    server.end();
+}
+
+#[test]
+fn an_open_loop_sends_a_burst_at_its_factor() {
+    let server = Server::start();
+    let phases = "phase=[{kind='ramp', to=31}, {kind='hold', duration_s=1}, {kind='burst', duration_s=1, \
+                  rate_factor=3}, {kind='hold', name='quiet', duration_s=0.3, rate_factor=0}]";
+    let report = server.run("trips-10k", &["warmup_s=0", "duration_s=0", "rooms=10", "rate=10", "spin=false", phases]);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    let intended = report.phases.iter().map(|phase| phase.lateness.count).collect::<Vec<_>>();
+    // A third of a tenth of a second is no whole number of nanoseconds: one publisher may come once more.
+    assert!(intended[1] == 310 && (930..=931).contains(&intended[2]) && intended[3] == 0, "{intended:?}");
+    server.end();
+}
+
+#[test]
+fn rooms_and_bodies_of_many_sizes_are_delivered_whole() {
+    let server = Server::start();
+    let sizes = "payload_bytes=[{bytes=74, weight=5}, {bytes=500, weight=3}, {bytes=9000, weight=1}]";
+    for sizes in [sizes, "payload_bytes={min=100, max=4000}"] {
+        let changes =
+            ["group.0.rooms=1", "group.0.spare=0", "group.0.members={zipf={max=12, exponent=1, total=40}}", sizes];
+        let report = server.run("smoke", &changes);
+        assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+        assert_eq!(report.openings[0].ready, 40 + 20 + 5);
+        assert!(report.groups[2].bytes_per_delivery > 200.0, "{report}");
+    }
+    server.end();
+}
+
+#[test]
+fn slow_readers_are_counted_apart() {
+    let server = Server::start();
+    let slow = ["group.0.slow_readers=0.2", "group.0.slow_bytes_per_s=2000", "group.0.rate=50", "drain_s=1"];
+    let report = server.run("smoke", &slow);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    assert_eq!(report.slow.connections, 6);
+    // A slow one reads about five of the 170 deliveries a second that the others get.
+    let slow = report.slow.delivered;
+    assert!(slow > 0 && slow * 10 < report.groups[0].delivered, "{slow} {report}");
+    server.end();
 }

@@ -188,7 +188,7 @@ fn a_comparison_ends_with_3_when_the_second_side_is_worse_and_says_so_when_it_is
 /// A suite of one small run.
 fn suite(directory: &Directory, scenario: &str, set: &str, expect: &str) -> String {
     let text = format!(
-        "[[run]]\nname = 'small'\nscenario = '{scenario}'\nset = ['lateness_p99_max_us=10000000', 'warmup_s=0', {set}]\n\
+        "[[run]]\nname = 'small'\nscenario = '{scenario}'\nset = ['lateness_p99_max_us=10000000', 'starved_max=1', 'warmup_s=0', {set}]\n\
          [[target]]\nwhat = 'first'\ndocuments = 'a page: none'\nruns = ['small']\nexpect = ['errors==0', 'lost==0']\n\
          [[target]]\nwhat = 'second'\ndocuments = 'a page: some'\nruns = ['small']\nexpect = ['{expect}']\n"
     );

@@ -1,14 +1,14 @@
 //! What a group publishes, compiled; and what a server leaves out of it.
 
 use super::{Adapter, Delivered, Order, Publish, Step, Template, Values};
-use crate::scenario::{Auth, Group, Mode, Scenario};
+use crate::scenario::{Auth, Group, Mode, Scenario, Sizes};
 
 /// Publishes of one kind in one group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) template: &'a Template,
     pub(crate) opcode: u8,
-    pub(crate) body_bytes: usize,
+    pub(crate) sizes: Sizes,
     pub(crate) delivered: Delivered,
     /// Whether the publisher is among those who get it.
     pub(crate) to_sender: bool,
@@ -42,19 +42,14 @@ impl Adapter {
             let (_, publish) = self.spoken(&share.kind).map_err(wrong)?;
             let template = publish.template_with_id.as_ref().filter(|_| group.ids).unwrap_or(&publish.template);
             let around = template.bytes(&Values::default());
-            let bytes = share.payload_bytes.unwrap_or(group.payload_bytes);
-            let body_bytes = group.total_bytes.map_or(bytes, |total| total.saturating_sub(around));
-            crate::scenario::check_body(body_bytes).map_err(wrong)?;
+            let sizes = match group.total_bytes {
+                Some(total) => Sizes::Fixed(total.saturating_sub(around)),
+                None => share.payload_bytes.unwrap_or_else(|| group.payload_bytes.clone()),
+            };
+            sizes.check().map_err(wrong)?;
             let Publish { opcode, delivered, to_sender, .. } = *publish;
             let before = all.last().map_or(0, |before: &Outgoing<'_>| before.weight_end);
-            all.push(Outgoing {
-                template,
-                opcode,
-                body_bytes,
-                delivered,
-                to_sender,
-                weight_end: before + share.weight,
-            });
+            all.push(Outgoing { template, opcode, sizes, delivered, to_sender, weight_end: before + share.weight });
         }
         self.check_together(group, &all).map_err(wrong)?;
         Ok(all)
@@ -70,7 +65,7 @@ impl Adapter {
         if closed && all.iter().any(|kind| kind.delivered != Delivered::Every) {
             return Err("closed loop: waits for every member, so every kind must be delivered to every one".to_owned());
         }
-        if closed && !to_sender && group.members < 2 {
+        if closed && !to_sender && group.sizes().contains(&1) {
             let name = &self.name;
             return Err(format!("closed loop: {name} does not deliver to the sender, so a room needs two members"));
         }

@@ -98,8 +98,8 @@ fn total_bytes_counts_everything_around_the_body() {
     let adapter = Adapter::waystation();
     for kind in ["trip_update", "publish", "chat_message", "echo"] {
         for ids in ["ids=true", "ids=false"] {
-            let out = adapter.outgoing(&group(&["total_bytes=1000", ids, &format!("kind={kind}")])).unwrap()[0];
-            let values = Values { seq: 7, body_bytes: out.body_bytes, ..Values::default() };
+            let out = adapter.outgoing(&group(&["total_bytes=1000", ids, &format!("kind={kind}")])).unwrap().remove(0);
+            let values = Values { seq: 7, body_bytes: out.sizes.of(0, 7), ..Values::default() };
             assert_eq!(out.template.bytes(&values), 1000, "{kind} {ids}");
         }
     }
@@ -193,7 +193,7 @@ fn the_kinds_of_a_mix_come_by_weight_and_by_the_seed_alone() {
                  { kind = \"ping\", weight = 20 }]";
     let group = group(&["kind=''", mixed]);
     let all = adapter.outgoing(&group).unwrap();
-    assert_eq!(all.iter().map(|kind| kind.body_bytes).collect::<Vec<_>>(), [128, 90, 128]);
+    assert_eq!(all.iter().map(|kind| kind.sizes.of(0, 1)).collect::<Vec<_>>(), [128, 90, 128]);
     let kinds = |seed| {
         (0..10u32)
             .flat_map(|c| (1..=1000).map(move |n| (c, n)))

@@ -40,7 +40,12 @@ impl fmt::Display for Outcome {
         )?;
         for (index, group) in first.groups.iter().enumerate() {
             let rooms = first.scenario.group.get(index).map_or_else(String::new, |group| {
-                format!(": {} rooms of {}, {} connections", group.rooms, group.members, group.connections_count())
+                format!(
+                    ": {} rooms of {}, {} connections",
+                    group.sizes().len(),
+                    group.members,
+                    group.connections_count()
+                )
             });
             writeln!(f, "\nGroup {}{rooms}. Delivery after the intended send, in milliseconds:\n", group.name)?;
             let head = ["server", "p50", "p90", "p99", "p99.9", "deliveries/s", "bytes each"];

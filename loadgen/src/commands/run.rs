@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use loadgen::deal::Part;
 use loadgen::live::{Stop, View};
 use loadgen::metrics::Metrics;
 use loadgen::plan::{self, Setting};
@@ -24,6 +25,12 @@ pub(crate) struct Run {
     /// The server's process, to measure its processor time and memory.
     #[arg(long)]
     pid: Option<u32>,
+    /// Drive only the I-th of N shares of the rooms: I/N; the others are driven by other processes or hosts.
+    #[arg(long, value_parser = Part::parse, default_value = "1/1")]
+    part: Part,
+    /// Begin at this second of the day's clock, since 1970, so that several processes begin together.
+    #[arg(long)]
+    start_at: Option<u64>,
     #[command(flatten)]
     slos: Slos,
     /// Directory for the result, all its forms and the page; `auto` for one in `runs`, named by scenario and time.
@@ -44,7 +51,8 @@ impl Run {
         let stop = Stop::on_signals().map_err(|error| format!("cannot watch for signals: {error}"))?;
         let view = if self.quiet { View::Nothing } else { View::Lines };
         let server = self.pid.map(Process::new).transpose()?;
-        let setting = Setting { server, view, stop, watch: Watch::new(&objectives), ..self.wanted.setting()? };
+        let (watch, part, start_at) = (Watch::new(&objectives), self.part, self.start_at);
+        let setting = Setting { server, view, stop, watch, part, start_at, ..self.wanted.setting()? };
         // A directory that cannot be had is said before the run, not after.
         let out = self.out.as_deref().map(|out| RunDirectory::prepare(out, &scenario.name, self.force)).transpose()?;
         let mut report = plan::run(&scenario, &setting)?;

@@ -145,7 +145,7 @@ fn other_scenarios_and_machines_are_named() {
             .collect::<Vec<_>>()
     );
     let mut report = sample();
-    report.scenario.group[0].payload_bytes = 129;
+    report.scenario.group[0].payload_bytes = crate::scenario::Sizes::Fixed(129);
     report.environment.processor = "an abacus".to_owned();
     report.environment.url = "elsewhere:1".to_owned();
     let b: Vec<Run> = (0..5).map(|_| Run::new("b", &report)).collect();

@@ -49,7 +49,7 @@ impl Engine<'_> {
 
     /// A message that is no delivery.
     fn on_control(&mut self, number: usize, opcode: u8, text: &[u8], now: u64) {
-        let Connection { room, member, phase, .. } = self.connections[number];
+        let Connection { room, member, phase, slow, .. } = self.connections[number];
         let adapter = self.groups[self.rooms[index(room)].group].adapter;
         if let Some(asked) = adapter.keepalive.iter().find(|asked| asked.text == text) {
             return self.send_frame(number, opcode, &asked.answer);
@@ -72,6 +72,7 @@ impl Engine<'_> {
                     self.protocol_faults.add("refused");
                 }
             }
+            Control::Event(kind) if slow => self.slow.events.add(kind),
             Control::Event(kind) => {
                 self.events.add(kind);
                 if adapter.events.keep.iter().any(|kept| kept == kind) {

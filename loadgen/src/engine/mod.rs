@@ -1,13 +1,18 @@
 //! The turn: open what the ramp allows, send what is due, wait, read what came.
 //!
-//! One thread, one poll, one receive buffer; nothing is allocated per message. A connection keeps bytes of its own
-//! only while a frame is not whole or its socket is full. `opening` brings connections up and down, `traffic`
-//! publishes and books deliveries, `messages` tells what came.
+//! One thread, one poll, one receive buffer, and rooms that nobody else touches; nothing is allocated per message. A
+//! connection keeps bytes of its own only while a frame is not whole or its socket is full. `wave` says which
+//! connections come and go, `opening` brings one up and down, `traffic` publishes and books deliveries, `messages`
+//! tells what came, `closed` is the closed loop, `slow` reads slowly.
 
+mod closed;
 mod messages;
 mod opening;
+mod slow;
 mod traffic;
+mod wave;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
@@ -15,16 +20,22 @@ use crate::adapter::{Adapter, Delivered};
 use crate::checker::{Checker, Promise, RoomShape};
 use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
+use crate::deal::{RoomPlace, Share};
 use crate::frame::{self, FrameHead, Masks};
 use crate::limits::{EVENTS_PER_SEND, RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MAX};
 use crate::live::{Gauges, Recorder};
 use crate::marker::SENTINEL;
-use crate::scenario::Scenario;
+use crate::plan::Setting;
+use crate::scenario::{Mode, Scenario};
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
 
-pub use opening::Opening;
-pub use traffic::{GroupTraffic, KindTraffic};
+use closed::Lacking;
+use wave::Waves;
+
+pub use slow::SlowTraffic;
+pub use traffic::{GroupTraffic, KindTraffic, PhaseTraffic, Traffic};
+pub use wave::Opening;
 
 /// What the mask keys begin with.
 const SEED: u64 = 0x5eed;
@@ -48,7 +59,16 @@ pub struct Engine<'a> {
     pub(crate) clock: Clock,
     pub(crate) checker: Checker,
     pub(crate) groups: Vec<GroupTraffic<'a>>,
+    /// The wave that is being opened.
     pub(crate) opening: Opening,
+    /// Those before it.
+    pub(crate) openings: Vec<Opening>,
+    /// Connections that may publish and be delivered to.
+    pub(crate) joined: usize,
+    /// Phases so far.
+    pub(crate) phases: Vec<PhaseTraffic>,
+    /// What concerns slow readers.
+    pub(crate) slow: SlowTraffic,
     /// Events other than deliveries, by type.
     pub(crate) events: Names,
     /// Ends that the run did not ask for, by code or reason.
@@ -71,13 +91,17 @@ pub struct Engine<'a> {
     masks: Masks,
     connections: Vec<Connection>,
     rooms: Vec<Room>,
+    waves: Waves,
+    /// Connections being opened at the same time, at most.
+    connecting_max: usize,
+    /// When slow readers are read, in the order of time.
+    slow_reads: VecDeque<(u64, usize)>,
     /// Closed loop: members that still lack a publish, by room, publisher and number modulo the outstanding ones.
-    lacking: Vec<u32>,
+    lacking: Vec<Lacking>,
     /// Connections with `publishes_owed` above 0.
     owing: Vec<usize>,
     publishing: bool,
-    window_open: bool,
-    window_ns: (u64, u64),
+    /// When the closed loop ends.
     end_ns: u64,
     deliveries_count: u64,
     receive: Vec<u8>,
@@ -86,61 +110,74 @@ pub struct Engine<'a> {
     finder: memchr::memmem::Finder<'static>,
 }
 
-/// One room of the run.
+/// One room of this engine.
 #[derive(Debug)]
 struct Room {
     group: usize,
+    /// Number over all engines, which stands in the bodies.
+    id: u32,
     /// Number in its group, which stands in its path.
     number: u32,
     /// What adapters call it: different from every other room of the run.
     name: String,
     /// First connection; the members follow one another.
     first: usize,
+    /// The same over all engines.
+    first_of_run: u32,
     shape: RoomShape,
     /// Where its part of `lacking` begins.
     lacking_at: usize,
 }
 
 impl<'a> Engine<'a> {
-    /// An engine with no connection yet.
+    /// An engine with no connection yet, for the rooms of one share.
     ///
     /// # Errors
     /// The adapter does not speak what the scenario publishes, or the kernel has no descriptor for the poll.
-    pub fn new(
-        scenario: &'a Scenario,
-        target: &'a Target,
-        adapter: &'a Adapter,
-        tokens: &'a [String],
-        clock: Clock,
-    ) -> Result<Self, String> {
+    pub fn new(scenario: &'a Scenario, setting: &'a Setting, share: &Share, clock: Clock) -> Result<Self, String> {
         let (mut rooms, mut connections, mut lacking_count) = (Vec::new(), Vec::new(), 0);
-        for (group_index, group) in scenario.group.iter().enumerate() {
-            for number in 0..group.rooms {
-                let members = group.members + if number + 1 == group.rooms { group.spare } else { 0 };
-                let shape = RoomShape { members, publishers: group.publishers_count(members) };
-                let room = u32::try_from(rooms.len()).unwrap_or(u32::MAX);
-                let first = connections.len();
-                let name = format!("room-{room:05}");
-                rooms.push(Room { group: group_index, number, name, first, shape, lacking_at: lacking_count });
-                connections.extend((0..members).map(|member| Connection::new(room, member)));
+        for place in &share.rooms {
+            let group = &scenario.group[place.group];
+            let RoomPlace { id, number, members, .. } = *place;
+            let shape = RoomShape { members, publishers: group.publishers_count(members) };
+            let room = u32::try_from(rooms.len()).unwrap_or(u32::MAX);
+            let (first, first_of_run) = (connections.len(), place.first);
+            let name = format!("room-{id:05}");
+            let lacking_at = lacking_count;
+            rooms.push(Room { group: place.group, id, number, name, first, first_of_run, shape, lacking_at });
+            connections.extend((0..members).map(|member| {
+                let slow = group.is_slow(place.first_in_group + member);
+                Connection { slow, ..Connection::new(room, member) }
+            }));
+            if group.mode == Mode::Closed {
                 lacking_count += index(shape.publishers) * index(group.outstanding);
             }
         }
+        let adapter = &setting.adapter;
         let groups: Vec<GroupTraffic<'a>> =
             scenario.group.iter().map(|group| GroupTraffic::new(group, adapter)).collect::<Result<_, _>>()?;
         let promises: Vec<(RoomShape, Promise)> =
             rooms.iter().map(|room: &Room| (room.shape, groups[room.group].promise())).collect();
         let mut kinds = groups.iter().flat_map(|group| &group.outgoing);
         let loose = kinds.any(|kind| kind.delivered == Delivered::Some);
+        let mut checker = Checker::with_promises(&promises, loose);
+        for connection in connections.iter().filter(|connection: &&Connection| connection.slow) {
+            checker.exempt(connection.room, connection.member);
+        }
+        let slow_count = connections.iter().filter(|connection| connection.slow).count();
         Ok(Self {
             scenario,
-            target,
+            target: &setting.target,
             adapter,
-            tokens,
+            tokens: &setting.tokens,
             clock,
-            checker: Checker::with_promises(&promises, loose),
+            checker,
             groups,
             opening: Opening::default(),
+            openings: Vec::new(),
+            joined: 0,
+            phases: Vec::new(),
+            slow: SlowTraffic { connections: slow_count, ..SlowTraffic::default() },
             events: Names::default(),
             closes: Names::default(),
             closes_expected: 0,
@@ -154,11 +191,12 @@ impl<'a> Engine<'a> {
             masks: Masks::new(SEED),
             connections,
             rooms,
-            lacking: vec![0; lacking_count],
+            waves: Waves::default(),
+            connecting_max: share.of_at_least_one(scenario.connecting_max),
+            slow_reads: VecDeque::new(),
+            lacking: vec![Lacking::default(); lacking_count],
             owing: Vec::new(),
             publishing: false,
-            window_open: false,
-            window_ns: (0, 0),
             end_ns: 0,
             deliveries_count: 0,
             receive: vec![0; RECEIVE_BYTES],
@@ -166,6 +204,12 @@ impl<'a> Engine<'a> {
             ready: Vec::new(),
             finder: memchr::memmem::Finder::new(SENTINEL),
         })
+    }
+
+    /// Connections of this engine's rooms.
+    #[must_use]
+    pub fn connections_count(&self) -> usize {
+        self.connections.len()
     }
 
     /// Goes on until `until_ns` on the run's clock, or until somebody wants the run to end.
@@ -216,9 +260,9 @@ impl<'a> Engine<'a> {
     fn gauges(&self) -> Gauges {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Gauges {
-            wanted: count(self.opening.wanted()),
-            open: count(self.opening.ready),
-            connecting: count(self.opening.in_flight()),
+            wanted: count(self.waves.target()),
+            open: count(self.joined),
+            connecting: count(self.waves.in_flight),
             faults: self.checker.faults().sum() + self.closes.sum() + self.protocol_faults.sum(),
         }
     }
@@ -229,10 +273,12 @@ impl<'a> Engine<'a> {
             self.recorder.cut(now, self.gauges());
         }
         self.step_opening(now);
+        self.read_slow(now);
         self.send_due();
         self.send_owed();
         let before = self.clock.now_ns();
-        let until = until_ns.min(self.next_due_ns().unwrap_or(u64::MAX)).saturating_sub(before);
+        let due = self.next_due_ns().into_iter().chain(self.next_slow_ns()).min().unwrap_or(u64::MAX);
+        let until = until_ns.min(due).saturating_sub(before);
         let spin = self.scenario.spin && self.publishing;
         let timeout = if spin { 0 } else { until.min(WAIT_NS_MAX) };
         let mut ready = std::mem::take(&mut self.ready);
@@ -264,16 +310,18 @@ impl<'a> Engine<'a> {
             self.flush(number);
         }
         if readiness.read {
-            self.read(number);
+            self.read(number, RECEIVE_BYTES);
         }
     }
 
-    fn read(&mut self, number: usize) {
+    /// Reads what is there, at most `bytes_max`.
+    fn read(&mut self, number: usize, bytes_max: usize) {
         let connection = &mut self.connections[number];
         let Some(fd) = &connection.fd else { return };
         let kept = connection.partial.len();
         self.receive[..kept].copy_from_slice(&connection.partial);
-        match socket::read(fd, &mut self.receive[kept..]) {
+        let end = self.receive.len().min(kept + bytes_max);
+        match socket::read(fd, &mut self.receive[kept..end]) {
             Progress::Blocked => {}
             Progress::Gone(reason) => self.on_gone(number, reason),
             Progress::Bytes(fresh) => {
@@ -329,6 +377,7 @@ impl<'a> Engine<'a> {
                 let code = payload.get(..2).and_then(|raw| <[u8; 2]>::try_from(raw).ok()).map(u16::from_be_bytes);
                 self.on_close(number, code);
             }
+            // A pong nobody asked for; other opcodes are refused with the head.
             _ => {}
         }
     }
@@ -357,13 +406,30 @@ impl<'a> Engine<'a> {
             if rest.is_empty() {
                 return;
             }
-            if self.poll.change(fd, number, Interest::ReadWrite).is_err() {
-                return self.on_gone(number, "poll error");
-            }
         }
+        let first = connection.unsent.is_empty();
         connection.unsent.extend_from_slice(rest);
         if connection.unsent.len() > 2 * UNSENT_BYTES_MAX {
             self.on_gone(number, "server does not read");
+        } else if first {
+            self.watch(number);
+        }
+    }
+
+    /// Tells the poll what a connection waits for now.
+    fn watch(&mut self, number: usize) {
+        let connection = &self.connections[number];
+        let Some(fd) = &connection.fd else { return };
+        // A slow reader that is up is read by the clock.
+        let reads = !(connection.slow && connection.phase == Phase::Ready);
+        let interest = match (reads, connection.unsent.is_empty()) {
+            (true, true) => Interest::Read,
+            (true, false) => Interest::ReadWrite,
+            (false, true) => Interest::Nothing,
+            (false, false) => Interest::Write,
+        };
+        if self.poll.change(fd, number, interest).is_err() {
+            self.on_gone(number, "poll error");
         }
     }
 
@@ -375,8 +441,8 @@ impl<'a> Engine<'a> {
             Progress::Blocked => {}
             Progress::Gone(reason) => return self.on_gone(number, reason),
         }
-        if connection.unsent.is_empty() && self.poll.change(fd, number, Interest::Read).is_err() {
-            self.on_gone(number, "poll error");
+        if connection.unsent.is_empty() {
+            self.watch(number);
         }
     }
 }

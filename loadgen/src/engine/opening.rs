@@ -1,161 +1,26 @@
-//! Connections come up and go down: connect, upgrade, authenticate, join; and every way to end.
-
-use std::io;
+//! A connection comes up and goes down: connected, upgraded, authenticated, joined; and every way to end.
 
 use crate::adapter::{Step, Values};
-use crate::clock::seconds;
 use crate::connection::{self, Connection, Phase};
 use crate::engine::{Engine, index};
 use crate::frame;
-use crate::limits::{CLOSING_DEADLINE_NS, REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX, WAIT_NS_MAX};
+use crate::limits::{REFUSAL_BYTES_MAX, REFUSALS_COUNT_MAX, RESPONSE_HEAD_BYTES_MAX, SLOW_READ_NS, SLOW_RETURN_NS};
 use crate::scenario::Auth;
-use crate::socket::{self, Interest};
-use crate::stats::{Latency, Names};
-
-/// The openings of one wave.
-#[derive(Debug, Default)]
-pub struct Opening {
-    /// From connect to connected.
-    pub connect: Latency,
-    /// From the request to the response.
-    pub upgrade: Latency,
-    /// From the response to joined.
-    pub join: Latency,
-    /// From connect to joined.
-    pub total: Latency,
-    /// Connections ready.
-    pub ready: usize,
-    /// Those that failed, by reason.
-    pub failures: Names,
-    /// From the first connect to the last joined.
-    pub took_ns: u64,
-    wanted: usize,
-    started: usize,
-    in_flight: usize,
-    ramp_from_ns: u64,
-    ramp_started: usize,
-}
-
-impl Opening {
-    /// Connections that are to be up in the end.
-    pub(super) fn wanted(&self) -> usize {
-        self.wanted
-    }
-
-    /// Connections on the way there.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-}
+use crate::socket;
 
 impl Engine<'_> {
-    /// Opens connections until the first `wanted` are up or have failed.
-    ///
-    /// # Errors
-    /// The poll failed.
-    pub fn open(&mut self, wanted: usize) -> io::Result<()> {
-        let from = self.clock.now_ns();
-        self.opening.wanted = wanted;
-        self.opening.ramp_from_ns = from;
-        self.opening.ramp_started = self.opening.started;
-        let patience_ns = seconds(self.scenario.opening_s);
-        let (mut progress, mut deadline) = (0, from + patience_ns);
-        while (self.opening.started < wanted || self.opening.in_flight > 0) && !self.stopped() {
-            let now = self.clock.now_ns();
-            if self.opening.ready + self.opening.started > progress {
-                progress = self.opening.ready + self.opening.started;
-                deadline = now + patience_ns;
-            }
-            if now > deadline {
-                for number in 0..self.connections.len() {
-                    if self.connections[number].is_opening() {
-                        let reason = format!("timed out {:?}", self.connections[number].phase).to_lowercase();
-                        self.on_gone(number, &reason);
-                    }
-                }
-                break;
-            }
-            self.turn(now + WAIT_NS_MAX / 10)?;
-        }
-        self.opening.took_ns = self.clock.now_ns().saturating_sub(from);
-        Ok(())
-    }
-
-    /// Closes everything with a closing handshake; what does not end in time is cut.
-    ///
-    /// # Errors
-    /// The poll failed.
-    pub fn close_all(&mut self) -> io::Result<()> {
-        self.publishing = false;
-        for number in 0..self.connections.len() {
-            if self.connections[number].fd.is_some() {
-                self.connections[number].phase = Phase::Leaving;
-                self.send_frame(number, frame::OPCODE_CLOSE, &1000u16.to_be_bytes());
-            }
-        }
-        let deadline = self.clock.now_ns() + CLOSING_DEADLINE_NS;
-        while self.connections.iter().any(|connection| connection.fd.is_some()) {
-            let now = self.clock.now_ns();
-            if now >= deadline {
-                break;
-            }
-            self.turn((now + WAIT_NS_MAX).min(deadline))?;
-        }
-        for number in 0..self.connections.len() {
-            if let Some(fd) = self.connections[number].fd.take() {
-                socket::cut(fd);
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets the ended connections, so that `open` brings up a second wave; returns the first one's record.
-    pub fn reset(&mut self) -> Opening {
-        for connection in &mut self.connections {
-            *connection = Connection::new(connection.room, connection.member);
-        }
-        std::mem::take(&mut self.opening)
-    }
-
-    pub(super) fn step_opening(&mut self, now: u64) {
-        let Opening { wanted, ramp_from_ns, ramp_started, .. } = self.opening;
-        if self.opening.started >= wanted {
-            return;
-        }
-        let since = now.saturating_sub(ramp_from_ns);
-        let allowed = u128::from(since) * u128::from(self.scenario.ramp_per_s) / u128::from(seconds(1.0)) + 1;
-        let allowed = ramp_started.saturating_add(usize::try_from(allowed).unwrap_or(usize::MAX));
-        while self.opening.started < wanted.min(allowed) && self.opening.in_flight < self.scenario.connecting_max {
-            let number = self.opening.started;
-            self.opening.started += 1;
-            self.opening.in_flight += 1;
-            let connection = &mut self.connections[number];
-            connection.phase = Phase::Connecting;
-            connection.since_ns = self.clock.now_ns();
-            connection.opened_ns = connection.since_ns;
-            let fd = socket::connect(self.target.address, number)
-                .and_then(|fd| self.poll.add(&fd, number, Interest::ReadWrite).map(|()| fd));
-            match fd {
-                Ok(fd) => connection.fd = Some(fd),
-                Err(error) => self.on_gone(number, &error.kind().to_string()),
-            }
-        }
-    }
-
     pub(super) fn on_connected(&mut self, number: usize) {
         let connection = &mut self.connections[number];
         let Some(fd) = &connection.fd else { return };
         if let Err(error) = socket::connected(fd) {
             return self.on_gone(number, &error.kind().to_string());
         }
-        if self.poll.change(fd, number, Interest::Read).is_err() {
-            return self.on_gone(number, "poll error");
-        }
         let now = self.clock.now_ns();
         self.opening.connect.record(now.saturating_sub(connection.since_ns));
         connection.since_ns = now;
         connection.phase = Phase::Upgrading;
-        let adapter = self.groups[self.rooms[index(connection.room)].group].adapter;
+        self.watch(number);
+        let adapter = self.groups[self.rooms[index(self.connections[number].room)].group].adapter;
         let request = self.with_values(number, |values| {
             connection::request(&adapter.open, &self.target.host, self.scenario.auth, values)
         });
@@ -229,14 +94,21 @@ impl Engine<'_> {
     }
 
     fn on_joined(&mut self, number: usize, now: u64) {
+        let wave = self.is_opened(number);
+        self.opening.ready += usize::from(wave);
+        self.joined += 1;
         let connection = &mut self.connections[number];
         self.opening.join.record(now.saturating_sub(connection.since_ns));
         self.opening.total.record(now.saturating_sub(connection.opened_ns));
         connection.phase = Phase::Ready;
         let (room, member) = (connection.room, connection.member);
         self.checker.on_joined(room, member);
-        self.opening.in_flight -= 1;
-        self.opening.ready += 1;
+        if connection.slow {
+            connection.read_at_ns = now + SLOW_READ_NS;
+            self.slow_reads.push_back((connection.read_at_ns, number));
+            self.watch(number);
+        }
+        self.start_closed(number);
     }
 
     pub(super) fn on_close(&mut self, number: usize, code: Option<u16>) {
@@ -265,23 +137,33 @@ impl Engine<'_> {
         }
         connection.unsent = Vec::new();
         connection.partial = Vec::new();
-        let (room, member) = (connection.room, connection.member);
         match phase {
             Phase::Connecting | Phase::Upgrading | Phase::Joining => {
-                self.opening.in_flight -= 1;
+                self.is_opened(number);
                 self.opening.failures.add(reason);
-                self.checker.on_closed(room, member);
             }
             Phase::Ready => {
-                self.opening.ready -= 1;
-                self.closes.add(reason);
-                self.checker.on_closed(room, member);
+                self.joined -= 1;
+                self.leave_room(number);
+                if self.connections[number].slow {
+                    self.slow.closes.add(reason);
+                    self.come_back(number, self.clock.now_ns() + SLOW_RETURN_NS);
+                } else {
+                    self.closes.add(reason);
+                }
             }
             Phase::Waiting | Phase::Leaving | Phase::Closed => {}
         }
     }
 
+    /// Nothing more is owed to a member, and nobody waits for it.
+    pub(super) fn leave_room(&mut self, number: usize) {
+        let Connection { room, member, .. } = self.connections[number];
+        self.stop_closed(room, member);
+        self.checker.on_closed(room, member);
+    }
+
     fn token(&self, number: usize) -> &str {
-        self.tokens.get(number % self.tokens.len().max(1)).map_or("none", String::as_str)
+        self.tokens.get(index(self.global(number)) % self.tokens.len().max(1)).map_or("none", String::as_str)
     }
 }

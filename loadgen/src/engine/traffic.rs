@@ -1,5 +1,6 @@
 //! Publishes go out, deliveries come in and are booked.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::adapter::{self, Adapter, Delivered, Outgoing, Values};
@@ -17,29 +18,22 @@ use crate::stats::Latency;
 /// What one group sent and got.
 #[derive(Debug)]
 pub struct GroupTraffic<'a> {
-    /// Delivery minus intended send, of publishes intended in the measured time.
-    pub corrected: Latency,
-    /// Delivery minus actual send.
-    pub uncorrected: Latency,
-    /// Actual minus intended send.
-    pub lateness: Latency,
-    /// Publishes sent, warm-up included.
+    /// Publishes sent, whenever.
     pub published: u64,
-    /// Deliveries had, warm-up included.
+    /// Deliveries had, whenever.
     pub delivered: u64,
     /// Bytes of the messages of those deliveries, frame heads not counted.
     pub delivered_bytes: u64,
-    /// Publishes sent in the measured time.
-    pub window_published: u64,
-    /// Deliveries had in the measured time.
-    pub window_delivered: u64,
     /// Publishes not sent, because the socket was full for too long or not open.
     pub blocked: u64,
+    /// Publishes not sent, because the phase had not opened the publisher or had cut it.
+    pub absent: u64,
     /// Where the marker stood in the group's last delivery.
     pub(super) marker_at: usize,
     /// Where the key of the sequence number stood in it.
     seq_at: usize,
-    schedule: Option<Schedule>,
+    /// The present phase's times, behind those of phases that are over and not all sent.
+    schedules: VecDeque<Schedule>,
     /// Who speaks this group's kinds.
     pub(super) adapter: &'a Adapter,
     /// What is published, by kind.
@@ -51,30 +45,56 @@ pub struct GroupTraffic<'a> {
 /// What one kind of a mix came to.
 #[derive(Debug, Default)]
 pub struct KindTraffic {
-    /// Publishes sent, warm-up included.
+    /// Publishes sent, whenever.
     pub published: u64,
-    /// Deliveries had, warm-up included.
+    /// Deliveries had, whenever.
     pub delivered: u64,
-    /// Delivery minus intended send, of publishes intended in the measured time.
+    /// Delivery minus intended send, of publishes intended in measured phases.
     pub corrected: Latency,
+}
+
+/// What one group sent and got in one phase.
+#[derive(Debug)]
+pub struct Traffic {
+    /// Delivery minus intended send, of publishes intended in the phase.
+    pub corrected: Latency,
+    /// Delivery minus actual send, of the same.
+    pub uncorrected: Latency,
+    /// Actual minus intended send, of the same.
+    pub lateness: Latency,
+    /// Publishes sent while the phase went on.
+    pub published: u64,
+    /// Deliveries had while it went on.
+    pub delivered: u64,
+}
+
+/// One phase.
+#[derive(Debug)]
+pub struct PhaseTraffic {
+    /// Its name.
+    pub name: String,
+    /// Whether it counts for the groups' latencies.
+    pub measured: bool,
+    /// Its beginning on the run's clock.
+    pub from_ns: u64,
+    /// Its end; far away while nobody knows it.
+    pub end_ns: u64,
+    /// By group.
+    pub groups: Vec<Traffic>,
 }
 
 impl<'a> GroupTraffic<'a> {
     pub(super) fn new(group: &Group, adapter: &'a Adapter) -> Result<Self, String> {
         let adapter = adapter.of(group)?;
         Ok(Self {
-            corrected: Latency::new(),
-            uncorrected: Latency::new(),
-            lateness: Latency::new(),
             published: 0,
             delivered: 0,
             delivered_bytes: 0,
-            window_published: 0,
-            window_delivered: 0,
             blocked: 0,
+            absent: 0,
             marker_at: 0,
             seq_at: 0,
-            schedule: None,
+            schedules: VecDeque::new(),
             adapter,
             outgoing: adapter.outgoing(group)?,
             kinds: group.mix.iter().map(|_| KindTraffic::default()).collect(),
@@ -88,54 +108,79 @@ impl<'a> GroupTraffic<'a> {
     }
 }
 
+impl Traffic {
+    fn new() -> Self {
+        let (corrected, uncorrected, lateness) = (Latency::new(), Latency::new(), Latency::new());
+        Self { corrected, uncorrected, lateness, published: 0, delivered: 0 }
+    }
+}
+
 impl Engine<'_> {
-    /// Starts publishing at `start_ns`; what is intended in `window_ns` is measured; ends with the window.
-    pub fn start_traffic(&mut self, start_ns: u64, window_ns: (u64, u64)) {
-        self.publishing = true;
-        self.window_ns = window_ns;
-        self.end_ns = window_ns.1;
+    /// A phase begins at `from_ns`, and with it ends the one before; the open loop's rates are multiplied by `factor`.
+    pub fn begin_phase(&mut self, name: &str, measured: bool, factor: f64, (from_ns, end_ns): (u64, u64)) {
+        self.end_phase(from_ns);
+        let groups = std::iter::repeat_with(Traffic::new).take(self.groups.len()).collect();
+        self.phases.push(PhaseTraffic { name: name.to_owned(), measured, from_ns, end_ns, groups });
+        let first = !std::mem::replace(&mut self.publishing, true);
+        self.end_ns = u64::MAX;
         for group_index in 0..self.groups.len() {
             let group = &self.scenario.group[group_index];
+            let rate = group.rate * factor;
             let publishers = self.publishers(group_index);
-            match group.mode {
-                Mode::Open if group.rate > 0.0 => {
-                    let interval_ns = seconds(1.0 / group.rate).max(1);
-                    let rounds_max = group.messages.unwrap_or(u64::MAX);
-                    let schedule = Schedule::new(&publishers, interval_ns, start_ns, self.end_ns, rounds_max);
-                    self.groups[group_index].schedule = Some(schedule);
-                }
-                Mode::Open => {}
-                Mode::Closed => {
-                    let held = if group.stagger { group.outstanding / 2 } else { 0 };
-                    for publisher in publishers {
-                        self.owe(index(publisher), group.outstanding - held);
-                        self.connections[index(publisher)].publishes_held = held;
-                    }
-                }
+            if group.mode == Mode::Open && rate > 0.0 {
+                let interval_ns = seconds(1.0 / rate).max(1);
+                let rounds_max = group.messages.unwrap_or(u64::MAX);
+                let schedule = Schedule::new(&publishers, interval_ns, from_ns, end_ns, rounds_max);
+                self.groups[group_index].schedules.push_back(schedule);
+            } else if first {
+                publishers.into_iter().for_each(|publisher| self.start_closed(index(publisher)));
             }
         }
     }
 
-    /// Opens or shuts the measured time; returns deliveries in it so far.
-    pub fn set_window(&mut self, open: bool) -> u64 {
-        self.window_open = open;
-        self.groups.iter().map(|group| group.window_delivered).sum()
+    /// Nothing more is intended from `end_ns` on; what was, and has not left, still does.
+    fn end_phase(&mut self, end_ns: u64) {
+        if let Some(last) = self.phases.last_mut() {
+            last.end_ns = last.end_ns.min(end_ns);
+        }
+        for group in &mut self.groups {
+            group.schedules.iter_mut().for_each(|schedule| schedule.end_at(end_ns));
+            group.schedules.retain(|schedule| schedule.next_ns().is_some());
+        }
     }
 
-    /// Ends publishing, whatever is still due.
-    pub fn stop_traffic(&mut self) {
-        self.publishing = false;
-        for group in &mut self.groups {
-            group.schedule = None;
-        }
+    /// Ends publishing at `end_ns`.
+    pub fn stop_traffic(&mut self, end_ns: u64) {
+        self.end_phase(end_ns);
+        self.end_ns = end_ns;
+    }
+
+    /// Whether the last phase was measured; `None` if there was none.
+    pub(crate) fn last_phase_measured(&self) -> Option<bool> {
+        self.phases.last().map(|phase| phase.measured)
+    }
+
+    /// The phase that goes on now.
+    fn phase(&mut self, now: u64) -> Option<&mut PhaseTraffic> {
+        self.phases.last_mut().filter(|phase| now < phase.end_ns)
+    }
+
+    /// The phase that a publish was intended in.
+    fn phase_of(&mut self, intended_ns: u64) -> Option<&mut PhaseTraffic> {
+        let last = self.phases.iter_mut().rev().find(|phase| phase.from_ns <= intended_ns);
+        last.filter(|phase| intended_ns < phase.end_ns)
     }
 
     /// Whether deliveries or refusals are still to come.
     #[must_use]
     pub fn unsettled(&self) -> bool {
-        let refusals = self.scenario.group.iter().filter(|group| group.expect_close.is_some());
-        let refusals: usize = refusals.map(Group::connections_count).sum();
-        self.checker.pending() > 0 || self.closes_expected < u64::try_from(refusals).unwrap_or(0)
+        self.checker.pending() > 0 || self.closes_expected < self.refusals_expected() || self.next_due_ns().is_some()
+    }
+
+    /// Connections that the server must refuse.
+    pub(crate) fn refusals_expected(&self) -> u64 {
+        let refused = self.rooms.iter().filter(|room| self.scenario.group[room.group].expect_close.is_some());
+        refused.map(|room| u64::from(room.shape.members)).sum()
     }
 
     fn publishers(&self, group: usize) -> Vec<u32> {
@@ -145,7 +190,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn next_due_ns(&self) -> Option<u64> {
-        self.groups.iter().filter_map(|group| group.schedule.as_ref()?.next_ns()).min()
+        self.groups.iter().flat_map(|group| group.schedules.iter().find_map(Schedule::next_ns)).min()
     }
 
     pub(super) fn send_due(&mut self) {
@@ -155,7 +200,7 @@ impl Engine<'_> {
         for group in 0..self.groups.len() {
             for _ in 0..SENDS_PER_TURN {
                 let now = self.clock.now_ns();
-                let due = self.groups[group].schedule.as_mut().and_then(|schedule| schedule.take_due(now));
+                let due = self.groups[group].schedules.iter_mut().find_map(|schedule| schedule.take_due(now));
                 let Some((publisher, intended_ns)) = due else { break };
                 let mut scratch = std::mem::take(&mut self.scratch);
                 scratch.clear();
@@ -166,83 +211,55 @@ impl Engine<'_> {
         }
     }
 
-    fn owe(&mut self, number: usize, publishes: u32) {
-        let owed = &mut self.connections[number].publishes_owed;
-        if *owed == 0 {
-            self.owing.push(number);
-        }
-        *owed += publishes;
-    }
-
-    /// Closed loop: one send for everything a connection may publish now.
-    pub(super) fn send_owed(&mut self) {
-        if self.owing.is_empty() {
-            return;
-        }
-        let mut owing = std::mem::take(&mut self.owing);
-        for number in owing.drain(..) {
-            let publishes = std::mem::take(&mut self.connections[number].publishes_owed);
-            if !self.publishing || self.clock.now_ns() >= self.end_ns {
-                continue;
-            }
-            let mut scratch = std::mem::take(&mut self.scratch);
-            scratch.clear();
-            for _ in 0..publishes {
-                self.publish(number, None, &mut scratch);
-            }
-            self.send(number, &scratch);
-            self.scratch = scratch;
-        }
-        self.owing = owing;
-    }
-
     /// Appends one publish to `out`. Without an intended time it is now.
-    fn publish(&mut self, number: usize, intended_ns: Option<u64>, out: &mut Vec<u8>) {
+    pub(super) fn publish(&mut self, number: usize, intended_ns: Option<u64>, out: &mut Vec<u8>) {
+        let publisher = self.global(number);
         let connection = &mut self.connections[number];
         let (room_number, member) = (connection.room, connection.member);
-        let room = &self.rooms[index(room_number)];
-        let group = &self.scenario.group[room.group];
-        let traffic = &mut self.groups[room.group];
-        if connection.phase != Phase::Ready || connection.unsent.len() > UNSENT_BYTES_MAX {
-            traffic.blocked += 1;
-            return;
+        let group_index = self.rooms[index(room_number)].group;
+        let group = &self.scenario.group[group_index];
+        let traffic = &mut self.groups[group_index];
+        match connection.phase {
+            Phase::Ready if connection.unsent.len() <= UNSENT_BYTES_MAX => {}
+            Phase::Ready | Phase::Leaving | Phase::Closed => return traffic.blocked += 1,
+            _ => return traffic.absent += 1,
         }
-        if group.mode == Mode::Closed && group.messages.is_some_and(|most| u64::from(connection.sent) >= most) {
+        if group.messages.is_some_and(|most| u64::from(connection.sent) >= most) {
             return;
         }
         connection.sent += 1;
-        let publisher = u32::try_from(number).unwrap_or(u32::MAX);
-        let kind = adapter::pick(&traffic.outgoing, self.seed, publisher, connection.sent);
-        let Outgoing { template, opcode, body_bytes, delivered, .. } = traffic.outgoing[kind];
-        let seq = match delivered {
+        let sent = connection.sent;
+        let kind = adapter::pick(&traffic.outgoing, self.seed, publisher, sent);
+        let seq = match traffic.outgoing[kind].delivered {
             // A publish that the server must refuse is owed to nobody.
             _ if group.expect_close.is_some() => 1,
             Delivered::Every => self.checker.publish(room_number, member),
             Delivered::Some => self.checker.publish_loose(room_number, member),
-            Delivered::None => connection.sent,
+            Delivered::None => sent,
         };
         let actual_ns = self.clock.now_ns();
+        let lateness_ns = intended_ns.map(|intended_ns| actual_ns.saturating_sub(intended_ns));
         let intended_ns = intended_ns.unwrap_or(actual_ns);
         traffic.published += 1;
-        traffic.window_published += u64::from(self.window_open);
         if let Some(traffic) = traffic.kinds.get_mut(kind) {
             traffic.published += 1;
         }
-        let lateness_ns = (group.mode == Mode::Open).then(|| actual_ns.saturating_sub(intended_ns));
         self.recorder.on_publish(lateness_ns);
-        if let Some(lateness_ns) = lateness_ns
-            && (self.window_ns.0..self.window_ns.1).contains(&intended_ns)
-        {
-            traffic.lateness.record(lateness_ns);
+        if let Some(phase) = self.phase(actual_ns) {
+            phase.groups[group_index].published += 1;
         }
-        if group.mode == Mode::Closed {
-            let slot = room.lacking_at + index(member * group.outstanding + seq % group.outstanding);
-            self.lacking[slot] = self.checker.receivers(room_number, member);
+        match lateness_ns.zip(self.phase_of(intended_ns)) {
+            Some((lateness_ns, phase)) => phase.groups[group_index].lateness.record(lateness_ns),
+            None if group.mode == Mode::Closed => self.expect(room_number, member, seq),
+            None => {}
         }
+        let (room, traffic) = (&self.rooms[index(room_number)], &self.groups[group_index]);
         let kind_digit = u8::try_from(kind).unwrap_or(u8::MAX);
-        let marker = Marker { kind: kind_digit, room: room_number, publisher, seq, intended_ns, actual_ns };
+        let marker = Marker { kind: kind_digit, room: room.id, publisher, seq, intended_ns, actual_ns };
+        let Outgoing { template, opcode, sizes, .. } = &traffic.outgoing[kind];
+        let body_bytes = sizes.of(publisher, sent);
         let values = Values { room: &room.name, publisher, seq, body_bytes, ..Values::default() };
-        frame::encode(opcode, template.bytes(&values), self.masks.next_key(), out, |out| {
+        frame::encode(*opcode, template.bytes(&values), self.masks.next_key(), out, |out| {
             template.fill(&values, out, |body| marker.encode(body));
         });
     }
@@ -288,12 +305,11 @@ impl Engine<'_> {
 
     /// Books a publish that came whole, in a message of so many bytes.
     fn book(&mut self, number: usize, marker: &Marker, message_bytes: usize, now: u64) {
-        let Connection { room: room_number, member, .. } = self.connections[number];
+        let Connection { room: room_number, member, slow, .. } = self.connections[number];
         let room = &self.rooms[index(room_number)];
-        let group = &self.scenario.group[room.group];
-        let first = u32::try_from(room.first).unwrap_or(u32::MAX);
-        let publisher = marker.publisher.wrapping_sub(first);
-        if marker.room != room_number || publisher >= room.shape.publishers {
+        let (group_index, group) = (room.group, &self.scenario.group[room.group]);
+        let publisher = marker.publisher.wrapping_sub(room.first_of_run);
+        if marker.room != room.id || publisher >= room.shape.publishers {
             return self.checker.on_wrong_room();
         }
         let kind = usize::from(marker.kind);
@@ -307,35 +323,38 @@ impl Engine<'_> {
         if verdict == Verdict::Faulty {
             return;
         }
-        let traffic = &mut self.groups[room.group];
+        if slow {
+            // What it reads when all is over says nothing.
+            self.slow.delivered += u64::from(self.connections[number].phase == Phase::Ready);
+            return;
+        }
+        let traffic = &mut self.groups[group_index];
         traffic.delivered += 1;
         if let Some(kind) = traffic.kinds.get_mut(kind) {
             kind.delivered += 1;
         }
         traffic.delivered_bytes += u64::try_from(message_bytes).unwrap_or(0);
-        traffic.window_delivered += u64::from(self.window_open);
-        let measured = (self.window_ns.0..self.window_ns.1).contains(&marker.intended_ns);
         let latency_ns = now.saturating_sub(marker.intended_ns);
         // In the closed loop what is sent was intended then.
         let uncorrected_ns = (group.mode == Mode::Open).then(|| now.saturating_sub(marker.actual_ns));
-        self.recorder.on_delivery(message_bytes, measured, latency_ns, uncorrected_ns);
-        if measured {
+        if let Some(phase) = self.phase(now) {
+            phase.groups[group_index].delivered += 1;
+        }
+        let mut measured = false;
+        if let Some(phase) = self.phase_of(marker.intended_ns) {
+            measured = phase.measured;
+            let traffic = &mut phase.groups[group_index];
             traffic.corrected.record(latency_ns);
-            if let Some(kind) = traffic.kinds.get_mut(kind) {
-                kind.corrected.record(latency_ns);
-            }
             if let Some(uncorrected_ns) = uncorrected_ns {
                 traffic.uncorrected.record(uncorrected_ns);
             }
         }
+        if let Some(kind) = self.groups[group_index].kinds.get_mut(kind).filter(|_| measured) {
+            kind.corrected.record(latency_ns);
+        }
+        self.recorder.on_delivery(message_bytes, measured, latency_ns, uncorrected_ns);
         if group.mode == Mode::Closed {
-            let slot = room.lacking_at + index(publisher * group.outstanding + marker.seq % group.outstanding);
-            self.lacking[slot] = self.lacking[slot].saturating_sub(1);
-            let whole = u32::from(self.lacking[slot] == 0);
-            let held = std::mem::take(&mut self.connections[index(marker.publisher)].publishes_held);
-            if whole + held > 0 {
-                self.owe(index(marker.publisher), whole + held);
-            }
+            self.arrived(room_number, publisher, marker.seq);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! of the run by the second, `summary` the file, `directory` all files of a run; the other modules are one file each.
 
 mod ci;
+mod collect;
 mod directory;
 mod environment;
 mod flags;
@@ -21,12 +22,14 @@ mod timeline;
 use serde::{Deserialize, Serialize};
 
 use crate::checker::Faults;
-use crate::engine::{Engine, KindTraffic, Opening};
+use crate::deal::Part;
+use crate::engine::{Opening, SlowTraffic};
 use crate::plan::ENDED_EARLY;
 use crate::process::{CpuTimes, Weight};
-use crate::scenario::{Group, Scenario, Share};
+use crate::scenario::Scenario;
 use crate::stats::{Latency, Names, Percentiles, rounded, rounded_fine};
 
+pub use collect::{PhaseReport, ThreadReport};
 pub use directory::{RunDirectory, append_step_summary};
 pub(crate) use environment::MachineTicks;
 pub use environment::{Environment, Revision};
@@ -59,6 +62,18 @@ pub struct Report {
     pub openings: Vec<OpeningReport>,
     /// Traffic by group.
     pub groups: Vec<GroupReport>,
+    /// The phases, in order.
+    #[serde(default)]
+    pub phases: Vec<PhaseReport>,
+    /// What concerns connections that read slowly on purpose.
+    #[serde(default)]
+    pub slow: SlowTraffic,
+    /// The generator's threads.
+    #[serde(default)]
+    pub threads: Vec<ThreadReport>,
+    /// Which parts of the run are in it.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// What the checker found.
     pub faults: Faults,
     /// Events other than deliveries, by type.
@@ -160,6 +175,9 @@ pub struct GroupReport {
     pub bytes_per_delivery: f64,
     /// Publishes not sent, because the connection could not take them.
     pub blocked: u64,
+    /// Publishes not sent, because a phase had not opened the publisher yet, or had cut it.
+    #[serde(default)]
+    pub absent: u64,
     /// Publishes a second in the measured time.
     pub published_per_s: f64,
     /// Deliveries a second in the measured time.
@@ -210,10 +228,10 @@ pub struct ServerReport {
 }
 
 impl OpeningReport {
-    pub(crate) fn new(wanted: usize, opening: &Opening, cpu: Option<CpuTimes>) -> Self {
+    pub(crate) fn new(opening: &Opening, cpu: Option<CpuTimes>) -> Self {
         let total = opening.total.percentiles();
         Self {
-            wanted,
+            wanted: opening.wanted,
             ready: opening.ready,
             took_s: rounded_fine(opening.took_ns as f64 / 1e9),
             failures: opening.failures.clone(),
@@ -226,66 +244,7 @@ impl OpeningReport {
     }
 }
 
-fn kinds(group: &Group, traffic: &[KindTraffic]) -> Vec<KindReport> {
-    let report = |(share, traffic): (&Share, &KindTraffic)| KindReport {
-        kind: share.kind.clone(),
-        published: traffic.published,
-        delivered: traffic.delivered,
-        latency: traffic.corrected.percentiles(),
-    };
-    group.mix.iter().zip(traffic).map(report).collect()
-}
-
 impl Report {
-    /// Collects what the engine knows; `window_s` is the measured time that really passed.
-    pub(crate) fn new(mut engine: Engine<'_>, window_s: f64) -> Self {
-        engine.finish_recording();
-        let scenario = engine.scenario.clone();
-        let per_s = |count: u64| if window_s > 0.0 { rounded(count as f64 / window_s) } else { 0.0 };
-        let groups = scenario.group.iter().zip(&engine.groups).map(|(group, traffic)| GroupReport {
-            name: group.name.clone(),
-            published: traffic.published,
-            delivered: traffic.delivered,
-            bytes_per_delivery: rounded(traffic.delivered_bytes as f64 / traffic.delivered.max(1) as f64),
-            blocked: traffic.blocked,
-            published_per_s: per_s(traffic.window_published),
-            delivered_per_s: per_s(traffic.window_delivered),
-            latency: traffic.corrected.percentiles(),
-            latency_uncorrected: traffic.uncorrected.percentiles(),
-            lateness: traffic.lateness.percentiles(),
-            kinds: kinds(group, &traffic.kinds),
-        });
-        let groups: Vec<GroupReport> = groups.collect();
-        let refusals = scenario.group.iter().filter(|group| group.expect_close.is_some());
-        let refusals: usize = refusals.map(crate::scenario::Group::connections_count).sum();
-        let bound_us = scenario.lateness_p99_max_us as f64;
-        let late = groups.iter().find(|group| group.lateness.p99_us > bound_us);
-        let invalid =
-            late.map(|group| format!("group {}: sends {:.0} us late at p99", group.name, group.lateness.p99_us));
-        Self {
-            adapter: engine.adapter.name.clone(),
-            server_version: engine.server_version,
-            flags: Vec::new(),
-            seed: engine.seed,
-            environment: Environment::default(),
-            slos: Vec::new(),
-            openings: Vec::new(),
-            groups,
-            faults: engine.checker.finish(),
-            events: engine.events,
-            closes: engine.closes,
-            closes_expected: (engine.closes_expected, u64::try_from(refusals).unwrap_or(u64::MAX)),
-            refusals: engine.refusals,
-            protocol_faults: engine.protocol_faults,
-            server: None,
-            own_busy: 0.0,
-            own_cpu: 0.0,
-            invalid,
-            timeline: Timeline::default(),
-            scenario,
-        }
-    }
-
     /// Latencies from the intended send, of all groups together.
     #[must_use]
     pub fn latency(&self) -> Latency {

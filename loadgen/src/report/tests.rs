@@ -13,6 +13,23 @@ pub(crate) fn latencies(count: u64) -> Percentiles {
     latency.percentiles()
 }
 
+fn trips() -> GroupReport {
+    GroupReport {
+        kinds: Vec::new(),
+        name: "trips".to_owned(),
+        published: 50_000,
+        delivered: 150_000,
+        bytes_per_delivery: 412.125,
+        blocked: 0,
+        absent: 0,
+        published_per_s: 10_000.0,
+        delivered_per_s: 30_000.0,
+        latency: latencies(20_000),
+        latency_uncorrected: latencies(15_000),
+        lateness: latencies(50),
+    }
+}
+
 /// A run of five seconds that has a bit of everything.
 pub(crate) fn sample() -> Report {
     let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "trips-10k").unwrap();
@@ -29,19 +46,6 @@ pub(crate) fn sample() -> Report {
         join: latencies(300),
         total: latencies(400),
         cost: Some(OpeningCost { cpu_s: 0.5, user_s: 0.2, system_s: 0.3, joined_per_cpu_s: Some(20_000.0) }),
-    };
-    let group = GroupReport {
-        kinds: Vec::new(),
-        name: "trips".to_owned(),
-        published: 50_000,
-        delivered: 150_000,
-        bytes_per_delivery: 412.125,
-        blocked: 0,
-        published_per_s: 10_000.0,
-        delivered_per_s: 30_000.0,
-        latency: latencies(20_000),
-        latency_uncorrected: latencies(15_000),
-        lateness: latencies(50),
     };
     let weight = weight();
     let mut timeline = Growing::new();
@@ -62,7 +66,11 @@ pub(crate) fn sample() -> Report {
             met: true,
         }],
         openings: vec![opening],
-        groups: vec![group],
+        groups: vec![trips()],
+        phases: Vec::new(),
+        slow: SlowTraffic::default(),
+        threads: Vec::new(),
+        parts: vec![Part::WHOLE],
         faults: Faults::default(),
         events: names,
         closes: Names::default(),

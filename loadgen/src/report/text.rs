@@ -3,9 +3,12 @@
 use std::fmt::{self, Write as _};
 
 use crate::checker::Faults;
+use crate::engine::SlowTraffic;
 use crate::metrics::Unit;
 use crate::process::Weight;
-use crate::report::{Environment, GroupReport, OpeningCost, OpeningReport, Report, ServerReport, SloReport};
+use crate::report::{
+    Environment, GroupReport, OpeningCost, OpeningReport, PhaseReport, Report, ServerReport, SloReport, ThreadReport,
+};
 use crate::stats::{Names, Percentiles};
 
 impl fmt::Display for Report {
@@ -33,6 +36,10 @@ impl fmt::Display for Report {
                 row(f, &format!("  {}", kind.kind), &kind.latency)?;
             }
         }
+        // A run with a warm-up and a measured time has its figures above.
+        for phase in self.phases.iter().filter(|_| !self.scenario.phase.is_empty()) {
+            row(f, &format!("phase {}", phase.name), &phase.latency)?;
+        }
         writeln!(f)?;
         for (wave, opening) in (1..).zip(&self.openings) {
             let OpeningReport { wanted, ready, took_s, failures, cost, .. } = opening;
@@ -57,6 +64,7 @@ impl fmt::Display for Report {
                 writeln!(f, "          {:<14}published {}  delivered {}", kind.kind, kind.published, kind.delivered)?;
             }
         }
+        self.write_phases(f)?;
         let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;
         writeln!(
             f,
@@ -100,6 +108,41 @@ impl Report {
             None if missed > 0 => writeln!(f, "MISSED    {missed} of {} objectives", self.slos.len()),
             None => writeln!(f, "passed"),
         }
+    }
+
+    fn write_phases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for phase in self.phases.iter().filter(|_| !self.scenario.phase.is_empty()) {
+            let PhaseReport { name, from_s, end_s, published_per_s, delivered_per_s, .. } = phase;
+            writeln!(
+                f,
+                "{name:<9} {from_s:.1} to {end_s:.1} s  published {published_per_s:.0}/s  delivered \
+                 {delivered_per_s:.0}/s"
+            )?;
+        }
+        let absent: u64 = self.groups.iter().map(|group| group.absent).sum();
+        if absent > 0 {
+            writeln!(f, "absent    {absent} publishes fell to connections that were not up")?;
+        }
+        let SlowTraffic { connections, delivered, events, closes } = &self.slow;
+        if *connections > 0 {
+            let (events, closes) = (listed(", told: ", events), listed(", ended: ", closes));
+            writeln!(f, "slow      {connections} readers had {delivered} deliveries{events}{closes}")?;
+        }
+        if let [part] = self.parts.as_slice()
+            && part.of > 1
+        {
+            writeln!(f, "part      {} of {}: merge it with the others", part.number, part.of)?;
+        }
+        for thread in self.threads.iter().filter(|_| self.threads.len() > 1) {
+            let ThreadReport { thread, connections, busy, had, starved, lateness_p99_us, .. } = thread;
+            let [busy, had, starved] = [busy, had, starved].map(|share| 100.0 * share);
+            writeln!(
+                f,
+                "thread {thread}  {connections} connections  {busy:.1} % not waiting, {had:.1} % had, {starved:.1} % \
+                 without a core  sends {lateness_p99_us:.0} us late at p99"
+            )?;
+        }
+        Ok(())
     }
 
     fn write_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

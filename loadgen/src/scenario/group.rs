@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MIX_COUNT_MAX, OUTSTANDING_COUNT_MAX, WEIGHT_MAX};
 use crate::marker::MARKER_BYTES;
+use crate::scenario::{Members, Sizes};
 
 /// Who decides when the next publish leaves.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +34,12 @@ pub struct Group {
     /// Channels asked for in the authentication frame; `{room}` as in `endpoint`.
     #[serde(default)]
     pub channels: Vec<String>,
-    /// Rooms.
+    /// Rooms, where all have the same size.
     #[serde(default = "one")]
     pub rooms: u32,
-    /// Members of each.
-    #[serde(default = "one")]
-    pub members: u32,
+    /// Members of each, or how their numbers are distributed.
+    #[serde(default = "one_each")]
+    pub members: Members,
     /// Further members of the last room.
     #[serde(default)]
     pub spare: u32,
@@ -58,9 +59,9 @@ pub struct Group {
     /// while the room's last members read; what reaches a member at once is then half of `outstanding`.
     #[serde(default)]
     pub stagger: bool,
-    /// Bytes of the body.
+    /// Bytes of the body, or how they are distributed.
     #[serde(default = "body_bytes")]
-    pub payload_bytes: usize,
+    pub payload_bytes: Sizes,
     /// Bytes of the whole message instead, body and what is around it.
     #[serde(default)]
     pub total_bytes: Option<usize>,
@@ -73,6 +74,13 @@ pub struct Group {
     /// The server must refuse the publish and close with this code.
     #[serde(default)]
     pub expect_close: Option<u16>,
+    /// Share of the connections that read slowly: a gap or an end is expected of them, and their deliveries are counted
+    /// apart.
+    #[serde(default)]
+    pub slow_readers: f64,
+    /// Bytes a second that each of those reads at most.
+    #[serde(default = "slow_bytes_per_s")]
+    pub slow_bytes_per_s: u32,
 }
 
 /// One kind of message and its share of a group's publishes.
@@ -85,7 +93,7 @@ pub struct Share {
     pub weight: u32,
     /// Bytes of the body, if not the group's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payload_bytes: Option<usize>,
+    pub payload_bytes: Option<Sizes>,
 }
 
 impl Group {
@@ -101,8 +109,32 @@ impl Group {
     /// Connections of this group.
     #[must_use]
     pub fn connections_count(&self) -> usize {
-        let count = u64::from(self.rooms) * u64::from(self.members) + u64::from(self.spare);
-        usize::try_from(count).unwrap_or(usize::MAX)
+        let (count, _) = self.members.count(self.rooms);
+        usize::try_from(count.saturating_add(u64::from(self.spare))).unwrap_or(usize::MAX)
+    }
+
+    /// Members of each room.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<u32> {
+        let mut sizes = self.members.sizes(self.rooms);
+        if let Some(last) = sizes.last_mut() {
+            *last = last.saturating_add(self.spare);
+        }
+        sizes
+    }
+
+    /// Whether the group's connection of this number reads slowly: spread evenly, and exactly the share of them.
+    #[must_use]
+    pub fn is_slow(&self, number: u32) -> bool {
+        let upto = |count: u32| (f64::from(count) * self.slow_readers + 1e-9).floor();
+        upto(number.saturating_add(1)) > upto(number)
+    }
+
+    /// The checker's cells, at most: one for each pair of a member and a publisher of its room.
+    pub(super) fn cells_count(&self) -> usize {
+        let (_, largest) = self.members.count(self.rooms);
+        let publishers = self.publishers_count(largest.saturating_add(self.spare));
+        self.connections_count().saturating_mul(usize::try_from(publishers).unwrap_or(usize::MAX))
     }
 
     /// Publishers in a room of so many members.
@@ -114,7 +146,7 @@ impl Group {
     pub(super) fn check(&self) -> Result<(), String> {
         let name = &self.name;
         if self.total_bytes.is_none() {
-            check_body(self.payload_bytes).map_err(|error| format!("group {name}: {error}"))?;
+            self.payload_bytes.check().map_err(|error| format!("group {name}: {error}"))?;
         }
         if self.mode == Mode::Open && !(0.0..=1_000_000.0).contains(&self.rate) {
             return Err(format!("group {name}: rate {} must be 0 to 1000000", self.rate));
@@ -122,8 +154,18 @@ impl Group {
         if self.outstanding == 0 || self.outstanding > OUTSTANDING_COUNT_MAX {
             return Err(format!("group {name}: outstanding must be 1 to {OUTSTANDING_COUNT_MAX}"));
         }
-        if !self.endpoint.starts_with('/') || self.rooms == 0 || self.members == 0 {
-            return Err(format!("group {name}: endpoint must start with / and rooms and members be above 0"));
+        if !self.endpoint.starts_with('/') {
+            return Err(format!("group {name}: endpoint {}: must start with /", self.endpoint));
+        }
+        self.members.check(self.rooms).map_err(|error| format!("group {name}: {error}"))?;
+        if !(0.0..=1.0).contains(&self.slow_readers) {
+            return Err(format!("group {name}: slow_readers {}: must be 0 to 1", self.slow_readers));
+        }
+        if self.slow_readers > 0.0 && self.mode == Mode::Closed {
+            return Err(format!("group {name}: slow_readers: must be 0 in the closed loop, which would wait for them"));
+        }
+        if !(20..=1 << 30).contains(&self.slow_bytes_per_s) {
+            return Err(format!("group {name}: slow_bytes_per_s {}: must be 20 to 1073741824", self.slow_bytes_per_s));
         }
         self.check_mix().map_err(|error| format!("group {name}: {error}"))
     }
@@ -146,8 +188,8 @@ impl Group {
             if !(1..=WEIGHT_MAX).contains(&share.weight) {
                 return Err(format!("mix: {kind}: weight {} must be 1 to {WEIGHT_MAX}", share.weight));
             }
-            if let Some(bytes) = share.payload_bytes {
-                check_body(bytes).map_err(|error| format!("mix: {kind}: {error}"))?;
+            if let Some(sizes) = &share.payload_bytes {
+                sizes.check().map_err(|error| format!("mix: {kind}: {error}"))?;
             }
         }
         Ok(())
@@ -170,6 +212,29 @@ pub(crate) fn check_body(bytes: usize) -> Result<(), String> {
 fn one() -> u32 {
     1
 }
-fn body_bytes() -> usize {
-    128
+fn one_each() -> Members {
+    Members::Each(1)
+}
+fn body_bytes() -> Sizes {
+    Sizes::Fixed(128)
+}
+fn slow_bytes_per_s() -> u32 {
+    1024
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn slow_readers_are_exactly_their_share_and_spread() {
+        let text = "name='s'\n[[group]]\nname='g'\nendpoint='/'\nkind='echo'\nrooms=1000";
+        for (share, expected) in [("0.0", 0u32), ("0.01", 10), ("0.1", 100), ("0.333", 333), ("1.0", 1000)] {
+            let scenario = Scenario::parse(text, &[format!("slow_readers={share}")]).unwrap();
+            let slow: Vec<u32> = (0..1000).filter(|&number| scenario.group[0].is_slow(number)).collect();
+            assert_eq!(u32::try_from(slow.len()).unwrap(), expected, "{share}");
+            let half = u32::try_from(slow.iter().filter(|&&number| number < 500).count()).unwrap();
+            assert!(half.abs_diff(expected - half) <= 1, "{share}: {half}");
+        }
+    }
 }

@@ -1,14 +1,23 @@
 //! What a run is to do: read from TOML, changed by `--set`, checked once against the limits.
 
 mod group;
+mod phase;
+mod sizes;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OPENING_S_MAX};
+use crate::limits::{
+    CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OPENING_S_MAX, PHASES_COUNT_MAX, SOURCE_ADDRESSES_COUNT,
+    SOURCES_COUNT_MAX,
+};
 use crate::slo::{Objectives, Written};
 
 pub(crate) use group::check_body;
 pub use group::{Group, Mode, Share};
+pub use phase::{Phase, PhaseKind};
+pub use sizes::{Members, Rooms, SizeRange, Sizes, Weighted, Zipf};
 
 /// The scenarios that come with the program, by name.
 pub const SHIPPED: [(&str, &str); 14] = [
@@ -98,11 +107,68 @@ pub struct Scenario {
     /// Idle: numbers of connections at which the server is weighed.
     #[serde(default)]
     pub steps: Vec<usize>,
+    /// The run is invalid if one of the generator's threads had to wait for its core for more than this share of the
+    /// measured time.
+    #[serde(default = "starved_max")]
+    pub starved_max: f64,
+    /// Addresses that connections come from: how many of the loopback ones, or a list.
+    #[serde(default)]
+    pub sources: Sources,
+    /// The course of the run, instead of `plan`, `warmup_s` and `duration_s`.
+    #[serde(default)]
+    pub phase: Vec<Phase>,
     /// What a run must reach.
     #[serde(default)]
     pub slo: Written,
     /// The rooms.
     pub group: Vec<Group>,
+}
+
+/// Addresses that connections come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Sources {
+    /// So many loopback addresses, from 127.0.0.1 upwards; a server elsewhere is called from whatever address the
+    /// kernel takes.
+    Loopback(u8),
+    /// These, in turn.
+    Addresses(Vec<IpAddr>),
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self::Loopback(SOURCE_ADDRESSES_COUNT)
+    }
+}
+
+impl Sources {
+    /// Where the run's connection of this number comes from; `None` leaves it to the kernel.
+    #[must_use]
+    pub fn of(&self, number: u32, target: IpAddr) -> Option<IpAddr> {
+        match self {
+            Self::Loopback(count) if target.is_ipv4() && target.is_loopback() => {
+                let last = u8::try_from(number % u32::from((*count).max(1))).unwrap_or(0) + 1;
+                Some(Ipv4Addr::new(127, 0, 0, last).into())
+            }
+            Self::Loopback(_) => None,
+            Self::Addresses(list) => {
+                let count = u32::try_from(list.len().max(1)).unwrap_or(u32::MAX);
+                list.get(usize::try_from(number % count).unwrap_or(0)).copied()
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let count = match self {
+            Self::Loopback(count) => usize::from(*count),
+            Self::Addresses(list) => list.len(),
+        };
+        if (1..=SOURCES_COUNT_MAX).contains(&count) {
+            Ok(())
+        } else {
+            Err(format!("sources: {count} addresses: must be 1 to {SOURCES_COUNT_MAX}"))
+        }
+    }
 }
 
 fn drain_s() -> f64 {
@@ -119,6 +185,9 @@ fn connecting_max() -> usize {
 }
 fn lateness_p99_max_us() -> u64 {
     1000
+}
+fn starved_max() -> f64 {
+    0.25
 }
 
 impl Scenario {
@@ -172,17 +241,46 @@ impl Scenario {
         if let Some(step) = self.steps.iter().find(|&&step| step > connections) {
             return Err(format!("steps: {step} is more than the {connections} connections of the groups"));
         }
+        if !(0.0..=1.0).contains(&self.starved_max) {
+            return Err(format!("starved_max {}: must be 0 to 1", self.starved_max));
+        }
+        self.sources.check()?;
+        self.check_phases(connections)?;
         let mut cells = 0usize;
         for group in &self.group {
-            let publishers = usize::try_from(group.publishers_count(u32::MAX)).unwrap_or(usize::MAX);
-            let publishers = publishers.min(usize::try_from(group.members + group.spare).unwrap_or(usize::MAX));
-            cells = cells.saturating_add(group.connections_count().saturating_mul(publishers));
             group.check()?;
+            cells = cells.saturating_add(group.cells_count());
         }
         if cells > CHECKER_CELLS_COUNT_MAX {
             return Err(format!("{cells} pairs of member and publisher: at most {CHECKER_CELLS_COUNT_MAX}"));
         }
         Objectives::new(self, &[("scenario's slo", &self.slo)])?;
+        Ok(())
+    }
+
+    fn check_phases(&self, connections: usize) -> Result<(), String> {
+        if self.phase.len() > PHASES_COUNT_MAX {
+            return Err(format!("{} phases: at most {PHASES_COUNT_MAX}", self.phase.len()));
+        }
+        let Some(first) = self.phase.first() else { return Ok(()) };
+        if self.plan != Plan::Traffic || self.warmup_s > 0.0 || self.duration_s > 0.0 {
+            return Err("phase: plan, warmup_s and duration_s must be left out where there are phases".to_owned());
+        }
+        if first.kind != PhaseKind::Ramp {
+            return Err(format!("phase 0 ({}): the first one must be a ramp", first.title()));
+        }
+        if let Some(group) = self.group.iter().find(|group| group.expect_close.is_some()) {
+            return Err(format!("group {}: expect_close must be left out where there are phases", group.name));
+        }
+        let mut up = 0;
+        for (number, phase) in self.phase.iter().enumerate() {
+            phase.check(number, connections)?;
+            let to = phase.to.unwrap_or(up);
+            if to < up {
+                return Err(format!("phase {number} ({}): to {to}: must not be below the {up} before", phase.title()));
+            }
+            up = to;
+        }
         Ok(())
     }
 }
@@ -219,7 +317,7 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), String> {
     Ok(())
 }
 
-const SCENARIO_KEYS: [&str; 13] = [
+const SCENARIO_KEYS: [&str; 16] = [
     "name",
     "plan",
     "auth",
@@ -233,6 +331,9 @@ const SCENARIO_KEYS: [&str; 13] = [
     "lateness_p99_max_us",
     "spin",
     "steps",
+    "starved_max",
+    "sources",
+    "phase",
 ];
 
 #[cfg(test)]
@@ -268,7 +369,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_with_their_name() {
         for (change, word) in [
-            ("rooms=8000", "connections"),
+            ("rooms=400000", "connections"),
             ("payload_bytes=73", "73"),
             ("nonsense=1", "nonsense"),
             ("group.3.rate=1", "no group 3"),
@@ -280,12 +381,22 @@ mod tests {
             ("kind=''", "either kind or mix"),
             ("mix=[{ kind = 'a', weight = 1 }]", "either kind or mix"),
             ("endpoint=x", "endpoint"),
+            ("slow_readers=1.1", "slow_readers"),
+            ("slow_bytes_per_s=19", "slow_bytes_per_s"),
+            ("starved_max=-0.1", "starved_max"),
+            ("sources=0", "sources"),
+            ("sources=251", "sources"),
+            ("sources=[]", "sources"),
+            ("members=[{rooms=3, members=0}]", "members"),
+            ("payload_bytes={min=100, max=99}", "payload_bytes"),
         ] {
             let error = parse(&[change]).unwrap_err();
             assert!(error.contains(word), "{change}: {error}");
         }
-        assert!(parse(&["payload_bytes=74"]).is_ok());
-        assert!(parse(&["outstanding=4096", "opening_s=40"]).is_ok());
+        for change in ["payload_bytes=74", "outstanding=4096", "opening_s=40", "sources=250", "slow_readers=1.0"] {
+            assert!(parse(&[change]).is_ok(), "{change}");
+        }
+        assert!(parse(&["sources=['10.0.0.1', '10.0.0.2']"]).is_ok());
     }
 
     #[test]
@@ -308,5 +419,48 @@ mod tests {
             let error = mixed(&shares).unwrap_err();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn phases_are_refused_with_their_number_and_key() {
+        let check = |phases: &str, word: &str| {
+            let error = parse(&["warmup_s=0", "duration_s=0", &format!("phase=[{phases}]")]).unwrap_err();
+            assert!(error.contains(word), "{phases}: {error}");
+        };
+        let ramp = "{kind='ramp', to=100}";
+        assert!(parse(&["warmup_s=0", "duration_s=0", &format!("phase=[{ramp}]")]).is_ok());
+        check("{kind='hold', duration_s=1}", "phase 0 (hold): the first one must be a ramp");
+        check("{kind='ramp'}", "to is missing");
+        check("{kind='ramp', to=10001}", "to 10001: must be 1 to the 10000");
+        check("{kind='ramp', to=0}", "to 0");
+        check("{kind='ramp', to=5, share=0.5}", "share belongs to a storm");
+        check("{kind='ramp', to=5, per_s=0}", "per_s");
+        check("{kind='ramp', to=5, speed=1}", "speed");
+        check(&format!("{ramp}, {{kind='hold'}}"), "phase 1 (hold): duration_s is missing");
+        check(&format!("{ramp}, {{kind='hold', duration_s=0}}"), "duration_s 0");
+        check(&format!("{ramp}, {{kind='hold', duration_s=604801}}"), "duration_s 604801");
+        check(&format!("{ramp}, {{kind='hold', duration_s=1, to=4}}"), "to belongs to a ramp");
+        check(&format!("{ramp}, {{kind='burst', duration_s=1}}"), "rate_factor is missing");
+        check(&format!("{ramp}, {{kind='burst', duration_s=1, rate_factor=1001}}"), "rate_factor 1001");
+        check(&format!("{ramp}, {{kind='storm'}}"), "share is missing");
+        check(&format!("{ramp}, {{kind='storm', share=1.1}}"), "share 1.1");
+        check(&format!("{ramp}, {{kind='storm', share=1, over_s=-1}}"), "over_s");
+        check(&format!("{ramp}, {{kind='ramp', to=99}}"), "phase 1 (ramp): to 99: must not be below the 100");
+        check(&[ramp; PHASES_COUNT_MAX + 1].join(","), "65 phases");
+        let both = parse(&[&format!("phase=[{ramp}]")]).unwrap_err();
+        assert!(both.contains("warmup_s"), "{both}");
+        let most = [ramp; PHASES_COUNT_MAX].join(",");
+        assert!(parse(&["warmup_s=0", "duration_s=0", &format!("phase=[{most}]")]).is_ok());
+    }
+
+    #[test]
+    fn sources_are_used_in_turn() {
+        let (here, there): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "10.1.1.1".parse().unwrap());
+        let source = |last| Some(IpAddr::from([127, 0, 0, last]));
+        let loopback = Sources::Loopback(3);
+        assert_eq!([0, 1, 2, 3].map(|number| loopback.of(number, here)), [1, 2, 3, 1].map(source));
+        assert_eq!(loopback.of(0, there), None);
+        let listed = Sources::Addresses(vec![here, there]);
+        assert_eq!([0, 1, 2].map(|number| listed.of(number, there)), [here, there, here].map(Some));
     }
 }

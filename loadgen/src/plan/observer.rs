@@ -1,0 +1,116 @@
+//! What is looked at from outside while a run goes on: the server's processor time and memory, a thread's own time.
+
+use crate::course::{Step, StepKind, Weigh};
+use crate::engine::Engine;
+use crate::process::{self, CpuTimes, Process, ThreadTimes};
+use crate::report::{OpeningCost, Report, ServerReport};
+use crate::stats::{rounded, rounded_fine};
+
+/// The server, seen by the first thread at the edges of steps.
+#[derive(Debug)]
+pub(super) struct Observer {
+    server: Option<Process>,
+    report: ServerReport,
+    /// Of the waves, in order.
+    costs: Vec<CpuTimes>,
+    /// Of the phases, in order, and whether each was measured.
+    phases: Vec<(u64, bool)>,
+    at_begin: Option<CpuTimes>,
+}
+
+impl Observer {
+    pub(super) fn new(server: Option<Process>) -> Self {
+        let weight_before = server.and_then(|server| server.weight());
+        let report = ServerReport { weight_before, ..ServerReport::default() };
+        Self { server, report, costs: Vec::new(), phases: Vec::new(), at_begin: None }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.at_begin = self.server.and_then(|server| server.cpu_times());
+    }
+
+    /// Weighs the server now, with so many connections.
+    pub(super) fn weigh(&mut self, what: Weigh, connections: usize) {
+        let weight = self.server.and_then(|server| server.weight());
+        match what {
+            Weigh::Connected => self.report.weight_connected = weight,
+            Weigh::Step => self.report.steps.extend(weight.map(|weight| (connections, weight))),
+        }
+    }
+
+    pub(super) fn end(&mut self, step: &Step) {
+        let now = self.server.and_then(|server| server.cpu_times());
+        let Some((begin, end)) = self.at_begin.zip(now) else { return };
+        let used = end.since(begin);
+        match step.kind {
+            StepKind::Ramp { more: true, .. } => {
+                if let Some(last) = self.costs.last_mut() {
+                    *last = last.plus(used);
+                }
+            }
+            StepKind::Ramp { .. } | StepKind::Storm { .. } => self.costs.push(used),
+            StepKind::Hold { .. } | StepKind::Close => {}
+        }
+        if let Some(phase) = &step.phase {
+            self.phases.push((used.sum_ns, phase.measured));
+        }
+    }
+
+    /// Puts what was seen into the report of all threads.
+    pub(super) fn tell(mut self, report: &mut Report) {
+        if self.server.is_none() {
+            return;
+        }
+        // Waves that opened nothing are not told.
+        let waves = self.costs.into_iter().zip(&mut report.openings);
+        waves.for_each(|(times, opening)| opening.cost = Some(OpeningCost::new(opening.total.count, times)));
+        let (mut cpu_ns, mut window_s, mut deliveries) = (0, 0.0, 0);
+        for ((used_ns, measured), phase) in self.phases.into_iter().zip(&mut report.phases) {
+            phase.server_cpu_s = Some(rounded_fine(used_ns as f64 / 1e9));
+            if measured {
+                cpu_ns += used_ns;
+                window_s += phase.end_s - phase.from_s;
+                deliveries += phase.delivered;
+            }
+        }
+        if window_s > 0.0 {
+            let cpu_ns = cpu_ns as f64;
+            self.report.cpu_s = rounded_fine(cpu_ns / 1e9);
+            self.report.busy = rounded_fine(cpu_ns / 1e9 / window_s);
+            self.report.cpu_us_per_delivery = rounded_fine(cpu_ns / 1e3 / deliveries.max(1) as f64);
+        }
+        let points: Vec<(f64, f64)> =
+            self.report.steps.iter().map(|(count, weight)| (*count as f64, weight.anonymous_bytes as f64)).collect();
+        self.report.bytes_per_connection = process::slope(&points).map(rounded);
+        self.report.weight_after = self.server.and_then(|server| server.weight());
+        report.server = Some(self.report);
+    }
+}
+
+/// A thread's own time, summed over what is measured.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    from: Option<(u64, u64, ThreadTimes)>,
+    /// Time that was measured.
+    pub(crate) window_ns: u64,
+    /// Of it, time spent waiting for something to do.
+    pub(crate) idle_ns: u64,
+    /// Of it, time on a core, and time in which the thread could have run and had none.
+    pub(crate) times: ThreadTimes,
+}
+
+impl Own {
+    pub(super) fn begin(&mut self, engine: &Engine<'_>) {
+        self.from = Some((engine.clock.now_ns(), engine.idle_ns, ThreadTimes::now()));
+    }
+
+    pub(super) fn end(&mut self, engine: &Engine<'_>, measured: bool) {
+        if let Some((from_ns, idle_ns, times)) = self.from.take().filter(|_| measured) {
+            self.window_ns += engine.clock.now_ns().saturating_sub(from_ns);
+            self.idle_ns += engine.idle_ns.saturating_sub(idle_ns);
+            let now = ThreadTimes::now();
+            self.times.cpu_ns += now.cpu_ns.saturating_sub(times.cpu_ns);
+            self.times.delayed_ns += now.delayed_ns.saturating_sub(times.delayed_ns);
+        }
+    }
+}
