@@ -267,7 +267,7 @@ fn told(environment: &Environment) -> Environment {
 }
 
 /// Places in which two values differ, with what stands there.
-fn differences(a: &impl Serialize, b: &impl Serialize) -> Vec<(String, String, String)> {
+pub(crate) fn differences(a: &impl Serialize, b: &impl Serialize) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     if let (Ok(a), Ok(b)) = (serde_json::to_value(a), serde_json::to_value(b)) {
         differ("", &a, &b, &mut found);

@@ -117,6 +117,8 @@ pub const CHECKER_CELLS_COUNT_MAX: usize = 16 * 1024 * 1024;
 pub const REPEATS_COUNT_MIN: usize = 5;
 /// Repeats of one side; over it the comparison is refused. A day of runs, and the sign test's terms stay above 0.
 pub const REPEATS_COUNT_MAX: usize = 1000;
+/// Results that are put together; over it they are refused. Each may be as long as a summary may be.
+pub const RESULTS_COUNT_MAX: usize = 64;
 /// Objectives of one run; over it the run is refused. More than the figures that anybody watches.
 pub const SLOS_COUNT_MAX: usize = 64;
 /// Seconds for which an objective may be broken before the run is ended: a run of a day and no objective at all.

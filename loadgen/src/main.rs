@@ -28,6 +28,7 @@ struct Flags {
 enum Task {
     Run(commands::Run),
     Compare(commands::Compare),
+    Merge(commands::Merge),
     Pair(commands::Pair),
     Against(commands::Against),
     Prove(commands::Prove),
@@ -85,6 +86,7 @@ fn execute(task: Task) -> Result<u8, String> {
         }
         Task::Compare(compare) => compare.execute(&mut std::io::stdout()),
         Task::Report(again) => again.execute(),
+        Task::Merge(merge) => merge.execute(&mut std::io::stdout()),
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),
         Task::Against(against) => against.execute(&mut std::io::stdout()),
         Task::Prove(prove) => prove.execute(&mut std::io::stdout()),

@@ -1,10 +1,16 @@
 //! Results put together: of the threads of a process, and of processes that drove parts of one run.
 //!
 //! Counts are summed, histograms added, and what the generator says of itself is that of its worst thread: a run in
-//! which one thread was late is late. Rates are summed too, since all parts go on at the same time.
+//! which one thread was late is late. Rates are summed too, since all parts go on at the same time. `results` puts
+//! together what stands in files, and `align` its timelines.
+
+mod align;
+mod results;
 
 use crate::report::{GroupReport, OpeningCost, OpeningReport, PhaseReport, Report, ServerReport};
 use crate::stats::{Percentiles, rounded};
+
+pub use results::results;
 
 /// Puts the threads of one process together.
 pub(crate) fn threads(reports: Vec<Report>) -> Result<Report, String> {

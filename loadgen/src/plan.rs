@@ -112,6 +112,7 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     let (mut environment, ticks) = (Environment::new(&setting.target.host, connections), MachineTicks::now());
     let mut observer = Observer::new(setting.server);
     wait_until(setting.start_at)?;
+    environment.note_start();
     let (steps, clock) = (course::steps(scenario), Clock::start());
     let gates = Gates::new(shares.len(), steps.len() + 1);
     let course = Course { scenario, setting, clock, gates, steps };

@@ -185,6 +185,45 @@ fn a_comparison_ends_with_3_when_the_second_side_is_worse_and_says_so_when_it_is
     check(&["compare"], 2, &["name two results"]);
 }
 
+#[test]
+fn two_processes_results_are_merged_and_judged_as_one() {
+    let (server, directory) = (Server::start(), Directory::new("merge"));
+    let files = ["one.json", "two.json"].map(|name| directory.0.join(name).display().to_string());
+    let of_part = |part: &'static str, file: &String| {
+        let (url, file) = (server.url.clone(), file.clone());
+        let all = [
+            &["run", "--url", &url, "--part", part, "--json", &file, "--set", "duration_s=1"][..],
+            &SMALL[..2],
+            &SMALL[4..],
+        ];
+        let all: Vec<String> = all.concat().iter().map(|&word| word.to_owned()).collect();
+        std::thread::spawn(move || loadgen(&all.iter().map(String::as_str).collect::<Vec<_>>()))
+    };
+    let both = [of_part("1/2", &files[0]), of_part("2/2", &files[1])];
+    for process in both {
+        let (code, text) = process.join().unwrap();
+        assert_eq!(code, 0, "{text}");
+    }
+    let out = directory.0.join("both").display().to_string();
+    let merge = |more: &[&str], code: i32, words: &[&str]| {
+        check(&[&["merge", &files[0], &files[1], "--out", &out][..], more].concat(), code, words);
+    };
+    merge(&["--slo", "connections==56", "--slo", "errors==0"], 0, &["✓ connections==56  56", "56 of 56 joined"]);
+    let reports: Vec<Report> = files.iter().map(|file| Report::load(Path::new(file)).unwrap()).collect();
+    let merged = Report::load(Path::new(&out)).unwrap();
+    for (number, group) in merged.groups.iter().enumerate() {
+        let sum = |of: fn(&loadgen::report::GroupReport) -> u64| {
+            reports.iter().map(|part| of(&part.groups[number])).sum::<u64>()
+        };
+        assert_eq!((group.delivered, group.latency.count), (sum(|of| of.delivered), sum(|of| of.latency.count)));
+    }
+    let delivered = |report: &Report| report.timeline.points.iter().map(|point| point.delivered).sum::<u64>();
+    assert_eq!(delivered(&merged), reports.iter().map(delivered).sum::<u64>());
+    merge(&["--slo", "delivery.max<1ns"], 99, &["✗ delivery.max<1ns"]);
+    check(&["merge", &files[0], &files[0], "--out", &out], 2, &["part 1/2 is there twice"]);
+    check(&["merge", &files[0], "--out", &out], 2, &["must be 2 to 64"]);
+}
+
 /// A suite of one small run.
 fn suite(directory: &Directory, scenario: &str, set: &str, expect: &str) -> String {
     let text = format!(

@@ -2,6 +2,7 @@
 
 mod against;
 mod compare;
+mod merge;
 mod objectives;
 mod pair;
 mod prove;
@@ -9,6 +10,7 @@ mod run;
 
 pub(crate) use against::Against;
 pub(crate) use compare::Compare;
+pub(crate) use merge::Merge;
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;
 pub(crate) use prove::Prove;

@@ -88,6 +88,11 @@ const SOMAXCONN_MIN: u64 = 4096;
 /// More than this share of a core that others use or take shows in the tail of latencies.
 const SHARE_MAX: f64 = 0.02;
 
+/// The time of day, to a thousandth of a second.
+fn now() -> String {
+    humantime::format_rfc3339_millis(Clock::today()).to_string()
+}
+
 impl Environment {
     /// The machine as it is now, before a run with so many connections.
     #[must_use]
@@ -102,7 +107,7 @@ impl Environment {
         });
         let mut environment = Self {
             url: url.to_owned(),
-            started: humantime::format_rfc3339_seconds(Clock::today()).to_string(),
+            started: now(),
             host: uname.nodename().to_string_lossy().into_owned(),
             loadgen: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: uname.release().to_string_lossy().into_owned(),
@@ -121,6 +126,11 @@ impl Environment {
         };
         environment.warnings = environment.complaints(connections);
         environment
+    }
+
+    /// Notes that the run begins now: the time that its timeline counts from.
+    pub(crate) fn note_start(&mut self) {
+        self.started = now();
     }
 
     /// Notes what the hypervisor took in the run, which began at `before`.

@@ -125,8 +125,24 @@ fn place(points: &mut Vec<Point>, point: Point, width_s: f64) {
 const STAGE_WIDTH_MAX_S: f64 = 3600.0;
 
 impl Point {
+    /// Takes in what another process did at the same time.
+    pub(crate) fn add(&mut self, beside: &Self) {
+        self.open += beside.open;
+        self.connecting += beside.connecting;
+        self.published += beside.published;
+        self.delivered += beside.delivered;
+        self.bytes += beside.bytes;
+        self.latency.merge(&beside.latency);
+        self.latency_uncorrected.merge(&beside.latency_uncorrected);
+        self.lateness_p99_us = self.lateness_p99_us.max(beside.lateness_p99_us);
+        self.faults += beside.faults;
+        // They look at the same server.
+        self.server_busy = self.server_busy.or(beside.server_busy);
+        self.server_anonymous_bytes = self.server_anonymous_bytes.max(beside.server_anonymous_bytes);
+    }
+
     /// Takes in the point that follows.
-    fn merge(&mut self, next: &Self) {
+    pub(crate) fn merge(&mut self, next: &Self) {
         let weigh = |share: Option<f64>, span_s: f64| share.map(|share| share * span_s);
         let span_s = self.span_s + next.span_s;
         let busy = weigh(self.server_busy, self.span_s).zip(weigh(next.server_busy, next.span_s));
