@@ -82,7 +82,7 @@ fn check(arguments: &[&str], code: i32, words: &[&str]) {
     }
 }
 
-const SMALL: [&str; 8] = [
+const SMALL: [&str; 10] = [
     "--scenario",
     "smoke",
     "--set",
@@ -92,6 +92,8 @@ const SMALL: [&str; 8] = [
     "--set",
     // Tests share their cores with others: lateness is not what is proved here.
     "lateness_p99_max_us=10000000",
+    "--set",
+    "starved_max=1",
 ];
 
 fn run(server: &Server, more: &[&str], code: i32, words: &[&str]) {
