@@ -103,14 +103,15 @@ impl Prepared {
             let (name, scenario) = (&run.name, &run.scenario);
             // Progress that cannot be written is no reason to stop.
             let _ = writeln!(progress, "run {name}: {}, {} connections", scenario.name, scenario.connections_count());
-            let report = host.run(scenario, setting).map_err(|error| format!("run {name}: {error}"))?;
-            on_report(name, &report)?;
+            let mut report = host.run(scenario, setting).map_err(|error| format!("run {name}: {error}"))?;
             let metrics = Metrics::new(&report);
             for (target, judged) in self.targets.iter().zip(&mut judged) {
                 let slos = target.objectives.iter().filter(|(of, _)| of == name);
-                let met = slos.flat_map(|(_, objectives)| objectives.judge(&metrics));
-                judged.extend(met.map(|slo| (name.clone(), slo)));
+                let met: Vec<SloReport> = slos.flat_map(|(_, objectives)| objectives.judge(&metrics)).collect();
+                report.slos.extend(met.iter().filter(|slo| !report.slos.contains(slo)).cloned().collect::<Vec<_>>());
+                judged.extend(met.into_iter().map(|slo| (name.clone(), slo)));
             }
+            on_report(name, &report)?;
             runs.push(RunReport {
                 name: name.clone(),
                 scenario: scenario.name.clone(),

@@ -208,11 +208,13 @@ fn two_processes_results_are_merged_and_judged_as_one() {
     }
     let out = directory.0.join("both").display().to_string();
     let merge = |more: &[&str], code: i32, words: &[&str]| {
-        check(&[&["merge", &files[0], &files[1], "--out", &out][..], more].concat(), code, words);
+        check(&[&["merge", &files[0], &files[1], "--out", &out, "--force"][..], more].concat(), code, words);
     };
     merge(&["--slo", "connections==56", "--slo", "errors==0"], 0, &["✓ connections==56  56", "56 of 56 joined"]);
     let reports: Vec<Report> = files.iter().map(|file| Report::load(Path::new(file)).unwrap()).collect();
     let merged = Report::load(Path::new(&out)).unwrap();
+    assert!(Path::new(&out).join("report.html").is_file());
+    check(&["merge", &files[0], &files[1], "--out", &out], 2, &["has a result"]);
     for (number, group) in merged.groups.iter().enumerate() {
         let sum = |of: fn(&loadgen::report::GroupReport) -> u64| {
             reports.iter().map(|part| of(&part.groups[number])).sum::<u64>()
@@ -243,7 +245,12 @@ fn a_proof_ends_with_0_when_all_targets_are_met_and_with_99_when_one_is_missed()
         let file = suite(&directory, "smoke", set, expect);
         let (json, markdown) = (directory.0.join("proof.json"), directory.0.join("proof.md"));
         let files = ["--json", json.to_str().unwrap(), "--markdown", markdown.to_str().unwrap()];
-        check(&[&["prove", "--url", &server.url, "--suite", &file][..], &files].concat(), code, words);
+        let out = directory.0.join(format!("proof-{code}-{}", words.len()));
+        let out = ["--out", out.to_str().unwrap()];
+        check(&[&["prove", "--url", &server.url, "--suite", &file][..], &files, &out].concat(), code, words);
+        let run = Report::load(&Path::new(out[1]).join("small")).unwrap();
+        assert_eq!((run.slos.len(), run.exit_code()), (3, u8::try_from(code).unwrap()));
+        assert!(Path::new(out[1]).join("proof.md").is_file() && Path::new(out[1]).join("small/report.html").is_file());
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
         assert_eq!(
             json["targets"][1]["verdict"],

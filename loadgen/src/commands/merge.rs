@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loadgen::merge;
 use loadgen::metrics::Metrics;
-use loadgen::report::Report;
+use loadgen::report::{Report, RunDirectory};
 
 use crate::commands::Slos;
 
@@ -21,7 +21,10 @@ pub(crate) struct Merge {
     results: Vec<PathBuf>,
     /// Directory for the result.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: String,
+    /// Write over a result that the directory has.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     slos: Slos,
 }
@@ -33,10 +36,7 @@ impl Merge {
         report.slos = self.slos.of(&report.scenario)?.judge(&Metrics::new(&report));
         report.flags = loadgen::report::without_secrets(std::env::args().skip(1));
         write!(out, "{report}").map_err(|error| format!("cannot write the result: {error}"))?;
-        let path = self.out.join("summary.json");
-        std::fs::create_dir_all(&self.out)
-            .and_then(|()| std::fs::write(&path, report.to_json().map_err(std::io::Error::other)? + "\n"))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        RunDirectory::prepare(&self.out, &report.scenario.name, self.force)?.write(&report)?;
         Ok(report.exit_code())
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use loadgen::process::Process;
 use loadgen::prove::{Extent, Host, Prepared, SHIPPED, Suite};
+use loadgen::report::{Report, RunDirectory};
 
 use crate::Wanted;
 
@@ -34,6 +35,9 @@ pub(crate) struct Prove {
     /// Another suite than the one that comes with the program.
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
+    /// Directory for the results: the table, and of each run all forms and the page.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Write the table as markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -63,13 +67,20 @@ impl Prove {
             command = Some(own.serve(program, &setting.target.host));
         }
         let host = command.as_deref().map_or(Host::Running, |command| Host::Started(command, self.server_cpu));
-        let proof = prepared.prove(host, &mut setting, out, &mut |_, _| Ok(()))?;
+        let proof = prepared.prove(host, &mut setting, out, &mut |name, report| self.keep(name, report))?;
         write!(out, "\n{proof}").map_err(|error| format!("cannot write the result: {error}"))?;
         self.wanted.write_json(&proof)?;
-        if let Some(path) = &self.markdown {
+        let beside = self.out.as_ref().map(|out| out.join("proof.md"));
+        for path in [&self.markdown, &beside].into_iter().flatten() {
             std::fs::write(path, proof.markdown()).map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(proof.exit_code())
+    }
+
+    /// Writes a run's directory, if results are wanted.
+    fn keep(&self, name: &str, report: &Report) -> Result<(), String> {
+        let Some(out) = &self.out else { return Ok(()) };
+        RunDirectory::prepare(&out.join(name).display().to_string(), &report.scenario.name, true)?.write(report)
     }
 }
 
