@@ -470,9 +470,14 @@ impl Checker {
             pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, |entry| owed(index(member), entry));
             members[index(member)].cursor = Some(end.max(base + position(at)));
         } else {
-            // Nobody has had it: it stands before what this member lacks, and behind what it need not get.
-            let lacks = |entry: &Entry| owed(index(member), (entry.publisher, entry.seq));
+            // Nobody has had it: it stands before what this member has still to get, and behind what it need not get or
+            // is known to have missed.
+            let cell = |entry: &Entry| cells[index(member) * publishers + index(entry.publisher)];
+            let lacks = |entry: &Entry| owes(cell(entry), entry.seq, None);
             let at = room.log.iter().skip(at).position(lacks).map_or(room.log.len(), |skipped| at + skipped);
+            // A late one stands before the publisher's next, wherever that is: the fault is this member's alone.
+            let next = |entry: &Entry| entry.publisher == which.0 && entry.seq > which.1;
+            let at = room.log.iter().position(next).filter(|_| late).map_or(at, |next| next.min(at));
             pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, |entry| owed(index(member), entry));
             let mut passed = 1;
             let here = base + position(at);
@@ -492,7 +497,7 @@ impl Checker {
             }
             room.log.insert(at, Entry { publisher: which.0, seq: which.1, passed });
             let own = &mut members[index(member)];
-            own.cursor = Some(here + 1);
+            own.cursor = Some(own.cursor.map_or(here, |cursor| cursor.max(here)) + 1);
             own.joined_at += u64::from(here < own.joined_at);
         }
         room.trim();

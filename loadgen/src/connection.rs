@@ -1,5 +1,6 @@
 //! One connection: where it stands, and its upgrade.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use crate::adapter::{Open, Values};
@@ -53,7 +54,11 @@ pub struct Connection {
     pub(crate) slow: bool,
     /// Slow reader: when it is read next.
     pub(crate) read_at_ns: u64,
-    /// Publishes of the closed loop to be sent in this turn.
+    /// Open loop with a bound: publishes on their way.
+    pub(crate) in_flight: u32,
+    /// Open loop with a bound: when those were to leave that wait.
+    pub(crate) waiting: VecDeque<u64>,
+    /// Publishes of the closed loop, or of those that wait, to be sent in this turn.
     pub(crate) publishes_owed: u32,
     /// Publishes of the closed loop that wait for the first delivery.
     pub(crate) publishes_held: u32,
@@ -76,6 +81,8 @@ impl Connection {
             awaited: false,
             slow: false,
             read_at_ns: 0,
+            in_flight: 0,
+            waiting: VecDeque::new(),
             publishes_owed: 0,
             publishes_held: 0,
         }

@@ -80,6 +80,9 @@ pub const ENTRANTS_COUNT_MAX: usize = 16;
 pub const FAMILY_COUNT_MAX: usize = 64;
 /// Publishes outstanding per publisher in the closed loop.
 pub const OUTSTANDING_COUNT_MAX: u32 = 4096;
+/// Publishes that wait in one publisher because it may have no more on the way; over it they are not sent and counted
+/// as blocked. At a thousand a second, a minute.
+pub const WAITING_COUNT_MAX: usize = 65_536;
 /// Longest latency told apart from longer ones.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant digits of a latency.

@@ -1,7 +1,7 @@
 //! What a group publishes, compiled; and what a server leaves out of it.
 
 use super::{Adapter, Delivered, Order, Publish, Step, Template, Values};
-use crate::scenario::{Auth, Group, Mode, Scenario, Sizes};
+use crate::scenario::{Auth, Group, Scenario, Sizes};
 
 /// Publishes of one kind in one group.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Adapter {
         if every.any(|kind| kind.to_sender != to_sender) {
             return Err("mix: kinds that reach everybody must all reach the sender, or none of them".to_owned());
         }
-        let closed = group.mode == Mode::Closed;
+        let closed = group.limit().is_some();
         if closed && all.iter().any(|kind| kind.delivered != Delivered::Every) {
             return Err("closed loop: waits for every member, so every kind must be delivered to every one".to_owned());
         }

@@ -87,6 +87,24 @@ fn a_publish_behind_the_same_publishers_next_is_out_of_order_once() {
 }
 
 #[test]
+fn a_turned_pair_is_one_fault_whoever_is_read_first() {
+    for who in 0..3usize {
+        for at in 0..2 {
+            let mut deliveries = all(&[(0, 1), (0, 2), (0, 3)]);
+            deliveries.swap(3 * who + at, 3 * who + at + 1);
+            let mut checker = joined(3, 1);
+            for _ in 0..3 {
+                checker.publish(0, 0);
+            }
+            for (member, publisher, seq) in deliveries {
+                checker.deliver(0, member, publisher, seq);
+            }
+            assert_eq!(checker.finish(), Faults { out_of_order: 1, ..NONE }, "{who} {at}");
+        }
+    }
+}
+
+#[test]
 fn members_that_disagree_on_two_publishers_are_found() {
     for member in 1..3usize {
         for at in 0..5 {
@@ -425,4 +443,34 @@ fn what_may_be_left_out_is_never_lost_but_comes_once_and_forwards() {
     // The two books do not mix.
     assert_eq!(checker.publish(0, 0), 1);
     assert_eq!(checker.pending(), 2);
+}
+
+/// Three members that are read in any interleaving, of whom one never gets one publish: that is one loss, whatever else.
+#[test]
+fn a_loss_is_no_disorder_in_any_interleaving() {
+    for seed in 1..500u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut below = |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % bound
+        };
+        let mut checker = joined(3, 1);
+        let (who, what) = (below(3), u32::try_from(below(12)).unwrap() + 1);
+        let mut queues: Vec<VecDeque<u32>> = (0..3).map(|_| (1..=12).collect()).collect();
+        queues[usize::try_from(who).unwrap()].retain(|&seq| seq != what);
+        for _ in 0..12 {
+            checker.publish(0, 0);
+        }
+        let mut trace = Vec::new();
+        while queues.iter().any(|queue| !queue.is_empty()) {
+            let member = u32::try_from(below(3)).unwrap();
+            if let Some(seq) = queues[index(member)].pop_front() {
+                checker.deliver(0, member, 0, seq);
+                trace.push((member, seq, checker.faults().out_of_order));
+            }
+        }
+        assert_eq!(checker.finish(), Faults { lost: 1, ..NONE }, "{seed} {who} {what} {trace:?}");
+    }
 }

@@ -1,10 +1,24 @@
-//! The closed loop: a publisher sends the next when one of its outstanding publishes has reached the whole room.
+//! Bounds on what is outstanding. In the closed loop a publisher sends the next when one of its publishes has reached the
+//! whole room. In the open loop with a bound the clock says when, and what may not leave yet waits; its latency counts
+//! from the time that was intended, and the wait is the server's, not the generator's lateness.
 //!
 //! Who leaves a room is no longer waited for; who comes back begins anew.
 
 use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, index};
+use crate::limits::WAITING_COUNT_MAX;
 use crate::scenario::Mode;
+
+/// When a publish is to leave.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Due {
+    /// When there is room for it, which is now.
+    Now,
+    /// At this time.
+    At(u64),
+    /// At this time, but it had to wait for others to arrive.
+    Held(u64),
+}
 
 /// One outstanding publish.
 #[derive(Debug, Default, Clone, Copy)]
@@ -33,57 +47,87 @@ impl Engine<'_> {
     }
 
     /// A publish left: so many members are to get it.
-    pub(super) fn expect(&mut self, room: u32, member: u32, seq: u32) {
+    pub(super) fn expect(&mut self, number: usize, seq: u32) {
+        let Connection { room, member, .. } = self.connections[number];
         let members = self.checker.receivers(room, member);
-        let slot = self.slot(room, member, seq);
+        let Some(slot) = self.slot(room, member, seq) else { return };
         self.lacking[slot] = Lacking { seq, members };
+        // What nobody is to get is not waited for.
+        self.connections[number].in_flight += u32::from(members > 0);
+    }
+
+    /// Keeps a publish that may not leave yet; whether it does.
+    pub(super) fn waits(&mut self, number: usize, intended_ns: u64) -> bool {
+        let connection = &mut self.connections[number];
+        let group_index = self.rooms[index(connection.room)].group;
+        let Some(most) = self.scenario.group[group_index].outstanding_max else { return false };
+        if connection.phase != Phase::Ready || (connection.in_flight < most && connection.waiting.is_empty()) {
+            return false;
+        }
+        if connection.waiting.len() < WAITING_COUNT_MAX {
+            connection.waiting.push_back(intended_ns);
+        } else {
+            self.groups[group_index].blocked += 1;
+        }
+        true
+    }
+
+    /// So many publishes of a publisher have reached all; as many more may leave.
+    fn set_free(&mut self, number: usize, whole: u32) {
+        let connection = &mut self.connections[number];
+        connection.in_flight = connection.in_flight.saturating_sub(whole);
+        let closed = self.scenario.group[self.rooms[index(connection.room)].group].mode == Mode::Closed;
+        let waiting = u32::try_from(connection.waiting.len()).unwrap_or(u32::MAX);
+        let held = std::mem::take(&mut connection.publishes_held);
+        let more = if closed { whole + held } else { whole.min(waiting) };
+        if more > 0 {
+            self.owe(number, more);
+        }
     }
 
     /// A member got a publish; the last one to get it sets the next one free.
     pub(super) fn arrived(&mut self, room: u32, publisher: u32, seq: u32) {
-        let slot = self.slot(room, publisher, seq);
+        let Some(slot) = self.slot(room, publisher, seq) else { return };
         let lacking = &mut self.lacking[slot];
         let mut whole = 0;
         if lacking.seq == seq && lacking.members > 0 {
             lacking.members -= 1;
             whole = u32::from(lacking.members == 0);
         }
-        let number = self.rooms[index(room)].first + index(publisher);
-        let held = std::mem::take(&mut self.connections[number].publishes_held);
-        if whole + held > 0 {
-            self.owe(number, whole + held);
-        }
+        self.set_free(self.rooms[index(room)].first + index(publisher), whole);
     }
 
-    /// A member leaves: what it lacks is waited for no more.
-    pub(super) fn stop_closed(&mut self, room: u32, member: u32) {
+    /// A member leaves: what it lacks is waited for no more, and nobody waits for what it published.
+    pub(super) fn stop_waiting(&mut self, room: u32, member: u32) {
         let place = &self.rooms[index(room)];
-        let group = &self.scenario.group[place.group];
-        if group.mode != Mode::Closed {
-            return;
-        }
-        let (first, publishers, lacking_at) = (place.first, place.shape.publishers, place.lacking_at);
-        let outstanding = index(group.outstanding);
+        let Some(limit) = self.scenario.group[place.group].limit() else { return };
+        let (first, publishers, group) = (place.first, place.shape.publishers, place.group);
         for publisher in 0..publishers {
             let had = self.checker.had(room, member, publisher);
-            let from = lacking_at + index(publisher) * outstanding;
+            let from = self.rooms[index(room)].lacking_at + index(publisher * limit);
             let mut whole = 0;
-            for lacking in &mut self.lacking[from..from + outstanding] {
-                if lacking.seq > had && lacking.members > 0 {
+            for lacking in &mut self.lacking[from..from + index(limit)] {
+                if publisher == member {
+                    *lacking = Lacking::default();
+                } else if lacking.seq > had && lacking.members > 0 {
                     lacking.members -= 1;
                     whole += u32::from(lacking.members == 0);
                 }
             }
             if whole > 0 {
-                self.owe(first + index(publisher), whole);
+                self.set_free(first + index(publisher), whole);
             }
         }
+        let connection = &mut self.connections[first + index(member)];
+        self.groups[group].absent += u64::try_from(connection.waiting.len()).unwrap_or(0);
+        connection.waiting.clear();
+        connection.in_flight = 0;
     }
 
-    fn slot(&self, room: u32, publisher: u32, seq: u32) -> usize {
+    fn slot(&self, room: u32, publisher: u32, seq: u32) -> Option<usize> {
         let room = &self.rooms[index(room)];
-        let outstanding = self.scenario.group[room.group].outstanding;
-        room.lacking_at + index(publisher * outstanding + seq % outstanding)
+        let limit = self.scenario.group[room.group].limit()?;
+        Some(room.lacking_at + index(publisher * limit + seq % limit))
     }
 
     fn owe(&mut self, number: usize, publishes: u32) {
@@ -102,13 +146,20 @@ impl Engine<'_> {
         let mut owing = std::mem::take(&mut self.owing);
         for number in owing.drain(..) {
             let publishes = std::mem::take(&mut self.connections[number].publishes_owed);
-            if !self.publishing || self.clock.now_ns() >= self.end_ns {
+            let group = self.rooms[index(self.connections[number].room)].group;
+            let closed = self.scenario.group[group].mode == Mode::Closed;
+            if !self.publishing || (closed && self.clock.now_ns() >= self.end_ns) {
                 continue;
             }
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             for _ in 0..publishes {
-                self.publish(number, None, &mut scratch);
+                let due = match self.connections[number].waiting.pop_front() {
+                    Some(intended_ns) => Due::Held(intended_ns),
+                    None if closed => Due::Now,
+                    None => break,
+                };
+                self.publish(number, due, &mut scratch);
             }
             self.send(number, &scratch);
             self.scratch = scratch;

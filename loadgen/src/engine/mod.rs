@@ -26,7 +26,7 @@ use crate::limits::{EVENTS_PER_SEND, RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MA
 use crate::live::{Gauges, Recorder};
 use crate::marker::SENTINEL;
 use crate::plan::Setting;
-use crate::scenario::{Mode, Scenario};
+use crate::scenario::Scenario;
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
 
@@ -149,9 +149,7 @@ impl<'a> Engine<'a> {
                 let slow = group.is_slow(place.first_in_group + member);
                 Connection { slow, ..Connection::new(room, member) }
             }));
-            if group.mode == Mode::Closed {
-                lacking_count += index(shape.publishers) * index(group.outstanding);
-            }
+            lacking_count += index(shape.publishers) * index(group.limit().unwrap_or(0));
         }
         let adapter = &setting.adapter;
         let groups: Vec<GroupTraffic<'a>> =

@@ -159,7 +159,7 @@ impl Engine<'_> {
     /// Nothing more is owed to a member, and nobody waits for it.
     pub(super) fn leave_room(&mut self, number: usize) {
         let Connection { room, member, .. } = self.connections[number];
-        self.stop_closed(room, member);
+        self.stop_waiting(room, member);
         self.checker.on_closed(room, member);
     }
 

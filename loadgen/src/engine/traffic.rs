@@ -7,6 +7,7 @@ use crate::adapter::{self, Adapter, Delivered, Outgoing, Values};
 use crate::checker::{Promise, Verdict};
 use crate::clock::seconds;
 use crate::connection::{Connection, Phase};
+use crate::engine::closed::Due;
 use crate::engine::{Engine, index};
 use crate::frame;
 use crate::limits::{JSON_SAMPLE_EVERY, SENDS_PER_TURN, UNSENT_BYTES_MAX};
@@ -202,17 +203,20 @@ impl Engine<'_> {
                 let now = self.clock.now_ns();
                 let due = self.groups[group].schedules.iter_mut().find_map(|schedule| schedule.take_due(now));
                 let Some((publisher, intended_ns)) = due else { break };
+                if self.waits(index(publisher), intended_ns) {
+                    continue;
+                }
                 let mut scratch = std::mem::take(&mut self.scratch);
                 scratch.clear();
-                self.publish(index(publisher), Some(intended_ns), &mut scratch);
+                self.publish(index(publisher), Due::At(intended_ns), &mut scratch);
                 self.send(index(publisher), &scratch);
                 self.scratch = scratch;
             }
         }
     }
 
-    /// Appends one publish to `out`. Without an intended time it is now.
-    pub(super) fn publish(&mut self, number: usize, intended_ns: Option<u64>, out: &mut Vec<u8>) {
+    /// Appends one publish to `out`.
+    pub(super) fn publish(&mut self, number: usize, due: Due, out: &mut Vec<u8>) {
         let publisher = self.global(number);
         let connection = &mut self.connections[number];
         let (room_number, member) = (connection.room, connection.member);
@@ -238,8 +242,11 @@ impl Engine<'_> {
             Delivered::None => sent,
         };
         let actual_ns = self.clock.now_ns();
-        let lateness_ns = intended_ns.map(|intended_ns| actual_ns.saturating_sub(intended_ns));
-        let intended_ns = intended_ns.unwrap_or(actual_ns);
+        let (intended_ns, lateness_ns) = match due {
+            Due::Now => (actual_ns, None),
+            Due::At(at_ns) => (at_ns, Some(actual_ns.saturating_sub(at_ns))),
+            Due::Held(at_ns) => (at_ns, None),
+        };
         traffic.published += 1;
         if let Some(traffic) = traffic.kinds.get_mut(kind) {
             traffic.published += 1;
@@ -248,10 +255,11 @@ impl Engine<'_> {
         if let Some(phase) = self.phase(actual_ns) {
             phase.groups[group_index].published += 1;
         }
-        match lateness_ns.zip(self.phase_of(intended_ns)) {
-            Some((lateness_ns, phase)) => phase.groups[group_index].lateness.record(lateness_ns),
-            None if group.mode == Mode::Closed => self.expect(room_number, member, seq),
-            None => {}
+        if let Some((lateness_ns, phase)) = lateness_ns.zip(self.phase_of(intended_ns)) {
+            phase.groups[group_index].lateness.record(lateness_ns);
+        }
+        if group.limit().is_some() {
+            self.expect(number, seq);
         }
         let (room, traffic) = (&self.rooms[index(room_number)], &self.groups[group_index]);
         let kind_digit = u8::try_from(kind).unwrap_or(u8::MAX);
@@ -353,7 +361,7 @@ impl Engine<'_> {
             kind.corrected.record(latency_ns);
         }
         self.recorder.on_delivery(message_bytes, measured, latency_ns, uncorrected_ns);
-        if group.mode == Mode::Closed {
+        if group.limit().is_some() {
             self.arrived(room_number, publisher, marker.seq);
         }
     }

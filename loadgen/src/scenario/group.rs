@@ -52,6 +52,10 @@ pub struct Group {
     /// Open loop: publishes a second, per publisher.
     #[serde(default)]
     pub rate: f64,
+    /// Open loop: a publisher with so many outstanding waits before it sends the next, which still counts from the time
+    /// that was intended.
+    #[serde(default)]
+    pub outstanding_max: Option<u32>,
     /// Closed loop: publishes outstanding, per publisher.
     #[serde(default = "one")]
     pub outstanding: u32,
@@ -113,6 +117,15 @@ impl Group {
         usize::try_from(count.saturating_add(u64::from(self.spare))).unwrap_or(usize::MAX)
     }
 
+    /// Publishes that a publisher may have outstanding, if that is bounded.
+    #[must_use]
+    pub fn limit(&self) -> Option<u32> {
+        match self.mode {
+            Mode::Open => self.outstanding_max,
+            Mode::Closed => Some(self.outstanding),
+        }
+    }
+
     /// Members of each room.
     #[must_use]
     pub fn sizes(&self) -> Vec<u32> {
@@ -153,6 +166,12 @@ impl Group {
         }
         if self.outstanding == 0 || self.outstanding > OUTSTANDING_COUNT_MAX {
             return Err(format!("group {name}: outstanding must be 1 to {OUTSTANDING_COUNT_MAX}"));
+        }
+        if let Some(most) = self.outstanding_max
+            && (self.mode == Mode::Closed || !(1..=OUTSTANDING_COUNT_MAX).contains(&most))
+        {
+            let bounds = format!("must be 1 to {OUTSTANDING_COUNT_MAX}, and is of the open loop");
+            return Err(format!("group {name}: outstanding_max {most}: {bounds}"));
         }
         if !self.endpoint.starts_with('/') {
             return Err(format!("group {name}: endpoint {}: must start with /", self.endpoint));

@@ -20,7 +20,7 @@ pub use phase::{Phase, PhaseKind};
 pub use sizes::{Members, Rooms, SizeRange, Sizes, Weighted, Zipf};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 14] = [
+pub const SHIPPED: [(&str, &str); 17] = [
     ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../../scenarios/echo.toml")),
@@ -35,6 +35,9 @@ pub const SHIPPED: [(&str, &str); 14] = [
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("beside", include_str!("../../scenarios/beside.toml")),
     ("mix", include_str!("../../scenarios/mix.toml")),
+    ("chat-agents", include_str!("../../scenarios/chat-agents.toml")),
+    ("trips-mixed", include_str!("../../scenarios/trips-mixed.toml")),
+    ("soak", include_str!("../../scenarios/soak.toml")),
 ];
 
 /// The course of a run.
@@ -384,6 +387,8 @@ mod tests {
             ("slow_readers=1.1", "slow_readers"),
             ("slow_bytes_per_s=19", "slow_bytes_per_s"),
             ("starved_max=-0.1", "starved_max"),
+            ("outstanding_max=0", "outstanding_max"),
+            ("outstanding_max=4097", "outstanding_max"),
             ("sources=0", "sources"),
             ("sources=251", "sources"),
             ("sources=[]", "sources"),

@@ -1,0 +1,224 @@
+//! A server of ours that does wrong by a known amount, on an independent WebSocket implementation: what it did is
+//! counted, so that a report can be held against it.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tungstenite::Message;
+use tungstenite::handshake::server::{Request, Response};
+
+/// What it does wrong: each to every so manieth delivery, 0 for never.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Wrongs {
+    /// Deliveries that are held for `delay`.
+    pub(crate) delay_every: u64,
+    /// How long.
+    pub(crate) delay: Duration,
+    /// Deliveries that are not sent.
+    pub(crate) drop_every: u64,
+    /// Deliveries that are sent twice.
+    pub(crate) double_every: u64,
+    /// Deliveries that are sent behind the member's next.
+    pub(crate) swap_every: u64,
+    /// At this message it stops for `stall`.
+    pub(crate) stall_at: u64,
+    /// How long.
+    pub(crate) stall: Duration,
+}
+
+/// What it did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) delivered: u64,
+    pub(crate) delayed: u64,
+    pub(crate) dropped: u64,
+    pub(crate) doubled: u64,
+    pub(crate) swapped: u64,
+}
+
+enum Event {
+    Open(usize, TcpStream, String),
+    Text(usize, String),
+    Gone(usize),
+    Stop,
+}
+
+struct Member {
+    stream: TcpStream,
+    room: String,
+    joined: bool,
+    /// Its deliveries are numbered as they leave, so that a number tells nothing of what is wrong.
+    seq: u64,
+    held: Option<String>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    events: Sender<Event>,
+    hub: JoinHandle<Tally>,
+}
+
+impl Server {
+    pub(crate) fn start(wrongs: Wrongs) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let (events, told) = channel();
+        let opened = events.clone();
+        // It ends with the test's process: nobody connects once a run is over.
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let (stream, events) = (stream.unwrap(), opened.clone());
+                std::thread::spawn(move || read(number, stream, &events));
+            }
+        });
+        let hub = std::thread::spawn(move || Hub::new(wrongs).run(&told));
+        Self { url, events, hub }
+    }
+
+    pub(crate) fn end(self) -> Tally {
+        self.events.send(Event::Stop).unwrap();
+        self.hub.join().unwrap()
+    }
+}
+
+fn read(number: usize, stream: TcpStream, events: &Sender<Event>) {
+    stream.set_nodelay(true).unwrap();
+    let mut room = String::new();
+    #[expect(clippy::result_large_err, reason = "the signature is the library's")]
+    let keep_path = |request: &Request, response: Response| {
+        room = request.uri().path().to_owned();
+        Ok(response)
+    };
+    let Ok(mut socket) = tungstenite::accept_hdr(stream, keep_path) else { return };
+    let writer = socket.get_ref().try_clone().unwrap();
+    let tell = |event| events.send(event).is_ok();
+    let mut on = tell(Event::Open(number, writer, room));
+    while on {
+        on = match socket.read() {
+            Ok(Message::Text(text)) => tell(Event::Text(number, text.as_str().to_owned())),
+            Ok(_) => true,
+            Err(_) => false,
+        };
+    }
+    tell(Event::Gone(number));
+}
+
+struct Hub {
+    wrongs: Wrongs,
+    tally: Tally,
+    members: BTreeMap<usize, Member>,
+    /// By time, the soonest first; what comes at the same time in the order it was put there.
+    later: BinaryHeap<std::cmp::Reverse<(Instant, u64, usize, String)>>,
+    deliveries: u64,
+    messages: u64,
+}
+
+impl Hub {
+    fn new(wrongs: Wrongs) -> Self {
+        let (members, later) = (BTreeMap::new(), BinaryHeap::new());
+        Self { wrongs, tally: Tally::default(), members, later, deliveries: 0, messages: 0 }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a server that is late on purpose reads the clock")]
+    fn run(mut self, told: &Receiver<Event>) -> Tally {
+        loop {
+            let now = Instant::now();
+            while let Some(std::cmp::Reverse((due, ..))) = self.later.peek()
+                && *due <= now
+                && let Some(std::cmp::Reverse((_, _, number, body))) = self.later.pop()
+            {
+                self.send(number, &body);
+            }
+            let wait =
+                self.later.peek().map_or(Duration::from_millis(50), |next| next.0.0.saturating_duration_since(now));
+            match told.recv_timeout(wait) {
+                Ok(Event::Open(number, stream, room)) => {
+                    let member = Member { stream, room, joined: false, seq: 0, held: None };
+                    self.members.insert(number, member);
+                }
+                Ok(Event::Gone(number)) => drop(self.members.remove(&number)),
+                Ok(Event::Text(number, text)) => self.on_text(number, &text),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.tally,
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a server that stands still on purpose")]
+    fn on_text(&mut self, number: usize, text: &str) {
+        let Some(member) = self.members.get_mut(&number) else { return };
+        if text.contains("\"token\"") {
+            member.joined = true;
+            for answer in ["{\"success\":true}", "{\"type\":\"subscribed\",\"payload\":{\"seq\":0}}"] {
+                write(&mut member.stream, answer);
+            }
+            return;
+        }
+        self.messages += 1;
+        if self.messages == self.wrongs.stall_at {
+            std::thread::sleep(self.wrongs.stall);
+        }
+        let body = text.split("\"value\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let room = member.room.clone();
+        let to = self.members.iter().filter(|(_, member)| member.joined && member.room == room);
+        for number in to.map(|(&number, _)| number).collect::<Vec<_>>() {
+            self.deliver(number, body);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a server that is late on purpose reads the clock")]
+    fn deliver(&mut self, number: usize, body: &str) {
+        self.deliveries += 1;
+        let count = self.deliveries;
+        let hits = |every: u64| every > 0 && count.is_multiple_of(every);
+        let Wrongs { delay_every, delay, drop_every, double_every, swap_every, .. } = self.wrongs;
+        let Some(member) = self.members.get_mut(&number) else { return };
+        if hits(drop_every) {
+            self.tally.dropped += 1;
+        } else if hits(delay_every) {
+            self.tally.delayed += 1;
+            self.later.push(std::cmp::Reverse((Instant::now() + delay, count, number, body.to_owned())));
+        } else if hits(swap_every) && member.held.is_none() {
+            self.tally.swapped += 1;
+            member.held = Some(body.to_owned());
+        } else {
+            self.send(number, body);
+            if hits(double_every) {
+                self.tally.doubled += 1;
+                self.send(number, body);
+            }
+            let held = self.members.get_mut(&number).and_then(|member| member.held.take());
+            if let Some(held) = held {
+                self.send(number, &held);
+            }
+        }
+    }
+
+    fn send(&mut self, number: usize, body: &str) {
+        let Some(member) = self.members.get_mut(&number) else { return };
+        member.seq += 1;
+        self.tally.delivered += 1;
+        let seq = member.seq;
+        write(&mut member.stream, &format!("{{\"type\":\"x\",\"seq\":{seq},\"payload\":{{\"value\":\"{body}\"}}}}"));
+    }
+}
+
+/// One unmasked text frame; a client that is gone is no fault here.
+fn write(stream: &mut TcpStream, text: &str) {
+    let mut frame = vec![0x81];
+    match u8::try_from(text.len()) {
+        Ok(short @ 0..=125) => frame.push(short),
+        _ => {
+            frame.push(126);
+            frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(text.as_bytes());
+    let _gone = stream.write_all(&frame);
+}
