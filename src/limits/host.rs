@@ -9,6 +9,9 @@ pub const TURN_COMPLETIONS_MAX: usize = 512;
 /// Completions whose connections are read ahead together: as many reads as a core has under way at a time, and few
 /// enough that what was read first is still near when it is used.
 pub const LOOK_AHEAD_COUNT: usize = 16;
+/// Places of a channel's members that are read ahead before it is visited, holes included; what lies beyond is read as
+/// it is visited. Most channels have no more.
+pub const LOOK_AHEAD_PLACES: usize = 4;
 /// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
 pub const TURN_MESH_ITEMS_MAX: usize = 256;
 /// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is

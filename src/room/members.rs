@@ -154,9 +154,9 @@ impl Members {
         self.places.iter().flatten()
     }
 
-    /// The members from a place on.
-    pub fn from(&self, place: u32) -> impl Iterator<Item = &Member> {
-        self.places.get(place as usize..).unwrap_or_default().iter().flatten()
+    /// The members at so many places from one on, as far as there are any.
+    pub fn near(&self, place: u32, places: usize) -> impl Iterator<Item = &Member> {
+        self.places.get(place as usize..).unwrap_or_default().iter().take(places).flatten()
     }
 
     /// All members, with their places.
@@ -243,6 +243,7 @@ const _: () = assert!(size_of::<Option<Member>>() <= 32, "half a cache line for 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LOOK_AHEAD_PLACES;
 
     fn member(slot: u32, next: u64) -> Member {
         Member { next: Seq(next), ..Member::new(slot) }
@@ -283,6 +284,25 @@ mod tests {
             (members.enter(member(200, 1)), members.enter(member(201, 1)), members.enter(member(202, 1))),
             (3, 5, 10)
         );
+    }
+
+    #[test]
+    fn so_many_places_are_looked_at_whether_somebody_is_there_or_not() {
+        let mut members = Members::default();
+        (0..10_000).for_each(|slot| assert_eq!(members.enter(member(slot, 1)), slot));
+        let near = |members: &Members, place| -> Vec<u32> {
+            members.near(place, LOOK_AHEAD_PLACES).map(|member| member.slot).collect()
+        };
+        let most = u32::try_from(LOOK_AHEAD_PLACES).unwrap();
+        assert_eq!(near(&members, 7), (7..7 + most).collect::<Vec<_>>());
+        assert_eq!(
+            (near(&members, 9_999), near(&members, 10_000), near(&members, u32::MAX)),
+            (vec![9_999], vec![], vec![])
+        );
+        // Holes count, so that a room of which one is left is not gone through for it.
+        (0..9_999).for_each(|place| assert!(members.leave(place).is_some()));
+        assert!(near(&members, 0).is_empty() && near(&members, 9_999 - most).is_empty());
+        assert_eq!(near(&members, 10_000 - most), [9_999]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use super::Shard;
 use super::connection::Connection;
 use super::rooms::{Room, RoomId};
-use crate::limits::LOOK_AHEAD_COUNT;
+use crate::limits::{LOOK_AHEAD_COUNT, LOOK_AHEAD_PLACES};
 
 impl Shard {
     /// Reads ahead for messages of the connections in these slots, as many as [`LOOK_AHEAD_COUNT`].
@@ -31,7 +31,7 @@ impl Shard {
     /// The same for visits of the channels that stand first in the line: their members' connections.
     pub(super) fn look_ahead_in_line(&self) {
         let next = || self.line.iter().take(LOOK_AHEAD_COUNT).filter_map(|id: &RoomId| self.rooms.at(*id));
-        let members = || next().flat_map(|room| room.members.from(room.cursor).take(MEMBERS_AHEAD));
+        let members = || next().flat_map(|room| room.members.near(room.cursor, LOOK_AHEAD_PLACES));
         black_box(next().count());
         next().for_each(|room| _ = black_box((room.cursor, room.history.next())));
         black_box(members().count());
@@ -41,9 +41,6 @@ impl Shard {
         conns().for_each(|conn| _ = black_box(conn.dirty));
     }
 }
-
-/// Members of a room that are looked at ahead: most rooms have no more.
-const MEMBERS_AHEAD: usize = 4;
 
 /// One read in each cache line that a message looks at.
 fn look_at_connection(conn: &Connection) {
