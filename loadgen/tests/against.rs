@@ -3,38 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test binary: a panic is its report")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+#[path = "support/floor.rs"]
+mod support;
 
 use loadgen::against::{Against, Entrant};
 use loadgen::scenario::Scenario;
-
-struct Server {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let (tell, told) = std::sync::mpsc::channel();
-        // The floor is made where it runs: it does not move between threads.
-        let thread = std::thread::spawn(move || {
-            let mut floor = floor::Floor::bind("127.0.0.1:0".parse().unwrap(), "user-00000").unwrap();
-            tell.send(floor.local_addr().unwrap().port()).unwrap();
-            floor.run(&seen).unwrap();
-        });
-        Self { stop, thread, url: format!("ws://127.0.0.1:{}", told.recv().unwrap()) }
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-    }
-}
+use support::Server;
 
 fn scenario() -> Scenario {
     let changes = ["group.0.rooms=3", "group.1.members=5", "group.1.publishers=2", "rate=20", "duration_s=0.4"];

@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test binary: a panic is its report")]
 
+#[path = "support/floor.rs"]
+mod support;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use loadgen::deal::Part;
 use loadgen::engine::Target;
@@ -14,33 +15,9 @@ use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::report::Report;
 use loadgen::scenario::{SHIPPED, Scenario};
-
-struct Server {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<floor::Counts>>,
-    url: String,
-}
+use support::Server;
 
 impl Server {
-    fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let (tell, told) = std::sync::mpsc::channel();
-        // The floor is made where it runs: it does not move between threads.
-        let thread = std::thread::spawn(move || {
-            let mut floor = floor::Floor::bind("127.0.0.1:0".parse().unwrap(), "user-00000").unwrap();
-            tell.send(floor.local_addr().unwrap().port()).unwrap();
-            floor.run(&seen).unwrap()
-        });
-        let url = format!("ws://127.0.0.1:{}", told.recv().unwrap());
-        Self { stop, thread: Some(thread), url }
-    }
-
-    fn end(mut self) -> floor::Counts {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
-    }
-
     fn run(&self, name: &str, changes: &[&str]) -> Report {
         self.run_split(name, changes, 1, Part::WHOLE)
     }

@@ -3,45 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test binary: a panic is its report")]
 
+#[path = "support/floor.rs"]
+mod support;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use loadgen::report::Report;
+use support::Server;
 use tungstenite::Message;
-
-/// A bare server that does all well.
-struct Server {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let (tell, told) = std::sync::mpsc::channel();
-        // The floor is made where it runs: it does not move between threads.
-        let thread = std::thread::spawn(move || {
-            let mut floor = floor::Floor::bind("127.0.0.1:0".parse().unwrap(), "user-00000").unwrap();
-            tell.send(floor.local_addr().unwrap().port()).unwrap();
-            floor.run(&seen).unwrap();
-        });
-        let url = format!("ws://127.0.0.1:{}", told.recv().unwrap());
-        Self { stop, thread: Some(thread), url }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
 
 /// A directory of the test's own.
 struct Directory(PathBuf);
@@ -109,6 +80,7 @@ fn a_missed_objective_ends_with_99_and_a_met_one_with_0() {
     let directory = Directory::new("objectives");
     let file = directory.file("wanted.toml", "expect = ['delivered.rate>1000000000/s']");
     run(&server, &["--slo-file", &file], 99, &["✗ delivered.rate>1000000000/s"]);
+    assert_eq!(server.end().connections, 4 * 56, "a missed objective is told of a whole run");
 }
 
 #[test]
