@@ -1,10 +1,9 @@
 """Makes the benchmark report from what .ci/report has counted.
 
     report.py FOLDER        reads the counts there, writes report.md and report.json beside them, prints the table
-    report.py --self-test
 
-Exit code: 0 good, 1 a row has more instructions than the bound allows or the allocator is asked more often, 2 there is
-nothing to report.
+Exit code: 0 good, 1 a row has more instructions than the bound allows, asks the allocator more often or is gone, 2
+there is nothing to report or a count cannot be read. `report_test.py` shows each of them.
 """
 
 import json
@@ -48,13 +47,22 @@ TITLES = {
 }
 
 
-def counted(lines):
+class Unreadable(Exception):
+    """What was counted is not as the benches' runner writes it."""
+
+
+def counted(folder, name):
     """By row, the whole run's events as the benches' runner tells them."""
     rows = {}
-    for line in lines:
+    for number, line in enumerate(told(folder, name).splitlines(), 1):
         if line.startswith("{"):
-            summary = json.loads(line)
-            rows[summary["id"]] = events(summary["profiles"])
+            try:
+                summary = json.loads(line)
+                rows[summary["id"]] = events(summary["profiles"])
+                if not rows[summary["id"]]["Ir"] > 0:
+                    raise ValueError("no instructions")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise Unreadable(f"{name}, line {number}: must be a row's whole count: {error!r}") from error
     return rows
 
 
@@ -83,10 +91,26 @@ def allocations(text):
 
 
 def accepted(messages):
-    """Rows whose cost a commit message owns up to, as `Cost: visit +5 %, why`."""
+    """Rows whose cost commit messages own up to, as `Cost: visit +5 %, why`; those of one row come upon each other."""
     found = {}
     for name, percent, reason in re.findall(r"^Cost: (\w+) \+(\d+(?:\.\d+)?) ?%,? (.+)$", messages, re.M):
-        found[name] = (float(percent), reason)
+        before, reasons = found.get(name, (0.0, []))
+        found[name] = (before + float(percent) + before * float(percent) / 100, [reason, *reasons])
+    return found
+
+
+def removed(messages):
+    """Rows that a commit message says it takes away, as `Removed: visit, why`."""
+    return dict(re.findall(r"^Removed: (\w+),? (.+)$", messages, re.M))
+
+
+def vanished(head, base, base_names, reasons):
+    """Rows of the commit before that are not counted any more, each with its verdict."""
+    found = []
+    for name in dict.fromkeys([*base_names, *base]):
+        if name not in head:
+            verdict = "removed: " + reasons[name] if name in reasons else "VANISHED"
+            found.append({"row": name, "before": base[name]["Ir"] if name in base else None, "verdict": verdict})
     return found
 
 
@@ -102,7 +126,7 @@ def compare(head, base, asked, costs):
         row["verdict"] = "new"
         if name in base:
             row["before"] = base[name]["Ir"] / units
-            row["change_percent"] = 100 * (counts["Ir"] / base[name]["Ir"] - 1)
+            row["change_percent"] = 100 * (counts["Ir"] - base[name]["Ir"]) / base[name]["Ir"]
             row["verdict"] = judge(name, row["change_percent"], costs)
         elif not base:
             row["verdict"] = "counted"
@@ -114,7 +138,7 @@ def judge(name, change, costs):
     if change <= INSTRUCTIONS_MORE_MAX:
         return "better" if change < -INSTRUCTIONS_MORE_MAX else "same"
     if name in costs and change <= costs[name][0]:
-        return "accepted: " + costs[name][1]
+        return "accepted: " + "; ".join(costs[name][1])
     return "REGRESSED"
 
 
@@ -127,7 +151,7 @@ def number(value, digits=0):
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def rows_table(rows):
+def rows_table(rows, gone):
     header = ["row", "one", "before", "now", "change", "L1 misses", "last-level misses", "allocations", "verdict"]
     lines = []
     for row in rows:
@@ -142,9 +166,15 @@ def rows_table(rows):
             number(row["misses_l1"], 1),
             number(row["misses"], 2),
             number(allocations, 0 if allocations is None or allocations == int(allocations) else 2),
-            f"**{row['verdict']}**" if row["verdict"] == "REGRESSED" else row["verdict"],
+            emphasised(row["verdict"]),
         ])
+    for row in gone:
+        lines.append([f"`{row['row']}`", "run", number(row["before"]), *["–"] * 5, emphasised(row["verdict"])])
     return table(header, lines)
+
+
+def emphasised(verdict):
+    return f"**{verdict}**" if verdict.isupper() else verdict
 
 
 def memory(text):
@@ -189,16 +219,22 @@ def machine():
 
 def gather(folder):
     """All of the report as one value."""
-    head = counted(told(folder, "head.jsonl").splitlines())
+    head, base = counted(folder, "head.jsonl"), counted(folder, "base.jsonl")
     asked, over = allocations(told(folder, "allocations.txt"))
     base_commit = told(folder, "base.commit").strip()
     messages = git("log", "--format=%B", f"{base_commit}..HEAD") if base_commit else ""
-    rows = compare(head, counted(told(folder, "base.jsonl").splitlines()), asked, accepted(messages))
+    rows = compare(head, base, asked, accepted(messages))
+    gone = vanished(head, base, told(folder, "base.rows").split(), removed(messages))
     idle, idle_held = memory(told(folder, "memory.txt"))
     regressed = [row for row in rows if row["verdict"] == "REGRESSED"]
     failures = [f"{row['row']}: {row['change_percent']:+.2f} % instructions" for row in regressed] + over
-    if head.keys() - asked.keys():
-        failures.append("allocations were not counted for " + ", ".join(sorted(head.keys() - asked.keys())))
+    failures += [
+        f"{row['row']}: the row is gone: put it back, or say in the commit's message `Removed: {row['row']}, why`"
+        for row in gone if row["verdict"] == "VANISHED"
+    ]
+    for what, names in (("allocations", head.keys() - asked.keys()), ("instructions", asked.keys() - head.keys())):
+        if names:
+            failures.append(f"{what} were not counted for " + ", ".join(sorted(names)))
     if not idle_held:
         failures.append("an idle connection keeps more than its bound, or was not measured")
     return {
@@ -210,6 +246,7 @@ def gather(folder):
         "command": ".ci/report",
         "machine": machine(),
         "rows": rows,
+        "vanished": gone,
         "idle_bytes": [{"seconds": seconds, "bytes": count} for seconds, count in idle],
         "timed": told(folder, "timed.txt").strip(),
         "proof": proof(told(folder, "prove.md"), told(folder, "prove.txt")),
@@ -236,7 +273,7 @@ def markdown(report):
     if report["skipped"]:
         lines += [f"Nothing was compared: {report['skipped']}.", ""]
     lines += [f"Instructions and misses for one of each; over {INSTRUCTIONS_MORE_MAX:g} % more fail.", ""]
-    lines += rows_table(report["rows"]) + [""]
+    lines += rows_table(report["rows"], report["vanished"]) + [""]
     for idle in report["idle_bytes"]:
         lines.append(f"- an idle joined connection, {idle['seconds']} s after the last join: {idle['bytes']:,} bytes")
     if report["timed"]:
@@ -246,36 +283,16 @@ def markdown(report):
     return "\n".join(lines) + "\n"
 
 
-def self_test():
-    def summary(name, value):
-        return json.dumps({"id": name, "profiles": [{"data": {"total": {"metrics": {"Ir": {"values": value}}}}}]})
-
-    head = counted([summary("a", {"new": 640}), summary("b", {"new": 106, "old": 100}), "noise"])
-    assert head == {"a": {"Ir": 640}, "b": {"Ir": 106}}, head
-    asked, over = allocations("allocations a 64 in 64 units of a message\nx\nb: 3 in a run, recorded are 2\n")
-    assert asked == {"a": (64, 64, "message")} and over == ["b: 3 in a run, recorded are 2"], (asked, over)
-    base = {"a": {"Ir": 640}, "b": {"Ir": 100}}
-    verdicts = lambda costs: [row["verdict"] for row in compare(head, base, asked, costs)]
-    assert verdicts({}) == ["same", "REGRESSED"]
-    assert verdicts(accepted("subject\n\nCost: b +7 %, counts more\n")) == ["same", "accepted: counts more"]
-    assert verdicts(accepted("Cost: b +5 %, counts more")) == ["same", "REGRESSED"]
-    assert [judge("x", change, {}) for change in (3.0, 3.01, -3.0, -3.01)] == ["same", "REGRESSED", "same", "better"]
-    assert [row["verdict"] for row in compare(head, {"a": {"Ir": 1}}, asked, {})] == ["REGRESSED", "new"]
-    assert [row["verdict"] for row in compare(head, {}, asked, {})] == ["counted", "counted"]
-    row = compare(head, base, asked, {})[0]
-    assert (row["instructions"], row["allocations"], row["before"]) == (10, 1, 10), row
-    assert len({line.count("|") for line in rows_table([row])}) == 1
-    assert memory("3 s after the last join: 940 bytes a connection\ntest result: ok.") == ([(3, 940)], True)
-    assert [proof("| a |\n", "x"), proof("", "")] == ["| a |", ""]
-    assert proof("", "x\nno such run\n") == "It was not made: no such run"
-    print("the report's own test is good")
-
-
 def main(arguments):
-    if arguments == ["--self-test"]:
-        return self_test()
+    if len(arguments) != 1 or not os.path.isdir(arguments[0]):
+        print(f"{arguments}: must be one folder with counts", file=sys.stderr)
+        return 2
     folder = arguments[0]
-    report = gather(folder)
+    try:
+        report = gather(folder)
+    except Unreadable as error:
+        print(error, file=sys.stderr)
+        return 2
     if not report["rows"]:
         print("no row was counted", file=sys.stderr)
         return 2
