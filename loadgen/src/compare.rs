@@ -39,6 +39,7 @@ pub struct Run {
     pub metrics: Metrics,
     scenario: Scenario,
     environment: Environment,
+    adapter: String,
     objections: Vec<String>,
 }
 
@@ -109,6 +110,7 @@ impl Run {
             metrics: Metrics::new(report),
             scenario: report.scenario.clone(),
             environment: report.environment.clone(),
+            adapter: report.adapter.clone(),
             objections: report.objections().into_iter().chain(report.invalid.clone()).collect(),
         }
     }
@@ -237,6 +239,10 @@ fn warnings(a: &[Run], b: &[Run]) -> Vec<String> {
         };
         for (place, here, there) in differences(&first.scenario, &run.scenario) {
             tell(format!("scenarios differ: {place} is {here} in a and {there} in {side}"));
+        }
+        let (here, there) = (&first.adapter, &run.adapter);
+        if here != there {
+            tell(format!("adapters differ: {here:?} in a and {there:?} in {side}"));
         }
         for (place, here, there) in differences(&told(&first.environment), &told(&run.environment)) {
             tell(format!("machines differ: {place} is {here} in a and {there} in {side}"));

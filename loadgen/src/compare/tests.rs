@@ -148,6 +148,7 @@ fn other_scenarios_and_machines_are_named() {
     report.scenario.group[0].payload_bytes = crate::scenario::Sizes::Fixed(129);
     report.environment.processor = "an abacus".to_owned();
     report.environment.url = "elsewhere:1".to_owned();
+    report.adapter = "ws".to_owned();
     let b: Vec<Run> = (0..5).map(|_| Run::new("b", &report)).collect();
     let warnings = compare(&a, &b).warnings.join("\n");
     assert!(warnings.contains("scenarios differ: group.0.payload_bytes is 128 in a and 129 in b"), "{warnings}");
@@ -156,6 +157,7 @@ fn other_scenarios_and_machines_are_named() {
         "{warnings}"
     );
     assert!(!warnings.contains("elsewhere"), "{warnings}");
+    assert!(warnings.contains("adapters differ: \"waystation\" in a and \"ws\" in b"), "{warnings}");
     assert_eq!(warnings.matches("payload_bytes").count(), 1, "{warnings}");
 }
 

@@ -25,9 +25,11 @@ pub fn results(all: Vec<(String, Report)>) -> Result<Report, String> {
         if let Some((place, here, there)) = differences(&first.scenario, &report.scenario).into_iter().next() {
             return Err(format!("scenario: {place} is {here} in {first_name} and {there} in {name}: must be the same"));
         }
-        let [here, there] = [first, report].map(|of| &of.environment.loadgen);
-        if here != there {
-            return Err(format!("loadgen is {here} in {first_name} and {there} in {name}: must be the same"));
+        for (what, of) in [("loadgen", loadgen as fn(&Report) -> &str), ("the adapter", adapter)] {
+            let (here, there) = (of(first), of(report));
+            if here != there {
+                return Err(format!("{what} is {here:?} in {first_name} and {there:?} in {name}: must be the same"));
+            }
         }
     }
     let began = all.iter().map(|(name, report)| began_s(report).map_err(|error| format!("{name}: {error}")));
@@ -39,6 +41,14 @@ pub fn results(all: Vec<(String, Report)>) -> Result<Report, String> {
     let merged = parts(all.into_iter().map(|(_, report)| report).collect())?;
     // Objectives of a part say nothing of the whole; they are judged anew.
     Ok(Report { timeline, environment, slos: Vec::new(), ..merged })
+}
+
+fn loadgen(report: &Report) -> &str {
+    &report.environment.loadgen
+}
+
+fn adapter(report: &Report) -> &str {
+    &report.adapter
 }
 
 /// When the run began, in seconds of the wall clock.
@@ -169,7 +179,11 @@ mod tests {
             vec![one(), changed(&|report| report.scenario.warmup_s = 9.0)],
             "warmup_s is 5.0 in part1 and 9.0 in part2",
         );
-        check(vec![one(), changed(&|report| report.environment.loadgen = "9.9".to_owned())], "9.9 in part2");
+        check(vec![one(), changed(&|report| report.environment.loadgen = "9.9".to_owned())], "\"9.9\" in part2");
+        check(
+            vec![one(), changed(&|report| report.adapter = "ws".to_owned())],
+            "the adapter is \"waystation\" in part1",
+        );
         check(
             vec![one(), changed(&|report| report.environment.started = "noon".to_owned())],
             "part2: started \"noon\"",

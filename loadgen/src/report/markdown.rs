@@ -31,6 +31,7 @@ pub(super) fn page(report: &Report) -> String {
         escaped(&environment.started),
         revision.unwrap_or_default()
     );
+    let _ = writeln!(text, "\nAdapter: {}.", escaped(&report.spoken_to()));
     for warning in &environment.warnings {
         let _ = writeln!(text, "\n> {}", escaped(warning));
     }
@@ -133,6 +134,7 @@ mod tests {
         assert!(text.contains("| delivery.p99&lt;100ms |") && text.contains("| met |"));
         assert!(text.contains("| trips: delivery | 20000 |") && text.contains("10000/s | 30000/s | 412.1"));
         assert!(!text.contains("<script"));
+        assert!(text.contains("\n\nAdapter: waystation, the server says it is 1.0.0.\n"), "{text}");
         let late = Report { invalid: Some("ended early".to_owned()), ..sample() };
         assert!(page(&late).contains("**Invalid:** ended early."));
     }

@@ -49,7 +49,7 @@ pub struct Report {
     pub seed: u64,
     /// Where it ran.
     pub environment: Environment,
-    /// How the server was spoken to.
+    /// Name of the adapter that the server was spoken to with; empty in results of before it was noted.
     #[serde(default)]
     pub adapter: String,
     /// What the server says it is.
@@ -261,6 +261,14 @@ impl Report {
     #[must_use]
     pub fn latency_of_openings(&self) -> Latency {
         together(self.openings.iter().map(|opening| &opening.total))
+    }
+
+    /// How the server was spoken to, and what it says it is.
+    #[must_use]
+    pub fn spoken_to(&self) -> String {
+        let adapter = if self.adapter.is_empty() { "not noted" } else { &self.adapter };
+        let version = self.server_version.as_ref().map(|version| format!(", the server says it is {version}"));
+        format!("{adapter}{}", version.unwrap_or_default())
     }
 
     /// Mean bytes of a delivered message over all groups.

@@ -205,6 +205,17 @@ fn a_summary_of_another_form_is_refused_with_both_numbers() {
 }
 
 #[test]
+fn the_adapter_is_told_and_a_result_without_one_is_still_read() {
+    let text = sample().to_json().unwrap();
+    assert!(text.contains("\"adapter\": \"waystation\",\n  \"server_version\": \"1.0.0\""), "{text}");
+    assert!(sample().to_string().contains("\nadapter   waystation, the server says it is 1.0.0\n"));
+    let older = text.replacen("\"adapter\": \"waystation\",\n  \"server_version\": \"1.0.0\",", "", 1);
+    let older = Report::from_json(&older).unwrap();
+    assert_eq!((older.adapter.as_str(), older.server_version.as_deref()), ("", None));
+    assert!(older.to_string().contains("\nadapter   not noted\n"));
+}
+
+#[test]
 fn a_field_of_a_later_version_is_no_obstacle() {
     let text = sample().to_json().unwrap().replacen("\"seed\"", "\"later\": {\"a\": 1}, \"seed\"", 1);
     assert!(Report::from_json(&text).is_ok());

@@ -13,9 +13,7 @@ use crate::stats::{Names, Percentiles};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Environment { kernel, processor, cores_count, url, .. } = &self.environment;
-        writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
-        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
+        self.write_head(f)?;
         self.write_slos(f)?;
         write!(f, "\n{:<22}{:>9}", "microseconds", "count")?;
         for title in ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
@@ -88,6 +86,13 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Environment { kernel, processor, cores_count, url, .. } = &self.environment;
+        writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
+        writeln!(f, "adapter   {}", self.spoken_to())?;
+        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")
+    }
+
     fn write_slos(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.slos.iter().map(|slo| slo.slo.chars().count()).max().unwrap_or(0);
         for SloReport { slo, measured, unit, met } in &self.slos {

@@ -32,7 +32,7 @@ pub(super) fn page(report: &Report) -> Result<String, String> {
     plots::write_figures(&mut sections, report);
     tables::write_figures(&mut sections, report);
     tables::write_checks(&mut sections, report);
-    tables::write_environment(&mut sections, environment);
+    tables::write_environment(&mut sections, report);
     tables::write_configuration(&mut sections, report)?;
     let name = escaped(&report.scenario.name);
     Ok(filled(&[

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::checker::Faults;
 use crate::metrics::Unit;
+use crate::report::Report;
 use crate::report::junit::escaped;
 use crate::report::markdown::shown;
-use crate::report::{Environment, Report};
 use crate::stats::{Names, Percentiles};
 
 /// The objectives and what came of them.
@@ -108,8 +108,9 @@ pub(super) fn write_checks(out: &mut String, report: &Report) {
     }
 }
 
-/// The machine.
-pub(super) fn write_environment(out: &mut String, environment: &Environment) {
+/// The machine, and how the server was spoken to.
+pub(super) fn write_environment(out: &mut String, report: &Report) {
+    let environment = &report.environment;
     begin(out, "Environment", &["", ""]);
     let mut row = |name: &str, value: &str| {
         let _ =
@@ -117,6 +118,7 @@ pub(super) fn write_environment(out: &mut String, environment: &Environment) {
     };
     let bytes = |bytes: u64| Unit::Bytes.show(bytes as f64).to_string();
     row("server", &environment.url);
+    row("adapter", &report.spoken_to());
     row("host", &environment.host);
     row("processor", &format!("{}, {} cores", environment.processor, environment.cores_count));
     row("kernel", &environment.kernel);

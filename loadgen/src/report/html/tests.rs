@@ -12,6 +12,8 @@ fn hostile() -> Report {
     const EVIL: &str = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' {{data}}";
     let mut report = sample();
     report.scenario.name = EVIL.to_owned();
+    report.adapter = EVIL.to_owned();
+    report.server_version = Some(EVIL.to_owned());
     report.scenario.group[0].name = EVIL.to_owned();
     report.flags = vec![EVIL.to_owned()];
     report.groups[0].name = EVIL.to_owned();
@@ -128,6 +130,12 @@ fn the_data_is_json_of_columns_of_one_length() {
     let x = data["percentiles"]["x"].as_array().unwrap();
     assert!(x.is_sorted_by(|a, b| a.as_f64() < b.as_f64()) && x.len() > 40);
     assert_eq!((x.last().unwrap().as_f64(), length(&data["percentiles"]["corrected"])), (Some(20_000.0), x.len()));
+}
+
+#[test]
+fn the_page_says_how_the_server_was_spoken_to() {
+    let adapter = "<th scope=\"row\">adapter</th><td class=\"text\">waystation, the server says it is 1.0.0</td>";
+    assert!(text().contains(adapter));
 }
 
 #[test]
