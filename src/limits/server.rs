@@ -53,5 +53,9 @@ pub const SOCKETS_SPARE_SHARE: u64 = 8;
 pub const SOCKETS_SPARE_MAX: u64 = 1024;
 /// Time that a drain may take; at its end what is still open is cut.
 pub const DRAIN_WINDOW_MS: u64 = 10_000;
+/// Shortest watchdog of a service manager; under it the start is refused. Four sleeps of an idle shard.
+pub const WATCHDOG_MS_MIN: u64 = 4_000;
+/// Looks at the shards in one period of the watchdog. One that misses a single feeding is not yet restarted.
+pub const WATCHDOG_LOOKS: u32 = 4;
 /// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.
 pub const DRAIN_PUT_TRIES: u32 = 1_000_000;

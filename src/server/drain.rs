@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::engine::{Engine, Member};
+use super::notify;
 use crate::config::StartError;
 use crate::limits::DRAIN_WINDOW_MS;
 
@@ -44,6 +45,7 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
         };
         asked.store(true, SeqCst);
         tracing::info!(signal, window_ms = DRAIN_WINDOW_MS, "draining");
+        notify::stopping();
         drain(DRAIN_WINDOW_MS);
     }
     match ends.join() {

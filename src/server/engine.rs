@@ -5,9 +5,10 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::keys::KeyRing;
+use super::notify;
 use crate::admin;
 use crate::auth::Verifier;
 use crate::config::{LimitsProfile, Serve, StartError};
@@ -76,6 +77,8 @@ pub(super) struct Start<'a> {
     pub(super) keys: KeyRing,
     /// How many sockets its descriptors allow: more, so that it can answer who finds no place.
     pub(super) sockets: u64,
+    /// How often the service manager wants to hear that every shard turns.
+    pub(super) watchdog: Option<Duration>,
 }
 
 /// Starts every thread. What they need was checked before.
@@ -94,9 +97,17 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         post: mesh.post(ShardId::OUTSIDE),
     };
     let executor = admin::spawn(inbox, answered, admin).map_err(|error| failed(&error))?;
+    let watchdog = start.watchdog;
     let (mut members, drain) = start_shards(start, (mesh, options), &metrics, (&post, &answers))?;
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
     members.push(Member { name: "admin".to_owned(), join });
+    let Some(period) = watchdog else { return Ok(Engine { members, drain }) };
+    let (keep_watching, watching) = notify::watch(period, metrics).map_err(|error| failed(&error))?;
+    members.push(Member { name: "watchdog".to_owned(), join: joined(watching) });
+    let drain: Drain = Box::new(move |window_ms| {
+        drop(keep_watching);
+        drain(window_ms);
+    });
     Ok(Engine { members, drain })
 }
 

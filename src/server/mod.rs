@@ -11,6 +11,7 @@ mod greeting;
 mod key;
 mod keys;
 mod logs;
+mod notify;
 mod token;
 
 use std::io::{self, Write as _};
@@ -65,9 +66,11 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     };
     let verifier = keys.first()?;
     let signals = drain::signals()?;
+    let watchdog = notify::watchdog()?;
     let loopback = address.ip().is_loopback();
     let count = verifier.keys.iter().count();
-    let engine = engine::start(engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys })?;
+    let resources = engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys, watchdog };
+    let engine = engine::start(resources)?;
     let development = key.as_ref().map(|key| Ok((key, token_for_everything(key)?))).transpose()?;
     let keys = match &development {
         Some((key, token)) => greeting::Keys::Development(key, token),
@@ -77,6 +80,7 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
     warn(wanted, address);
     tracing::info!(%address, shards = wanted.shards.len(), connections, echo = wanted.echo, "listening");
+    notify::ready(wanted.shards.len(), connections);
     Ok(drain::wait(signals, engine))
 }
 

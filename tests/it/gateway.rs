@@ -130,7 +130,7 @@ impl Gateway {
         Self::launch_at(address, directory, command(&[]), args)
     }
 
-    fn launch(directory: &Arc<Directory>, command: Command, args: &[&str]) -> Self {
+    pub(crate) fn launch(directory: &Arc<Directory>, command: Command, args: &[&str]) -> Self {
         Self::launch_at("127.0.0.1:0", directory, command, args)
     }
 

@@ -30,6 +30,7 @@ mod keys;
 mod limits;
 mod liveness;
 mod messages;
+mod notify;
 mod opening;
 mod origins;
 mod places;
