@@ -1,4 +1,4 @@
-//! The one place that reads a clock: nanoseconds since the program's start, never backwards.
+//! The one place that reads a clock: nanoseconds since the program's start, never backwards but by what is not to count.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +20,19 @@ impl Clock {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         nanoseconds(self.zero.elapsed())
+    }
+
+    /// Time that passed and is not to count: the clock reads so much less from now on.
+    pub fn stand_still(&mut self, ns: u64) {
+        self.zero += Duration::from_nanos(ns);
+    }
+
+    /// Nanoseconds of the kernel's clock that only goes forward: the same for all processes of a machine.
+    #[must_use]
+    pub fn of_machine_ns() -> u64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
     }
 
     /// The time of day, for what a result is called and said to be from; never for a measurement.

@@ -8,6 +8,7 @@
 
 pub mod adapter;
 pub mod against;
+pub mod baton;
 pub mod checker;
 pub mod clock;
 pub mod compare;

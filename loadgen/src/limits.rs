@@ -128,6 +128,15 @@ pub const SLOS_COUNT_MAX: usize = 64;
 pub const SLO_ABORT_S_MAX: f64 = 86_400.0;
 /// Rows of a suite of pairs; over it the suite is refused. Fifteen pairs of each take an afternoon.
 pub const SUITE_ROWS_COUNT_MAX: usize = 64;
+/// Shortest slice of a pair; under it the command is refused. Handing over takes some tenths of a millisecond, so this
+/// loses a few hundredths of the time, and caches are filled anew in more of it.
+pub const SLICE_MS_MIN: u64 = 10;
+/// Slice of a pair if nothing else is said: long beside a handing over, short beside what a machine's speed changes in.
+pub const SLICE_MS: u64 = 100;
+/// Longest slice of a pair; over it the command is refused. Whole runs in turn are slices enough.
+pub const SLICE_MS_MAX: u64 = 10_000;
+/// Bytes that are kept of what a side of a pair says when it fails.
+pub const SIDE_ERROR_BYTES_MAX: u64 = 4096;
 /// Draws of a bootstrap: the ends of an interval then move by less than the runs' own noise from seed to seed.
 pub const BOOTSTRAP_DRAWS_COUNT: usize = 4000;
 /// Time a server that the program started has until it accepts.
@@ -139,6 +148,7 @@ pub const ADDRESS_FREE_NS: u64 = 2_000_000_000;
 pub const SERVER_END_NS: u64 = 15_000_000_000;
 
 const _: () = assert!(CONNECTIONS_COUNT_MAX < 1 << 24, "a connection's number fits the six digits of a marker");
+const _: () = assert!(SLICE_MS_MIN <= SLICE_MS && SLICE_MS <= SLICE_MS_MAX, "what is usual is allowed");
 const _: () = assert!(SECONDS_SPARE_COUNT < SECONDS_QUEUED_MAX, "what is spare fits the queue");
 const _: () = assert!(GATE_NS >= 2 * WAIT_NS_MAX, "every thread looks at a gate before it opens");
 const _: () = assert!(RECEIVE_BYTES > 2 * 65_536, "the largest message fits with one behind it");

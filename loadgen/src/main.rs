@@ -121,6 +121,19 @@ impl Wanted {
         Ok(Setting { adapter, tokens, threads, cpus: self.cpus.clone(), ..Setting::new(target) })
     }
 
+    /// The flags by which another process of this program does the same to a server at `url`, but for the scenario.
+    fn handed_on(&self, url: &str, tokens: Option<&PathBuf>) -> Vec<String> {
+        let mut flags = vec!["--url".to_owned(), url.to_owned(), "--adapter".to_owned(), self.adapter.clone()];
+        if let Some(tokens) = tokens {
+            flags.extend(["--tokens".to_owned(), tokens.display().to_string()]);
+        }
+        if !self.cpus.is_empty() {
+            let cpus: Vec<String> = self.cpus.iter().map(usize::to_string).collect();
+            flags.extend(["--threads".to_owned(), "1".to_owned(), "--cpus".to_owned(), cpus.join(",")]);
+        }
+        flags
+    }
+
     fn write_json(&self, value: &impl Serialize) -> Result<(), String> {
         self.write_text(|| serde_json::to_string_pretty(value).map_err(|error| error.to_string()))
     }

@@ -1,25 +1,29 @@
-//! Two servers against each other: started in turn, the same scenario, ratio of processor time per delivery.
+//! Two servers against each other: the same scenario, ratio of processor time per delivery.
 //!
 //! Pairs are interleaved, and the order within a pair alternates, so that a machine that drifts weighs on both alike.
-//! What is judged is the upper bound of the median ratio, not the median: a bound that is kept is kept with 95 %
+//! `sliced` goes further: within a pair both servers are up and run in turn, a slice each; else one is run as a whole
+//! after the other. What is judged is the upper bound of the median ratio, not the median: a bound that is kept is kept with 95 %
 //! certainty. `suite` runs several such contests from one file.
 
+mod sliced;
 mod suite;
+mod verdict;
 
 use std::fmt;
 use std::io::Write;
 
 use serde::Serialize;
 
-use crate::interval::{Draws, Interval, SEED, quantile, sign_test};
 use crate::launch::Launched;
 use crate::limits::REPEATS_COUNT_MAX;
-use crate::plan::{self, Setting};
+use crate::plan::{self, ENDED_EARLY, Setting};
 use crate::process::Process;
 use crate::report::Report;
 use crate::scenario::Scenario;
 
+pub use sliced::Slicing;
 pub use suite::{Row, Suite, SuiteResult};
+pub use verdict::Verdict;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,8 @@ pub struct Contest<'a> {
     pub pairs: usize,
     /// Core for the servers.
     pub cpu: Option<usize>,
+    /// How both run in slices; without it one runs after the other.
+    pub slicing: Option<&'a Slicing>,
 }
 
 /// What came out.
@@ -43,67 +49,20 @@ pub struct Comparison {
     pub delivered_per_s: Vec<[f64; 2]>,
     /// Mean bytes of a delivered message of both, by pair; unequal ones make the ratio unfair.
     pub bytes_per_delivery: Vec<[f64; 2]>,
+    /// Seconds that were measured of both, by pair.
+    pub running_s: Vec<[f64; 2]>,
+    /// Slices in them, by pair; 0 for what is run as a whole.
+    pub slices: Vec<[u64; 2]>,
+    /// Share of the measured time that handing over took of both together, by pair.
+    pub handover: Vec<f64>,
+    /// First over second, by pair, in order of time.
+    pub ratios_by_pair: Vec<f64>,
     /// First over second, by pair, ascending.
     pub ratios: Vec<f64>,
     /// What the ratios say together.
     pub verdict: Verdict,
     /// Runs that failed or were invalid, with the reason.
     pub objections: Vec<String>,
-}
-
-/// Ratios and the bound they are held to.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
-pub struct Verdict {
-    /// Median ratio.
-    pub median: f64,
-    /// A quarter of the ratios is at or below the first, a quarter at or above the second.
-    pub quartiles: [f64; 2],
-    /// The median's 95 % interval, if there are pairs enough for one.
-    pub interval: Option<Interval>,
-    /// The median lies at or below this with 95 % certainty.
-    pub upper: Option<f64>,
-    /// How likely such ratios are if neither server costs more: the two-sided sign test.
-    pub sign_p: f64,
-    /// What the upper bound must not exceed.
-    pub bound: Option<f64>,
-}
-
-impl Verdict {
-    /// Judges ascending ratios.
-    #[must_use]
-    pub fn new(ratios: &[f64], bound: Option<f64>) -> Self {
-        let draws = Draws::of_median(ratios, SEED);
-        Self {
-            median: quantile(ratios, 0.5),
-            quartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
-            interval: draws.as_ref().map(Draws::interval),
-            upper: draws.as_ref().map(Draws::upper),
-            sign_p: sign_test(ratios, 1.0),
-            bound,
-        }
-    }
-
-    /// Whether there is a bound that is not shown to be kept. Too few pairs show nothing, nor do ratios of nothing.
-    #[must_use]
-    pub fn exceeds(&self) -> bool {
-        self.bound.is_some_and(|bound| !self.upper.is_some_and(|upper| upper <= bound))
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [low, high] = self.quartiles;
-        write!(f, "median {:.3}  quartiles {low:.3} {high:.3}", self.median)?;
-        match (self.interval, self.upper) {
-            (Some(interval), Some(upper)) => {
-                write!(f, "  95 % {:.3} to {:.3}  upper bound {upper:.3}", interval.low, interval.high)?;
-            }
-            _ => write!(f, "  no interval: it takes five pairs")?,
-        }
-        write!(f, "  sign test p {:.3}", self.sign_p)?;
-        let Some(bound) = self.bound else { return Ok(()) };
-        write!(f, "  {} {bound}", if self.exceeds() { "EXCEEDS" } else { "within" })
-    }
 }
 
 impl Contest<'_> {
@@ -114,12 +73,12 @@ impl Contest<'_> {
     pub fn run(
         &self,
         scenario: &Scenario,
-        setting: &mut Setting,
+        settings: &mut [Setting; 2],
         bound: Option<f64>,
         progress: &mut dyn Write,
     ) -> Result<Comparison, String> {
         let mut comparison = Comparison::default();
-        self.each_pair(scenario, setting, &mut |pair, reports| comparison.add(pair, reports, progress))?;
+        self.each_pair(scenario, settings, &mut |pair, reports| comparison.add(pair, reports, progress))?;
         comparison.ratios.sort_by(f64::total_cmp);
         comparison.verdict = Verdict::new(&comparison.ratios, bound);
         Ok(comparison)
@@ -132,32 +91,41 @@ impl Contest<'_> {
     pub fn each_pair(
         &self,
         scenario: &Scenario,
-        setting: &mut Setting,
+        settings: &mut [Setting; 2],
         on_pair: &mut dyn FnMut(usize, [Report; 2]) -> Result<(), String>,
     ) -> Result<(), String> {
         if self.pairs == 0 || self.pairs > REPEATS_COUNT_MAX {
             return Err(format!("{} pairs: must be 1 to {REPEATS_COUNT_MAX}", self.pairs));
         }
         for pair in 0..self.pairs {
-            let reports = if pair % 2 == 0 {
-                let a = self.run_one(0, scenario, setting)?;
-                [a, self.run_one(1, scenario, setting)?]
-            } else {
-                let b = self.run_one(1, scenario, setting)?;
-                [self.run_one(0, scenario, setting)?, b]
+            let first = pair % 2;
+            let reports = match self.slicing {
+                Some(slicing) => slicing.run(self, first, scenario, settings)?,
+                None if first == 0 => {
+                    let a = self.run_one(0, scenario, settings)?;
+                    [a, self.run_one(1, scenario, settings)?]
+                }
+                None => {
+                    let b = self.run_one(1, scenario, settings)?;
+                    [self.run_one(0, scenario, settings)?, b]
+                }
             };
             on_pair(pair, reports)?;
         }
         Ok(())
     }
 
-    fn run_one(&self, which: usize, scenario: &Scenario, setting: &mut Setting) -> Result<Report, String> {
+    fn run_one(&self, which: usize, scenario: &Scenario, settings: &mut [Setting; 2]) -> Result<Report, String> {
+        let setting = &mut settings[which];
         let of_server = |error| format!("server {}: {error}", name(which));
         let server = Launched::start(self.commands[which], self.cpu, setting.target.address).map_err(of_server)?;
         setting.server = Some(Process::new(server.id())?);
         let report = plan::run(scenario, setting).map_err(of_server)?;
         server.end().map_err(of_server)?;
-        Ok(report)
+        match setting.stop.requested() {
+            true => Err(ENDED_EARLY.to_owned()),
+            false => Ok(report),
+        }
     }
 }
 
@@ -172,22 +140,24 @@ impl Comparison {
             let reasons = report.objections().into_iter().chain(report.invalid.clone());
             self.objections.extend(reasons.map(|reason| format!("pair {pair}, {}: {reason}", name(which))));
         }
+        let (running, slices, handover) = times(&reports);
         let ratio = cpu[0] / cpu[1];
         // The last word is the comparison's; a progress line that cannot be written is no reason to stop.
-        let _ = writeln!(
-            progress,
-            "pair {pair:>2}  a {:.3} us  {:.1} %  {:.0}/s   b {:.3} us  {:.1} %  {:.0}/s   ratio {ratio:.3}",
-            cpu[0],
-            100.0 * busy[0],
-            rate[0],
-            cpu[1],
-            100.0 * busy[1],
-            rate[1],
-        );
+        let side = |which: usize| {
+            let (busy, sliced) = (100.0 * busy[which], slices[which] > 0);
+            let slices = if sliced { format!("  {} slices", slices[which]) } else { String::new() };
+            format!("{:.3} us  {busy:.1} %  {:.0}/s  {:.2} s{slices}", cpu[which], rate[which], running[which])
+        };
+        let lost = if handover > 0.0 { format!("  handing over {:.2} %", 100.0 * handover) } else { String::new() };
+        let _ = writeln!(progress, "pair {pair:>2}  a {}   b {}   ratio {ratio:.3}{lost}", side(0), side(1));
         self.cpu_us_per_delivery.push(cpu);
         self.busy.push(busy);
         self.delivered_per_s.push(rate);
         self.bytes_per_delivery.push(bytes);
+        self.running_s.push(running);
+        self.slices.push(slices);
+        self.handover.push(handover);
+        self.ratios_by_pair.push(ratio);
         self.ratios.push(ratio);
         Ok(())
     }
@@ -213,6 +183,18 @@ impl Comparison {
     }
 }
 
+/// Measured seconds and slices of both, and the share that handing over took of both together.
+fn times(reports: &[Report; 2]) -> ([f64; 2], [u64; 2], f64) {
+    let measured = |report: &Report| {
+        let phases = report.phases.iter().filter(|phase| phase.measured);
+        phases.map(|phase| phase.end_s - phase.from_s).sum::<f64>()
+    };
+    let running = [measured(&reports[0]), measured(&reports[1])];
+    let slices = [&reports[0], &reports[1]].map(|report| report.slices.map_or(0, |slices| slices.count));
+    let handover_s: f64 = reports.iter().filter_map(|report| report.slices).map(|slices| slices.handover_s).sum();
+    (running, slices, handover_s / (running[0] + running[1] + handover_s).max(f64::MIN_POSITIVE))
+}
+
 fn name(which: usize) -> &'static str {
     ["a", "b"][which]
 }
@@ -226,47 +208,5 @@ impl fmt::Display for Comparison {
             writeln!(f, "OBJECTION {objection}")?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(ratios: &[f64], bound: Option<f64>, exceeds: bool) {
-        let verdict = Verdict::new(ratios, bound);
-        assert_eq!(verdict.exceeds(), exceeds, "{verdict}");
-    }
-
-    #[test]
-    fn a_bound_is_kept_only_if_the_upper_bound_is_at_or_below_it() {
-        check(&[1.1; 5], Some(1.1), false);
-        check(&[1.1; 5], Some(1.099), true);
-        // Of five the upper bound is the largest, of fifteen the fifth largest.
-        check(&[1.0, 1.0, 1.0, 1.0, 1.2], Some(1.19), true);
-        let mut fifteen = [1.0; 15];
-        fifteen[11..].fill(1.5);
-        check(&fifteen, Some(1.1), false);
-        fifteen[10] = 1.5;
-        check(&fifteen, Some(1.1), true);
-        check(&[1.5; 5], None, false);
-    }
-
-    #[test]
-    fn too_few_pairs_and_ratios_of_nothing_keep_no_bound() {
-        check(&[1.0; 4], Some(2.0), true);
-        check(&[], Some(2.0), true);
-        check(&[1.0, 1.0, 1.0, f64::NAN, f64::NAN], Some(2.0), true);
-        check(&[1.0, 1.0, f64::INFINITY, f64::INFINITY, f64::INFINITY], Some(2.0), true);
-    }
-
-    #[test]
-    fn the_verdict_says_what_it_knows() {
-        let text = Verdict::new(&[1.0, 1.1, 1.2, 1.3, 1.4], Some(1.3)).to_string();
-        let expected = "median 1.200  quartiles 1.100 1.300  95 % 1.000 to 1.400  upper bound 1.400  sign test p 0.125  \
-                        EXCEEDS 1.3";
-        assert_eq!(text, expected);
-        let text = Verdict::new(&[1.2], None).to_string();
-        assert_eq!(text, "median 1.200  quartiles 1.200 1.200  no interval: it takes five pairs  sign test p 1.000");
     }
 }

@@ -8,6 +8,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::adapter::Adapter;
+use crate::baton::Baton;
 use crate::clock::{Clock, seconds};
 use crate::course::{self, Step, StepKind};
 use crate::deal::{self, Part, Share};
@@ -55,6 +56,8 @@ pub struct Setting {
     pub part: Part,
     /// Second of the day's clock, since 1970, at which the run begins.
     pub start_at: Option<u64>,
+    /// The right to run, if another generator runs in turn with this one.
+    pub baton: Option<Baton>,
 }
 
 impl Setting {
@@ -73,6 +76,7 @@ impl Setting {
             cpus: Vec::new(),
             part: Part::WHOLE,
             start_at: None,
+            baton: None,
         }
     }
 }
@@ -99,6 +103,9 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     if !(1..=THREADS_COUNT_MAX).contains(&setting.threads) {
         return Err(format!("{} threads: must be 1 to {THREADS_COUNT_MAX}", setting.threads));
     }
+    if setting.baton.is_some() && setting.threads > 1 {
+        return Err(format!("{} threads: must be 1 to run in turn with another generator", setting.threads));
+    }
     let shares = deal::shares(scenario, setting.part, setting.threads);
     let connections = shares.iter().map(Share::connections_count).sum();
     if connections == 0 {
@@ -109,6 +116,7 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     if let Some(&cpu) = setting.cpus.first() {
         socket::pin(cpu)?;
     }
+    setting.baton.as_ref().map(Baton::begin).transpose()?;
     let (mut environment, ticks) = (Environment::new(&setting.target.host, connections), MachineTicks::now());
     let mut observer = Observer::new(setting.server);
     wait_until(setting.start_at)?;
@@ -116,8 +124,10 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     let (steps, clock) = (course::steps(scenario), Clock::start());
     let gates = Gates::new(shares.len(), steps.len() + 1);
     let course = Course { scenario, setting, clock, gates, steps };
-    let Setting { server, view, stop, watch, .. } = setting;
-    let (watcher, recorders) = Watcher::start(clock, shares.len(), *server, *view, stop, watch.clone())?;
+    let Setting { view, stop, watch, .. } = setting;
+    // The watcher's clock does not stand still between slices: a share of it would be of the wrong time.
+    let server = setting.server.filter(|_| setting.baton.is_none());
+    let (watcher, recorders) = Watcher::start(clock, shares.len(), server, *view, stop, watch.clone())?;
     let reports = course.run_all(&shares, recorders, &mut observer);
     // What went wrong first says why; that others ended because of it says nothing.
     if let Some(Err(error)) = reports.iter().find(|report| report.as_ref().is_err_and(|error| error != ENDED)) {
@@ -135,6 +145,7 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
         report.invalid = Some(ENDED_EARLY.to_owned());
     }
     report.slos.extend(broken);
+    setting.baton.as_ref().map(Baton::rest).transpose()?;
     Ok(report)
 }
 
@@ -210,9 +221,12 @@ impl Course<'_> {
         engine.recorder = recorder;
         let mut own = Own::default();
         // The gate behind the last is the start.
-        let mut from_ns = self.pass(self.steps.len(), self.clock.now_ns(), &mut engine)?;
+        let mut from_ns = self.pass(self.steps.len(), engine.clock.now_ns(), &mut engine)?;
         for (number, step) in self.steps.iter().enumerate() {
             let measured = step.phase.as_ref().is_some_and(|phase| phase.measured);
+            if step.phase.is_some() {
+                engine.begin_slices().map_err(|error| error.to_string())?;
+            }
             own.begin(&engine);
             if let Some(observer) = &mut observer {
                 observer.begin();
@@ -222,7 +236,7 @@ impl Course<'_> {
                 observer.weigh(weigh, self.gates.joined(number.saturating_sub(1)));
             }
             from_ns = match step.has_gate() {
-                _ if engine.stopped() => self.clock.now_ns(),
+                _ if engine.stopped() => engine.clock.now_ns(),
                 true => self.pass(number, from_ns.saturating_add(step.at_least_ns), &mut engine)?,
                 false => end_ns,
             };
@@ -261,16 +275,16 @@ impl Course<'_> {
             }
         }
         while !engine.wave_is_over() && !engine.stopped() {
-            engine.run_until(self.clock.now_ns() + WAIT_NS_MAX / 10)?;
+            engine.run_until(engine.clock.now_ns() + WAIT_NS_MAX / 10)?;
         }
         Ok(end_ns)
     }
 
     /// Waits for the others while traffic goes on; when all go on.
     fn pass(&self, gate: usize, not_before_ns: u64, engine: &mut Engine<'_>) -> Result<u64, String> {
-        self.gates.arrive(gate, self.clock.now_ns(), not_before_ns, engine.joined);
+        self.gates.arrive(gate, engine.clock.now_ns(), not_before_ns, engine.joined);
         while !engine.stopped() {
-            let now = self.clock.now_ns();
+            let now = engine.clock.now_ns();
             let until = match self.gates.opens_ns(gate) {
                 Some(opens_ns) if opens_ns <= now => return Ok(opens_ns),
                 Some(opens_ns) => opens_ns,
@@ -279,14 +293,15 @@ impl Course<'_> {
             };
             engine.run_until(until).map_err(|error| format!("poll: {error}"))?;
         }
-        Ok(self.clock.now_ns())
+        Ok(engine.clock.now_ns())
     }
 
     /// Waits for what is still owed, and closes.
     fn finish(&self, engine: &mut Engine<'_>, end_ns: u64) -> std::io::Result<()> {
+        engine.end_slices();
         engine.stop_traffic(end_ns);
         if let Some(measured) = engine.last_phase_measured() {
-            let deadline = self.clock.now_ns() + seconds(self.scenario.drain_s);
+            let deadline = engine.clock.now_ns() + seconds(self.scenario.drain_s);
             engine.enter("drain", measured, Some(deadline));
             engine.settle_until(deadline)?;
         }

@@ -74,10 +74,11 @@ impl Compare {
 
     fn run(&self, scenario: &str, out: &mut dyn Write) -> Result<[Vec<Run>; 2], String> {
         let commands = [&self.a_start, &self.b_start].map(|command| command.as_deref().unwrap_or_default());
-        let contest = Contest { commands, pairs: self.repeats, cpu: self.server_cpu };
-        let (scenario, mut setting) = (self.wanted.scenario(scenario)?, self.wanted.setting()?);
+        let contest = Contest { commands, pairs: self.repeats, cpu: self.server_cpu, slicing: None };
+        let scenario = self.wanted.scenario(scenario)?;
+        let mut settings = [self.wanted.setting()?, self.wanted.setting()?];
         let mut sides = [Vec::new(), Vec::new()];
-        contest.each_pair(&scenario, &mut setting, &mut |pair, reports| {
+        contest.each_pair(&scenario, &mut settings, &mut |pair, reports| {
             for ((side, report), name) in sides.iter_mut().zip(&reports).zip(["a", "b"]) {
                 side.push(Run::new(&format!("{name}{}", pair + 1), report));
             }

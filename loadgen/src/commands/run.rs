@@ -1,11 +1,14 @@
 //! `loadgen run`: one scenario against one server, seen while it goes on, and its result.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use loadgen::baton::{Baton, Place};
 use loadgen::deal::Part;
 use loadgen::live::{Stop, View};
 use loadgen::metrics::Metrics;
+use loadgen::pair::Slicing;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::report::{Report, RunDirectory, append_step_summary, without_secrets};
@@ -42,6 +45,13 @@ pub(crate) struct Run {
     /// Show nothing while it runs.
     #[arg(long)]
     quiet: bool,
+    /// Run in slices, in turn with another generator behind standard input, as the first or the second of the two: how
+    /// `pair` runs both sides. --pid is then a process group, which is stopped between slices.
+    #[arg(long, hide = true, value_parser = Place::parse, requires_all = ["slice", "pid"])]
+    place: Option<Place>,
+    /// Length of a slice.
+    #[arg(long, hide = true, value_parser = Slicing::parse, requires = "place")]
+    slice: Option<Duration>,
 }
 
 impl Run {
@@ -52,7 +62,11 @@ impl Run {
         let view = if self.quiet { View::Nothing } else { View::Lines };
         let server = self.pid.map(Process::new).transpose()?;
         let (watch, part, start_at) = (Watch::new(&objectives), self.part, self.start_at);
-        let setting = Setting { server, view, stop, watch, part, start_at, ..self.wanted.setting()? };
+        let baton = match (self.place, self.slice, self.pid) {
+            (Some(place), Some(slice), Some(pid)) => Some(Baton::from_stdin(place, pid, slice)?),
+            _ => None,
+        };
+        let setting = Setting { server, view, stop, watch, part, start_at, baton, ..self.wanted.setting()? };
         // A directory that cannot be had is said before the run, not after.
         let out = self.out.as_deref().map(|out| RunDirectory::prepare(out, &scenario.name, self.force)).transpose()?;
         let mut report = plan::run(&scenario, &setting)?;

@@ -3,11 +3,12 @@
 //! One thread, one poll, one receive buffer, and rooms that nobody else touches; nothing is allocated per message. A
 //! connection keeps bytes of its own only while a frame is not whole or its socket is full. `wave` says which
 //! connections come and go, `opening` brings one up and down, `traffic` publishes and books deliveries, `messages`
-//! tells what came, `closed` is the closed loop, `slow` reads slowly.
+//! tells what came, `closed` is the closed loop, `slow` reads slowly, `slices` takes turns with another generator.
 
 mod closed;
 mod messages;
 mod opening;
+mod slices;
 mod slow;
 mod traffic;
 mod wave;
@@ -31,6 +32,7 @@ use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
 
 use closed::Lacking;
+use slices::Slices;
 use wave::Waves;
 
 pub use slow::SlowTraffic;
@@ -87,6 +89,8 @@ pub struct Engine<'a> {
     pub(crate) seed: u64,
     /// The course of the run.
     pub(crate) recorder: Recorder,
+    /// Turns with another generator.
+    pub(crate) slices: Slices<'a>,
     poll: Poll,
     masks: Masks,
     connections: Vec<Connection>,
@@ -185,6 +189,7 @@ impl<'a> Engine<'a> {
             idle_ns: 0,
             seed: SEED,
             recorder: Recorder::unseen(),
+            slices: Slices::new(setting.baton.as_ref()),
             poll: Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?,
             masks: Masks::new(SEED),
             connections,
@@ -266,7 +271,11 @@ impl<'a> Engine<'a> {
     }
 
     fn turn(&mut self, until_ns: u64) -> io::Result<()> {
-        let now = self.clock.now_ns();
+        let mut now = self.clock.now_ns();
+        if now >= self.slices.ends_ns() {
+            self.hand_over()?;
+            now = self.clock.now_ns();
+        }
         if self.recorder.is_due(now) {
             self.recorder.cut(now, self.gauges());
         }
@@ -276,7 +285,7 @@ impl<'a> Engine<'a> {
         self.send_owed();
         let before = self.clock.now_ns();
         let due = self.next_due_ns().into_iter().chain(self.next_slow_ns()).min().unwrap_or(u64::MAX);
-        let until = until_ns.min(due).saturating_sub(before);
+        let until = until_ns.min(due).min(self.slices.ends_ns()).saturating_sub(before);
         let spin = self.scenario.spin && self.publishing;
         let timeout = if spin { 0 } else { until.min(WAIT_NS_MAX) };
         let mut ready = std::mem::take(&mut self.ready);

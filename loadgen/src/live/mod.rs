@@ -49,6 +49,18 @@ impl Stop {
         Ok(stop)
     }
 
+    /// The same without the second: for a program that has others to end before itself, however often it is asked.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn on_every_signal() -> io::Result<Self> {
+        let stop = Self::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop.flag))?;
+        }
+        Ok(stop)
+    }
+
     /// Ends the run early.
     pub fn request(&self) {
         self.flag.store(true, Ordering::Relaxed);

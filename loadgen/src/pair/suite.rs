@@ -85,7 +85,7 @@ impl Suite {
         &self,
         contest: Contest<'_>,
         changes: &[String],
-        setting: &mut Setting,
+        settings: &mut [Setting; 2],
         progress: &mut dyn Write,
     ) -> Result<SuiteResult, String> {
         let scenarios = self.row.iter().map(|row| {
@@ -98,7 +98,7 @@ impl Suite {
         for (row, scenario) in self.row.iter().zip(&scenarios) {
             // Progress that cannot be written is no reason to stop.
             let _ = writeln!(progress, "{}", row.name);
-            let comparison = contest.run(scenario, setting, Some(row.bound), progress);
+            let comparison = contest.run(scenario, settings, Some(row.bound), progress);
             let comparison = comparison.map_err(|error| format!("row {:?}: {error}", row.name))?;
             rows.push(RowResult { row: row.clone(), comparison });
         }

@@ -90,27 +90,34 @@ impl Observer {
 /// A thread's own time, summed over what is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
-    from: Option<(u64, u64, ThreadTimes)>,
+    from: Option<(u64, u64, ThreadTimes, (u64, u64))>,
     /// Time that was measured.
     pub(crate) window_ns: u64,
     /// Of it, time spent waiting for something to do.
     pub(crate) idle_ns: u64,
     /// Of it, time on a core, and time in which the thread could have run and had none.
     pub(crate) times: ThreadTimes,
+    /// Slices that began in it.
+    pub(crate) slices: u64,
+    /// What handing over to this side took; not of the time that was measured.
+    pub(crate) handover_ns: u64,
 }
 
 impl Own {
     pub(super) fn begin(&mut self, engine: &Engine<'_>) {
-        self.from = Some((engine.clock.now_ns(), engine.idle_ns, ThreadTimes::now()));
+        let slices = (engine.slices.count, engine.slices.handover_ns);
+        self.from = Some((engine.clock.now_ns(), engine.idle_ns, ThreadTimes::now(), slices));
     }
 
     pub(super) fn end(&mut self, engine: &Engine<'_>, measured: bool) {
-        if let Some((from_ns, idle_ns, times)) = self.from.take().filter(|_| measured) {
+        if let Some((from_ns, idle_ns, times, slices)) = self.from.take().filter(|_| measured) {
             self.window_ns += engine.clock.now_ns().saturating_sub(from_ns);
             self.idle_ns += engine.idle_ns.saturating_sub(idle_ns);
             let now = ThreadTimes::now();
             self.times.cpu_ns += now.cpu_ns.saturating_sub(times.cpu_ns);
             self.times.delayed_ns += now.delayed_ns.saturating_sub(times.delayed_ns);
+            self.slices += engine.slices.count.saturating_sub(slices.0);
+            self.handover_ns += engine.slices.handover_ns.saturating_sub(slices.1);
         }
     }
 }

@@ -56,6 +56,17 @@ pub struct ThreadReport {
     pub lateness_p99_us: f64,
 }
 
+/// Turns that the generator took with another one, in the measured time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SlicesReport {
+    /// Slices that began in it.
+    pub count: u64,
+    /// Time in which the generator and its server ran.
+    pub running_s: f64,
+    /// Time from the end of the other's slices until the own server ran; nobody's running time.
+    pub handover_s: f64,
+}
+
 impl PhaseReport {
     fn new(phase: &PhaseTraffic, zero_ns: u64) -> Self {
         let all = |of: fn(&crate::engine::Traffic) -> &Latency| {
@@ -103,7 +114,13 @@ impl Report {
             starved: share(own.times.delayed_ns),
             lateness_p99_us: worst.as_ref().map_or(0.0, |(late_us, _)| *late_us),
         }];
+        let slices = engine.slices.wanted().then(|| SlicesReport {
+            count: own.slices,
+            running_s: rounded_fine(own.window_ns as f64 / 1e9),
+            handover_s: rounded_fine(own.handover_ns as f64 / 1e9),
+        });
         let mut report = Self {
+            slices,
             adapter: engine.adapter.name.clone(),
             server_version: engine.server_version.take(),
             flags: Vec::new(),

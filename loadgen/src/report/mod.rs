@@ -29,7 +29,7 @@ use crate::process::{CpuTimes, Weight};
 use crate::scenario::Scenario;
 use crate::stats::{Latency, Names, Percentiles, rounded, rounded_fine};
 
-pub use collect::{PhaseReport, ThreadReport};
+pub use collect::{PhaseReport, SlicesReport, ThreadReport};
 pub use directory::{RunDirectory, append_step_summary};
 pub(crate) use environment::MachineTicks;
 pub use environment::{Environment, Revision};
@@ -71,6 +71,9 @@ pub struct Report {
     /// The generator's threads.
     #[serde(default)]
     pub threads: Vec<ThreadReport>,
+    /// Turns with another generator, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<SlicesReport>,
     /// Which parts of the run are in it.
     #[serde(default)]
     pub parts: Vec<Part>,

@@ -53,6 +53,7 @@ pub(crate) fn sample() -> Report {
         timeline.push(point(second, stage));
     }
     Report {
+        slices: None,
         adapter: "waystation".to_owned(),
         server_version: Some("1.0.0".to_owned()),
         scenario,
