@@ -60,3 +60,21 @@ pub fn nanoseconds(duration: Duration) -> u64 {
 pub fn seconds(seconds: f64) -> u64 {
     Duration::try_from_secs_f64(seconds).map_or(0, nanoseconds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_to_count_is_taken_off() {
+        let (running, mut stopped) = (Clock::start(), Clock::start());
+        Clock::sleep(Duration::from_millis(20));
+        let aside_ns = stopped.now_ns() / 2;
+        stopped.stand_still(aside_ns);
+        // Both clocks are read one after the other, the one that is to be ahead last.
+        let stopped_ns = stopped.now_ns();
+        assert!(stopped_ns + aside_ns <= running.now_ns() && stopped_ns >= aside_ns);
+        let first_ns = Clock::of_machine_ns();
+        assert!(first_ns > 0 && Clock::of_machine_ns() >= first_ns);
+    }
+}

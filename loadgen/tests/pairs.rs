@@ -6,7 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test binary: a panic is its report")]
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use std::io;
 
 use crate::baton::{Baton, Taken};
 use crate::engine::Engine;
+use crate::process::ThreadTimes;
 
 /// Where the side is.
 #[derive(Debug)]
@@ -19,12 +20,14 @@ pub(crate) struct Slices<'a> {
     pub(crate) count: u64,
     /// What handing over to this side took.
     pub(crate) handover_ns: u64,
+    /// Of the time that stood still, what this thread waited for its core.
+    pub(crate) delayed_ns: u64,
 }
 
 impl<'a> Slices<'a> {
     /// One slice without an end, until they begin.
     pub(super) fn new(baton: Option<&'a Baton>) -> Self {
-        Self { baton, ends_ns: u64::MAX, count: 0, handover_ns: 0 }
+        Self { baton, ends_ns: u64::MAX, count: 0, handover_ns: 0, delayed_ns: 0 }
     }
 
     /// Whether somebody waits for slices to end.
@@ -56,7 +59,9 @@ impl Engine<'_> {
         let Some(baton) = self.slices.baton else { return Ok(()) };
         let from_ns = self.clock.now_ns();
         baton.pass().map_err(io::Error::other)?;
+        let before = ThreadTimes::now();
         let taken = baton.take().map_err(io::Error::other)?;
+        self.slices.delayed_ns += ThreadTimes::now().delayed_ns.saturating_sub(before.delayed_ns);
         self.clock.stand_still(self.clock.now_ns().saturating_sub(from_ns));
         self.slices.count += 1;
         self.slices.ends_ns = match taken {

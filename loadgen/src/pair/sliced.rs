@@ -149,6 +149,9 @@ impl Drop for Generator {
 /// Waits until both generators are done.
 fn wait(generators: &mut [Generator; 2], servers: &mut [Launched; 2], stop: &Stop) -> Result<[ExitStatus; 2], String> {
     loop {
+        if stop.requested() {
+            return Err(ENDED_EARLY.to_owned());
+        }
         let mut statuses = [None; 2];
         for (which, (generator, server)) in generators.iter_mut().zip(&mut *servers).enumerate() {
             let of_side = |error| format!("server {}: {error}", name(which));
@@ -159,9 +162,6 @@ fn wait(generators: &mut [Generator; 2], servers: &mut [Launched; 2], stop: &Sto
         }
         if let [Some(a), Some(b)] = statuses {
             return Ok([a, b]);
-        }
-        if stop.requested() {
-            return Err(ENDED_EARLY.to_owned());
         }
         Clock::sleep(LOOK);
     }

@@ -90,7 +90,8 @@ impl Observer {
 /// A thread's own time, summed over what is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
-    from: Option<(u64, u64, ThreadTimes, (u64, u64))>,
+    /// The time, idle time, the thread's times; slices, what handing over took, and waits in it.
+    from: Option<(u64, u64, ThreadTimes, [u64; 3])>,
     /// Time that was measured.
     pub(crate) window_ns: u64,
     /// Of it, time spent waiting for something to do.
@@ -105,7 +106,7 @@ pub(crate) struct Own {
 
 impl Own {
     pub(super) fn begin(&mut self, engine: &Engine<'_>) {
-        let slices = (engine.slices.count, engine.slices.handover_ns);
+        let slices = [engine.slices.count, engine.slices.handover_ns, engine.slices.delayed_ns];
         self.from = Some((engine.clock.now_ns(), engine.idle_ns, ThreadTimes::now(), slices));
     }
 
@@ -115,9 +116,11 @@ impl Own {
             self.idle_ns += engine.idle_ns.saturating_sub(idle_ns);
             let now = ThreadTimes::now();
             self.times.cpu_ns += now.cpu_ns.saturating_sub(times.cpu_ns);
-            self.times.delayed_ns += now.delayed_ns.saturating_sub(times.delayed_ns);
-            self.slices += engine.slices.count.saturating_sub(slices.0);
-            self.handover_ns += engine.slices.handover_ns.saturating_sub(slices.1);
+            // A wait while the time stood still is none of the measured time.
+            let aside_ns = engine.slices.delayed_ns.saturating_sub(slices[2]);
+            self.times.delayed_ns += now.delayed_ns.saturating_sub(times.delayed_ns).saturating_sub(aside_ns);
+            self.slices += engine.slices.count.saturating_sub(slices[0]);
+            self.handover_ns += engine.slices.handover_ns.saturating_sub(slices[1]);
         }
     }
 }
