@@ -43,6 +43,7 @@ TITLES = {
     "turn": "2-10 a whole turn, room of 3",
     "turn_big_room": "the same, room of 1,000",
     "echo": "echo",
+    "echo_coalesced": "the same, sixteen read at once",
     "idle": "be there: one ping and heartbeat",
 }
 

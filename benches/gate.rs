@@ -46,6 +46,7 @@ fn ready(name: &str) -> Box<dyn Work> {
 #[bench::turn("turn")]
 #[bench::turn_big_room("turn_big_room")]
 #[bench::echo("echo")]
+#[bench::echo_coalesced("echo_coalesced")]
 #[bench::idle("idle")]
 fn row(mut work: Box<dyn Work>) -> Box<dyn Work> {
     work.run();

@@ -34,6 +34,8 @@ const MESSAGES: u32 = 64;
 const CROWD: u32 = 1000;
 /// Publishes that come before a visit where there are several.
 const IN_FLIGHT: u32 = 4;
+/// Messages to be echoed that come at once where there are several.
+const ECHOES: u32 = 16;
 /// Clients that connect in a run.
 const ARRIVALS: u32 = 16;
 /// Connections of an idle shard.
@@ -87,7 +89,8 @@ impl Row {
         }),
         row("turn", "message", MESSAGES, |count| Traffic::boxed(small(count), Station::Turn)),
         row("turn_big_room", "member", CROWD, |count| Traffic::boxed(big(count, 1), Station::Turn)),
-        row("echo", "message", MESSAGES, |count| Box::new(Echoing::new(count))),
+        row("echo", "message", MESSAGES, |count| Box::new(Echoing::new(count, 1))),
+        row("echo_coalesced", "message", MESSAGES, |count| Box::new(Echoing::new(count / ECHOES, ECHOES))),
         row("idle", "connection for 20 s", IDLE, |count| Box::new(Idling::new(count, MEMBERS))),
     ];
 

@@ -134,17 +134,19 @@ pub(crate) struct Echoing {
     world: World,
     conns: Vec<ConnId>,
     received: Vec<Vec<u8>>,
+    in_flight: usize,
 }
 
 impl Echoing {
-    pub(crate) fn new(count: u32) -> Self {
+    /// So many clients, of each of which so many messages come at once.
+    pub(crate) fn new(clients: u32, in_flight: u32) -> Self {
         let mut world = World::new();
-        let conns: Vec<ConnId> = (0..count).map(|_| world.accept()).collect();
+        let conns: Vec<ConnId> = (0..clients).map(|_| world.accept()).collect();
         for &conn in &conns {
             world.say(conn, &mut head("/echo"));
         }
         world.settle();
-        let mut echoing = Self { world, conns, received: Vec::new() };
+        let mut echoing = Self { world, conns, received: Vec::new(), in_flight: in_flight as usize };
         (0..3).for_each(|_| {
             echoing.prepare();
             echoing.run();
@@ -156,7 +158,7 @@ impl Echoing {
 impl Work for Echoing {
     fn prepare(&mut self) {
         self.world.tick(1);
-        self.received = vec![text_frame(&update(UPDATE_BYTES)); self.conns.len()];
+        self.received = vec![text_frame(&update(UPDATE_BYTES)).repeat(self.in_flight); self.conns.len()];
     }
 
     fn run(&mut self) {
@@ -164,7 +166,7 @@ impl Work for Echoing {
             self.world.say(conn, bytes);
         }
         let writes = self.world.settle();
-        debug_assert_eq!(writes, self.conns.len(), "each message is answered");
+        debug_assert_eq!(writes, self.conns.len(), "each client is answered");
     }
 }
 

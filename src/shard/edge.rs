@@ -10,16 +10,17 @@ use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::{Batch, Command, Encoding, Inbound, Parser, Rejected, globetrotter, notice};
 use crate::ids::ConnId;
 use crate::limits::{
-    ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, FRAGMENTS_COUNT_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX,
-    PAUSED_BYTES_MAX,
+    BATCH_BYTES_MAX, ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, FRAGMENTS_COUNT_MAX, FRAME_BUFFER_BYTES_KEPT_MAX,
+    INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX, PAUSED_BYTES_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
+use crate::payload::Payload;
 use crate::rate::Rate;
 use crate::session::endpoint::Door;
 use crate::time::Now;
 use crate::wire::assembler::{Assembler, Incoming, Rules, Violation};
-use crate::wire::encoder::{Opcode, close_frame, frame, pong_frame};
+use crate::wire::encoder::{Opcode, close_frame, frame, pong_frame, write_header};
 use crate::wire::http::HttpError;
 
 /// What endpoints of text messages take.
@@ -76,6 +77,7 @@ impl Shard {
 
     /// Reads frames until there is no more, or reading pauses. Returns how many bytes were read.
     fn read_frames(&mut self, now: Now, id: ConnId, bytes: &mut [u8], effects: &mut Effects) -> (Go, usize) {
+        debug_assert!(self.echoes.is_empty(), "echoes are queued before another connection is read");
         let Some(conn) = self.slots.find_mut(id) else { return (Go::Stop, 0) };
         conn.live.on_heard(now.millis());
         if conn.probe == Probe::Asked {
@@ -111,7 +113,10 @@ impl Shard {
         let mut at = 0;
         loop {
             let go = match assembler.next(&rules, bytes, &mut at) {
-                Ok(None) => return (Go::On, at),
+                Ok(None) => {
+                    self.release_echoes(id, effects);
+                    return (Go::On, at);
+                }
                 Ok(Some(incoming)) => self.on_incoming(now, id, parser, incoming, effects),
                 Err(violation) => self.on_violation(now, id, violation, effects),
             };
@@ -140,12 +145,16 @@ impl Shard {
                 self.metrics.count(Metric::MessagesIn);
                 return self.on_text(now, id, parser, text, effects);
             }
-            (Incoming::Ping(payload), _) => self.queue(now, id, Lane::Critical, pong_frame(payload), effects),
+            (Incoming::Ping(payload), _) => {
+                self.release_echoes(id, effects);
+                self.queue(now, id, Lane::Critical, pong_frame(payload), effects);
+            }
             (Incoming::Pong(payload), _) => self.on_pong(now, id, payload, effects),
             // Read as a text without a value, which is not JSON either.
             (Incoming::Binary(_), _) if conn.door.is_flat() => return self.on_flat_text(now, id, parser, "", effects),
             (Incoming::Binary(_), _) => {}
             (Incoming::Close(reason), _) => {
+                self.release_echoes(id, effects);
                 // RFC 6455 section 5.5.1: answer with a close frame, typically with the same code.
                 let answer = reason.map_or_else(|| frame(Opcode::Close, &[]), |(code, _)| close_frame(code, ""));
                 self.end(now, id, answer, Metric::ClosedNormal, effects);
@@ -157,12 +166,27 @@ impl Shard {
         }
     }
 
+    /// Echoes of messages that came together leave together, in one piece of memory.
     fn echo(&mut self, id: ConnId, opcode: Opcode, bytes: &[u8], effects: &mut Effects) {
         self.metrics.count(Metric::MessagesIn);
-        self.queue_echo(id, frame(opcode, bytes), effects);
+        write_header(opcode, bytes.len(), &mut self.echoes);
+        self.echoes.extend_from_slice(bytes);
+        if self.echoes.len() >= BATCH_BYTES_MAX {
+            self.release_echoes(id, effects);
+        }
+    }
+
+    /// Queues the echoes so far: nothing more has come, or something follows that is none.
+    fn release_echoes(&mut self, id: ConnId, effects: &mut Effects) {
+        if !self.echoes.is_empty() {
+            self.queue_echo(id, Payload::copy_of(&self.echoes), effects);
+            self.echoes.clear();
+            self.echoes.shrink_to(FRAME_BUFFER_BYTES_KEPT_MAX);
+        }
     }
 
     fn on_violation(&mut self, now: Now, id: ConnId, violation: Violation, effects: &mut Effects) -> Go {
+        self.release_echoes(id, effects);
         if violation.close == CloseCode::TOO_LARGE {
             self.error(now, id, ErrorCode::MessageTooLarge, violation.reason, None, effects);
         }

@@ -249,6 +249,8 @@ pub struct Shard {
     parser: Option<Box<Parser>>,
     /// Scratch for payloads that are put together here.
     body: Vec<u8>,
+    /// Echoes of the connection that is being read.
+    echoes: Vec<u8>,
     /// Scratch for what the wheel fires.
     due: Vec<Timer>,
     /// The latest heartbeat and its wall clock.
@@ -300,6 +302,7 @@ impl Shard {
             pen: Pen::new(options.key, id),
             parser: None,
             body: Vec::new(),
+            echoes: Vec::new(),
             due: Vec::new(),
             beat: None,
             options,

@@ -100,6 +100,25 @@ impl Assembler {
         bytes: &'a mut [u8],
         at: &mut usize,
     ) -> Result<Option<Incoming<'a>>, Violation> {
+        if self.partial.is_none() {
+            if *at == bytes.len() {
+                return Ok(None);
+            }
+            if let Some((opcode, range)) = take_whole(rules, bytes, at) {
+                return present(opcode, &bytes[range]).map(Some);
+            }
+        }
+        self.next_by_parts(rules, bytes, at)
+    }
+
+    /// The same for whatever is not one whole message in one frame.
+    #[inline(never)]
+    fn next_by_parts<'a>(
+        &'a mut self,
+        rules: &Rules,
+        bytes: &'a mut [u8],
+        at: &mut usize,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
         self.forget_handed_out();
         let Some(found) = self.find(rules, bytes, at)? else { return Ok(None) };
         match (found, self.partial.as_deref()) {
@@ -258,6 +277,38 @@ impl Assembler {
             _ => Ok(None),
         }
     }
+}
+
+/// An unfragmented message that lies in the buffer whole and breaks no rule, which is what clients nearly always send:
+/// told by its first bytes (RFC 6455 section 5.2), with nothing kept of it. Whatever else stands there is left as it is,
+/// to be looked at frame by frame.
+fn take_whole(rules: &Rules, bytes: &mut [u8], at: &mut usize) -> Option<(Opcode, Range<usize>)> {
+    const FINAL_TEXT: u8 = 0x81;
+    const FINAL_BINARY: u8 = 0x82;
+    const MASKED: u8 = 0x80;
+    let (&[first, second], rest) = bytes.get(*at..)?.split_first_chunk()?;
+    let opcode = match first {
+        FINAL_TEXT => Opcode::Text,
+        FINAL_BINARY if rules.binary => Opcode::Binary,
+        _ => return None,
+    };
+    let (len, rest, header) = match second.checked_sub(MASKED)? {
+        126 => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (usize::from(u16::from_be_bytes(*len)), rest, 8)
+        }
+        127 => return None,
+        len => (usize::from(len), rest, 6),
+    };
+    let is_shortest = len >= 126 || header == 6;
+    if !is_shortest || len > rules.message_bytes_max || rules.fragments_max == Some(0) {
+        return None;
+    }
+    let mask = *rest.first_chunk()?;
+    let range = *at + header..*at + header + len;
+    unmask(bytes.get_mut(range.clone())?, mask);
+    *at = range.end;
+    Some((opcode, range))
 }
 
 /// What a frame is that needs no other: a control frame or an unfragmented message.

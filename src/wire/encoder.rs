@@ -6,7 +6,6 @@
 
 use std::io;
 
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::code::CloseCode;
@@ -49,17 +48,23 @@ impl From<Opcode> for OpCode {
     }
 }
 
-/// Bytes of the header of a frame with `len` bytes of payload.
-#[must_use]
-pub fn header_len(len: usize) -> usize {
-    FrameHeader::default().len(len as u64)
-}
-
 /// Appends the header of a frame with `len` bytes of payload.
 pub fn write_header(opcode: Opcode, len: usize, out: &mut Vec<u8>) {
-    let header = FrameHeader { opcode: opcode.into(), ..FrameHeader::default() };
-    let written = header.format(len as u64, out);
-    debug_assert!(written.is_ok(), "a vector takes what is written to it");
+    let (header, len) = header(opcode, len);
+    out.extend_from_slice(&header[HEADER_BYTES_MAX - len..]);
+}
+
+/// The header of a final frame without a mask (RFC 6455 section 5.2), at the end of the bytes, and how many it has.
+/// Written here and not by the codec, which writes it field by field: this is done for every event.
+fn header(opcode: Opcode, len: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
+    const FINAL: u8 = 0x80;
+    let first = FINAL | u8::from(OpCode::from(opcode));
+    let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
+    match len {
+        0..126 => ([0, 0, 0, 0, 0, 0, 0, 0, first, h], 2),
+        126..65_536 => ([0, 0, 0, 0, 0, 0, first, 126, g, h], 4),
+        _ => ([first, 127, a, b, c, d, e, f, g, h], HEADER_BYTES_MAX),
+    }
 }
 
 /// A whole frame.
@@ -144,11 +149,9 @@ impl FrameBuffer {
     pub fn finish(&mut self, opcode: Opcode) -> Payload {
         debug_assert!(self.bytes.len() >= HEADER_BYTES_MAX, "the header's room was cut away");
         let len = self.written().len();
-        let start = HEADER_BYTES_MAX - header_len(len);
-        let header = FrameHeader { opcode: opcode.into(), ..FrameHeader::default() };
-        let written = header.format(len as u64, &mut &mut self.bytes[start..HEADER_BYTES_MAX]);
-        debug_assert!(written.is_ok(), "the room is as long as the header");
-        let payload = Payload::copy_of(&self.bytes[start..]);
+        let (header, header_len) = header(opcode, len);
+        self.bytes[..HEADER_BYTES_MAX].copy_from_slice(&header);
+        let payload = Payload::copy_of(&self.bytes[HEADER_BYTES_MAX - header_len..]);
         self.clear();
         payload
     }
@@ -176,7 +179,6 @@ mod tests {
             let mut header = Vec::new();
             write_header(Opcode::Text, len, &mut header);
             assert_eq!(header, expected, "{len}");
-            assert_eq!(header_len(len), expected.len(), "{len}");
         };
         check(0, &[0x81, 0]);
         check(124, &[0x81, 124]);

@@ -77,7 +77,8 @@ const BOUNDS: [(&str, usize); Row::ALL.len()] = [
     ("deliver_big_room_coalesced", 2),
     ("turn", 64),
     ("turn_big_room", 1),
-    ("echo", 128),
+    ("echo", 64),
+    ("echo_coalesced", 4),
     ("idle", 14_266),
 ];
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::limits::{
-    BATCH_MESSAGES_PER_TOKEN, ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, INVALID_IN_A_ROW_MAX, MESSAGE_BYTES_MAX,
-    OUTBOX_BYTES_MAX, PAUSED_BYTES_MAX,
+    BATCH_BYTES_MAX, BATCH_MESSAGES_PER_TOKEN, ECHO_MESSAGE_BYTES_MAX, FLOOD_IN_A_ROW_MAX, INVALID_IN_A_ROW_MAX,
+    MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX, PAUSED_BYTES_MAX,
 };
 use crate::outbox::FRAME_OVERHEAD_BYTES;
 
@@ -295,4 +295,27 @@ fn a_client_that_does_not_read_its_echoes_is_not_read_until_it_does() {
         assert!(world.sockets[who].reads && world.is_open(who));
         assert_eq!(world.heard(who).len(), 5);
     }
+}
+
+#[test]
+fn echoes_and_what_is_none_leave_in_the_order_in_which_they_were_asked_for() {
+    let mut world = World::new();
+    let who = world.upgrade("/echo");
+    let (mut bytes, large) = (Vec::new(), vec![7; BATCH_BYTES_MAX]);
+    for frame in [
+        text("a"),
+        masked(2, b"b"),
+        masked(9, b"c"),
+        text("d"),
+        masked(2, &large),
+        text("e"),
+        masked(8, &1000_u16.to_be_bytes()),
+    ] {
+        bytes.extend_from_slice(&frame);
+    }
+    world.writes.clear();
+    world.send(who, &bytes);
+    assert_eq!(world.heard_words(who), ["text", "binary", "pong frame", "text", "binary", "text", "close 1000"]);
+    let parts: usize = world.writes.iter().map(|(_, parts, _)| *parts).sum();
+    assert_eq!(parts, 5, "a with b, the pong, d with what fills a write, e, the close");
 }
