@@ -2,11 +2,13 @@
 //!
 //! Runs are interleaved: each repeat goes once through all servers and begins with the next one, so that a machine that
 //! drifts weighs on all alike. A server with a command is started for each of its runs and ended after it; nothing else
-//! is ever ended. `table` shows the result.
+//! is ever ended. `figures` has each server's median and interval, and says which servers they do not tell apart;
+//! `table` shows the result.
 //!
 //! What is compared is what a server does with one client's traffic, not what it promises: a server that gives no order
 //! or keeps no history has less to do. What it does not promise stands beside its figures.
 
+mod figures;
 mod table;
 
 use std::io::Write;
@@ -22,6 +24,8 @@ use crate::plan::{self, Setting};
 use crate::process::Process;
 use crate::report::Report;
 use crate::scenario::Scenario;
+
+pub use figures::Figure;
 
 /// One server as it is named on the command line.
 #[derive(Debug)]
@@ -69,8 +73,17 @@ pub struct ServerOutcome {
     pub command: Option<String>,
     /// What it does not do that others may.
     pub without: Vec<String>,
+    /// Its figures over its runs.
+    pub figures: Vec<Figure>,
     /// Its runs.
     pub runs: Vec<Report>,
+}
+
+impl ServerOutcome {
+    fn new(name: String, adapter: String, command: Option<String>, without: Vec<String>, runs: Vec<Report>) -> Self {
+        let version = runs.iter().find_map(|run| run.server_version.clone());
+        Self { name, adapter, version, command, without, figures: figures::of_runs(&runs), runs }
+    }
 }
 
 impl Entrant {
@@ -168,15 +181,14 @@ impl Against {
                 runs[which].push(report);
             }
         }
-        let servers = self.entrants.into_iter().zip(runs).map(|(entrant, runs)| ServerOutcome {
-            version: runs.iter().find_map(|run| run.server_version.clone()),
-            without: entrant.setting.adapter.without(scenario),
-            adapter: entrant.setting.adapter.name,
-            name: entrant.name,
-            command: entrant.command,
-            runs,
+        let servers = self.entrants.into_iter().zip(runs).map(|(entrant, runs)| {
+            let adapter = entrant.setting.adapter;
+            let without = adapter.without(scenario);
+            ServerOutcome::new(entrant.name, adapter.name, entrant.command, without, runs)
         });
-        Ok(Outcome { scenario: scenario.name.clone(), repeats: self.repeats, servers: servers.collect() })
+        let mut servers: Vec<_> = servers.collect();
+        figures::tell_apart(&mut servers);
+        Ok(Outcome { scenario: scenario.name.clone(), repeats: self.repeats, servers })
     }
 }
 

@@ -1,14 +1,16 @@
 //! The comparison as tables that read well in a terminal and are markdown.
 //!
-//! A figure is the median of a server's runs; where runs differ much it helps to see by how much, so the tail and the
-//! processor's share show the smallest and the largest run too.
+//! A figure is the median of a server's runs. Those that servers are told apart by have their 95 % interval beside them,
+//! and a table below says which servers they do not tell apart.
 
 use std::fmt::{self, Write as _};
 
+use crate::against::figures::{Column, Figure, OF_GROUP, OF_SERVER};
 use crate::against::{Outcome, ServerOutcome};
-use crate::interval::median;
-use crate::report::{GroupReport, Report, ServerReport};
-use crate::stats::Percentiles;
+use crate::interval::Interval;
+use crate::limits::REPEATS_COUNT_MIN;
+use crate::metrics::Unit;
+use crate::report::{GroupReport, Report};
 
 /// One run in one line.
 pub(super) fn line(report: &Report) -> String {
@@ -34,10 +36,12 @@ impl fmt::Display for Outcome {
             self.scenario, self.repeats, environment.started
         )?;
         let (processor, cores, kernel) = (&environment.processor, environment.cores_count, &environment.kernel);
-        writeln!(
-            f,
-            "{processor}, {cores} cores, Linux {kernel}. Medians; in brackets the smallest and the largest run."
-        )?;
+        let brackets = match self.repeats {
+            0 | 1 => "One run of each.",
+            2..REPEATS_COUNT_MIN => "Medians; in brackets the smallest and the largest run.",
+            _ => "Medians; in brackets where they lie with 95 % certainty.",
+        };
+        writeln!(f, "{processor}, {cores} cores, Linux {kernel}. {brackets}")?;
         for (index, group) in first.groups.iter().enumerate() {
             let rooms = first.scenario.group.get(index).map_or_else(String::new, |group| {
                 format!(
@@ -48,22 +52,15 @@ impl fmt::Display for Outcome {
                 )
             });
             writeln!(f, "\nGroup {}{rooms}. Delivery after the intended send, in milliseconds:\n", group.name)?;
-            let head = ["server", "p50", "p90", "p99", "p99.9", "deliveries/s", "bytes each"];
-            write_table(f, &head, self.servers.iter().map(|server| server.group_row(index)))?;
+            let head: Vec<&str> = std::iter::once("server").chain(OF_GROUP.iter().map(|column| column.title)).collect();
+            write_table(f, &head, self.servers.iter().map(|server| server.group_row(&group.name)))?;
         }
         writeln!(f, "\nThe server itself:\n")?;
-        let head = [
-            "server",
-            "version",
-            "CPU us per delivery",
-            "core",
-            "KiB per connection",
-            "opening p99 ms",
-            "lost",
-            "other faults",
-            "outcome",
-        ];
+        let titles = OF_SERVER.iter().map(|column| column.title);
+        let head: Vec<&str> =
+            ["server", "version"].into_iter().chain(titles).chain(["lost", "other faults", "outcome"]).collect();
         write_table(f, &head, self.servers.iter().map(ServerOutcome::own_row))?;
+        self.write_differences(f, &first.groups)?;
         writeln!(f)?;
         for server in &self.servers {
             let mut said = server.without.clone();
@@ -76,53 +73,72 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl ServerOutcome {
-    fn group_row(&self, index: usize) -> Vec<String> {
-        let of = |figure: fn(&GroupReport) -> f64| self.figures(|run| run.groups.get(index).map(figure));
-        let latency = |figure: fn(&Percentiles) -> f64| {
-            self.figures(|run| run.groups.get(index).map(|group| figure(&group.latency)))
-        };
-        let mut row = vec![self.name.clone()];
-        for figure in [|of: &Percentiles| of.p50_us, |of: &Percentiles| of.p90_us] {
-            row.push(shown(latency(figure), milliseconds));
+impl Outcome {
+    /// What no figure tells apart.
+    fn write_differences(&self, f: &mut fmt::Formatter<'_>, groups: &[GroupReport]) -> fmt::Result {
+        if self.servers.len() < 2 {
+            return Ok(());
         }
-        row.push(spread(latency(|of| of.p99_us), milliseconds));
-        row.push(shown(latency(|of| of.p99_9_us), milliseconds));
-        row.push(shown(of(|group| group.delivered_per_s), |value| format!("{value:.0}")));
-        row.push(shown(of(|group| group.bytes_per_delivery), |value| format!("{value:.0}")));
-        row
+        if self.repeats < REPEATS_COUNT_MIN {
+            return writeln!(
+                f,
+                "\nNo interval can be given, so nothing is called a difference: it takes {REPEATS_COUNT_MIN} runs of each, \
+                 there are {}.",
+                self.repeats
+            );
+        }
+        let judged = OF_GROUP.iter().filter(|column| column.judged);
+        let of_groups = groups.iter().flat_map(|group| {
+            let name = group.name.as_str();
+            judged.clone().map(move |column| (Some(name), column.name, format!("{name} {}", column.title)))
+        });
+        let own = OF_SERVER.iter().filter(|column| column.judged);
+        let columns: Vec<_> = of_groups.chain(own.map(|column| (None, column.name, column.title.to_owned()))).collect();
+        writeln!(f, "\nNo difference to, since the intervals overlap:\n")?;
+        let head: Vec<&str> = std::iter::once("server").chain(columns.iter().map(|column| column.2.as_str())).collect();
+        let rows = self.servers.iter().map(|server| {
+            let cell = |(group, name, _): &(Option<&str>, &'static str, String)| {
+                let same = server.figure(*group, name).and_then(|figure| figure.no_difference_to.as_ref());
+                match same.map(Vec::as_slice) {
+                    None => "-".to_owned(),
+                    Some([]) => "none".to_owned(),
+                    Some(names) => names.join(", "),
+                }
+            };
+            std::iter::once(server.name.clone()).chain(columns.iter().map(cell)).collect()
+        });
+        write_table(f, &head, rows)
+    }
+}
+
+impl ServerOutcome {
+    fn group_row(&self, group: &str) -> Vec<String> {
+        let cell = |column: &Column<GroupReport>| self.cell(Some(group), column.name, column.judged);
+        std::iter::once(self.name.clone()).chain(OF_GROUP.iter().map(cell)).collect()
     }
 
     fn own_row(&self) -> Vec<String> {
-        let server = |figure: fn(&ServerReport) -> f64| self.figures(|run| run.server.as_ref().map(figure));
-        let faults = |run: &Report| {
-            let faults = run.faults;
-            faults.duplicated
-                + faults.out_of_order
-                + faults.corrupted
-                + faults.wrong_room
-                + faults.seq_gaps
-                + faults.json
-        };
+        let faults = |run: &Report| run.faults.sum() - run.faults.lost;
         let sum = |count: &dyn Fn(&Report) -> u64| self.runs.iter().map(count).sum::<u64>().to_string();
         let mut outcomes: Vec<&str> = self.runs.iter().map(Report::outcome).collect();
         outcomes.sort_unstable();
         outcomes.dedup();
-        vec![
-            self.name.clone(),
-            self.version.clone().unwrap_or_else(|| "not told".to_owned()),
-            spread(server(|server| server.cpu_us_per_delivery), |value| format!("{value:.2}")),
-            shown(server(|server| server.busy), |value| format!("{:.1} %", 100.0 * value)),
-            shown(self.figures(memory_per_connection), |value| format!("{:.1}", value / 1024.0)),
-            shown(self.figures(|run| Some(run.openings.first()?.total.p99_us)), milliseconds),
-            sum(&|run| run.faults.lost),
-            sum(&faults),
-            outcomes.join(", "),
-        ]
+        let version = self.version.clone().unwrap_or_else(|| "not told".to_owned());
+        let figures = OF_SERVER.iter().map(|column| self.cell(None, column.name, column.judged));
+        let counts = [sum(&|run| run.faults.lost), sum(&faults), outcomes.join(", ")];
+        [self.name.clone(), version].into_iter().chain(figures).chain(counts).collect()
     }
 
-    fn figures(&self, figure: impl Fn(&Report) -> Option<f64>) -> Vec<f64> {
-        self.runs.iter().filter_map(figure).collect()
+    /// The median; where servers are told apart by the figure, with its interval, or with the smallest and the largest of
+    /// fewer runs.
+    fn cell(&self, group: Option<&str>, name: &str, judged: bool) -> String {
+        let Some(figure) = self.figure(group, name) else { return "-".to_owned() };
+        let middle = shown(figure, figure.median);
+        if !judged || self.runs.len() < 2 {
+            return middle;
+        }
+        let Interval { low, high } = figure.interval.unwrap_or(figure.range);
+        format!("{middle} ({} to {})", shown(figure, low), shown(figure, high))
     }
 
     /// What its runs object to, each once.
@@ -137,27 +153,19 @@ impl ServerOutcome {
     }
 }
 
-/// Memory of the server that its connections take; what the kernel keeps for their sockets is not in it.
-fn memory_per_connection(run: &Report) -> Option<f64> {
-    let server = run.server.as_ref()?;
-    let (before, after) = (server.weight_before?, server.weight_connected?);
-    let ready = run.openings.first()?.ready;
-    let bytes = after.own_bytes().saturating_sub(before.own_bytes());
-    (ready > 0).then(|| bytes as f64 / ready as f64)
-}
-
 fn milliseconds(microseconds: f64) -> String {
     format!("{:.2}", microseconds / 1000.0)
 }
 
-fn shown(mut values: Vec<f64>, show: impl Fn(f64) -> String) -> String {
-    if values.is_empty() { "-".to_owned() } else { show(median(&mut values)) }
-}
-
-fn spread(values: Vec<f64>, show: impl Fn(f64) -> String) -> String {
-    let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
-    let middle = shown(values.clone(), &show);
-    if values.len() < 2 { middle } else { format!("{middle} ({} to {})", show(low), show(high)) }
+/// A value as its column's title says.
+fn shown(figure: &Figure, value: f64) -> String {
+    match (figure.name, figure.unit) {
+        ("server.cpu_us_per_delivery", _) => format!("{value:.2}"),
+        ("memory_per_connection", _) => format!("{:.1}", value / 1024.0),
+        (_, Unit::Microseconds) => milliseconds(value),
+        (_, Unit::Share) => format!("{:.1} %", 100.0 * value),
+        _ => format!("{value:.0}"),
+    }
 }
 
 fn write_table(f: &mut fmt::Formatter<'_>, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
@@ -189,4 +197,55 @@ fn write_table(f: &mut fmt::Formatter<'_>, head: &[&str], rows: impl Iterator<It
 /// The line under the head; figures stand to the right.
 fn rule(column: usize, width: usize) -> String {
     if column == 0 { "-".repeat(width) } else { format!("{}:", "-".repeat(width.saturating_sub(1))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::against::figures::{tell_apart, tests::server};
+
+    /// The text of two servers with these medians in microseconds.
+    fn text(ours: &[f64], theirs: &[f64]) -> String {
+        let mut servers = vec![server("ours", ours), server("theirs", theirs)];
+        tell_apart(&mut servers);
+        Outcome { scenario: "beside".to_owned(), repeats: ours.len(), servers }.to_string()
+    }
+
+    fn rows<'a>(text: &'a str, name: &str) -> Vec<Vec<&'a str>> {
+        let rows = text.lines().filter(|line| line.starts_with(&format!("| {name} ")));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
+    #[test]
+    fn five_runs_have_intervals_and_servers_are_told_apart_by_them() {
+        let text = text(&[1000.0, 1100.0, 1200.0, 1300.0, 1400.0], &[1500.0, 1600.0, 1700.0, 1800.0, 1900.0]);
+        assert!(text.contains("in brackets where they lie with 95 % certainty"), "{text}");
+        let ours = rows(&text, "ours");
+        assert_eq!(ours[0][1..3], ["1.20 (1.00 to 1.40)", "18.01"], "{text}");
+        // Server, version, processor time, share of a core, memory, opening, losses, faults, outcome.
+        assert_eq!(ours[1].len(), 9, "{text}");
+        assert_eq!(ours[1][2..4], ["10.25 (10.25 to 10.25)", "30.0 %"], "{text}");
+        assert!(
+            text.contains("| server | trips p50 | trips p99 | CPU us per delivery | KiB per connection |"),
+            "{text}"
+        );
+        assert_eq!(ours[2], ["ours", "none", "theirs", "theirs", "theirs", "theirs"], "{text}");
+        assert_eq!(rows(&text, "theirs")[2], ["theirs", "none", "ours", "ours", "ours", "ours"], "{text}");
+    }
+
+    #[test]
+    fn servers_whose_intervals_meet_show_no_difference() {
+        let text = text(&[1000.0, 1100.0, 1200.0, 1300.0, 1600.0], &[1500.0, 1600.0, 1700.0, 1800.0, 1900.0]);
+        assert_eq!(rows(&text, "ours")[2][1], "theirs", "{text}");
+    }
+
+    #[test]
+    fn fewer_runs_have_a_range_and_no_difference_is_shown() {
+        let four = text(&[1000.0, 1100.0, 1200.0, 1300.0], &[1500.0; 4]);
+        assert!(four.contains("in brackets the smallest and the largest run"), "{four}");
+        assert!(four.contains("nothing is called a difference: it takes 5 runs of each, there are 4"), "{four}");
+        assert_eq!((rows(&four, "ours").len(), rows(&four, "ours")[0][1]), (2, "1.15 (1.00 to 1.30)"), "{four}");
+        let one = text(&[1000.0], &[1500.0]);
+        assert!(one.contains("One run of each.") && rows(&one, "ours")[0][1] == "1.00", "{one}");
+    }
 }

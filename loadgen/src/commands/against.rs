@@ -16,8 +16,8 @@ pub(crate) struct Against {
     /// A server: name=adapter@ws://host:port, with ,pid=N or ,start='COMMAND' behind it.
     #[arg(long = "target", required = true)]
     targets: Vec<String>,
-    /// Runs of each.
-    #[arg(long, default_value_t = 3)]
+    /// Runs of each; with fewer than 5 there are no intervals, and no differences are shown.
+    #[arg(long, default_value_t = 5)]
     repeats: usize,
     /// File with one token per line, for those that ask for one.
     #[arg(long)]
