@@ -3,7 +3,9 @@
 //! Three independent looks at each delivery: per (member, publisher) the publisher's own count must rise by one; per
 //! room the members' orders are compared with a shared log of what came first; per member the server's `seq` must be
 //! gapless where the frame carries one. Each fault is counted once and under one name: what is missing until the end
-//! is lost, what comes after something later is out of order, what comes again is duplicated.
+//! is lost, what comes after a later one of the same publisher is out of order, what comes again is duplicated. Two
+//! publishes of different publishers that one member got in one order and another in the other are out of order once,
+//! however many members got them so: who is right cannot be told. `findings` names the first of each kind.
 //!
 //! A member is owed what is published while it is joined: from the moment the server said so until its connection ends.
 //! What was sent before that and is still under way may come or not; once one of it came, all behind it must. Members
@@ -16,6 +18,8 @@
 //! Memory is four bytes per (member, publisher), and bounded logs; sets of missing numbers exist only after a fault.
 
 mod faults;
+mod findings;
+mod order;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -23,6 +27,8 @@ use crate::adapter::Order;
 use crate::limits::{MISSING_COUNT_MAX, ORDER_LOG_COUNT_MAX};
 
 pub use faults::Faults;
+use findings::Findings;
+pub use findings::{Finding, Publish, What};
 
 /// Size of one room as the checker needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +77,7 @@ pub struct Checker {
     /// Deliveries expected so far minus those had.
     pending: u64,
     faults: Faults,
+    findings: Findings,
     /// The same for kinds of messages that the server may leave out, if there are any.
     loose: Option<Box<Self>>,
 }
@@ -101,6 +108,8 @@ struct Entry {
     seq: u32,
     /// Joined members that are past this entry or need not pass it.
     passed: u32,
+    /// Members had it in two orders, which was counted.
+    disputed: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -155,6 +164,7 @@ impl Checker {
             catching_up: HashMap::new(),
             pending: 0,
             faults: Faults::default(),
+            findings: Findings::default(),
             loose: loose.then(|| Box::new(Self::of_exempt(promises))),
         }
     }
@@ -211,18 +221,21 @@ impl Checker {
     }
 
     /// The body of a delivery was not readable.
-    pub fn on_corrupt(&mut self) {
+    pub fn on_corrupt(&mut self, room: u32, member: u32) {
         self.faults.corrupted += 1;
+        self.findings.add(room, member, What::Corrupted);
     }
 
-    /// A delivery belongs to another room.
-    pub fn on_wrong_room(&mut self) {
+    /// A delivery belongs to another room: the publish of so a number of a connection of the run.
+    pub fn on_wrong_room(&mut self, room: u32, member: u32, connection: u32, number: u32) {
         self.faults.wrong_room += 1;
+        self.findings.add(room, member, What::WrongRoom { connection, number });
     }
 
     /// A sampled frame was no JSON.
-    pub fn on_bad_json(&mut self) {
+    pub fn on_bad_json(&mut self, room: u32, member: u32) {
         self.faults.json += 1;
+        self.findings.add(room, member, What::Json);
     }
 
     /// A member may miss what it should get, because it reads slowly on purpose.
@@ -237,10 +250,11 @@ impl Checker {
 
     /// The server's sequence number of a delivery or of any other event of the room.
     pub fn on_server_seq(&mut self, room: u32, member: u32, seq: u64) {
-        let member = self.member(room, member);
-        let had = member.server_seq.replace(seq);
-        if !member.exempt && had.is_some_and(|had| had + 1 != seq) {
+        let own = self.member(room, member);
+        let had = own.server_seq.replace(seq);
+        if let Some(before) = had.filter(|had| had + 1 != seq && !own.exempt) {
             self.faults.seq_gaps += 1;
+            self.findings.add(room, member, What::SeqGap { before, came: seq });
         }
     }
 
@@ -333,6 +347,7 @@ impl Checker {
         if publisher >= place.shape.publishers || seq == 0 || seq > place.published[index(publisher)] {
             // The hash was right, so it is somebody's, but not of this run.
             self.faults.corrupted += 1;
+            self.findings.add(room, member, What::NeverSent(Publish { publisher, number: seq }));
             return Verdict::Faulty;
         }
         let Member { joined, exempt, .. } = self.members[place.members_at + index(member)];
@@ -354,7 +369,7 @@ impl Checker {
         } else if seq > had {
             self.cells[cell] = seq;
             if seq > had + 1 && !exempt {
-                self.note_missing(cell, had + 1..seq);
+                self.note_missing((room, member, publisher), cell, had + 1..seq);
             }
         } else {
             let missing = self.missing.get_mut(&cell);
@@ -363,10 +378,15 @@ impl Checker {
                 Some((list, at))
             }) else {
                 self.faults.duplicated += 1;
+                self.findings.add(room, member, What::Duplicated(Publish { publisher, number: seq }));
                 return Verdict::Faulty;
             };
             missing.swap_remove(at);
-            self.faults.out_of_order += u64::from(place.promise.order != Order::None);
+            if place.promise.order != Order::None {
+                self.faults.out_of_order += 1;
+                let late = Publish { publisher, number: seq };
+                self.findings.add(room, member, What::OutOfOrder { late, after: had });
+            }
             late = true;
         }
         if !exempt {
@@ -385,18 +405,42 @@ impl Checker {
         Verdict::Fresh
     }
 
-    /// Counts what is still missing as lost and closes the book.
+    /// Counts what is still missing as lost and closes the book. Returns what was found, and the first of each kind.
     #[must_use]
-    pub fn finish(mut self) -> Faults {
-        for room in 0..self.rooms.len() {
+    pub fn finish(mut self) -> (Faults, Vec<Finding>) {
+        for (number, room) in (0..).zip(0..self.rooms.len()) {
             for member in 0..self.rooms[room].shape.members {
                 let Member { joined, exempt, .. } = self.members[self.rooms[room].members_at + index(member)];
-                if joined && !exempt {
-                    self.faults.lost += self.owed(room, member);
+                let owed = if joined && !exempt { self.owed(room, member) } else { 0 };
+                self.faults.lost += owed;
+                if owed > 0 {
+                    self.name_lost(number, member);
                 }
             }
         }
-        self.loose.map_or(self.faults, |loose| self.faults.plus(loose.finish()))
+        let mut findings = self.findings.into_vec();
+        let faults = self.loose.map_or(self.faults, |loose| {
+            let (faults, others) = loose.finish();
+            findings.extend(others);
+            self.faults.plus(faults)
+        });
+        (faults, findings)
+    }
+
+    /// Names what a member lacks.
+    fn name_lost(&mut self, room: u32, member: u32) {
+        let place = &self.rooms[index(room)];
+        let cells_at = place.cells_at + index(member) * place.published.len();
+        for ((publisher, cell), &published) in (0..).zip(cells_at..).zip(&place.published) {
+            let mut numbers = self.missing.get(&cell).cloned().unwrap_or_default();
+            // All behind the last that came is one row.
+            let (first, last) = ((self.cells[cell] & !NONE_YET) + 1, published);
+            numbers.retain(|&number| number < first);
+            self.findings.add_lost(room, member, publisher, numbers);
+            if first <= last {
+                self.findings.add(room, member, What::Lost { publisher, first, last });
+            }
+        }
     }
 
     /// Publishes of the room that the member has not had.
@@ -411,113 +455,20 @@ impl Checker {
         owed
     }
 
-    fn note_missing(&mut self, cell: usize, numbers: std::ops::Range<u32>) {
+    fn note_missing(&mut self, who: (u32, u32, u32), cell: usize, numbers: std::ops::Range<u32>) {
         let list = self.missing.entry(cell).or_default();
-        for number in numbers {
-            if list.len() < MISSING_COUNT_MAX {
-                list.push(number);
-            } else {
-                self.faults.lost += 1;
-                self.pending = self.pending.saturating_sub(1);
-            }
+        let spare = u32::try_from(MISSING_COUNT_MAX.saturating_sub(list.len())).unwrap_or(u32::MAX);
+        let kept = numbers.start..numbers.end.min(numbers.start.saturating_add(spare));
+        let over = kept.end..numbers.end;
+        list.extend(kept);
+        if !over.is_empty() {
+            let count = u64::from(over.end - over.start);
+            self.faults.lost += count;
+            self.pending = self.pending.saturating_sub(count);
+            let (room, member, publisher) = who;
+            self.findings.add(room, member, What::Lost { publisher, first: over.start, last: over.end - 1 });
         }
     }
-
-    /// Compares with what other members got. `late`: already counted as out of order; `early`: sent before it joined.
-    fn compare_order(&mut self, room: u32, member: u32, which: (u32, u32), late: bool, early: bool) {
-        let room = &mut self.rooms[index(room)];
-        let members = &mut self.members[room.members_at..room.members_at + index(room.shape.members)];
-        let publishers = room.published.len();
-        let (cells, missing) = (&self.cells[room.cells_at..], &self.missing);
-        let cells_at = room.cells_at;
-        let owed = |member: usize, entry: (u32, u32)| {
-            let cell = member * publishers + index(entry.0);
-            owes(cells[cell], entry.1, missing.get(&(cells_at + cell)))
-        };
-        let same = |entry: &Entry| (entry.publisher, entry.seq) == which;
-        let Member { cursor, joined_at, .. } = members[index(member)];
-        let base = room.log_base;
-        // From where the log is looked at, and the place where this delivery should stand.
-        let (from, at) = match cursor {
-            Some(cursor) if cursor >= base => (cursor, offset(cursor, base)),
-            behind if !early && (behind.is_some() || joined_at < room.dropped) => {
-                self.faults.order_unchecked += 1;
-                (base, 0)
-            }
-            // Its first says where it stands.
-            _ => match room.log.iter().position(same) {
-                None if early => return members[index(member)].cursor = None,
-                found => (joined_at.max(base), found.unwrap_or_else(|| offset(joined_at, base))),
-            },
-        };
-        let found = match room.log.get(at) {
-            Some(entry) if same(entry) => Some(at),
-            _ => room.log.iter().position(same),
-        };
-        if let Some(found) = found {
-            if base + position(found) >= joined_at {
-                room.log[found].passed += 1;
-            }
-            let end = base + position(found) + 1;
-            if found < at && !late {
-                let sure = |entry: (u32, u32)| entry.1 > room.settled[index(entry.0)];
-                let later = room.log.range(found + 1..at).map(|entry| (entry.publisher, entry.seq));
-                let wrong = sure(which) && later.into_iter().any(|entry| sure(entry) && !owed(index(member), entry));
-                self.faults.out_of_order += u64::from(wrong);
-                self.faults.order_unchecked += u64::from(!wrong);
-            }
-            // What is skipped but owed stays in the log, so that it is known when it comes later.
-            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..found, |entry| owed(index(member), entry));
-            members[index(member)].cursor = Some(end.max(base + position(at)));
-        } else {
-            // Nobody has had it: it stands before what this member has still to get, and behind what it need not get or
-            // is known to have missed.
-            let cell = |entry: &Entry| cells[index(member) * publishers + index(entry.publisher)];
-            let lacks = |entry: &Entry| owes(cell(entry), entry.seq, None);
-            let at = room.log.iter().skip(at).position(lacks).map_or(room.log.len(), |skipped| at + skipped);
-            // A late one stands before the publisher's next, wherever that is: the fault is this member's alone.
-            let next = |entry: &Entry| entry.publisher == which.0 && entry.seq > which.1;
-            let at = room.log.iter().position(next).filter(|_| late).map_or(at, |next| next.min(at));
-            pass_unowed(&mut room.log, offset(from.max(joined_at), base)..at, |entry| owed(index(member), entry));
-            let mut passed = 1;
-            let here = base + position(at);
-            if at < room.log.len() {
-                for (number, other) in members.iter_mut().enumerate().filter(|(_, other)| other.joined) {
-                    let behind = number == index(member) || other.exempt;
-                    if !behind && other.cursor.is_some_and(|cursor| cursor > here) {
-                        // Past this point: unless it was sent before it joined, it lacks it.
-                        other.cursor = other.cursor.map(|cursor| cursor + 1);
-                        passed += u32::from(here < other.joined_at || !owed(number, which));
-                        other.joined_at += u64::from(here < other.joined_at);
-                    } else if !behind && here < other.joined_at {
-                        other.joined_at += 1;
-                        passed += 1;
-                    }
-                }
-            }
-            room.log.insert(at, Entry { publisher: which.0, seq: which.1, passed });
-            let own = &mut members[index(member)];
-            own.cursor = Some(own.cursor.map_or(here, |cursor| cursor.max(here)) + 1);
-            own.joined_at += u64::from(here < own.joined_at);
-        }
-        room.trim();
-    }
-}
-
-/// Whether a member whose cell is `cell` still has to get a publisher's number `seq`.
-fn owes(cell: u32, seq: u32, missing: Option<&Vec<u32>>) -> bool {
-    seq > cell & !NONE_YET || missing.is_some_and(|list| list.contains(&seq))
-}
-
-/// Entries that a member skips and need not get are behind it.
-fn pass_unowed(log: &mut VecDeque<Entry>, range: std::ops::Range<usize>, owed: impl Fn((u32, u32)) -> bool) {
-    for entry in log.range_mut(range.start.min(range.end)..range.end) {
-        entry.passed += u32::from(!owed((entry.publisher, entry.seq)));
-    }
-}
-
-fn offset(number: u64, base: u64) -> usize {
-    usize::try_from(number.saturating_sub(base)).unwrap_or(usize::MAX)
 }
 
 impl Room {

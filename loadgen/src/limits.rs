@@ -60,6 +60,9 @@ pub const WAIT_NS_MAX: u64 = 10_000_000;
 /// Events of one room that not every member has had, kept to compare the members' orders; older ones go unchecked
 /// and are counted.
 pub const ORDER_LOG_COUNT_MAX: usize = 4096;
+/// Faults of each kind that are named, the first ones; the others are only counted. Enough to see what they have in
+/// common.
+pub const FINDINGS_COUNT_MAX: usize = 8;
 /// Missing numbers remembered per member and publisher; further ones are counted as lost at once.
 pub const MISSING_COUNT_MAX: usize = 4096;
 /// Kinds of events and of failures counted by name; further names are counted together.

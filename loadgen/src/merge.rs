@@ -7,7 +7,7 @@
 mod align;
 mod results;
 
-use crate::report::{GroupReport, OpeningCost, OpeningReport, PhaseReport, Report, ServerReport};
+use crate::report::{GroupReport, OpeningCost, OpeningReport, PhaseReport, Report, ServerReport, merge_findings};
 use crate::stats::{Percentiles, rounded};
 
 pub use results::results;
@@ -70,6 +70,7 @@ fn merge(mut one: Report, other: Report) -> Result<Report, String> {
     one.parts.sort_unstable();
     one.parts.dedup();
     one.faults = one.faults.plus(other.faults);
+    merge_findings(&mut one.findings, other.findings);
     one.events.merge(&other.events);
     one.closes.merge(&other.closes);
     one.protocol_faults.merge(&other.protocol_faults);

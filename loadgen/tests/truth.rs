@@ -67,6 +67,33 @@ fn what_is_dropped_doubled_and_turned_around_is_reported_to_the_piece() {
 }
 
 #[test]
+fn with_several_publishers_in_a_room_the_same_is_found_and_named() {
+    // Two rooms of four in which all publish: 4 x 40 publishes to 4 members, twice.
+    let crowd = ["rooms=2", "members=4", "publishers=4", "rate=40", "messages=40", "duration_s=1.2"];
+    for wrongs in [
+        Wrongs { drop_every: 101, ..Wrongs::default() },
+        Wrongs { double_every: 103, ..Wrongs::default() },
+        Wrongs { swap_every: 107, ..Wrongs::default() },
+        Wrongs { drop_every: 211, double_every: 223, swap_every: 227, ..Wrongs::default() },
+    ] {
+        let (report, tally) = check(wrongs, &crowd);
+        let Tally { dropped, doubled, swapped, .. } = tally;
+        assert!(dropped + doubled + swapped >= 8, "{tally:?}");
+        let Faults { order_unchecked, .. } = report.faults;
+        let expected =
+            Faults { lost: dropped, duplicated: doubled, out_of_order: swapped, order_unchecked, ..Faults::default() };
+        assert_eq!(report.faults, expected, "{tally:?} {report}");
+        let text = report.to_string();
+        for (count, word) in [(dropped, "never got publish"), (doubled, " again\n"), (swapped, " after ")] {
+            let named =
+                text.lines().filter(|line| format!("{line}\n").contains(word) && line.contains("rooms: member"));
+            assert_eq!(named.count() > 0, count > 0, "{word}: {text}");
+        }
+        assert!(report.findings.iter().all(|found| found.path.starts_with("/ws/trips/truth-0000")), "{text}");
+    }
+}
+
+#[test]
 fn a_known_delay_of_a_known_share_is_in_the_percentiles() {
     // Publishes of a room are half a second apart, so that what is held is not overtaken.
     let delay = Duration::from_millis(200);

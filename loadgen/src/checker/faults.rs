@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What was found. All but `received` and `order_unchecked` should be 0.
+/// What was found. All but `order_unchecked` and `owed_to_closed` should be 0.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Faults {
@@ -10,11 +10,12 @@ pub struct Faults {
     pub lost: u64,
     /// Deliveries that a member had already had.
     pub duplicated: u64,
-    /// Deliveries that came after a later one, of the publisher or in the room's order.
+    /// Deliveries that came after a later one of the publisher, and publishes whose place in the room's order members saw
+    /// differently.
     pub out_of_order: u64,
     /// Bodies that are not what was published.
     pub corrupted: u64,
-    /// Deliveries to a connection that is not in the room.
+    /// Deliveries of another room, or of a connection that does not publish in this one.
     pub wrong_room: u64,
     /// Places where the server's own sequence number did not rise by one.
     pub seq_gaps: u64,

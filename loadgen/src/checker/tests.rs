@@ -1,6 +1,7 @@
 use super::*;
+use crate::limits::FINDINGS_COUNT_MAX;
 
-const NONE: Faults = Faults {
+pub(super) const NONE: Faults = Faults {
     lost: 0,
     duplicated: 0,
     out_of_order: 0,
@@ -12,8 +13,13 @@ const NONE: Faults = Faults {
     owed_to_closed: 0,
 };
 
+/// The counts alone.
+fn finish(checker: Checker) -> Faults {
+    checker.finish().0
+}
+
 /// One room whose members are all there.
-fn joined(members: u32, publishers: u32) -> Checker {
+pub(super) fn joined(members: u32, publishers: u32) -> Checker {
     let mut checker = Checker::new(&[RoomShape { members, publishers }]);
     (0..members).for_each(|member| checker.on_joined(0, member));
     checker
@@ -28,7 +34,7 @@ fn check(sent: u32, deliveries: &[(u32, u32, u32)], expected: Faults) {
     for &(member, publisher, seq) in deliveries {
         checker.deliver(0, member, publisher, seq);
     }
-    assert_eq!(checker.finish(), expected, "{deliveries:?}");
+    assert_eq!(finish(checker), expected, "{deliveries:?}");
 }
 
 /// The same order for all three members.
@@ -83,7 +89,7 @@ fn a_publish_behind_the_same_publishers_next_is_out_of_order_once() {
         assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh);
     }
     assert_eq!(checker.pending(), 0);
-    assert_eq!(checker.finish(), Faults { out_of_order: 1, ..NONE });
+    assert_eq!(finish(checker), Faults { out_of_order: 1, ..NONE });
 }
 
 #[test]
@@ -99,14 +105,14 @@ fn a_turned_pair_is_one_fault_whoever_is_read_first() {
             for (member, publisher, seq) in deliveries {
                 checker.deliver(0, member, publisher, seq);
             }
-            assert_eq!(checker.finish(), Faults { out_of_order: 1, ..NONE }, "{who} {at}");
+            assert_eq!(finish(checker), Faults { out_of_order: 1, ..NONE }, "{who} {at}");
         }
     }
 }
 
 #[test]
 fn members_that_disagree_on_two_publishers_are_found() {
-    for member in 1..3usize {
+    for member in 0..3usize {
         for at in 0..5 {
             let mut deliveries = all(&ORDER);
             deliveries.swap(6 * member + at, 6 * member + at + 1);
@@ -129,7 +135,7 @@ fn a_gap_in_the_servers_numbers_is_found() {
     for seq in [42, 43, 45, 46, 46] {
         checker.on_server_seq(0, 0, seq);
     }
-    assert_eq!(checker.finish(), Faults { seq_gaps: 2, ..NONE });
+    assert_eq!(finish(checker), Faults { seq_gaps: 2, ..NONE });
 }
 
 #[test]
@@ -143,7 +149,7 @@ fn a_closed_member_is_owed_but_nothing_is_lost() {
     assert_eq!(checker.pending(), 1);
     checker.deliver(0, 0, 0, 2);
     assert_eq!(checker.pending(), 0);
-    assert_eq!(checker.finish(), Faults { owed_to_closed: 1, ..NONE });
+    assert_eq!(finish(checker), Faults { owed_to_closed: 1, ..NONE });
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn the_order_log_is_bounded_and_says_what_it_could_not_check() {
     for seq in 1..=count {
         checker.deliver(0, 1, 0, seq);
     }
-    let faults = checker.finish();
+    let faults = finish(checker);
     assert!(faults.none(), "{faults:?}");
     assert_eq!(faults.order_unchecked, 1);
 }
@@ -174,7 +180,7 @@ fn a_member_is_owed_what_is_published_after_it_joined() {
     assert_eq!(checker.pending(), 5);
     (1..=4).for_each(|seq| assert_eq!(checker.deliver(0, 0, 0, seq), Verdict::Fresh));
     assert_eq!(checker.pending(), 1);
-    assert_eq!(checker.finish(), Faults { lost: 1, ..NONE });
+    assert_eq!(finish(checker), Faults { lost: 1, ..NONE });
 }
 
 #[test]
@@ -194,7 +200,7 @@ fn what_was_under_way_at_a_join_may_come_but_then_whole() {
             checker.deliver(0, 0, 0, seq);
         });
         assert_eq!(checker.pending(), lost, "{got:?}");
-        assert_eq!(checker.finish(), Faults { lost, ..NONE }, "{got:?}");
+        assert_eq!(finish(checker), Faults { lost, ..NONE }, "{got:?}");
     }
 }
 
@@ -213,7 +219,7 @@ fn a_member_that_comes_back_begins_anew() {
         checker.deliver(0, 0, publisher, seq);
     }
     assert_eq!(checker.pending(), 0);
-    assert_eq!(checker.finish(), Faults { owed_to_closed: 3, ..NONE });
+    assert_eq!(finish(checker), Faults { owed_to_closed: 3, ..NONE });
 }
 
 /// A member reads what the server has for it; `None` is its join.
@@ -291,7 +297,7 @@ fn members_that_come_and_go_see_no_fault_in_any_interleaving() {
             settled += 1;
             assert!(checker.rooms[0].log.len() < 8, "{seed}: {:?}", (&checker.rooms[0].log, &checker.members));
         }
-        let faults = checker.finish();
+        let faults = finish(checker);
         let Faults { owed_to_closed, order_unchecked, .. } = faults;
         assert_eq!(faults, Faults { owed_to_closed, order_unchecked, ..NONE }, "{seed}");
         unchecked += order_unchecked;
@@ -317,7 +323,7 @@ fn a_slow_reader_may_miss_but_gets_nothing_twice() {
     checker.on_server_seq(0, 1, 7);
     checker.on_server_seq(0, 1, 70);
     checker.on_closed(0, 1);
-    assert_eq!(checker.finish(), Faults { duplicated: 2, ..NONE });
+    assert_eq!(finish(checker), Faults { duplicated: 2, ..NONE });
 }
 
 /// A room of three in which publishers do not get their own, with such an order.
@@ -339,7 +345,7 @@ fn check_silent(order: Order, sent: u32, deliveries: &[(u32, u32, u32)], expecte
     for &(member, publisher, seq) in deliveries {
         checker.deliver(0, member, publisher, seq);
     }
-    assert_eq!(checker.finish(), expected, "{order:?} {deliveries:?}");
+    assert_eq!(finish(checker), expected, "{order:?} {deliveries:?}");
 }
 
 /// What reaches each member when nobody gets its own.
@@ -394,7 +400,7 @@ fn members_without_their_own_may_come_and_go() {
         assert_eq!(checker.deliver(0, member, publisher, seq), Verdict::Fresh);
     }
     assert_eq!((checker.pending(), checker.rooms[0].log.len()), (0, 0));
-    assert_eq!(checker.finish(), NONE);
+    assert_eq!(finish(checker), NONE);
 }
 
 #[test]
@@ -416,7 +422,7 @@ fn an_order_that_is_not_promised_is_not_asked_for() {
         for &(member, publisher, seq) in &swapped {
             checker.deliver(0, member, publisher, seq);
         }
-        assert_eq!(checker.finish(), Faults { out_of_order, ..NONE }, "{order:?}");
+        assert_eq!(finish(checker), Faults { out_of_order, ..NONE }, "{order:?}");
     }
 }
 
@@ -435,7 +441,7 @@ fn what_may_be_left_out_is_never_lost_but_comes_once_and_forwards() {
         for &seq in deliveries {
             checker.deliver_loose(0, 1, 0, seq);
         }
-        assert_eq!(checker.finish(), Faults { duplicated, ..NONE }, "{deliveries:?}");
+        assert_eq!(finish(checker), Faults { duplicated, ..NONE }, "{deliveries:?}");
     }
     let mut checker = book();
     checker.deliver_loose(0, 0, 0, 6);
@@ -471,6 +477,90 @@ fn a_loss_is_no_disorder_in_any_interleaving() {
                 trace.push((member, seq, checker.faults().out_of_order));
             }
         }
-        assert_eq!(checker.finish(), Faults { lost: 1, ..NONE }, "{seed} {who} {what} {trace:?}");
+        assert_eq!(finish(checker), Faults { lost: 1, ..NONE }, "{seed} {who} {what} {trace:?}");
+    }
+}
+
+#[test]
+fn faults_are_named_by_member_publisher_and_number() {
+    let mut checker = joined(2, 2);
+    for number in 0..12 {
+        checker.publish(0, number % 2);
+    }
+    // The first gets everything; of publisher 0 the second lacks 2, 3 and 6, gets 4 twice and 5 not before 6.
+    for seq in 1..=6 {
+        for publisher in 0..2 {
+            checker.deliver(0, 0, publisher, seq);
+        }
+    }
+    for (publisher, seq) in [(0, 1), (1, 1), (1, 2), (0, 4), (0, 4), (1, 4), (1, 3), (0, 5), (1, 5)] {
+        checker.deliver(0, 1, publisher, seq);
+    }
+    checker.on_corrupt(0, 1);
+    checker.on_wrong_room(0, 0, 77, 3);
+    checker.on_server_seq(0, 1, 5);
+    checker.on_server_seq(0, 1, 7);
+    checker.on_bad_json(0, 0);
+    assert_eq!(checker.deliver(0, 1, 0, 7), Verdict::Faulty);
+    let (faults, findings) = checker.finish();
+    assert_eq!(
+        faults,
+        Faults { lost: 4, duplicated: 1, out_of_order: 1, corrupted: 2, wrong_room: 1, seq_gaps: 1, json: 1, ..NONE }
+    );
+    let named: Vec<(u32, What)> = findings.iter().map(|finding| (finding.member, finding.what)).collect();
+    let publish = |publisher, number| Publish { publisher, number };
+    assert_eq!(
+        named,
+        [
+            (1, What::Duplicated(publish(0, 4))),
+            (1, What::OutOfOrder { late: publish(1, 3), after: 4 }),
+            (1, What::Corrupted),
+            (0, What::WrongRoom { connection: 77, number: 3 }),
+            (1, What::SeqGap { before: 5, came: 7 }),
+            (0, What::Json),
+            (1, What::NeverSent(publish(0, 7))),
+            (1, What::Lost { publisher: 0, first: 2, last: 3 }),
+            (1, What::Lost { publisher: 0, first: 6, last: 6 }),
+            (1, What::Lost { publisher: 1, first: 6, last: 6 }),
+        ]
+    );
+}
+
+#[test]
+fn only_the_first_of_each_kind_are_named() {
+    let mut checker = joined(1, 1);
+    let count = u32::try_from(FINDINGS_COUNT_MAX).unwrap() + 1;
+    for seq in 1..=count {
+        checker.publish(0, 0);
+        checker.deliver(0, 0, 0, seq);
+        checker.deliver(0, 0, 0, seq);
+        checker.publish_loose(0, 0);
+    }
+    checker.on_corrupt(0, 0);
+    let (faults, findings) = checker.finish();
+    assert_eq!(faults, Faults { duplicated: u64::from(count), corrupted: 1, ..NONE });
+    assert_eq!(findings.len(), FINDINGS_COUNT_MAX + 1);
+    assert_eq!(findings[0].what, What::Duplicated(Publish { publisher: 0, number: 1 }));
+    assert_eq!(findings[FINDINGS_COUNT_MAX].what, What::Corrupted);
+}
+
+#[test]
+fn what_is_over_the_bound_of_missing_numbers_is_counted_and_named_once() {
+    let most = u32::try_from(MISSING_COUNT_MAX).unwrap();
+    for (last, over) in
+        [(most + 1, None), (most + 2, Some((most + 1, most + 1))), (most + 4, Some((most + 1, most + 3)))]
+    {
+        let mut checker = joined(1, 1);
+        for _ in 0..last {
+            checker.publish(0, 0);
+        }
+        checker.deliver(0, 0, 0, last);
+        assert_eq!(checker.pending(), u64::from(most));
+        let (faults, findings) = checker.finish();
+        assert_eq!(faults, Faults { lost: u64::from(last - 1), ..NONE });
+        let named: Vec<What> = findings.iter().map(|finding| finding.what).collect();
+        let lost = |(first, last)| What::Lost { publisher: 0, first, last };
+        let expected: Vec<What> = over.into_iter().chain([(1, most)]).map(lost).collect();
+        assert_eq!(named, expected);
     }
 }

@@ -18,7 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::adapter::{Adapter, Delivered};
-use crate::checker::{Checker, Promise, RoomShape};
+use crate::checker::{Checker, Faults, Finding, Promise, RoomShape};
 use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::deal::{RoomPlace, Share};
@@ -258,6 +258,16 @@ impl<'a> Engine<'a> {
     pub(crate) fn finish_recording(&mut self) {
         let (now, gauges) = (self.clock.now_ns(), self.gauges());
         self.recorder.finish(now, gauges);
+    }
+
+    /// Closes the checker's book: what it found, and the first of each kind with the room's group and its number there.
+    pub(crate) fn close_checker(&mut self) -> (Faults, Vec<(usize, u32, Finding)>) {
+        let (faults, findings) = std::mem::replace(&mut self.checker, Checker::new(&[])).finish();
+        let named = findings.into_iter().map(|finding| {
+            let Room { group, id, number, .. } = self.rooms[index(finding.room)];
+            (group, number, Finding { room: id, ..finding })
+        });
+        (faults, named.collect())
     }
 
     fn gauges(&self) -> Gauges {

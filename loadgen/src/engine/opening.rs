@@ -39,7 +39,7 @@ impl Engine<'_> {
             .collect();
         fill(&Values {
             room: &room.name,
-            endpoint: &group.endpoint.replace("{room}", &number_in_group),
+            endpoint: &group.path(room.number),
             token: self.token(number),
             channels: &channels.join(","),
             ..Values::default()

@@ -293,7 +293,7 @@ impl Engine<'_> {
         }
         let marker = Marker::decode(&text[at..]).ok();
         let Some((marker, bytes)) = marker.filter(|(_, bytes)| adapter.deliver.is_end(text, at, at + bytes)) else {
-            self.checker.on_corrupt();
+            self.checker.on_corrupt(room_number, member);
             return at + SENTINEL.len();
         };
         let end = at + bytes;
@@ -305,7 +305,7 @@ impl Engine<'_> {
             && adapter.deliver.json
             && !serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, &text[at..end]))
         {
-            self.checker.on_bad_json();
+            self.checker.on_bad_json(room_number, member);
         }
         self.book(number, &marker, text.len(), now);
         end
@@ -318,7 +318,7 @@ impl Engine<'_> {
         let (group_index, group) = (room.group, &self.scenario.group[room.group]);
         let publisher = marker.publisher.wrapping_sub(room.first_of_run);
         if marker.room != room.id || publisher >= room.shape.publishers {
-            return self.checker.on_wrong_room();
+            return self.checker.on_wrong_room(room_number, member, marker.publisher, marker.seq);
         }
         let kind = usize::from(marker.kind);
         let verdict = match self.groups[room.group].outgoing.get(kind).map(|kind| kind.delivered) {
@@ -326,7 +326,7 @@ impl Engine<'_> {
             Some(Delivered::Some) => self.checker.deliver_loose(room_number, member, publisher, marker.seq),
             Some(Delivered::None) => return self.protocol_faults.add("delivery of what is delivered to nobody"),
             // The hash was right, so it is somebody's, but not of this run.
-            None => return self.checker.on_corrupt(),
+            None => return self.checker.on_corrupt(room_number, member),
         };
         if verdict == Verdict::Faulty {
             return;

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checker::Finding;
 use crate::engine::{Engine, KindTraffic, PhaseTraffic};
 use crate::plan::Own;
-use crate::report::{Environment, GroupReport, KindReport, OpeningReport, Report, Timeline};
-use crate::scenario::{Group, Share};
+use crate::report::{Environment, FindingReport, GroupReport, KindReport, OpeningReport, Report, Timeline};
+use crate::scenario::{Group, Scenario, Share};
 use crate::stats::{Latency, Percentiles, rounded, rounded_fine};
 
 /// One phase of a run.
@@ -119,6 +120,8 @@ impl Report {
             running_s: rounded_fine(own.window_ns as f64 / 1e9),
             handover_s: rounded_fine(own.handover_ns as f64 / 1e9),
         });
+        let (faults, findings) = engine.close_checker();
+        let findings = named(&scenario, findings);
         let mut report = Self {
             slices,
             adapter: engine.adapter.name.clone(),
@@ -133,7 +136,8 @@ impl Report {
             slow: std::mem::take(&mut engine.slow),
             parts: Vec::new(),
             closes_expected: (engine.closes_expected, engine.refusals_expected()),
-            faults: engine.checker.finish(),
+            faults,
+            findings,
             events: engine.events,
             closes: engine.closes,
             refusals: engine.refusals,
@@ -160,6 +164,15 @@ impl Report {
         let (starved, most) = (100.0 * own.starved, 100.0 * self.scenario.starved_max);
         (starved > most).then(|| format!("thread {}: had no core for {starved:.0} % of the time", own.thread))
     }
+}
+
+/// The faults with the names of their rooms.
+fn named(scenario: &Scenario, findings: Vec<(usize, u32, Finding)>) -> Vec<FindingReport> {
+    let named = findings.into_iter().map(|(group, number, finding)| {
+        let group = &scenario.group[group];
+        FindingReport { group: group.name.clone(), path: group.path(number), finding }
+    });
+    named.collect()
 }
 
 /// Of all measured phases and groups the one whose sends were latest, at the 99th percentile.

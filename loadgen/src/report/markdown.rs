@@ -15,6 +15,9 @@ pub(super) fn page(report: &Report) -> String {
     for objection in report.objections() {
         let _ = writeln!(text, "- {}", escaped(&objection));
     }
+    for finding in &report.findings {
+        let _ = writeln!(text, "  - {}", escaped(&finding.to_string()));
+    }
     write_slos(&mut text, report);
     write_latencies(&mut text, report);
     write_rates(&mut text, report);

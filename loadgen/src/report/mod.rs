@@ -8,6 +8,7 @@ mod ci;
 mod collect;
 mod directory;
 mod environment;
+mod findings;
 mod flags;
 mod html;
 mod intervals;
@@ -33,6 +34,8 @@ pub use collect::{PhaseReport, SlicesReport, ThreadReport};
 pub use directory::{RunDirectory, append_step_summary};
 pub(crate) use environment::MachineTicks;
 pub use environment::{Environment, Revision};
+pub use findings::FindingReport;
+pub(crate) use findings::merge as merge_findings;
 pub use flags::without_secrets;
 pub use summary::SCHEMA;
 pub use timeline::{Growing, Point, Slice, Timeline, slice_histogram};
@@ -79,6 +82,9 @@ pub struct Report {
     pub parts: Vec<Part>,
     /// What the checker found.
     pub faults: Faults,
+    /// The first faults of each kind by name; `faults` counts all of them.
+    #[serde(default)]
+    pub findings: Vec<FindingReport>,
     /// Events other than deliveries, by type.
     pub events: Names,
     /// Ends that were not asked for, by reason.

@@ -73,6 +73,7 @@ pub(crate) fn sample() -> Report {
         threads: Vec::new(),
         parts: vec![Part::WHOLE],
         faults: Faults::default(),
+        findings: Vec::new(),
         events: names,
         closes: Names::default(),
         closes_expected: (0, 0),

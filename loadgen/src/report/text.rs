@@ -63,14 +63,7 @@ impl fmt::Display for Report {
             }
         }
         self.write_phases(f)?;
-        let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;
-        writeln!(
-            f,
-            "checks    lost {lost}  duplicated {duplicated}  out of order {out_of_order}  corrupted {corrupted}  wrong \
-             room {wrong_room}  seq gaps {seq_gaps}  bad JSON {json}"
-        )?;
-        let Faults { order_unchecked, owed_to_closed, .. } = self.faults;
-        writeln!(f, "          order unchecked {order_unchecked}  owed to ended connections {owed_to_closed}")?;
+        self.write_checks(f)?;
         writeln!(f, "events    {}", listed("", &self.events))?;
         writeln!(f, "ended     {}", listed("unasked: ", &self.closes))?;
         for refusal in &self.refusals {
@@ -98,6 +91,21 @@ impl Report {
         for SloReport { slo, measured, unit, met } in &self.slos {
             let measured = measured.map_or_else(|| "not measured".to_owned(), |value| shown(unit, value));
             writeln!(f, "{} {slo:<width$}  {measured}", if *met { '✓' } else { '✗' })?;
+        }
+        Ok(())
+    }
+
+    fn write_checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Faults { lost, duplicated, out_of_order, corrupted, wrong_room, seq_gaps, json, .. } = self.faults;
+        writeln!(
+            f,
+            "checks    lost {lost}  duplicated {duplicated}  out of order {out_of_order}  corrupted {corrupted}  wrong \
+             room {wrong_room}  seq gaps {seq_gaps}  bad JSON {json}"
+        )?;
+        let Faults { order_unchecked, owed_to_closed, .. } = self.faults;
+        writeln!(f, "          order unchecked {order_unchecked}  owed to ended connections {owed_to_closed}")?;
+        for finding in &self.findings {
+            writeln!(f, "          {finding}")?;
         }
         Ok(())
     }

@@ -101,6 +101,12 @@ pub struct Share {
 }
 
 impl Group {
+    /// The path of a room, by its number in the group.
+    #[must_use]
+    pub fn path(&self, room: u32) -> String {
+        self.endpoint.replace("{room}", &format!("{room:05}"))
+    }
+
     /// The kinds of messages and their shares; one alone for a group without a mix.
     #[must_use]
     pub fn shares(&self) -> Vec<Share> {

@@ -99,6 +99,13 @@ pub(super) fn write_checks(out: &mut String, report: &Report) {
         }
     }
     end(out);
+    if !report.findings.is_empty() {
+        *out += "<h3>The first faults of each kind</h3><ul>";
+        for finding in &report.findings {
+            let _ = write!(out, "<li>{}</li>", escaped(&finding.to_string()));
+        }
+        *out += "</ul>";
+    }
     if !report.refusals.is_empty() {
         *out += "<h3>The first refusals</h3><pre tabindex=\"0\">";
         for refusal in &report.refusals {

@@ -1,6 +1,8 @@
 //! The page is whole by itself, lets nothing of the outside through, and its policy fits what stands in it.
 
 use super::*;
+use crate::checker::{Finding, What};
+use crate::report::FindingReport;
 use crate::report::tests::sample;
 
 fn text() -> String {
@@ -20,6 +22,8 @@ fn hostile() -> Report {
     report.slos[0].slo = EVIL.to_owned();
     report.slos[0].unit = EVIL.to_owned();
     report.invalid = Some(EVIL.to_owned());
+    let finding = Finding { room: 0, member: 0, what: What::Corrupted };
+    report.findings = vec![FindingReport { group: EVIL.to_owned(), path: EVIL.to_owned(), finding }];
     report.refusals = vec![EVIL.to_owned()];
     for names in [&mut report.events, &mut report.closes, &mut report.protocol_faults] {
         names.add(EVIL);
