@@ -53,7 +53,7 @@ struct Wanted {
     /// Write the whole report as JSON; `-` for standard output, which then has nothing else.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Change the scenario: key=value for it or all its groups, group.N.key=value for one.
+    /// Change the scenario: key=value for it or all its groups, group.N.key=value or phase.N.key=value for one.
     #[arg(long = "set")]
     changes: Vec<String>,
     /// Threads, each with rooms of its own; as many as --cpus names if that is given.

@@ -28,7 +28,7 @@ pub(crate) struct Against {
     /// Write all runs as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Change the scenario: key=value for it or all its groups, group.N.key=value for one.
+    /// Change the scenario: key=value for it or all its groups, group.N.key=value or phase.N.key=value for one.
     #[arg(long = "set")]
     changes: Vec<String>,
     /// Core for the generator.

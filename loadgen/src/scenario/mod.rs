@@ -209,8 +209,8 @@ impl Scenario {
         }
     }
 
-    /// Reads a scenario with changes of the form `key=value`: a scenario's key, a group's key (for all groups), or
-    /// `group.N.key`.
+    /// Reads a scenario with changes of the form `key=value`: a scenario's key, a group's key (for all groups),
+    /// `group.N.key` or `phase.N.key`.
     ///
     /// # Errors
     /// Says which key is wrong, and what it must be.
@@ -295,29 +295,30 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), String> {
         .ok()
         .and_then(|mut parsed| parsed.remove("v"))
         .unwrap_or_else(|| toml::Value::String(text.to_owned()));
-    let groups = |table: &'_ mut toml::Table| match table.remove("group") {
-        Some(toml::Value::Array(groups)) => Ok(groups),
-        _ => Err("scenario: no [[group]]".to_owned()),
-    };
-    if let Some(rest) = key.strip_prefix("group.") {
-        let mut all = groups(table)?;
+    for name in ["group", "phase"] {
+        let Some(rest) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
         let place = rest.split_once('.').and_then(|(number, key)| Some((number.parse::<usize>().ok()?, key)));
-        let (number, key) = place.ok_or_else(|| format!("--set {change}: must be group.N.key=value"))?;
-        match all.get_mut(number) {
-            Some(toml::Value::Table(group)) => drop(group.insert(key.to_owned(), value)),
-            _ => return Err(format!("--set {change}: there is no group {number}")),
-        }
-        table.insert("group".to_owned(), toml::Value::Array(all));
-    } else if SCENARIO_KEYS.contains(&key) {
+        let (number, key) = place.ok_or_else(|| format!("--set {change}: must be {name}.N.key=value"))?;
+        let Some(toml::Value::Table(one)) = tables(table, name).and_then(|all| all.get_mut(number)) else {
+            return Err(format!("--set {change}: there is no {name} {number}"));
+        };
+        one.insert(key.to_owned(), value);
+        return Ok(());
+    }
+    if SCENARIO_KEYS.contains(&key) {
         table.insert(key.to_owned(), value);
-    } else {
-        let mut all = groups(table)?;
-        for group in all.iter_mut().filter_map(toml::Value::as_table_mut) {
-            group.insert(key.to_owned(), value.clone());
-        }
-        table.insert("group".to_owned(), toml::Value::Array(all));
+        return Ok(());
+    }
+    let all = tables(table, "group").ok_or("scenario: no [[group]]")?;
+    for group in all.iter_mut().filter_map(toml::Value::as_table_mut) {
+        group.insert(key.to_owned(), value.clone());
     }
     Ok(())
+}
+
+/// The tables `[[name]]`.
+fn tables<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut Vec<toml::Value>> {
+    table.get_mut(name)?.as_array_mut()
 }
 
 const SCENARIO_KEYS: [&str; 16] = [
@@ -370,12 +371,32 @@ mod tests {
     }
 
     #[test]
+    fn a_phase_is_changed_by_its_number() {
+        let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "soak").unwrap();
+        let parse = |change: &str| Scenario::parse(text, &[change.to_owned()]);
+        let scenario = parse("phase.1.duration_s=20").unwrap();
+        let durations: Vec<Option<f64>> = scenario.phase.iter().map(|phase| phase.duration_s).collect();
+        assert_eq!(durations, [None, Some(20.0), Some(60.0), Some(1740.0)]);
+        for (change, word) in [
+            ("phase.4.duration_s=1", "there is no phase 4"),
+            ("phase.x.duration_s=1", "must be phase.N.key=value"),
+            ("phase.1=2", "must be phase.N.key=value"),
+            ("phase.1.length_s=2", "length_s"),
+        ] {
+            let error = parse(change).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
     fn wrong_settings_are_refused_with_their_name() {
         for (change, word) in [
             ("rooms=400000", "connections"),
             ("payload_bytes=73", "73"),
             ("nonsense=1", "nonsense"),
             ("group.3.rate=1", "no group 3"),
+            ("group.0=1", "must be group.N.key=value"),
+            ("phase.0.to=1", "no phase 0"),
             ("rate", "key=value"),
             ("rate=-1.0", "rate"),
             ("outstanding=4097", "outstanding"),
