@@ -1,11 +1,12 @@
 //! What each row takes on this machine, for people: `cargo bench -p benches --bench stations`, with a name after `--` to
-//! pick some.
+//! pick some. A time is that of one message, member or the like, which stands behind the row's name; what a run needs to
+//! be prepared is not in it.
 //!
 //! Times depend on the machine and on what else runs there. What CI holds a change against is `benches/gate.rs`.
 
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 mod world;
 
@@ -21,21 +22,24 @@ fn timed(work: &mut dyn Work) -> Duration {
     began.elapsed()
 }
 
+/// Runs often enough for so many of the row's units, and returns what these took: a run does all its units at once.
+fn of_units(work: &mut dyn Work, units: u32, wanted: u64) -> Duration {
+    let runs = wanted.div_ceil(units.into());
+    let mut total = Duration::ZERO;
+    for _ in 0..runs {
+        work.prepare();
+        total += timed(work);
+    }
+    total.mul_f64(wanted as f64 / (runs * u64::from(units)) as f64)
+}
+
 fn stations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stations");
-    group.sample_size(20).measurement_time(Duration::from_secs(2));
+    group.sample_size(20).measurement_time(Duration::from_secs(2)).throughput(Throughput::Elements(1));
     for row in Row::ALL {
-        group.throughput(Throughput::Elements(row.units.into()));
-        group.bench_function(format!("{} ({})", row.name, row.unit), |bencher| {
+        group.bench_function(BenchmarkId::new(row.name, row.unit), |bencher| {
             let mut work = row.ready();
-            bencher.iter_custom(|rounds| {
-                let mut total = Duration::ZERO;
-                for _ in 0..rounds {
-                    work.prepare();
-                    total += timed(work.as_mut());
-                }
-                total
-            });
+            bencher.iter_custom(|units| of_units(work.as_mut(), row.units, units));
         });
     }
     group.finish();
