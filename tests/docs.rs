@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use waystation::admin::process;
 use waystation::code::{CloseCode, ErrorCode};
 use waystation::envelope::kinds::ROWS;
+use waystation::metrics::{Kind, Metric, Timing};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const HELD: [&str; 2] = ["<!-- held: begin -->", "<!-- held: end -->"];
@@ -303,4 +305,58 @@ fn a_row_without_a_test_and_a_test_that_is_gone_are_found() {
     assert_eq!(unheld(&table("| a | `gone` |"), &tests), ["no such test: gone"]);
     assert_eq!(unheld(&table("| a | `helper` |"), &tests), ["no such test: helper"]);
     assert_eq!(unheld(&table("| a | soon |"), &tests), ["nothing holds: a"]);
+}
+
+/// Every name under which Prometheus finds a number.
+fn series() -> BTreeSet<String> {
+    let histogram = |timing: &Timing| {
+        let name = timing.describe().0.replace("_micros", "_seconds");
+        ["_bucket", "_sum", "_count"].map(|suffix| name.clone() + suffix)
+    };
+    let mut names: BTreeSet<String> = Timing::ALL.iter().flat_map(histogram).collect();
+    names.extend(Metric::ALL.iter().map(|metric| metric.describe().family.to_owned()));
+    names.extend(process::FAMILIES.map(|(family, ..)| family.to_owned()));
+    names.insert("waystation_build_info".to_owned());
+    names
+}
+
+/// Words of a text that are names of metrics by their beginning.
+fn metrics_of(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+    let named = |word: &&str| word.starts_with("waystation_") || word.starts_with("process_");
+    words.filter(named).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_numbers_that_there_are() {
+    let names = series();
+    let file =
+        |name: &str| fs::read_to_string(Path::new(ROOT).join("tuning/monitoring").join(name)).expect("it is there");
+    let (dashboard, alerts) = (file("grafana-dashboard.json"), file("alerts.yml"));
+    let parsed: serde_json::Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
+    let asked: Vec<&str> =
+        parsed["panels"].as_array().into_iter().flatten().filter_map(|p| p["title"].as_str()).collect();
+    assert!(asked.len() > 20, "{asked:?}");
+    for (what, text) in [("dashboard", &dashboard), ("alerts", &alerts)] {
+        let found = metrics_of(text);
+        assert!(found.len() >= 8, "{what}: {found:?}");
+        let unknown: Vec<_> = found.difference(&names).collect();
+        assert!(unknown.is_empty(), "{what}: {unknown:?}");
+    }
+    assert_eq!(
+        metrics_of("rate(waystation_nothing_total[1m])").difference(&names).count(),
+        1,
+        "what is not there is found"
+    );
+    // Each reason that is asked for exists: an alert on a misspelt one never fires.
+    let reasons: BTreeSet<&str> = Metric::ALL.iter().filter_map(|m| m.describe().labels.split('"').nth(1)).collect();
+    for list in alerts.split("reason=").skip(1).filter_map(|rest| rest.split('"').nth(1)) {
+        assert!(list.split('|').all(|reason| reasons.contains(reason)), "{list}");
+    }
+    // A rate is of what only grows.
+    let gauges = Metric::ALL.iter().map(|m| m.describe()).filter(|row| row.kind == Kind::Gauge);
+    for gauge in gauges.map(|row| row.family) {
+        let rated = [&dashboard, &alerts].iter().any(|text| text.contains(&format!("rate({gauge}")));
+        assert!(!rated, "{gauge} is a gauge");
+    }
 }

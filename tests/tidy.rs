@@ -327,6 +327,9 @@ fn metrics_table() -> String {
         rows.push((name.replace("_micros", "_seconds"), "histogram", vec![""], help));
     }
     let mut table = "| metric | kind | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for (family, kind, help) in waystation::admin::process::FAMILIES {
+        rows.push((family.to_owned(), kind, vec![""], help));
+    }
     for (family, kind, labels, help) in rows {
         let labels: Vec<String> = labels.iter().filter(|l| !l.is_empty()).map(|l| format!("`{l}`")).collect();
         table += &format!("| `{family}` | {kind} | {} | {help} |\n", labels.join(" "));

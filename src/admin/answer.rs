@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::exposition;
+use super::{exposition, process};
 use crate::metrics::Metrics;
 use crate::wire::http::Response;
 
@@ -34,7 +34,7 @@ pub(super) fn asset(path: &str) -> Response {
 
 /// All numbers.
 pub(super) fn metrics(all: &[Arc<Metrics>]) -> Response {
-    Response::new(200).body(EXPOSITION_TYPE, exposition::render(all))
+    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process::numbers(), all))
 }
 
 /// The bytes of an answer to `method`.

@@ -1,22 +1,27 @@
 //! The shards' numbers in the Prometheus text format.
 //!
 //! Each family stands once, with its help and type, then one line for each shard: the label `shard` is on
-//! every line, so a sum is the reader's to make and a lame shard is seen. Histograms are kept in
+//! every line of a shard, so a sum is the reader's to make and a lame shard is seen. Histograms are kept in
 //! microseconds and shown in seconds, with only those bucket bounds that were reached.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::process::Number;
 use crate::metrics::{Histogram, Kind, Metric, Metrics, Timing};
 
-/// Renders every family. Writing to a string cannot fail.
-pub(super) fn render(shards: &[Arc<Metrics>]) -> String {
+/// Renders every family: the process's, then the shards'. Writing to a string cannot fail.
+pub(super) fn render(process: &[Number], shards: &[Arc<Metrics>]) -> String {
     let mut out = String::with_capacity(16 * 1024);
-    let _infallible = build(&mut out, shards);
+    let _infallible = build(&mut out, process, shards);
     out
 }
 
-fn build(out: &mut String, shards: &[Arc<Metrics>]) -> std::fmt::Result {
+fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>]) -> std::fmt::Result {
+    for number in process {
+        family(out, number.family, number.help, number.kind)?;
+        writeln!(out, "{} {}", number.family, number.value)?;
+    }
     family(out, "waystation_build_info", "1, with the version that runs", "gauge")?;
     writeln!(out, "waystation_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
     let mut before = "";
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_family_has_one_head_and_a_line_for_each_shard() {
-        let text = render(&two_shards());
+        let text = render(&[], &two_shards());
         for family in Metric::ALL.iter().map(|metric| metric.describe().family) {
             assert_eq!(text.matches(&format!("# TYPE {family} ")).count(), 1, "{family}");
             assert_eq!(text.matches(&format!("# HELP {family} ")).count(), 1, "{family}");
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn histograms_are_cumulative_in_seconds_and_end_without_a_bound() {
-        let text = render(&two_shards());
+        let text = render(&[], &two_shards());
         let turns: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("waystation_turn_seconds_") && line.contains("\"1\""))
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_line_is_a_comment_or_a_name_with_labels_and_a_number() {
-        for line in render(&two_shards()).lines().filter(|line| !line.starts_with("# ")) {
+        for line in render(&[], &two_shards()).lines().filter(|line| !line.starts_with("# ")) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");
             let (name, labels) = series.split_once('{').unwrap();

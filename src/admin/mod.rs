@@ -12,6 +12,7 @@ mod asking;
 mod body;
 mod exposition;
 mod numbers;
+pub mod process;
 mod refusal;
 mod route;
 mod written;
