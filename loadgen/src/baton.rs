@@ -6,16 +6,21 @@
 //! started them need not run for it, and has no core to wait for.
 //!
 //! Servers are signalled as groups, so that one with children stops as a whole. A side whose other one is gone has the
-//! baton for good. One whose starter is gone ends its server: nothing stays stopped because somebody was killed.
+//! baton for good. One whose starter is gone ends its server: nothing stays stopped because somebody was killed. `server`
+//! stops one and lets it go on.
+
+mod server;
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 
 use crate::clock::{Clock, nanoseconds};
+
+use server::Server;
 
 /// Which of the two begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +36,7 @@ pub enum Place {
 pub struct Baton {
     place: Place,
     line: UnixStream,
-    /// The server's process group.
-    server: Pid,
+    server: Server,
     /// Who started this process.
     starter: Option<Pid>,
     slice_ns: u64,
@@ -76,9 +80,13 @@ impl Baton {
     /// # Errors
     /// There is no such process.
     pub fn new(place: Place, line: UnixStream, server: u32, slice: Duration) -> Result<Self, String> {
-        let server = i32::try_from(server).ok().and_then(Pid::from_raw);
-        let server = server.ok_or("a server's process id must be above 0")?;
-        Ok(Self { place, line, server, starter: rustix::process::getppid(), slice_ns: nanoseconds(slice) })
+        Ok(Self {
+            place,
+            line,
+            server: Server::new(server)?,
+            starter: rustix::process::getppid(),
+            slice_ns: nanoseconds(slice),
+        })
     }
 
     /// The same with this process's standard input as the socket, which is how a starter hands it on.
@@ -103,7 +111,7 @@ impl Baton {
     /// The server or the line failed.
     pub fn begin(&self) -> Result<(), String> {
         match self.place {
-            Place::First => self.signal(Signal::CONT),
+            Place::First => self.server.go_on(),
             Place::Second => self.take().map(drop),
         }
     }
@@ -115,7 +123,7 @@ impl Baton {
     pub fn pass(&self) -> Result<(), String> {
         let since_ns = Clock::of_machine_ns();
         self.check_starter()?;
-        self.signal(Signal::STOP)?;
+        self.server.stop()?;
         match (&self.line).write_all(&since_ns.to_le_bytes()) {
             Err(error) if !is_over(&error) => Err(format!("the line to the other side: {error}")),
             _ => Ok(()),
@@ -134,7 +142,7 @@ impl Baton {
             Err(error) => return Err(format!("the line to the other side: {error}")),
         };
         self.check_starter()?;
-        self.signal(Signal::CONT)?;
+        self.server.go_on()?;
         let took_ns = Clock::of_machine_ns().saturating_sub(u64::from_le_bytes(since));
         Ok(if taken { Taken::After(took_ns) } else { Taken::ForGood })
     }
@@ -145,7 +153,7 @@ impl Baton {
     /// The server or the starter is gone.
     pub fn rest(&self) -> Result<(), String> {
         self.check_starter()?;
-        self.signal(Signal::STOP)
+        self.server.stop()
     }
 
     /// Whoever started this process ends the server; if nobody is left to do it, this process does.
@@ -153,14 +161,8 @@ impl Baton {
         if rustix::process::getppid() == self.starter {
             return Ok(());
         }
-        self.signal(Signal::TERM)?;
-        self.signal(Signal::CONT)?;
+        self.server.end()?;
         Err("who started the pair is gone".to_owned())
-    }
-
-    fn signal(&self, signal: Signal) -> Result<(), String> {
-        let sent = rustix::process::kill_process_group(self.server, signal);
-        sent.map_err(|error| format!("server process {}: {error}", self.server.as_raw_nonzero()))
     }
 }
 
@@ -248,7 +250,7 @@ mod tests {
     fn a_server_that_is_gone_and_a_place_that_is_none_are_refused() {
         let [(server, a), _other] = sides();
         drop(server);
-        assert!(a.begin().unwrap_err().contains("server process"));
+        assert!(a.begin().unwrap_err().starts_with("server process"));
         assert!(a.pass().is_err() && a.rest().is_err());
         for place in [Place::First, Place::Second] {
             assert_eq!(Place::parse(place.word()), Ok(place));

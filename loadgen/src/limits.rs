@@ -138,6 +138,9 @@ pub const SLICE_MS_MIN: u64 = 10;
 pub const SLICE_MS: u64 = 100;
 /// Longest slice of a pair; over it the command is refused. Whole runs in turn are slices enough.
 pub const SLICE_MS_MAX: u64 = 10_000;
+/// Time a server has to stop at the end of a slice; over it the pair fails. It takes microseconds on a core of its own,
+/// and as long as its threads wait for a core on one that others have.
+pub const SERVER_STOP_NS: u64 = 5_000_000_000;
 /// Bytes that are kept of what a side of a pair says when it fails.
 pub const SIDE_ERROR_BYTES_MAX: u64 = 4096;
 /// Draws of a bootstrap: the ends of an interval then move by less than the runs' own noise from seed to seed.

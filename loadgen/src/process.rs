@@ -90,7 +90,7 @@ impl Process {
     }
 
     /// It and the processes that it started, for servers that work in children; no more than `FAMILY_COUNT_MAX`.
-    fn family(&self) -> Vec<u32> {
+    pub(crate) fn family(&self) -> Vec<u32> {
         let mut family = vec![self.pid];
         let mut at = 0;
         while let Some(&pid) = family.get(at) {
