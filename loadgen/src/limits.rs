@@ -100,6 +100,8 @@ pub const SECONDS_SPARE_COUNT: usize = 4;
 pub const SECONDS_QUEUED_MAX: usize = 64;
 /// How often the watching thread looks at keys and draws.
 pub const WATCH_NS: u64 = 200_000_000;
+/// Keys taken at one look; further ones wait for the next.
+pub const KEYS_PER_LOOK: usize = 32;
 /// Points of the live view's graph, a second each.
 pub const GRAPH_POINTS_MAX: usize = 512;
 /// Significant digits of a latency in the timeline: a second's histogram then takes 15 KB while it is filled and some

@@ -127,8 +127,11 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     let Setting { view, stop, watch, .. } = setting;
     // The watcher's clock does not stand still between slices: a share of it would be of the wrong time.
     let server = setting.server.filter(|_| setting.baton.is_none());
-    let (watcher, recorders) = Watcher::start(clock, shares.len(), server, *view, stop, watch.clone())?;
+    let title = format!("{} on {}", scenario.name, setting.target.host);
+    let (watcher, recorders) = Watcher::start(title, clock, shares.len(), server, *view, stop, watch.clone())?;
     let reports = course.run_all(&shares, recorders, &mut observer);
+    // Whatever is said from here on is said on a terminal that was given back.
+    let (timeline, broken) = watcher.finish();
     // What went wrong first says why; that others ended because of it says nothing.
     if let Some(Err(error)) = reports.iter().find(|report| report.as_ref().is_err_and(|error| error != ENDED)) {
         return Err(error.clone());
@@ -138,7 +141,6 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     observer.tell(&mut report);
     environment.note_steal(ticks);
     report.environment = environment;
-    let (timeline, broken) = watcher.finish();
     report.timeline = timeline;
     // What ended for a broken objective has been judged; what somebody ended has not.
     if setting.stop.requested() && broken.is_none() {

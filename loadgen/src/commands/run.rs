@@ -42,8 +42,11 @@ pub(crate) struct Run {
     /// Write over a result that the directory has.
     #[arg(long, requires = "out")]
     force: bool,
-    /// Show nothing while it runs.
+    /// Show lines while it runs, on a terminal too.
     #[arg(long)]
+    no_tui: bool,
+    /// Show nothing while it runs.
+    #[arg(long, conflicts_with = "no_tui")]
     quiet: bool,
     /// Run in slices, in turn with another generator behind standard input, as the first or the second of the two: how
     /// `pair` runs both sides. --pid is then a process group, which is stopped between slices.
@@ -59,7 +62,11 @@ impl Run {
         let scenario = self.wanted.scenario(&self.scenario)?;
         let objectives = self.slos.of(&scenario)?;
         let stop = Stop::on_signals().map_err(|error| format!("cannot watch for signals: {error}"))?;
-        let view = if self.quiet { View::Nothing } else { View::Lines };
+        let view = match (self.quiet, self.no_tui) {
+            (true, _) => View::Nothing,
+            (false, true) => View::Lines,
+            (false, false) => View::of_terminal(),
+        };
         let server = self.pid.map(Process::new).transpose()?;
         let (watch, part, start_at) = (Watch::new(&objectives), self.part, self.start_at);
         let baton = match (self.place, self.slice, self.pid) {

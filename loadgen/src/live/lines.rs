@@ -25,10 +25,14 @@ impl Lines {
             let _ = writeln!(text, "-- {}{}", stage.name, if stage.measured { ", measured" } else { "" });
         }
         text.push_str(&line(picture));
-        text.push('\n');
-        // Progress that nobody can read is no reason to stop.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        tell(&text);
     }
+}
+
+/// Something to be known at once.
+pub(super) fn tell(text: &str) {
+    // Progress that nobody can read is no reason to stop.
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// The last second in one line.

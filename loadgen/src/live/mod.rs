@@ -1,19 +1,26 @@
 //! What is seen of a run while it goes on, and the record of its course.
 //!
 //! The engine fills a `recorder` and hands its seconds to a thread of their own, the `watcher`, which makes the timeline
-//! of them and shows it: `lines` on a terminal that only scrolls or a file, `screen` on one that can be drawn on. The
-//! engine takes no lock and waits for nothing; the watcher runs at the lowest priority and off the engine's cores.
-//! Everything is shown on standard error: standard output is the report's.
+//! of them and shows it: `lines` on a terminal that only scrolls or a file, `screen` with what `painting` puts there on one
+//! that can be drawn on. The engine takes no lock and waits for nothing; the watcher runs at the lowest priority and off
+//! the engine's core. Everything is shown on standard error: standard output is the report's.
+//!
+//! The terminal is given back by whoever ends the run or the program: the watcher, the thread of the signals, or the hook
+//! of a panic.
 
 mod lines;
+mod painting;
 mod recorder;
+mod screen;
+mod show;
 mod watcher;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 pub(crate) use recorder::{Gauges, Recorder};
 pub(crate) use watcher::Watcher;
@@ -26,6 +33,16 @@ pub enum View {
     Nothing,
     /// A line a second.
     Lines,
+    /// A screen that is drawn on, if the terminal can be; else as `Lines`.
+    Screen,
+}
+
+impl View {
+    /// The best that the terminal can show.
+    #[must_use]
+    pub fn of_terminal() -> Self {
+        if screen::is_possible() { Self::Screen } else { Self::Lines }
+    }
 }
 
 /// The wish to end a run early, shared by all who may have it.
@@ -41,11 +58,18 @@ impl Stop {
     /// The kernel refuses.
     pub fn on_signals() -> io::Result<Self> {
         let stop = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // In this order: at the first signal the flag is not yet set.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop.flag))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop.flag))?;
-        }
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+        let wish = stop.clone();
+        // A thread and no handler: it may be the one that gives the terminal back.
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                if wish.requested() {
+                    screen::give_back();
+                    signal_hook::low_level::exit(128 + signal);
+                }
+                wish.request();
+            }
+        })?;
         Ok(stop)
     }
 

@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
 use rustix::thread::CpuSet;
 
 use crate::clock::Clock;
 use crate::limits::{GRAPH_POINTS_MAX, SECONDS_QUEUED_MAX, WATCH_NS};
-use crate::live::lines::Lines;
 use crate::live::recorder::{Recorder, Second, Stage};
+use crate::live::show::Show;
 use crate::live::{Stop, View};
 use crate::process::Process;
 use crate::report::{Growing, Point, Slice, SloReport, Timeline};
@@ -30,21 +30,28 @@ pub(crate) struct Watcher {
 /// What there is to show.
 #[derive(Debug)]
 pub(super) struct Picture {
+    /// What runs, and against whom.
+    pub(super) title: String,
     pub(super) stage: Option<Stage>,
     /// When the present stage began.
     pub(super) stage_from_ns: u64,
     pub(super) wanted: u64,
     /// The last second.
     pub(super) point: Point,
-    /// Corrected latencies of all measured seconds.
-    pub(super) total: Histogram<u64>,
-    /// Those from the actual send.
-    pub(super) total_uncorrected: Histogram<u64>,
+    /// Latencies of the last second, from the intended send.
+    pub(super) last: Option<Latencies>,
+    /// Those of all measured seconds.
+    total: Histogram<u64>,
+    /// The same from the actual send.
+    total_uncorrected: Histogram<u64>,
     /// 99 % of each of the last seconds, in microseconds.
     pub(super) graph: VecDeque<u64>,
     pub(super) published: u64,
     pub(super) delivered: u64,
 }
+
+/// 50, 90, 99 and 99.9 % and the longest, in microseconds.
+pub(super) type Latencies = [f64; 5];
 
 struct Watching {
     clock: Clock,
@@ -70,6 +77,7 @@ impl Watcher {
     /// # Errors
     /// The kernel has no thread left.
     pub(crate) fn start(
+        title: String,
         clock: Clock,
         threads: usize,
         server: Option<Process>,
@@ -86,7 +94,7 @@ impl Watcher {
             give,
             pending: BTreeMap::new(),
             timeline: Growing::new(),
-            picture: Picture::new(),
+            picture: Picture::new(title),
             server_cpu: server.and_then(|server| Some((server.cpu_ns()?, clock.now_ns()))),
             server,
             watch,
@@ -107,13 +115,15 @@ impl Watcher {
 }
 
 impl Picture {
-    fn new() -> Self {
+    pub(super) fn new(title: String) -> Self {
         let empty = || Histogram::new_from(&crate::report::slice_histogram());
         Self {
+            title,
             stage: None,
             stage_from_ns: 0,
             wanted: 0,
             point: Point::default(),
+            last: None,
             total: empty(),
             total_uncorrected: empty(),
             graph: VecDeque::new(),
@@ -122,12 +132,23 @@ impl Picture {
         }
     }
 
+    /// Latencies of all that was measured so far.
+    pub(super) fn measured(&self) -> Option<Latencies> {
+        latencies(&self.total)
+    }
+
+    /// The same from the actual send; none in the closed loop.
+    pub(super) fn measured_uncorrected(&self) -> Option<Latencies> {
+        latencies(&self.total_uncorrected)
+    }
+
     /// Takes in a second that is over.
     fn add(&mut self, second: &Second, point: Point) {
         if self.stage.is_none_or(|stage| stage.number != second.stage.number) {
             (self.stage, self.stage_from_ns) = (Some(second.stage), second.from_ns);
         }
         self.wanted = second.gauges.wanted;
+        self.last = latencies(&second.corrected);
         self.published += second.published;
         self.delivered += second.delivered;
         if second.stage.measured {
@@ -145,16 +166,17 @@ impl Picture {
 impl Watching {
     fn run(mut self, view: View) -> (Timeline, Option<SloReport>) {
         step_aside();
-        let mut lines = (view == View::Lines).then(Lines::new);
+        let mut show = Show::new(view);
         loop {
             match self.filled.recv_timeout(Duration::from_nanos(WATCH_NS)) {
                 Ok(second) => self.take(second),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.close_seconds(false, &mut lines);
+            self.close_seconds(false, &mut show);
+            show.look(&self.picture, self.clock.now_ns(), &self.stop);
         }
-        self.close_seconds(true, &mut lines);
+        self.close_seconds(true, &mut show);
         (self.timeline.finish(), self.broken)
     }
 
@@ -171,7 +193,7 @@ impl Watching {
     }
 
     /// Makes points of the seconds that are over, or of all.
-    fn close_seconds(&mut self, all: bool, lines: &mut Option<Lines>) {
+    fn close_seconds(&mut self, all: bool, show: &mut Show) {
         let Some(&newest) = self.pending.keys().next_back() else { return };
         while let Some(entry) = self.pending.first_entry() {
             let (stage, number) = *entry.key();
@@ -184,9 +206,7 @@ impl Watching {
             // What ran before the first stage and between the last one and the end is nobody's.
             if point.span_s > 0.0 {
                 self.picture.add(&second, point.clone());
-                if let Some(lines) = lines {
-                    lines.show(&self.picture);
-                }
+                show.on_second(&self.picture);
                 if let (Some(watch), None) = (&mut self.watch, &self.broken) {
                     self.broken = watch.look(&point).inspect(|_| self.stop.request());
                 }
@@ -238,6 +258,11 @@ impl Watching {
     }
 }
 
+fn latencies<T: Counter>(histogram: &Histogram<T>) -> Option<Latencies> {
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    (!histogram.is_empty()).then(|| [0.5, 0.9, 0.99, 0.999, 1.0].map(at))
+}
+
 /// A second's counts have fewer bits than a run's.
 fn add(total: &mut Histogram<u64>, second: &Histogram<u32>) {
     for value in second.iter_recorded() {
@@ -269,7 +294,8 @@ mod tests {
     #[test]
     fn the_seconds_of_two_threads_are_one_point() {
         let clock = Clock::start();
-        let (watcher, recorders) = Watcher::start(clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
+        let (watcher, recorders) =
+            Watcher::start(String::new(), clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
         for (mut recorder, open) in recorders.into_iter().zip([10, 20]) {
             let gauges = Gauges { open, wanted: 15, faults: 1, ..Gauges::default() };
             recorder.enter("warm-up", false, None, 0, gauges);
@@ -294,7 +320,8 @@ mod tests {
     #[test]
     fn a_thread_that_is_behind_holds_nothing_up_for_long() {
         let clock = Clock::start();
-        let (watcher, mut recorders) = Watcher::start(clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
+        let (watcher, mut recorders) =
+            Watcher::start(String::new(), clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
         let mut late = recorders.pop().unwrap();
         late.enter("measure", true, None, 0, Gauges::default());
         let mut one = recorders.pop().unwrap();
