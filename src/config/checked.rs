@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::file::{self, File};
-use super::written::{LimitsWritten, RoleWritten, ServeArgs, TokenArgs, Verb, Written};
-use super::{StartError, file::limits::Profile};
-use crate::auth::{Policy, PolicyRow, Signature};
+use super::StartError;
+use super::key::VARIABLE_PREFIX;
+use super::layers::Settings;
+use super::load::Source;
+use super::written::{RoleWritten, TokenArgs};
+use crate::auth::{Policy, Signature};
 use crate::census::limits::Limits;
-use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX};
+use crate::limits::RESOURCE_ID_BYTES_MAX;
 use crate::room::history::Retention;
 use crate::runtime::ring::RingSizes;
 use crate::wire::proxy::Proxies;
@@ -25,6 +27,10 @@ pub enum Wanted {
     Serve(Box<Serve>),
     /// Print tokens.
     Token(Token),
+    /// Say whether a gateway could be run so.
+    Check(Box<Serve>),
+    /// Print this.
+    Print(Vec<u8>),
 }
 
 /// A gateway to run.
@@ -65,6 +71,10 @@ pub struct Serve {
     pub counts: Limits,
     /// Connections in all, if fewer than the descriptors allow.
     pub connections: Option<usize>,
+    /// Where all this was read, to be read again.
+    pub source: Source,
+    /// What was set there, and by whom.
+    pub settings: Settings,
 }
 
 /// Whose tokens are good.
@@ -174,6 +184,10 @@ pub struct Environment {
     pub log: Option<OsString>,
     /// `WAYSTATION_LOG_FORMAT`: `text` or `json`.
     pub log_format: Option<OsString>,
+    /// `CREDENTIALS_DIRECTORY`, where systemd puts what `LoadCredential=` names.
+    pub credentials_directory: Option<OsString>,
+    /// Those that begin with `WAYSTATION__`, by name.
+    pub settings: Vec<(OsString, OsString)>,
 }
 
 impl Environment {
@@ -181,12 +195,17 @@ impl Environment {
     #[must_use]
     pub fn here() -> Self {
         let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let ours = |name: &OsString| name.as_encoded_bytes().starts_with(VARIABLE_PREFIX.as_bytes());
+        let mut settings: Vec<_> = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
+        settings.sort();
         Self {
             state_directory: read("STATE_DIRECTORY"),
             xdg_state_home: read("XDG_STATE_HOME"),
             home: read("HOME"),
             log: read("WAYSTATION_LOG"),
             log_format: read("WAYSTATION_LOG_FORMAT"),
+            credentials_directory: read("CREDENTIALS_DIRECTORY"),
+            settings,
         }
     }
 }
@@ -215,79 +234,7 @@ impl Machine {
     }
 }
 
-/// Makes the written usable.
-pub(super) fn check(written: Written, environment: &Environment, machine: &Machine) -> Result<Wanted, StartError> {
-    match written.verb {
-        Verb::Serve(args) => serve(args, environment, machine).map(|serve| Wanted::Serve(Box::new(serve))),
-        Verb::Token(args) => token(args, environment).map(Wanted::Token),
-    }
-}
-
-fn serve(args: ServeArgs, environment: &Environment, machine: &Machine) -> Result<Serve, StartError> {
-    let place = args.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
-    let file = args.config.as_deref().map_or_else(|| Ok(File::default()), file::read)?;
-    let wrong = |section: &str, what: String| StartError::new(what, format!("{place}, {section}"), "mend the file");
-    let mut origins = Origins::new(&file.origins.allowed).map_err(|what| wrong("[origins]", what))?;
-    origins.require_origin = file.origins.required;
-    let rows: Vec<PolicyRow> = file.policy.iter().map(file::policy::Row::usable).collect();
-    let globetrotter_open = open(&file)?;
-    let require_caps = file.auth.require_caps;
-    let auth = auth(file.auth, args.config.as_deref().and_then(Path::parent));
-    if !auth.has_keys() && (auth.issuer.is_some() || auth.audience.is_some()) {
-        let what = "an issuer or audience is asked for, and the development key's tokens have none";
-        return Err(StartError::new(what, format!("{place}, [auth]"), "configure keys or jwks_file, or take it out"));
-    }
-    let policy = Policy::with_rows(&rows).map_err(|what| wrong("[[policy]]", what))?;
-    let retention = Retention::default();
-    Ok(Serve {
-        listen: args.listen,
-        data: data_directory(args.data, environment)?,
-        shards: placed(args.shards, args.cpus.map(|list| list.0), machine)?,
-        limits: match (args.limits, file.limits.profile) {
-            (Some(LimitsWritten::Unlimited), _) | (None, Some(Profile::Unlimited)) => LimitsProfile::Unlimited,
-            (Some(LimitsWritten::Default), _) | (None, Some(Profile::Default) | None) => LimitsProfile::Default,
-        },
-        echo: args.echo,
-        spin_us: args.spin_us,
-        ring: RingSizes::default(),
-        logs: logs(environment)?,
-        auth,
-        globetrotter_open,
-        proxies: Proxies::new(&file.proxies.trusted, file.proxies.protocol).map_err(|what| wrong("[proxies]", what))?,
-        counts: file.limits.usable(),
-        connections: file.limits.connections,
-        origins,
-        policy: if require_caps { policy.requiring_caps() } else { policy },
-        admin_loopback: file.admin.loopback,
-        retention: Retention {
-            count: file.history.events.unwrap_or(retention.count),
-            bytes: file.history.bytes.unwrap_or(retention.bytes),
-            age_ms: file.history.age.map_or(retention.age_ms, |seconds| seconds * 1000),
-        },
-    })
-}
-
-/// Paths in the file are relative to its directory, wherever the gateway is started.
-fn auth(written: file::auth::Auth, directory: Option<&Path>) -> Auth {
-    let absolute = |path: PathBuf| directory.map_or_else(|| path.clone(), |directory| directory.join(&path));
-    let file::auth::Auth { issuer, audience, keys, jwks_file, require_caps: _ } = written;
-    let keys = keys.into_iter().map(|key| KeyFile { id: key.id, algorithm: key.algorithm, path: absolute(key.file) });
-    Auth { issuer, audience, keys: keys.collect(), jwks: jwks_file.map(absolute) }
-}
-
-/// Whether clients without a token are let in, which must not contradict what is asked of tokens.
-fn open(file: &File) -> Result<bool, StartError> {
-    if file.globetrotter.open && file.auth.require_caps {
-        return Err(StartError::new(
-            "who brings no token has no caps and could do nothing",
-            "globetrotter.open and auth.require_caps",
-            "leave one of the two out",
-        ));
-    }
-    Ok(file.globetrotter.open)
-}
-
-fn token(args: TokenArgs, environment: &Environment) -> Result<Token, StartError> {
+pub(super) fn token(args: TokenArgs, environment: &Environment) -> Result<Token, StartError> {
     let users = match args.count {
         None => Users::One(args.user),
         Some(count) => Users::Row(args.user, count),
@@ -313,7 +260,7 @@ fn token(args: TokenArgs, environment: &Environment) -> Result<Token, StartError
 }
 
 /// The data directory: as given, or where the platform keeps the state of a service or a user.
-fn data_directory(given: Option<PathBuf>, environment: &Environment) -> Result<PathBuf, StartError> {
+pub(super) fn data_directory(given: Option<PathBuf>, environment: &Environment) -> Result<PathBuf, StartError> {
     if let Some(directory) = given {
         return Ok(directory);
     }
@@ -332,51 +279,6 @@ fn data_directory(given: Option<PathBuf>, environment: &Environment) -> Result<P
             "give --data DIR",
         )
     })
-}
-
-/// Which shard runs where. Without `--cpus` the shards are pinned only if there is one for each processor
-/// and no quota: two gateways with fewer shards would otherwise sit on the same first processors.
-fn placed(count: Option<u16>, cpus: Option<Vec<usize>>, machine: &Machine) -> Result<Vec<Option<usize>>, StartError> {
-    if let Some(cpus) = cpus {
-        if let Some(missing) = cpus.iter().find(|cpu| !machine.cpus.contains(cpu)) {
-            return Err(StartError::new(
-                format!("processor {missing} is not one that this process may use, which are {:?}", machine.cpus),
-                "--cpus",
-                "name others, or widen the affinity mask (taskset, AllowedCPUs=, cpuset)",
-            ));
-        }
-        let count = count.map_or(cpus.len(), usize::from);
-        if count != cpus.len() || count > usize::from(SHARDS_COUNT_MAX) {
-            return Err(StartError::new(
-                format!("{count} shards and {} processors to pin them to", cpus.len()),
-                "--shards and --cpus",
-                format!("give as many processors as shards, at most {SHARDS_COUNT_MAX}, or leave --shards out"),
-            ));
-        }
-        return Ok(cpus.into_iter().map(Some).collect());
-    }
-    let count = count.map_or_else(|| machine.parallelism.min(usize::from(SHARDS_COUNT_MAX)), usize::from).max(1);
-    if count == machine.cpus.len() && machine.parallelism == machine.cpus.len() {
-        return Ok(machine.cpus.iter().copied().map(Some).collect());
-    }
-    Ok(vec![None; count])
-}
-
-fn logs(environment: &Environment) -> Result<Logs, StartError> {
-    let format = match environment.log_format.as_deref().map(|value| value.to_string_lossy()).as_deref() {
-        None | Some("text") => LogFormat::Text,
-        Some("json") => LogFormat::Json,
-        Some(other) => {
-            return Err(StartError::new(
-                format!("{other:?} is no log format"),
-                "WAYSTATION_LOG_FORMAT",
-                "set it to text or json, or leave it out",
-            ));
-        }
-    };
-    let filter =
-        environment.log.as_deref().map_or_else(|| "info".to_owned(), |value| value.to_string_lossy().into_owned());
-    Ok(Logs { format, filter })
 }
 
 #[cfg(test)]

@@ -1,21 +1,34 @@
 //! What the operator asked for, made usable.
 //!
-//! [`written::Written`] is the command line as it was typed, [`file::File`] what `--config` names;
-//! [`checked::Wanted`] is what the rest of the program uses. Both become that once, at the start; nothing below this
-//! floor ever sees an option that was not checked. Environment and machine are arguments, so the tests need neither.
-//! Absent: reading at run time, any default that depends on a clock.
+//! [`written::Written`] is the command line as it was typed; `read` judges what the file, the environment and `--set`
+//! say against the one [`table`] of keys; [`layers::Settings`] lays them over each other and knows who set what;
+//! [`file::File`] is that with types, and [`checked::Wanted`] what the rest of the program uses. [`load::Source`] goes
+//! this way at the start and each time the configuration is read again; nothing below this floor ever sees an option
+//! that was not checked. Environment and machine are arguments, so the tests need neither. Absent: any default that
+//! depends on a clock, and when to read again, which is the server's.
 
 pub mod checked;
 pub mod file;
+pub mod key;
+pub mod layers;
+pub mod load;
+mod read;
+mod render;
+pub mod table;
 mod units;
 pub mod written;
 
 use std::ffi::OsString;
 use std::fmt;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+
+use crate::limits::CONFIG_FAULTS_TOLD_MAX;
+use written::{ConfigVerb, Verb, Written};
 
 pub use checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
+pub use layers::{Change, Settings};
+pub use load::Source;
 
 /// Why the program did not start. Told to the operator once, then the exit code is 78.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +58,41 @@ impl fmt::Display for StartError {
     }
 }
 
+/// Everything that is wrong, in the order of its places. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<StartError>);
+
+impl From<StartError> for Faults {
+    fn from(error: StartError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().take(CONFIG_FAULTS_TOLD_MAX).enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            fault.fmt(f)?;
+        }
+        match self.0.len() {
+            1 => Ok(()),
+            count if count > CONFIG_FAULTS_TOLD_MAX => {
+                write!(f, "\nwaystation: {count} faults, of which the first {CONFIG_FAULTS_TOLD_MAX} are told")
+            }
+            count => write!(f, "\nwaystation: {count} faults"),
+        }
+    }
+}
+
 /// Why there is nothing to run.
 #[derive(Debug)]
 pub enum Refusal {
     /// The command line does not parse, or asked for help or the version.
     Usage(Box<clap::Error>),
     /// It parses and cannot be done here.
-    Start(StartError),
+    Start(Faults),
 }
 
 /// Reads the command line and makes it usable.
@@ -63,6 +104,47 @@ pub fn read(
     environment: &Environment,
     machine: &Machine,
 ) -> Result<Wanted, Refusal> {
-    let written = written::Written::try_parse_from(args).map_err(|error| Refusal::Usage(Box::new(error)))?;
-    checked::check(written, environment, machine).map_err(Refusal::Start)
+    let written = Written::try_parse_from(args).map_err(|error| Refusal::Usage(Box::new(error)))?;
+    let source = |args: Box<written::ServeArgs>| Source::new(*args, environment.clone(), machine.clone());
+    match written.verb {
+        Verb::Serve(args) => source(args).load().map(|serve| Wanted::Serve(Box::new(serve))).map_err(Refusal::Start),
+        Verb::Token(args) => {
+            checked::token(args, environment).map(Wanted::Token).map_err(|error| Refusal::Start(error.into()))
+        }
+        Verb::Config(ConfigVerb::Check(args)) => {
+            source(args).load().map(|serve| Wanted::Check(Box::new(serve))).map_err(Refusal::Start)
+        }
+        Verb::Config(ConfigVerb::Show(args)) => {
+            source(args).load().map(|serve| Wanted::Print(render::show(&serve.settings).into())).map_err(Refusal::Start)
+        }
+        Verb::Config(ConfigVerb::Default) => Ok(Wanted::Print(render::default_file().into())),
+        Verb::Config(ConfigVerb::Doc) => Ok(Wanted::Print(render::document().into())),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Written::command(), "waystation", &mut script);
+            Ok(Wanted::Print(script))
+        }
+        Verb::Man { page } => manual(&page).map(Wanted::Print),
+    }
+}
+
+/// The manual page of a command, given by its words.
+fn manual(page: &[String]) -> Result<Vec<u8>, Refusal> {
+    let mut whole = Written::command();
+    whole.build();
+    let mut command = &whole;
+    for word in page {
+        let Some(inner) = command.find_subcommand(word) else {
+            let what = format!("{word:?} is no command of {}", command.get_name());
+            let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+            let remedy = format!("write one of {}", names.join(", "));
+            return Err(Refusal::Start(StartError::new(what, "man", remedy).into()));
+        };
+        command = inner;
+    }
+    let mut rendered = Vec::new();
+    match clap_mangen::Man::new(command.clone()).render(&mut rendered) {
+        Ok(()) => Ok(rendered),
+        Err(error) => Err(Refusal::Start(StartError::new(error.to_string(), "man", "report this").into())),
+    }
 }

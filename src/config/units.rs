@@ -43,7 +43,7 @@ pub(super) fn duration_s(text: &str) -> Result<u64, String> {
 /// A list of processors, ascending, each once. A type of its own so that the command line's parser reads
 /// the whole list from one argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuList(pub Vec<usize>);
+pub(super) struct CpuList(pub(super) Vec<usize>);
 
 impl std::str::FromStr for CpuList {
     type Err = String;

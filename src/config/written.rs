@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::units::{self, CpuList};
 use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
@@ -22,19 +23,46 @@ pub struct Written {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
     /// Run the gateway until SIGTERM or SIGINT, then drain and exit 0
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
+    /// Check, show and document the configuration
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(ConfigVerb),
     /// Print tokens signed with the key in the data directory, one a line
     Token(TokenArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// Which
+        shell: Shell,
+    },
+    /// Print the manual page, or that of a command, as in `man serve` or `man config check`
+    Man {
+        /// The command
+        #[arg(value_name = "COMMAND")]
+        page: Vec<String>,
+    },
 }
 
-/// Options of `serve`.
-#[derive(Args, Clone, Debug)]
+/// What to do with the configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Say everything that is wrong, each with its place and what to do; exit code 78 if anything is
+    Check(Box<ServeArgs>),
+    /// Print a file with every key, its meaning and its default
+    Default,
+    /// Print each value and who set it: the default, file and line, an environment variable, a flag
+    Show(Box<ServeArgs>),
+    /// Print the documentation of every key
+    Doc,
+}
+
+/// Options of `serve`. What is not given here stands in the file, the environment, or the defaults.
+#[derive(Args, Clone, Debug, Default)]
 pub struct ServeArgs {
-    /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
-    pub listen: SocketAddr,
-    /// What is not on the command line, as in OPERATIONS.md; what is on it goes before
-    #[arg(long, value_name = "FILE")]
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// What is not on the command line, as in CONFIG.md; what is on it goes before
+    #[arg(long, short = 'c', value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where the development key is kept [default: the platform's state directory]
     #[arg(long, value_name = "DIR")]
@@ -43,17 +71,20 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = shards)]
     pub shards: Option<u16>,
     /// Pin the shards to these processors, as in 0,2-3
-    #[arg(long, value_name = "LIST")]
-    pub cpus: Option<CpuList>,
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
+    pub cpus: Option<String>,
     /// Whether rate limits hold [default: default]
     #[arg(long, value_enum)]
     pub limits: Option<LimitsWritten>,
     /// Serve /echo without authentication and with raised limits: for conformance tests and comparisons
     #[arg(long)]
     pub echo: bool,
-    /// Microseconds to look for work before sleeping: 0 on shared processors, 20 to 50 on own ones
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(SPIN_US_MAX)))]
-    pub spin_us: u32,
+    /// Microseconds to look for work before sleeping: 0 on shared processors, 20 to 50 on own ones [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(SPIN_US_MAX)))]
+    pub spin_us: Option<u32>,
+    /// Set any other key, as in limits.upgrades=120; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// The two sets of limits.
@@ -104,6 +135,11 @@ fn shards(text: &str) -> Result<u16, String> {
         Ok(count) if (1..=SHARDS_COUNT_MAX).contains(&count) => Ok(count),
         _ => Err(format!("shards are 1 to {SHARDS_COUNT_MAX}")),
     }
+}
+
+/// The text stays as it is: it is read again with the file's.
+fn cpus(text: &str) -> Result<String, String> {
+    text.parse::<CpuList>().map(|_| text.to_owned())
 }
 
 fn user(text: &str) -> Result<String, String> {

@@ -17,6 +17,12 @@ pub const TOKEN_COUNT_MAX: u32 = 1_000_000;
 
 /// Bytes of the configuration file; over it the start is refused. A thousand times the documented example.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Origins in the configuration; over it the start is refused. Compared one by one with each upgrade.
+pub const ORIGINS_COUNT_MAX: usize = 256;
+/// Faults of a configuration that are told at once; those beyond are counted. A screenful or two.
+pub const CONFIG_FAULTS_TOLD_MAX: usize = 64;
+/// Characters of a value that a message about the configuration shows; the rest is cut.
+pub const CONFIG_VALUE_SHOWN_MAX: usize = 80;
 /// Event types that one policy row allows; over it the start is refused. Compared one by one with each publish.
 pub const POLICY_EVENTS_MAX: usize = 64;
 /// Messages a minute that a rate in the configuration may have; over it the start is refused. Ten thousand a

@@ -28,11 +28,27 @@ use token::TokenRequest;
 #[must_use]
 pub fn run(wanted: Wanted) -> ExitCode {
     match wanted {
-        Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error))),
-        Wanted::Token(wanted) => {
-            tokens(&wanted).map_or_else(|error| refuse(&Refusal::Start(error)), |()| ExitCode::SUCCESS)
+        Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
+        Wanted::Token(wanted) => done(tokens(&wanted)),
+        Wanted::Check(wanted) => done(check(&wanted)),
+        Wanted::Print(text) => {
+            let _nobody_listens = io::stdout().lock().write_all(&text);
+            ExitCode::SUCCESS
         }
     }
+}
+
+fn done(outcome: Result<(), StartError>) -> ExitCode {
+    outcome.map_or_else(|error| refuse(&Refusal::Start(error.into())), |()| ExitCode::SUCCESS)
+}
+
+/// What is good as it is written may still name keys that cannot be read.
+fn check(wanted: &Serve) -> Result<(), StartError> {
+    let keys = if wanted.auth.has_keys() { KeyRing::read(&wanted.auth)?.first()?.keys.iter().count() } else { 0 };
+    let shards = wanted.shards.len();
+    let _nobody_listens =
+        writeln!(io::stdout().lock(), "the configuration is good: {shards} shards, {keys} configured keys");
+    Ok(())
 }
 
 /// Tells why there is nothing to run. Help and version go to standard output with exit code 0, bad usage

@@ -49,6 +49,54 @@ fn bad_usage_ends_with_2_and_what_cannot_be_done_with_78() {
 }
 
 #[test]
+fn the_configuration_is_checked_shown_and_documented_without_a_start() {
+    let place = Directory::new();
+    let write = |name: &str, text: &[u8]| {
+        let path = place.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let default = run(&["config", "default"]).stdout;
+    let data = place.data();
+    let data = data.to_str().unwrap();
+    let good = write("good.toml", &default);
+    let output = run(&["config", "check", "-c", &good, "--data", data, "--shards", "1"]);
+    assert_eq!((output.status.code(), stdout(&output).contains("is good: 1 shards")), (Some(0), true), "{output:?}");
+    let shown = stdout(&run(&["config", "show", "-c", &good, "--data", data, "--shards", "1"]));
+    assert!(shown.contains("\nserver.shards = 1  # --shards\n"), "{shown}");
+    assert!(shown.contains(&format!("\nlimits.upgrades = 60  # {good}, line ")), "{shown}");
+    let bad = write("bad.toml", b"[limits]\nupgrades = \"many\"\nbad_token = 3\n");
+    let output = run(&["config", "check", "-c", &bad, "--data", data]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    for part in ["bad.toml, line 2, column 12", "bad.toml, line 3, column 1", "`limits.bad_tokens`?", "2 faults"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let keyless = write("keyless.toml", b"[auth]\njwks_file = \"nowhere.json\"\n");
+    let output = run(&["config", "check", "-c", &keyless, "--data", data]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(78) && told.contains("nowhere.json"), "{told}");
+    assert!(!place.data().exists(), "nothing was made");
+    assert!(stdout(&run(&["config", "doc"])).contains("| `limits.upgrades` |"));
+}
+
+#[test]
+fn completions_and_manual_pages_are_printed() {
+    for (arguments, part) in [
+        (&["completions", "bash"][..], "complete -F _waystation"),
+        (&["completions", "zsh"], "#compdef waystation"),
+        (&["completions", "fish"], "complete -c waystation"),
+        (&["man"], ".TH waystation 1"),
+        (&["man", "serve"], "spin\\-us"),
+        (&["man", "config", "check"], "exit code 78"),
+    ] {
+        let output = run(arguments);
+        assert_eq!((output.status.code(), stdout(&output).contains(part)), (Some(0), true), "{arguments:?}");
+    }
+    assert_eq!(run(&["man", "sing"]).status.code(), Some(78));
+}
+
+#[test]
 fn token_prints_one_token_a_line_and_nothing_else() {
     let place = Directory::new();
     let data = place.data();

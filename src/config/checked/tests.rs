@@ -1,8 +1,9 @@
 //! The command line through both steps: what is typed, and what the program then has.
 
 use super::*;
+use crate::auth::PolicyRow;
 use crate::config::{Refusal, read};
-use crate::limits::{HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, SPIN_US_MAX, TOKEN_COUNT_MAX};
+use crate::limits::{HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
 
 fn machine(cpus: &[usize], parallelism: usize) -> Machine {
     Machine { cpus: cpus.to_vec(), parallelism }
@@ -175,38 +176,6 @@ fn the_data_directory_is_the_given_one_or_the_platforms() {
 }
 
 #[test]
-fn shards_are_pinned_when_asked_or_when_there_is_one_for_each_processor() {
-    let four = machine(&[0, 1, 4, 5], 4);
-    let quota = machine(&[0, 1, 4, 5], 2);
-    for (count, cpus, machine, expected) in [
-        (None, None, &four, vec![Some(0), Some(1), Some(4), Some(5)]),
-        (Some(4), None, &four, vec![Some(0), Some(1), Some(4), Some(5)]),
-        (Some(2), None, &four, vec![None, None]),
-        (Some(6), None, &four, vec![None; 6]),
-        (None, None, &quota, vec![None, None]),
-        (Some(4), None, &quota, vec![None; 4]),
-        (None, Some(vec![1, 5]), &four, vec![Some(1), Some(5)]),
-        (Some(2), Some(vec![1, 5]), &four, vec![Some(1), Some(5)]),
-    ] {
-        assert_eq!(placed(count, cpus.clone(), machine).unwrap(), expected, "{count:?} {cpus:?}");
-    }
-    assert_eq!(placed(Some(1), Some(vec![2]), &four).unwrap_err().place, "--cpus");
-    assert_eq!(placed(Some(2), Some(vec![0]), &four).unwrap_err().place, "--shards and --cpus");
-}
-
-#[test]
-fn logs_are_text_or_json_and_anything_else_is_told() {
-    let with = |format: &str| Environment {
-        log: Some("debug".into()),
-        log_format: Some(format.into()),
-        ..Environment::default()
-    };
-    assert_eq!(logs(&with("json")).unwrap(), Logs { format: LogFormat::Json, filter: "debug".to_owned() });
-    assert_eq!(logs(&with("text")).unwrap().format, LogFormat::Text);
-    assert_eq!(logs(&with("xml")).unwrap_err().place, "WAYSTATION_LOG_FORMAT");
-}
-
-#[test]
 fn this_machine_has_a_processor() {
     let machine = Machine::here();
     assert!(machine.parallelism >= 1 && machine.parallelism <= machine.cpus.len());
@@ -220,7 +189,7 @@ fn clients_without_a_token_are_let_in_if_the_file_says_so_and_asks_for_no_caps()
     std::fs::write(&path, "[globetrotter]\nopen = true\n").unwrap();
     assert!(serve_of(&line).globetrotter_open);
     std::fs::write(&path, "[globetrotter]\nopen = true\n[auth]\nrequire_caps = true\n").unwrap();
-    let Err(Refusal::Start(error)) = run(&line) else { panic!("they contradict each other") };
-    assert!(error.place.contains("globetrotter.open"), "{error}");
+    let Err(Refusal::Start(faults)) = run(&line) else { panic!("they contradict each other") };
+    assert!(faults.0[0].what.contains("globetrotter.open"), "{faults}");
     std::fs::remove_file(&path).unwrap();
 }

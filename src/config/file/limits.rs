@@ -1,11 +1,8 @@
 //! `[limits]`: how much is allowed. 0 is no limit.
 
 use serde::Deserialize;
-use serde::de::Deserializer;
 
-use super::values;
 use crate::census::limits::{self as census, OfDoor};
-use crate::limits::{CONFIGURED_CONNECTIONS_MAX, RATE_PER_MINUTE_MAX};
 use crate::rate::Rate;
 
 /// The section as it is written.
@@ -15,28 +12,20 @@ pub struct Limits {
     /// Whether limits hold. `--limits` beats it.
     pub profile: Option<Profile>,
     /// Connections in all.
-    #[serde(deserialize_with = "places")]
     pub connections: Option<usize>,
     /// Connections from one address.
-    #[serde(deserialize_with = "count")]
     pub connections_per_address: Option<u32>,
     /// Sockets of one address from which nobody is known, on each shard.
-    #[serde(deserialize_with = "count")]
     pub strangers_per_address: Option<u32>,
     /// Connections of one user.
-    #[serde(deserialize_with = "count")]
     pub connections_per_user: Option<u32>,
     /// Connections to one resource, whoever's.
-    #[serde(deserialize_with = "count")]
     pub connections_per_resource: Option<u32>,
     /// Messages a minute of one user over all connections.
-    #[serde(deserialize_with = "rate")]
     pub messages_per_user: Option<u32>,
     /// Upgrades a minute of one user from one address.
-    #[serde(deserialize_with = "rate")]
     pub upgrades: Option<u32>,
     /// Bad tokens a minute from one address.
-    #[serde(deserialize_with = "rate")]
     pub bad_tokens: Option<u32>,
     /// `/ws/chat/…`
     pub chat: Door,
@@ -59,13 +48,10 @@ pub struct Limits {
 #[serde(deny_unknown_fields, default)]
 pub struct Door {
     /// Connections of one user to one resource.
-    #[serde(deserialize_with = "count")]
     pub connections: Option<u32>,
     /// Messages a minute of one connection.
-    #[serde(deserialize_with = "rate")]
     pub messages: Option<u32>,
     /// How many of them at once.
-    #[serde(deserialize_with = "rate")]
     pub burst: Option<u32>,
 }
 
@@ -112,16 +98,4 @@ impl Door {
         let messages = Rate { per_minute, burst: self.burst.unwrap_or(usual) };
         OfDoor { connections: self.connections.unwrap_or(default.connections), messages }
     }
-}
-
-fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    values::within(deserializer, 1, CONFIGURED_CONNECTIONS_MAX as usize)
-}
-
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    values::within(deserializer, 0, CONFIGURED_CONNECTIONS_MAX)
-}
-
-fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    values::within(deserializer, 0, RATE_PER_MINUTE_MAX)
 }

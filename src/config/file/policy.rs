@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use super::values;
-use crate::auth::{ChannelRate, Deliver, Html, Pattern, Policy, PolicyRow, Verb, Verbs};
-use crate::limits::{EVENT_TYPE_BYTES_MAX, POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
+use crate::auth::{ChannelRate, Deliver, Html, Pattern, PolicyRow, Verb, Verbs};
 
 /// A row as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,13 +17,13 @@ pub struct Row {
     #[serde(default, deserialize_with = "verbs")]
     pub verbs: Option<Verbs>,
     /// The only event types that users may `publish` there.
-    #[serde(default, deserialize_with = "allowed_events")]
+    #[serde(default)]
     pub allowed_events: Option<Vec<String>>,
     /// Messages a minute that a connection may send there.
-    #[serde(default, deserialize_with = "rate")]
+    #[serde(default)]
     pub rate: Option<u32>,
     /// How many of them at once.
-    #[serde(default, deserialize_with = "rate")]
+    #[serde(default)]
     pub burst: Option<u32>,
     /// What becomes of HTML in chat messages.
     #[serde(default, deserialize_with = "html")]
@@ -48,18 +47,6 @@ impl Row {
     }
 }
 
-/// What only all rows together can have wrong.
-pub(super) fn check(rows: &[Row]) -> Result<(), String> {
-    if let Some(at) = rows.iter().position(|row| row.burst.is_some() && row.rate.is_none()) {
-        return Err(format!("policy row {} has a burst and no rate", at + 1));
-    }
-    if let Some(at) = rows.iter().position(|row| row.deliver.is_some() && row.pattern.names_user()) {
-        return Err(format!("policy row {} has deliver and {{user}}: it holds for all who are in a channel", at + 1));
-    }
-    let rows: Vec<PolicyRow> = rows.iter().map(Row::usable).collect();
-    Policy::with_rows(&rows).map(|_| ())
-}
-
 fn verbs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Verbs>, D::Error> {
     #[derive(Deserialize)]
     #[serde(transparent)]
@@ -81,21 +68,6 @@ fn verb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verb, D::Error> {
     };
     let name = String::deserialize(deserializer)?;
     Verb::parse(&name).ok_or_else(|| D::Error::unknown_variant(&name, &NAMES))
-}
-
-fn allowed_events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    let events = Vec::<String>::deserialize(deserializer)?;
-    if events.len() > POLICY_EVENTS_MAX {
-        return Err(D::Error::custom(format_args!("{} event types, over {POLICY_EVENTS_MAX}", events.len())));
-    }
-    match events.iter().find(|event| event.is_empty() || event.len() > EVENT_TYPE_BYTES_MAX) {
-        Some(event) => Err(D::Error::custom(format_args!("{event:?} has not 1 to {EVENT_TYPE_BYTES_MAX} bytes"))),
-        None => Ok(Some(events)),
-    }
-}
-
-fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    values::within(deserializer, 1, RATE_PER_MINUTE_MAX)
 }
 
 fn deliver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Deliver>, D::Error> {

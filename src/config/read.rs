@@ -1,0 +1,219 @@
+//! Text becomes judged values: a file, an environment variable, `--set`. Every fault is found, not only the first, and
+//! each says where it stands, what stands there and what to write instead.
+//!
+//! What stands behind a key that is not known is never repeated: it may be a secret in the wrong place.
+
+mod judge;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::StartError;
+use super::key::{Key, Kind, VARIABLE_PREFIX, nearest};
+use super::layers::{Entry, Origin};
+use super::table;
+use judge::Judged;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) entries: Vec<Entry>,
+    pub(super) faults: Vec<StartError>,
+}
+
+/// Something that is wrong: where in the text, what, what to do.
+#[derive(Debug)]
+struct Fault {
+    at: Range<usize>,
+    what: String,
+    remedy: String,
+}
+
+/// Reads the text of the file called `path`.
+pub(super) fn file(text: &str, path: &str) -> Read {
+    let path: Arc<str> = path.into();
+    let origin = |at: usize| {
+        let (line, column) = position(text, at);
+        Origin::File { path: Arc::clone(&path), line, column }
+    };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut faults: Vec<Fault> = errors.iter().map(|error| of_syntax(error, text)).collect();
+    let broken: Vec<usize> = faults.iter().map(|fault| position(text, fault.at.start).0).collect();
+    let mut found = Found { text, entries: Vec::new(), faults: Vec::new() };
+    found.section("", document.get_ref());
+    // What was made of a broken line is not what stands there.
+    faults.extend(found.faults.into_iter().filter(|fault| !broken.contains(&position(text, fault.at.start).0)));
+    faults.sort_by_key(|fault| fault.at.start);
+    let entry = |(key, judged): (&'static Key, Judged)| Entry {
+        key,
+        value: judged.value,
+        origin: origin(judged.at.start),
+        rows: judged.rows.into_iter().map(&origin).collect(),
+    };
+    Read {
+        entries: found.entries.into_iter().map(entry).collect(),
+        faults: faults.into_iter().map(|fault| told(fault, &origin)).collect(),
+    }
+}
+
+fn told(fault: Fault, origin: &impl Fn(usize) -> Origin) -> StartError {
+    StartError::new(fault.what, origin(fault.at.start).to_string(), fault.remedy)
+}
+
+/// Reads one value that stands outside a file, such as an environment variable's.
+pub(super) fn value(key: &'static Key, text: &str, origin: &Origin) -> Read {
+    let quoted = toml::Value::String(text.to_owned()).to_string();
+    let listed = || {
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        toml::Value::Array(words.map(|word| toml::Value::String(word.to_owned())).collect()).to_string()
+    };
+    let written = match key.kind {
+        Kind::One(_) if !text.starts_with(['"', '\'']) => quoted,
+        Kind::Many(..) if !text.trim_start().starts_with('[') => listed(),
+        _ => text.to_owned(),
+    };
+    let fault = |fault: Fault| StartError::new(fault.what, origin.to_string(), fault.remedy);
+    let outcome = match DeValue::parse(&written) {
+        Ok(value) => judge::value(key, key.path, &value, &written),
+        Err(_) => Err(vec![judge::wrong(key, key.path, text, "this is no value", 0..0)]),
+    };
+    match outcome {
+        Ok(Judged { value, rows, .. }) => {
+            let rows = rows.iter().map(|_| origin.clone()).collect();
+            Read { entries: vec![Entry { key, value, origin: origin.clone(), rows }], faults: Vec::new() }
+        }
+        Err(faults) => Read { entries: Vec::new(), faults: faults.into_iter().map(fault).collect() },
+    }
+}
+
+/// Reads the variable of a name that begins as ours do.
+pub(super) fn variable(name: &str, text: &str) -> Read {
+    let origin = Origin::Variable(name.to_owned());
+    match table::keys().find(|key| key.variable() == name) {
+        Some(key) => value(key, text, &origin),
+        None => {
+            let bare = |name: &str| name.trim_start_matches(VARIABLE_PREFIX).to_owned();
+            let names: Vec<String> = table::keys().map(|key| bare(&key.variable())).collect();
+            let meant = nearest(&bare(name), names.iter().map(String::as_str));
+            let remedy = meant.map_or_else(
+                || format!("unset it, or write {VARIABLE_PREFIX}SECTION__KEY for a key of `waystation config doc`"),
+                |meant| format!("did you mean {VARIABLE_PREFIX}{meant}?"),
+            );
+            unknown(format!("the variable {name} sets no key"), &origin, remedy)
+        }
+    }
+}
+
+/// Reads what `--set` was given.
+pub(super) fn assignment(text: &str) -> Read {
+    let origin = |path: &str| Origin::Flag(format!("--set {path}"));
+    let Some((path, text)) = text.split_once('=') else {
+        let what = format!("--set {text:?} has no `=`");
+        return unknown(what, &origin(text), "write --set KEY=VALUE, as in --set limits.upgrades=120".to_owned());
+    };
+    match table::find(path.trim()) {
+        Some(key) => value(key, text.trim(), &origin(key.path)),
+        None => {
+            let meant = nearest(path, table::keys().map(|key| key.path));
+            let remedy = meant
+                .map_or_else(|| "write a key of `waystation config doc`".to_owned(), |m| format!("did you mean {m}?"));
+            unknown(format!("`{path}` is no key"), &origin(path), remedy)
+        }
+    }
+}
+
+fn unknown(what: String, origin: &Origin, remedy: String) -> Read {
+    Read { entries: Vec::new(), faults: vec![StartError::new(what, origin.to_string(), remedy)] }
+}
+
+/// What a document has.
+struct Found<'a> {
+    text: &'a str,
+    entries: Vec<(&'static Key, Judged)>,
+    faults: Vec<Fault>,
+}
+
+impl Found<'_> {
+    /// A section and what is in it; the document itself has no name.
+    fn section(&mut self, prefix: &str, section: &DeTable<'_>) {
+        for (name, value) in section {
+            let path =
+                if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+            if let Some(key) = table::find(&path) {
+                match judge::value(key, key.path, value, self.text) {
+                    Ok(judged) => self.entries.push((key, judged)),
+                    Err(faults) => self.faults.extend(faults),
+                }
+            } else if table::keys().any(|key| key.path.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.'))) {
+                self.subsection(&path, value);
+            } else {
+                self.faults.push(no_key(&path, name.span()));
+            }
+        }
+    }
+
+    fn subsection(&mut self, path: &str, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref().as_table() {
+            Some(table) => self.section(path, table),
+            None => self.faults.push(Fault {
+                at: value.span(),
+                what: format!("`{path}` is a section, and {} stands there", judge::kind_of(value.get_ref())),
+                remedy: format!("write [{path}] on a line of its own, and its keys below"),
+            }),
+        }
+    }
+}
+
+/// A name that is not known. A key of that name elsewhere was perhaps meant, else the one that looks most alike.
+fn no_key(path: &str, at: Range<usize>) -> Fault {
+    let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let elsewhere = || table::keys().find(|key| key.name() == name).map(|key| key.path.to_owned());
+    let known = known_in(section);
+    let meant = nearest(name, known.iter().map(String::as_str));
+    let meant = meant.map(|name| if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") });
+    let remedy = meant.or_else(elsewhere).map_or_else(
+        || format!("take it out; known here are {}", known.join(", ")),
+        |meant| format!("did you mean `{meant}`?"),
+    );
+    Fault { at, what: format!("`{path}` is no key"), remedy }
+}
+
+/// The names that may stand in a section: its keys and its sections.
+fn known_in(section: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for key in table::keys() {
+        let rest = if section.is_empty() {
+            Some(key.path)
+        } else {
+            key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'))
+        };
+        let Some(name) = rest.and_then(|rest| rest.split('.').next()) else { continue };
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+fn of_syntax(error: &toml::de::Error, text: &str) -> Fault {
+    let at = error.span().unwrap_or(0..0);
+    let (line, _) = position(text, at.start);
+    let what = error.message().trim().replace('\n', ": ");
+    // The line is not shown: what stands in it is not known, and may be a secret.
+    Fault {
+        at,
+        what: format!("this is no TOML: {what}"),
+        remedy: format!("mend line {line}: write key = value, texts in quotes, [section] on a line of its own"),
+    }
+}
+
+/// Line and column of a byte, both from 1; columns count characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}

@@ -1,0 +1,258 @@
+//! Every key of the configuration, by section, in the order in which they are documented.
+//!
+//! A new setting is a row here and a field in `file/`: a test holds the two together. What a text must be is judged in
+//! `judges`; the rows of limits, which are many, stand in `limits`, those of lists in `rows`.
+
+mod judges;
+mod limits;
+mod rows;
+
+use super::key::{Effect, Fallback, Key, Kind, Word};
+use crate::limits::{
+    HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, KEYS_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_ROWS_MAX, PROXIES_COUNT_MAX,
+    SHARDS_COUNT_MAX, SPIN_US_MAX,
+};
+
+/// Keys with one heading.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it is about.
+    pub help: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// All sections.
+pub static SECTIONS: [Section; 10] = [
+    Section { name: "server", help: "where it listens and what it runs on", keys: SERVER },
+    Section { name: "log", help: "what is logged, and how", keys: LOG },
+    Section { name: "auth", help: "whose tokens are good", keys: AUTH },
+    Section { name: "origins", help: "which web pages may connect", keys: ORIGINS },
+    Section { name: "limits", help: "how much is allowed; 0 is no limit", keys: limits::KEYS },
+    Section { name: "proxies", help: "what stands in front of the gateway", keys: PROXIES },
+    Section { name: "globetrotter", help: "the GlobeTrotter dialect", keys: GLOBETROTTER },
+    Section { name: "admin", help: "who administers", keys: ADMIN },
+    Section { name: "history", help: "what channels keep", keys: HISTORY },
+    Section { name: "policy", help: "what holds in which channels", keys: POLICY },
+];
+
+/// All keys.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|section| section.keys)
+}
+
+/// The key of a whole name.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    keys().find(|key| key.path == path)
+}
+
+const fn key(path: &'static str, kind: Kind, fallback: Fallback, effect: Effect, help: &'static str) -> Key {
+    Key { path, kind, fallback, effect, help }
+}
+
+const NO: Fallback = Fallback::Is("false");
+const PATH: Kind = Kind::One(Word::Text { what: "a path in quotes", judge: judges::path });
+const TEXT: Kind = Kind::One(Word::Text { what: "a text in quotes, not empty", judge: judges::text });
+
+const SERVER: &[Key] = &[
+    key(
+        "server.listen",
+        Kind::One(Word::Text {
+            what: "an address and a port in quotes, as in \"127.0.0.1:8000\"",
+            judge: judges::address,
+        }),
+        Fallback::Is("\"127.0.0.1:8000\""),
+        Effect::Restart,
+        "address and port to listen on; port 0 takes a free one. `--listen`",
+    ),
+    key(
+        "server.data",
+        PATH,
+        Fallback::Unset("the platform's state directory", "\"/var/lib/waystation\""),
+        Effect::Restart,
+        "where the development key is kept; made for its owner only. `--data`",
+    ),
+    key(
+        "server.shards",
+        Kind::Count { min: 1, max: SHARDS_COUNT_MAX as u64 },
+        Fallback::Unset("one for each usable processor", "4"),
+        Effect::Restart,
+        "threads; usable counts affinity mask and time quota. `--shards`",
+    ),
+    key(
+        "server.cpus",
+        Kind::One(Word::Text { what: "numbers and ranges in quotes, as in \"0,2-3\"", judge: judges::cpus }),
+        Fallback::Unset("as the kernel places them", "\"0-3\""),
+        Effect::Restart,
+        "pins the shards, one processor each. `--cpus`",
+    ),
+    key(
+        "server.echo",
+        Kind::Flag,
+        NO,
+        Effect::Restart,
+        "serves `/echo` without authentication and with raised limits: for measuring. `--echo`",
+    ),
+    key(
+        "server.spin_us",
+        Kind::Count { min: 0, max: SPIN_US_MAX as u64 },
+        Fallback::Is("0"),
+        Effect::Restart,
+        "microseconds to look for work before sleeping; 20 to 50 on processors of one's own. `--spin-us`",
+    ),
+];
+
+const LOG: &[Key] = &[
+    key(
+        "log.filter",
+        Kind::One(Word::Text {
+            what: "levels and targets in quotes, as in \"info,waystation=debug\"",
+            judge: judges::log_filter,
+        }),
+        Fallback::Is("\"info\""),
+        Effect::Restart,
+        "what is logged. `WAYSTATION_LOG`",
+    ),
+    key(
+        "log.format",
+        Kind::One(Word::Choice(&["text", "json"])),
+        Fallback::Is("\"text\""),
+        Effect::Restart,
+        "the form of a line. `WAYSTATION_LOG_FORMAT`",
+    ),
+];
+
+const AUTH: &[Key] = &[
+    key(
+        "auth.issuer",
+        TEXT,
+        Fallback::Unset("any", "\"https://login.example.com\""),
+        Effect::Reload,
+        "the `iss` that a token must have; not for the development key",
+    ),
+    key(
+        "auth.audience",
+        TEXT,
+        Fallback::Unset("any", "\"gateway\""),
+        Effect::Reload,
+        "the `aud` that a token must name; not for the development key",
+    ),
+    key(
+        "auth.require_caps",
+        Kind::Flag,
+        NO,
+        Effect::Reload,
+        "users may do what the `caps` of their token grant and nothing else; not with `globetrotter.open`",
+    ),
+    key(
+        "auth.keys",
+        Kind::Rows(rows::of(rows::AUTH_KEYS, KEYS_COUNT_MAX, rows::judge_key)),
+        Fallback::Unset(
+            "the development key, unless there is `auth.jwks_file`",
+            "[{ id = \"2026-11\", algorithm = \"HS256\", secret_file = \"/run/secrets/token.key\" }]",
+        ),
+        Effect::Reload,
+        "keys for tokens, each in a file of its own",
+    ),
+    key(
+        "auth.jwks_file",
+        PATH,
+        Fallback::Unset("none", "\"/etc/waystation/jwks.json\""),
+        Effect::Reload,
+        "a JWK set (RFC 7517), read again within a second of a change",
+    ),
+];
+
+const ORIGINS: &[Key] = &[
+    key(
+        "origins.allowed",
+        Kind::Many(
+            Word::Text {
+                what: "an origin in quotes, as in \"https://app.example.com\", or \"*\"",
+                judge: judges::origin,
+            },
+            ORIGINS_COUNT_MAX,
+        ),
+        Fallback::Is("[]"),
+        Effect::Reload,
+        "pages that may connect, by exact `scheme://host[:port]`, or `*` for all; empty: the request's own host, and loopback while listening on loopback",
+    ),
+    key("origins.required", Kind::Flag, NO, Effect::Reload, "refuses requests without an `Origin`"),
+];
+
+const PROXIES: &[Key] = &[
+    key(
+        "proxies.trusted",
+        Kind::Many(
+            Word::Text { what: "a network or an address in quotes, as in \"10.0.0.0/8\"", judge: judges::network },
+            PROXIES_COUNT_MAX,
+        ),
+        Fallback::Is("[]"),
+        Effect::Restart,
+        "proxies: from these `X-Forwarded-For` is believed, and the rightmost hop that is not one of them is the client. Without it all clients behind a proxy share one address",
+    ),
+    key(
+        "proxies.protocol",
+        Kind::Flag,
+        NO,
+        Effect::Restart,
+        "these proxies begin each connection with a header of the PROXY protocol, version 1 or 2; one that does not is closed",
+    ),
+];
+
+const GLOBETROTTER: &[Key] = &[key(
+    "globetrotter.open",
+    Kind::Flag,
+    NO,
+    Effect::Restart,
+    "lets clients of `/api/v1/ws/…` in without a token, as whatever user they name, to read and write every trip; not with `auth.require_caps`",
+)];
+
+const ADMIN: &[Key] = &[key(
+    "admin.loopback",
+    Kind::Flag,
+    NO,
+    Effect::Restart,
+    "who connects from this machine, and asks for `localhost` or a loopback address, administers without a token; not behind a proxy here, which makes everybody come from it",
+)];
+
+const HISTORY: &[Key] = &[
+    key(
+        "history.events",
+        Kind::Count { min: 1, max: HISTORY_COUNT_MAX as u64 },
+        Fallback::Is("100"),
+        Effect::Restart,
+        "events that a channel keeps",
+    ),
+    key(
+        "history.bytes",
+        Kind::Count { min: 1, max: HISTORY_BYTES_MAX as u64 },
+        Fallback::Is("1_048_576"),
+        Effect::Restart,
+        "bytes that a channel keeps",
+    ),
+    key(
+        "history.age",
+        Kind::One(Word::Text {
+            what: "a duration from 1s to 3660d in quotes, as in \"24h\"",
+            judge: judges::history_age,
+        }),
+        Fallback::Is("\"24h\""),
+        Effect::Restart,
+        "how far back a channel reaches",
+    ),
+];
+
+const POLICY: &[Key] = &[key(
+    "policy",
+    Kind::Rows(rows::of(rows::POLICY, POLICY_ROWS_MAX, rows::judge_policy)),
+    Fallback::Unset("the default table alone", ""),
+    Effect::Reload,
+    "rows that are laid over the default table (PROTOCOL, Permissions)",
+)];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! What the rows of lists have, and what only a whole row can have wrong.
+
+use toml::{Table, Value};
+
+use super::{PATH, judges};
+use crate::auth::Signature;
+use crate::config::key::{Effect, Fallback, Key, Kind, Rows, Word};
+use crate::limits::{POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
+
+pub(super) type Judge = fn(&Table) -> Result<(), (String, String)>;
+
+pub(super) const fn of(keys: &'static [Key], max: usize, judge: Judge) -> Rows {
+    Rows { keys, max, judge }
+}
+
+const fn key(path: &'static str, kind: Kind, fallback: Fallback, help: &'static str) -> Key {
+    Key { path, kind, fallback, effect: Effect::Reload, help }
+}
+
+const MINUTELY: Kind = Kind::Count { min: 1, max: RATE_PER_MINUTE_MAX as u64 };
+const VERBS: &[&str] = &["subscribe", "publish", "presence", "history", "edit", "stream", "register", "admin"];
+const ALGORITHMS: &[&str] = &["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"];
+
+/// A row of `auth.keys`.
+pub(super) const AUTH_KEYS: &[Key] = &[
+    key(
+        "id",
+        Kind::One(Word::Text { what: "a name in quotes, of 1 to 128 bytes", judge: judges::key_id }),
+        Fallback::Unset("for tokens without a `kid`", "\"2026-11\""),
+        "the `kid` by which tokens name it",
+    ),
+    key(
+        "algorithm",
+        Kind::One(Word::Choice(ALGORITHMS)),
+        Fallback::Required("\"HS256\""),
+        "what it signs with, and nothing else",
+    ),
+    key(
+        "secret_file",
+        PATH,
+        Fallback::Unset("", "\"/run/secrets/token.key\""),
+        "for HS256, HS384 and HS512: the file with the secret",
+    ),
+    key(
+        "public_key_file",
+        PATH,
+        Fallback::Unset("", "\"/etc/waystation/login.pem\""),
+        "for RS256, ES256 and EdDSA: the file with the public key",
+    ),
+];
+
+/// A row of `policy`.
+pub(super) const POLICY: &[Key] = &[
+    key(
+        "pattern",
+        Kind::One(Word::Text {
+            what: "a channel's name in quotes, or its beginning and a *, with {user} at most once",
+            judge: judges::pattern,
+        }),
+        Fallback::Required("\"chat:*\""),
+        "channels: a name, or its beginning and `*`; `{user}` is the own id",
+    ),
+    key(
+        "verbs",
+        Kind::Many(Word::Choice(VERBS), VERBS.len()),
+        Fallback::Unset("as in the default table", "[\"subscribe\", \"publish\", \"presence\", \"history\"]"),
+        "what users may do there whose token has no `caps`; `[]` denies all",
+    ),
+    key(
+        "allowed_events",
+        Kind::Many(Word::Text { what: "an event type in quotes", judge: judges::event_type }, POLICY_EVENTS_MAX),
+        Fallback::Unset("all", "[\"note\", \"reaction\"]"),
+        "the only event types that users may `publish` there; services may publish any",
+    ),
+    key(
+        "rate",
+        MINUTELY,
+        Fallback::Unset("none", "60"),
+        "messages a minute that a connection may send there, beside its own rate",
+    ),
+    key("burst", MINUTELY, Fallback::Unset("a sixth of `rate`", "10"), "how many of them at once; not without `rate`"),
+    key(
+        "html",
+        Kind::One(Word::Choice(&["off", "escape", "reject"])),
+        Fallback::Is("\"off\""),
+        "HTML in chat messages, in content, attachments and metadata, also where a service publishes them",
+    ),
+    key(
+        "deliver",
+        Kind::One(Word::Choice(&["live", "until_acked"])),
+        Fallback::Unset("`\"until_acked\"` for `notifications:*`, else `\"live\"`", "\"until_acked\""),
+        "where a member starts that names no position: after what its user has acknowledged, or with what comes next; not for a pattern with `{user}`",
+    ),
+];
+
+/// A secret for the algorithms that share one, a public key for the others.
+pub(super) fn judge_key(row: &Table) -> Result<(), (String, String)> {
+    let Some(algorithm) = row.get("algorithm").and_then(Value::as_str).and_then(Signature::parse) else {
+        return Ok(());
+    };
+    let (wanted, other) =
+        if algorithm.is_shared() { ("secret_file", "public_key_file") } else { ("public_key_file", "secret_file") };
+    if row.contains_key(wanted) && !row.contains_key(other) {
+        return Ok(());
+    }
+    let name = algorithm.name();
+    let what = format!("a key for {name} has a `{wanted}` and no `{other}`");
+    Err((what, format!("give the key a {wanted}, as in {wanted} = \"/run/secrets/token.key\", and no {other}")))
+}
+
+pub(super) fn judge_policy(row: &Table) -> Result<(), (String, String)> {
+    if row.contains_key("burst") && !row.contains_key("rate") {
+        return Err(("the row has a `burst` and no `rate`".to_owned(), "add rate = 60, or take burst out".to_owned()));
+    }
+    let of_user = row.get("pattern").and_then(Value::as_str).is_some_and(|pattern| pattern.contains("{user}"));
+    if row.contains_key("deliver") && of_user {
+        let what = "the row has `deliver` and a pattern with {user}: it holds for all who are in a channel";
+        return Err((what.to_owned(), "take deliver out, or write the pattern without {user}".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Verb;
+
+    #[test]
+    fn verbs_and_algorithms_are_those_that_there_are() {
+        assert_eq!(VERBS, Verb::ALL.map(|(_, name)| name));
+        assert!(ALGORITHMS.iter().all(|name| Signature::parse(name).is_some()));
+    }
+}
