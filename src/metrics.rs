@@ -63,6 +63,10 @@ metrics! {
     RoomBytes: Gauge "waystation_room_bytes" "" "Bytes of remembered operations and of events put together for a crowd";
     OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
     Draining: Gauge "waystation_draining" "" "1 while the shard drains";
+    RulesGeneration: Gauge "waystation_config_generation" "" "Counts the configurations that were in force";
+    ConfigBad: Gauge "waystation_config_bad" "" "1 while the configuration as it stands is refused and an older one holds";
+    ConfigApplied: Counter "waystation_config_reloads_total" "outcome=\"applied\"" "Times the configuration was read again, by outcome";
+    ConfigRefused: Counter "waystation_config_reloads_total" "outcome=\"refused\"" "Times the configuration was read again, by outcome";
     KeysGeneration: Gauge "waystation_keys_generation" "" "Counts the sets of keys that tokens were held against";
     Accepted: Counter "waystation_accepted_total" "" "Sockets accepted";
     HandedOver: Counter "waystation_handed_over_total" "" "Sockets handed to the home shard of their channel";

@@ -17,6 +17,7 @@ mod refusal;
 mod route;
 mod written;
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -53,6 +54,8 @@ pub struct Options {
     pub metrics: Vec<Arc<Metrics>>,
     /// Who may do what.
     pub policy: Arc<Policy>,
+    /// Who may do what from then on.
+    pub policies: Hatch<Arc<Policy>>,
     /// Places channels, as the shards do.
     pub key: HashKey,
     /// Whether who connects from this machine may ask what needs `admin`.
@@ -65,7 +68,7 @@ pub struct Options {
 #[derive(Debug)]
 struct Office {
     metrics: Vec<Arc<Metrics>>,
-    policy: Arc<Policy>,
+    policy: RefCell<Arc<Policy>>,
     loopback: bool,
     asker: Asker,
     tally: Tally,
@@ -90,12 +93,18 @@ pub fn spawn(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
 /// # Cancel safety
 /// Dropping the future drops the sockets that wait; answers under way end with their executor.
 async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) {
-    let Options { metrics, policy, key, loopback, post } = options;
+    let Options { metrics, policy, policies, key, loopback, post } = options;
     let (asker, tally) = (Asker::new(post, key), Tally::default());
+    let policy = RefCell::new(policy);
     let office = Rc::new(Office { metrics, policy, loopback, asker, tally });
     let at_answers = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
+    })
+    .detach();
+    let at_policies = Rc::clone(&office);
+    glommio::spawn_local(async move {
+        take_all(policies, async |policy| drop(at_policies.policy.replace(policy))).await;
     })
     .detach();
     let open = Rc::new(Semaphore::new(ADMIN_OPEN_COUNT_MAX as u64));
@@ -198,7 +207,8 @@ async fn respond(socket: &mut TcpStream, request: &AdminRequest, office: &Office
     }
     // Before the body is read: whoever may not ask shall not send.
     let open_to_loopback = office.loopback && request.is_domestic();
-    let claims = route.access().grant(bearer.as_ref(), (*peer, open_to_loopback), &office.policy)?;
+    let policy = Arc::clone(&office.policy.borrow());
+    let claims = route.access().grant(bearer.as_ref(), (*peer, open_to_loopback), &policy)?;
     let body = if request.method == "POST" { body::read(socket, request, leftover).await? } else { Vec::new() };
     match claims {
         Some(claims) if route.access() == route::Access::Backend => {

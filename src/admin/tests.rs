@@ -45,7 +45,8 @@ fn options(shards: u16) -> Options {
     let mesh = Mesh::new(shards, Capacities { control: 4, data: 4 }).unwrap();
     let metrics = (0..shards).map(|_| Metrics::shared()).collect();
     let policy = Arc::new(Policy::default());
-    Options { metrics, policy, key: [0; 16], loopback: false, post: mesh.post(ShardId::OUTSIDE) }
+    let (_, policies) = hatch(1).unwrap();
+    Options { metrics, policy, policies, key: [0; 16], loopback: false, post: mesh.post(ShardId::OUTSIDE) }
 }
 
 fn start() -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>) {

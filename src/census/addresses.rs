@@ -113,6 +113,13 @@ impl Addresses {
         }
     }
 
+    /// Other limits from now on. Who has a place keeps it.
+    pub const fn set_limits(&mut self, limits: &Limits) {
+        self.seats_max = limits.connections_per_address;
+        self.upgrades.set_rate(limits.upgrades);
+        self.bad_tokens.set_rate(limits.bad_tokens);
+    }
+
     /// Answers a question, and counts what it is about.
     pub fn judge(&mut self, address: AddressKey, question: Question, now: Millis) -> Verdict {
         let rate = match question {
@@ -128,12 +135,11 @@ impl Addresses {
         }
     }
 
+    /// A place that is asked for is counted even if any number may be had here: who asks knows of a limit, of which
+    /// this shard may hear a moment later, and will give the place back.
     fn try_sit(&mut self, address: AddressKey) -> bool {
-        if self.seats_max == 0 {
-            return true;
-        }
         let seats = self.seats.entry(address).or_default();
-        let free = *seats < self.seats_max;
+        let free = self.seats_max == 0 || *seats < self.seats_max;
         *seats += u32::from(free);
         free
     }
@@ -229,10 +235,29 @@ mod tests {
     fn without_limits_everything_passes_and_nothing_is_kept() {
         let mut all = Addresses::new(&Limits::UNLIMITED);
         let at = key("192.0.2.1");
-        for question in [Question::Anonymous, Question::BadToken, Question::Upgrade { user: USER, seat: true }] {
+        for question in [Question::BadToken, Question::Upgrade { user: USER, seat: false }] {
             assert!((0..1000).all(|_| all.judge(at, question, NOW) == Verdict::Pass));
         }
         assert!(all.seats.is_empty());
+    }
+
+    #[test]
+    fn places_are_counted_across_a_change_of_their_limit() {
+        let mut all = Addresses::new(&Limits::UNLIMITED);
+        let at = key("192.0.2.1");
+        assert_eq!([0; 3].map(|_| all.judge(at, Question::Seat, NOW)), [Verdict::Pass; 3]);
+        all.set_limits(&Limits { connections_per_address: 3, ..Limits::UNLIMITED });
+        assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Full);
+        all.leave(at);
+        assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Pass);
+        all.set_limits(&Limits { connections_per_address: 2, ..Limits::UNLIMITED });
+        all.leave(at);
+        assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Full, "who has a place keeps it");
+        (0..2).for_each(|_| all.leave(at));
+        assert!(all.seats.is_empty());
+        all.set_limits(&Limits { bad_tokens: Rate::a_minute(1), ..Limits::UNLIMITED });
+        let bad = [0; 2].map(|_| all.judge(at, Question::BadToken, NOW));
+        assert_eq!(bad, [Verdict::Pass, Verdict::Late(60_000)]);
     }
 
     #[test]

@@ -26,6 +26,11 @@ impl<K: Copy + Eq + Hash> Paces<K> {
         Self { rate, max, younger: HashMap::new(), older: HashMap::new(), begun: Millis(0) }
     }
 
+    /// Another rate from now on. What was taken under the old one is still missing.
+    pub(super) const fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// Takes one.
     ///
     /// # Errors

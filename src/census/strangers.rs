@@ -27,6 +27,11 @@ impl Strangers {
         Self { max, of: HashMap::new() }
     }
 
+    /// Another bound from now on. Those who are over it go as others come.
+    pub const fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Notes one that was accepted at `since`. Returns the one that has to go, which is never the new one.
     pub fn enter(&mut self, address: AddressKey, since: Millis, conn: ConnId) -> Option<ConnId> {
         if self.max == 0 {

@@ -104,6 +104,13 @@ impl Users {
         }
     }
 
+    /// Other limits from now on. Who is in stays; what was taken of a user's messages stays taken.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.absent.set_rate(limits.user_messages);
+        self.rate = limits.user_messages;
+        self.seats_max = usize::try_from(limits.connections_per_user).unwrap_or(usize::MAX);
+    }
+
     /// Takes in a connection of a user, who may have `on_resource_max` on its resource (0: any number). One too
     /// many there takes the place of the oldest, which may be dead without our knowing; the newer never loses.
     pub fn check_in(&mut self, key: UserKey, seat: Seat, on_resource_max: u32, now: Millis) -> CheckedIn {

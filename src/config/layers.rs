@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::key::{Effect, Fallback, Key};
 use super::table;
+use crate::limits::CONFIG_VALUE_SHOWN_MAX;
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,15 @@ pub struct Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let when = if self.effect == Effect::Restart { ", at the next start" } else { "" };
-        write!(f, "{}: {} -> {} ({}){when}", self.path, self.old, self.new, self.origin)
+        write!(f, "{}: {} -> {} ({}){when}", self.path, cut(&self.old), cut(&self.new), self.origin)
+    }
+}
+
+/// A value as a message shows it: not too long.
+fn cut(shown: &str) -> String {
+    match shown.char_indices().nth(CONFIG_VALUE_SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
+        None => shown.to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From the first signal to the exit code.
 //!
+//! SIGHUP makes the configuration to be read again, and ends nothing.
 //! SIGTERM and SIGINT mean the same: every shard says good-bye to its connections and ends, and the exit
 //! code is 0. A second signal is an operator who will not wait. A thread that ends unasked takes the rest
 //! down in order, and the exit code says so.
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use crossbeam_channel::bounded;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::engine::{Engine, Member};
@@ -19,9 +20,9 @@ use super::notify;
 use crate::config::StartError;
 use crate::limits::DRAIN_WINDOW_MS;
 
-/// Catches the signals that end the server. Called before any thread starts, so that none is missed.
+/// Catches the signals that the server knows. Called before any thread starts, so that none is missed.
 pub(super) fn signals() -> Result<Signals, StartError> {
-    Signals::new([SIGTERM, SIGINT]).map_err(|error| refused(&error))
+    Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| refused(&error))
 }
 
 fn refused(error: &io::Error) -> StartError {
@@ -30,21 +31,27 @@ fn refused(error: &io::Error) -> StartError {
 
 /// Waits for a signal, drains, waits for the threads. The exit code is 0 after a drain.
 pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
-    let Engine { members, drain } = engine;
+    let Engine { members, drain, reload } = engine;
     let (handle, asked) = (signals.handle(), Arc::new(AtomicBool::new(false)));
     let ends = thread::spawn({
         let asked = Arc::clone(&asked);
         move || join_all(members, &asked, &handle)
     });
-    let mut drain = Some(drain);
+    let mut drain = Some((drain, reload));
     for signal in signals.forever() {
-        let Some(drain) = drain.take() else {
+        if signal == SIGHUP {
+            // Full: it is about to be read again anyway. Draining: it is too late for it.
+            let _waits_already = drain.as_ref().map(|(_, reload)| reload.try_send(()));
+            continue;
+        }
+        let Some((drain, reload)) = drain.take() else {
             tracing::warn!(signal, "second signal: ending without a drain");
             // The shell's convention for a process that a signal ended.
             std::process::exit(128 + signal);
         };
         asked.store(true, SeqCst);
         tracing::info!(signal, window_ms = DRAIN_WINDOW_MS, "draining");
+        drop(reload);
         notify::stopping();
         drain(DRAIN_WINDOW_MS);
     }

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
+
 use super::keys::KeyRing;
 use super::notify;
+use super::reload;
 use crate::admin;
-use crate::auth::Verifier;
+use crate::auth::{Policy, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
@@ -29,7 +32,7 @@ use crate::time::Now;
 type Join = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
 /// Tells every shard to see its connections off within so many milliseconds, and lets go of what keeps
-/// the other threads waiting for work.
+/// the watchdog waiting.
 type Drain = Box<dyn FnOnce(u64) + Send>;
 
 /// One thread of the engine.
@@ -52,6 +55,8 @@ pub(super) struct Engine {
     pub(super) members: Vec<Member>,
     /// To be called once.
     pub(super) drain: Drain,
+    /// An item makes the configuration to be read again. To be dropped before the drain.
+    pub(super) reload: Sender<()>,
 }
 
 impl fmt::Debug for Engine {
@@ -89,7 +94,9 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let options = shard_options(&start, count)?;
     let (post, inbox) = hatch::<AdminJob>(ADMIN_QUEUED_COUNT_MAX).map_err(|error| failed(&error))?;
     let (answers, answered) = hatch::<Answered>(ADMIN_QUESTIONS_MAX).map_err(|error| failed(&error))?;
+    let (policies, changed) = hatch::<Arc<Policy>>(1).map_err(|error| failed(&error))?;
     let admin = admin::Options {
+        policies: changed,
         metrics: metrics.clone(),
         policy: Arc::clone(&options.policy),
         key: options.key,
@@ -98,53 +105,62 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     };
     let executor = admin::spawn(inbox, answered, admin).map_err(|error| failed(&error))?;
     let watchdog = start.watchdog;
-    let (mut members, drain) = start_shards(start, (mesh, options), &metrics, (&post, &answers))?;
+    let again = reload::Start {
+        wanted: start.wanted,
+        ring: start.keys,
+        connections: start.connections,
+        // A number beyond the shards: this thread is none.
+        post: mesh.post(ShardId(count)),
+        policies,
+        metrics: metrics.first().map_or_else(Metrics::shared, Arc::clone),
+    };
+    let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
+    let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options };
+    let (mut members, drain) = start_shards(shards, &metrics, (&post, &answers))?;
+    members.push(Member { name: "reload".to_owned(), join: joined(reloading) });
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
     members.push(Member { name: "admin".to_owned(), join });
-    let Some(period) = watchdog else { return Ok(Engine { members, drain }) };
+    let Some(period) = watchdog else { return Ok(Engine { members, drain, reload }) };
     let (keep_watching, watching) = notify::watch(period, metrics).map_err(|error| failed(&error))?;
     members.push(Member { name: "watchdog".to_owned(), join: joined(watching) });
     let drain: Drain = Box::new(move |window_ms| {
         drop(keep_watching);
         drain(window_ms);
     });
-    Ok(Engine { members, drain })
+    Ok(Engine { members, drain, reload })
 }
 
 fn failed(error: &io::Error) -> StartError {
     StartError::new(format!("a thread cannot be started: {error}"), "the system", "see OPERATIONS.md, limits")
 }
 
+/// What the shards are made of.
+struct Shards<'a> {
+    wanted: &'a Serve,
+    listeners: Vec<TcpListener>,
+    mesh: Mesh<Parcel>,
+    options: shard::Options,
+}
+
 /// Starts the shards, each where it is placed, and gives the way to tell them to drain. A shard's post to
 /// the administration goes with its thread.
 fn start_shards(
-    start: Start<'_>,
-    (mut mesh, options): (Mesh<Parcel>, shard::Options),
+    shards: Shards<'_>,
     metrics: &[Arc<Metrics>],
     (post, answers): (&HatchPost<AdminJob>, &HatchPost<Answered>),
 ) -> Result<(Vec<Member>, Drain), StartError> {
-    let count = u16::try_from(start.listeners.len()).unwrap_or(u16::MAX);
+    let Shards { wanted, listeners, mut mesh, options } = shards;
+    let count = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
-    let watch = start.keys.watch(mesh.post(ShardId(count))).map_err(|error| failed(&error))?;
     let started = now();
     let mut members = Vec::new();
-    let (keep_looking, looking) = watch.unzip();
-    if let Some(thread) = looking {
-        members.push(Member { name: "keys".to_owned(), join: joined(thread) });
-    }
     let metrics_of_all = metrics;
-    let seats = start.listeners.into_iter().zip(&start.wanted.shards).zip(metrics);
+    let seats = listeners.into_iter().zip(&wanted.shards).zip(metrics);
     for (id, ((listener, cpu), metrics)) in (0..count).map(ShardId).zip(seats) {
         let Some(mesh) = mesh.take_end(id) else { continue };
         let seat = Seat {
-            options: runtime::Options {
-                shard: id,
-                cpu: *cpu,
-                spin_us: start.wanted.spin_us,
-                sizes: start.wanted.ring,
-                started,
-            },
+            options: runtime::Options { shard: id, cpu: *cpu, spin_us: wanted.spin_us, sizes: wanted.ring, started },
             listeners: vec![listener],
             mesh,
             admin: Some(post.clone()),
@@ -165,7 +181,6 @@ fn start_shards(
         members.push(Member { name: format!("shard-{}", id.0), join });
     }
     let drain: Drain = Box::new(move |window_ms| {
-        drop(keep_looking);
         for shard in (0..count).map(ShardId) {
             // A control lane that stays full belongs to a shard that no longer turns; the health check shows it.
             let put = (0..DRAIN_PUT_TRIES).any(|_| {
@@ -206,11 +221,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         unlimited: start.wanted.limits == LimitsProfile::Unlimited,
         limits: start.wanted.counts,
         population: Arc::default(),
-        connections_max: start
-            .wanted
-            .connections
-            .unwrap_or(usize::MAX)
-            .min(usize::try_from(start.connections).unwrap_or(usize::MAX)),
+        connections_max: reload::connections_max(start.wanted, start.connections),
         sockets_max: usize::try_from(start.sockets).unwrap_or(usize::MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: start.wanted.retention,

@@ -1,25 +1,16 @@
-//! Configured keys: read from their files at the start, and a JWK set again whenever its file changes.
+//! Configured keys, read from their files. Files that are not their owner's alone are refused.
 //!
-//! A thread of its own looks at the set's file, so that no shard ever touches a disk. What it reads whole and good goes
-//! to every shard as one new verifier with a higher generation; what is not is logged once, and the keys before stay.
-//! Absent: fetching a set over the network, which is the work of whoever writes the file.
+//! When they are read again is the concern of [`super::reload`]. Absent: fetching a set over the network, which is the
+//! work of whoever writes the file.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::auth::{Key, Keys, Verifier, jwks};
 use crate::config::{Auth, StartError};
-use crate::ids::ShardId;
-use crate::limits::{JWKS_FILE_BYTES_MAX, JWKS_LOOK_MS, KEY_FILE_BYTES_MAX, MESH_RETRY_MS};
-use crate::mesh::{Parcel, Post};
-use crate::shard::message::{Lane, MeshMessage};
+use crate::limits::{JWKS_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX};
 
 /// What verifiers are made of.
 #[derive(Debug)]
@@ -35,7 +26,7 @@ pub(super) struct KeyRing {
 
 /// By what a changed file is told: its place on the disk, its size, and when it was written or given another mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look(u64, u64, u64, [(i64, i64); 2]);
+pub(super) struct Look(u64, u64, u64, [(i64, i64); 2]);
 
 impl KeyRing {
     /// A ring with one key, the development key.
@@ -79,7 +70,10 @@ impl KeyRing {
     }
 
     /// A verifier of what the files hold now.
-    fn verifier(&mut self, generation: u32) -> Result<Verifier, String> {
+    ///
+    /// # Errors
+    /// As [`KeyRing::first`].
+    pub(super) fn verifier(&mut self, generation: u32) -> Result<Verifier, String> {
         let mut keys = self.own.clone();
         if let Some(path) = &self.set {
             let (bytes, meta) = read_file(path, JWKS_FILE_BYTES_MAX)?;
@@ -97,66 +91,23 @@ impl KeyRing {
 
     /// Whether the set's file is another than the one that was read. One that cannot be seen is not: it is being
     /// replaced, or a later look will tell.
-    fn has_changed(&self) -> bool {
-        let meta = self.set.as_deref().and_then(|path| std::fs::metadata(path).ok());
-        meta.is_some_and(|meta| Some(Look::of(&meta)) != self.seen)
+    pub(super) fn set_has_changed(&self) -> bool {
+        let look = self.set.as_deref().and_then(Look::at);
+        look.is_some() && look != self.seen
     }
 
-    /// Starts the thread that looks at the set's file, if there is one. It ends when the sender is dropped.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub(super) fn watch(self, post: Post<Parcel>) -> io::Result<Option<(Sender<()>, JoinHandle<()>)>> {
-        if self.set.is_none() {
-            return Ok(None);
-        }
-        let (keep, stop) = bounded(0);
-        let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || self.look_on(&post, &stop))?;
-        Ok(Some((keep, thread)))
-    }
-
-    fn look_on(mut self, post: &Post<Parcel>, stop: &Receiver<()>) {
-        let mut generation = 1;
-        let mut latest = None;
-        // What was last said against a set.
-        let mut told = None;
-        // Shards that have not been told of the latest verifier, because their lane was full.
-        let mut untold: Vec<ShardId> = Vec::new();
-        loop {
-            let pause = if untold.is_empty() { JWKS_LOOK_MS } else { MESH_RETRY_MS };
-            if stop.recv_timeout(Duration::from_millis(pause)) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-            if self.has_changed() {
-                match self.verifier(generation + 1) {
-                    Ok(verifier) => {
-                        generation += 1;
-                        tracing::info!(generation, keys = verifier.keys.iter().count(), "the JWK set was read again");
-                        (latest, told) = (Some(Arc::new(verifier)), None);
-                        untold = (0..u16::try_from(post.shards()).unwrap_or(u16::MAX)).map(ShardId).collect();
-                    }
-                    // One that cannot be read is tried again each time, but it is the same news.
-                    Err(error) if told.as_ref() == Some(&error) => {}
-                    Err(error) => {
-                        let file = self.set.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
-                        tracing::error!(file, %error, "the JWK set is refused, the keys before it stay");
-                        told = Some(error);
-                    }
-                }
-            }
-            if let Some(verifier) = &latest {
-                untold.retain(|&shard| {
-                    let message = Parcel::Message(MeshMessage::Keys(Arc::clone(verifier)));
-                    let put = post.try_put(shard, Lane::Control, message).is_ok();
-                    post.wake(shard);
-                    !put
-                });
-            }
-        }
+    /// Where the set is.
+    pub(super) fn set(&self) -> Option<&Path> {
+        self.set.as_deref()
     }
 }
 
 impl Look {
+    /// How a file looks now, if it can be seen.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|meta| Self::of(&meta))
+    }
+
     fn of(meta: &Metadata) -> Self {
         let (written, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
         Self(meta.dev(), meta.ino(), meta.size(), [written, changed])

@@ -12,6 +12,7 @@ mod key;
 mod keys;
 mod logs;
 mod notify;
+mod reload;
 mod token;
 
 use std::io::{self, Write as _};

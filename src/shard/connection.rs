@@ -181,10 +181,23 @@ impl Paused {
 /// What a connection has spent where few are limited.
 #[derive(Debug, Default)]
 pub(super) struct Spent {
+    /// Of which rules the rows are.
+    rules: u32,
     /// What is left of the rates of channels, by the policy's row.
-    pub(super) rows: Vec<(usize, Bucket)>,
+    rows: Vec<(usize, Bucket)>,
     /// When the client was last told that its rate is used up.
     pub(super) told: Option<Millis>,
+}
+
+impl Spent {
+    /// What is left of the rates of these rules. Rows of other rules are others, and are forgotten.
+    pub(super) fn rows_of(&mut self, rules: u32) -> &mut Vec<(usize, Bucket)> {
+        if self.rules != rules {
+            self.rules = rules;
+            self.rows.clear();
+        }
+        &mut self.rows
+    }
 }
 
 /// What there is of a connection only until it is upgraded.
@@ -319,6 +332,11 @@ impl Connection {
             highs: 0,
             turn: 0,
         }
+    }
+
+    /// What the same claims permit in the connection's own channel under another policy.
+    pub(super) const fn set_own_verbs(&mut self, own_verbs: Verbs) {
+        self.own_verbs = own_verbs;
     }
 
     /// Takes a token's claims, with what they permit in the connection's own channel.

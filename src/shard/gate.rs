@@ -56,7 +56,10 @@ impl Shard {
         let question = match &passport {
             None => Question::BadToken,
             Some(passport) => match &passport.claims {
-                Some(claims) => Question::Upgrade { user: self.user_key(&claims.user), seat: true },
+                Some(claims) => {
+                    let seat = self.options.limits.connections_per_address > 0;
+                    Question::Upgrade { user: self.user_key(&claims.user), seat }
+                }
                 None => Question::Anonymous,
             },
         };
@@ -103,8 +106,8 @@ impl Shard {
         verdict: Verdict,
         effects: &mut Effects,
     ) {
-        let seated =
-            verdict == Verdict::Pass && question.wants_seat() && self.options.limits.connections_per_address > 0;
+        // Whoever was asked has counted it, whatever the limit is by now.
+        let seated = verdict == Verdict::Pass && question.wants_seat();
         let stage = self.slots.find_mut(id).map(|conn| {
             conn.counted.at_address |= seated;
             conn.stage

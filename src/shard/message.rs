@@ -7,6 +7,7 @@ pub mod service;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::rules::Rules;
 use crate::auth::token::{Claims, Verifier};
 use crate::census::users::UserKey;
 use crate::code::ErrorCode;
@@ -326,6 +327,8 @@ pub enum MeshMessage {
     Tail(Box<Tail>),
     /// From now on tokens are held against these keys.
     Keys(Arc<Verifier>),
+    /// From now on these rules hold.
+    Rules(Arc<Rules>),
     /// Somebody does something that is told as it happens.
     Gesture(Box<Gesture>),
     /// A connection that had something going on in a channel has left it.
@@ -369,7 +372,7 @@ impl MeshMessage {
     #[must_use]
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Adopt(_) | Self::Hot(..) | Self::Keys(_) => Lane::Control,
+            Self::Adopt(_) | Self::Hot(..) | Self::Keys(_) | Self::Rules(_) => Lane::Control,
             Self::Publish(_)
             | Self::Answer(_)
             | Self::Attach { .. }

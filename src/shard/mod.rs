@@ -13,6 +13,7 @@ pub mod effect;
 #[cfg(feature = "planted-faults")]
 pub mod fault;
 pub mod message;
+pub mod rules;
 
 mod acking;
 mod admission;
@@ -212,6 +213,8 @@ pub struct Shard {
     /// Counts attachments to other shards' channels.
     attachments: u32,
     draining: bool,
+    /// Counts the rules that held, from 1.
+    rules: u32,
     /// Walks through many connections or channels, of which each turn does some steps.
     walks: VecDeque<Walk>,
     /// The numbers of all shards, for those who ask.
@@ -265,6 +268,7 @@ impl Shard {
             options.limits = Limits::UNLIMITED;
         }
         metrics.set(Metric::KeysGeneration, u64::from(options.verifier.generation));
+        metrics.set(Metric::RulesGeneration, 1);
         let mut wheel = Wheel::default();
         wheel.insert(now.millis(), Timer::Sweep);
         Self {
@@ -283,6 +287,7 @@ impl Shard {
             behind: Vec::new(),
             attachments: 0,
             draining: false,
+            rules: 1,
             walks: VecDeque::new(),
             peers: Vec::new(),
             pending: Pending::default(),
@@ -339,6 +344,7 @@ impl Shard {
             MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment, effects),
             MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
             MeshMessage::Keys(verifier) => self.on_keys(verifier),
+            MeshMessage::Rules(rules) => self.on_rules(&rules),
             MeshMessage::NoPlace { channel, attachment } => self.on_no_place(now, &channel, attachment, effects),
             MeshMessage::Request(message) => self.on_request_message(now, from, *message, effects),
             MeshMessage::Pattern(message) => self.on_pattern_message(now, from, *message, effects),

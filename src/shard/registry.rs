@@ -33,6 +33,11 @@ pub(super) struct Registry {
 }
 
 impl Registry {
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.users.set_limits(limits);
+        self.addresses.set_limits(limits);
+    }
+
     pub(super) fn new(limits: &Limits) -> Self {
         Self { users: Users::new(limits), addresses: Addresses::new(limits), resources: HashMap::new() }
     }
@@ -215,7 +220,8 @@ impl Shard {
     fn on_occupy(&mut self, now: Now, conn: ConnId, resource: u64, effects: &mut Effects) {
         let there = self.registry.resources.entry(resource).or_default();
         *there += 1;
-        if *there > self.options.limits.connections_per_resource {
+        let max = self.options.limits.connections_per_resource;
+        if max > 0 && *there > max {
             let why = Dismissal::ResourceFull;
             self.post_census(now, conn.shard, CensusMessage::Dismiss { conn, why }, effects);
         }

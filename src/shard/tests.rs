@@ -20,6 +20,7 @@ mod opening;
 mod outside;
 mod places;
 mod rooms;
+mod rules;
 mod service;
 mod talking;
 mod vectors;

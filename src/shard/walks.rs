@@ -17,6 +17,8 @@ pub(super) enum Walk {
     Wave(u64, u32),
     /// Sweeps so many channels more.
     Sweep(usize),
+    /// Ends from this slot on what the policy no longer allows.
+    Permit(u32),
     /// Looks at automatic memberships that may have been quiet for long.
     Quiet,
 }
@@ -48,6 +50,12 @@ impl Shard {
         }
     }
 
+    /// Begins to end what the policy no longer allows; from the start, if that is under way for an older one.
+    pub(super) fn begin_to_permit_anew(&mut self) {
+        self.walks.retain(|walk| !matches!(walk, Walk::Permit(_)));
+        self.begin_walk(Walk::Permit(0));
+    }
+
     /// One turn's steps.
     pub(super) fn walk(&mut self, now: Now, effects: &mut Effects) {
         let mut slots = WALK_SLOTS_PER_TURN_MAX;
@@ -64,6 +72,11 @@ impl Shard {
                     let to = self.stretch(from, &mut slots);
                     (from..to).for_each(|slot| self.on_wave_reaches(now, slot, wave, effects));
                     (to < self.slots.count()).then_some(Walk::Wave(wave, to))
+                }
+                Walk::Permit(from) => {
+                    let to = self.stretch(from, &mut slots);
+                    (from..to).for_each(|slot| self.permit_anew(now, slot, effects));
+                    (to < self.slots.count()).then_some(Walk::Permit(to))
                 }
                 Walk::Sweep(left) => {
                     let count = left.min(SWEEPS_PER_TURN_MAX);

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::gateway::{Directory, Gateway, SOON, until};
 
-const SECRET: &[u8] = b"a secret of at least forty-eight bytes, as SHA-384 wants";
+pub(crate) const SECRET: &[u8] = b"a secret of at least forty-eight bytes, as SHA-384 wants";
 
-fn claims(user: &str) -> Value {
+pub(crate) fn claims(user: &str) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     json!({ "sub": user, "exp": now + 600, "iss": "https://login.example.com", "aud": ["gateway", "other"] })
 }
@@ -32,7 +32,7 @@ fn by_pair(pair: &Ed25519KeyPair, kid: &str, claims: &Value) -> String {
     format!("{message}.{}", BASE64URL_NOPAD.encode(pair.sign(message.as_bytes()).as_ref()))
 }
 
-fn by_secret(algorithm: Algorithm, secret: &[u8], claims: &Value) -> String {
+pub(crate) fn by_secret(algorithm: Algorithm, secret: &[u8], claims: &Value) -> String {
     let message = message(&json!({ "alg": format!("{algorithm:?}") }), claims);
     format!("{message}.{}", crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), algorithm).unwrap())
 }
@@ -51,14 +51,14 @@ fn jwks(pairs: &[(&str, &Ed25519KeyPair)]) -> String {
 }
 
 /// Puts a file into its place whole.
-fn put(path: &Path, text: &[u8], mode: u32) {
+pub(crate) fn put(path: &Path, text: &[u8], mode: u32) {
     let draft = path.with_extension("draft");
     fs::write(&draft, text).unwrap();
     fs::set_permissions(&draft, fs::Permissions::from_mode(mode)).unwrap();
     fs::rename(&draft, path).unwrap();
 }
 
-fn is_let_in(gateway: &Gateway, token: &str) -> bool {
+pub(crate) fn is_let_in(gateway: &Gateway, token: &str) -> bool {
     match Client::try_open(gateway, &format!("/ws/chat/s?token={token}"), &[]) {
         Ok(_) => true,
         Err((status, _)) => {

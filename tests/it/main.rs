@@ -38,6 +38,7 @@ mod policy;
 mod rates;
 mod raw;
 mod reconnecting;
+mod reload;
 mod resume;
 mod rooms;
 mod seeds;

@@ -1,13 +1,11 @@
-//! Files that are keys, and what becomes of a set that changes.
+//! Files that are keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Instant;
 
 use super::*;
 use crate::auth::{Signature, TokenRequest, mint};
 use crate::config::KeyFile;
-use crate::mesh::{Capacities, Mesh, MeshEnd};
 use crate::server::doctor::scratch::Scratch;
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -100,70 +98,4 @@ fn a_set_is_read_within_its_bound_and_with_a_secret_in_it_as_a_secret() {
     }
     write(&path, b"{}", 0o600);
     assert!(read().unwrap_err().place.ends_with("jwks.json"));
-}
-
-/// The verifier that comes next to a shard's inbox.
-fn next(end: &MeshEnd<Parcel>) -> Arc<Verifier> {
-    let started = now();
-    loop {
-        match end.inbox.try_take(Lane::Control) {
-            Some((_, Parcel::Message(MeshMessage::Keys(verifier)))) => return verifier,
-            Some(other) => panic!("{other:?}"),
-            None => assert!(started.elapsed() < Duration::from_secs(20), "no new keys came"),
-        }
-        pause(5);
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test waits for a thread")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test waits for a thread")]
-fn pause(ms: u64) {
-    thread::sleep(Duration::from_millis(ms));
-}
-
-#[test]
-fn a_set_that_changes_reaches_every_shard_and_a_bad_one_none() {
-    let scratch = Scratch::new();
-    let path = scratch.path().join("jwks.json");
-    let replace = |text: &str| {
-        let draft = scratch.path().join("draft");
-        write(&draft, text.as_bytes(), 0o600);
-        fs::rename(&draft, &path).unwrap();
-    };
-    let second = b"the second secret of at least thirty-two bytes";
-    replace(&set_of(&[SECRET]));
-    let mut ring = KeyRing::read(&Auth { jwks: Some(path.clone()), ..Auth::default() }).unwrap();
-    assert!(ring.first().unwrap().verify(&token(SECRET), 1001).is_ok());
-    // One place in each lane: the second verifier has to wait for the first to be taken.
-    let mut mesh = Mesh::new(2, Capacities { control: 1, data: 1 }).unwrap();
-    let ends = [mesh.take_end(ShardId(0)).unwrap(), mesh.take_end(ShardId(1)).unwrap()];
-    let (keep, thread) = ring.watch(mesh.post(ShardId(2))).unwrap().unwrap();
-    replace(&set_of(&[SECRET, second]));
-    for end in &ends {
-        let verifier = next(end);
-        assert!(verifier.generation == 2 && verifier.verify(&token(second), 1001).is_ok());
-    }
-    replace("{\"keys\":[{");
-    pause(JWKS_LOOK_MS * 2);
-    assert!(ends.iter().all(|end| end.inbox.is_empty()), "half a file is no set");
-    replace(&set_of(&[second]));
-    for end in &ends {
-        let verifier = next(end);
-        assert_eq!(verifier.generation, 3, "a refused set takes no number");
-        assert!(verifier.verify(&token(SECRET), 1001).is_err() && verifier.verify(&token(second), 1001).is_ok());
-    }
-    // Mended without being written anew.
-    let open = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    write(&scratch.path().join("draft"), set_of(&[SECRET]).as_bytes(), 0o644);
-    fs::rename(scratch.path().join("draft"), &path).unwrap();
-    pause(JWKS_LOOK_MS * 2);
-    assert!(ends.iter().all(|end| end.inbox.is_empty()), "everybody can read the secrets");
-    open(0o600);
-    assert!(ends.iter().all(|end| next(end).verify(&token(SECRET), 1001).is_ok()));
-    drop(keep);
-    thread.join().unwrap();
 }

@@ -1,0 +1,269 @@
+//! The configuration read again while the gateway runs: on SIGHUP, when its file or a key's file changes, and the JWK
+//! set alone when only that changes.
+//!
+//! A thread of its own looks at the files, so that no shard ever touches a disk. What it reads is good as a whole or
+//! refused as a whole: then what held before stays, a line of the log and a number say so, and the same files are not
+//! tried again. What is good goes to every shard as one set of rules and one of keys, each with a higher number; the
+//! differences are logged, and of those that wait for the next start it is said.
+
+mod sight;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::key;
+use super::keys::KeyRing;
+use crate::auth::{Key, Policy};
+use crate::config::key::Effect;
+use crate::config::{Faults, LimitsProfile, Serve, Settings, Source};
+use crate::ids::ShardId;
+use crate::limits::{CONFIG_FAULTS_TOLD_MAX, JWKS_LOOK_MS, MESH_RETRY_MS};
+use crate::mesh::{HatchPost, Parcel, Post};
+use crate::metrics::{Metric, Metrics};
+use crate::shard::message::{Lane, MeshMessage};
+use crate::shard::rules::Rules;
+use sight::Sight;
+
+/// What the thread is started with.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    /// What the gateway was started with.
+    pub(super) wanted: &'a Serve,
+    /// Its keys.
+    pub(super) ring: KeyRing,
+    /// How many connections the descriptors allow.
+    pub(super) connections: u64,
+    /// The way to the shards.
+    pub(super) post: Post<Parcel>,
+    /// The way to the administration.
+    pub(super) policies: HatchPost<Arc<Policy>>,
+    /// Where it is counted: numbers that no shard writes.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// News for every shard.
+#[derive(Debug)]
+struct News {
+    message: fn(&Reloader) -> Option<MeshMessage>,
+    /// Shards that have not been told of the latest, because their lane was full.
+    untold: Vec<ShardId>,
+}
+
+#[derive(Debug)]
+struct Reloader {
+    source: Source,
+    data: PathBuf,
+    /// As at the start: what waits for the next one is different from this.
+    started: Settings,
+    /// As it is in force.
+    settings: Settings,
+    ring: KeyRing,
+    sight: Sight,
+    connections: u64,
+    post: Post<Parcel>,
+    policies: HatchPost<Arc<Policy>>,
+    untold_policy: bool,
+    metrics: Arc<Metrics>,
+    verifier: Option<Arc<crate::auth::Verifier>>,
+    rules: Option<Arc<Rules>>,
+    generations: [u32; 2],
+    /// What was last said against the JWK set.
+    told: Option<String>,
+}
+
+/// Starts the thread. Each item that is sent makes it read everything again; it ends when the sender is dropped.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(super) fn spawn(start: Start<'_>) -> io::Result<(Sender<()>, JoinHandle<()>)> {
+    // One that waits is as good as many.
+    let (sender, orders) = bounded(1);
+    let mut reloader = Reloader::new(start);
+    let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || reloader.run(&orders))?;
+    Ok((sender, thread))
+}
+
+/// What the shards are told to do, of what the operator wants.
+pub(super) fn connections_max(wanted: &Serve, connections: u64) -> usize {
+    wanted.connections.unwrap_or(usize::MAX).min(usize::try_from(connections).unwrap_or(usize::MAX))
+}
+
+impl Reloader {
+    fn new(start: Start<'_>) -> Self {
+        let Start { wanted, ring, connections, post, policies, metrics } = start;
+        Self {
+            source: wanted.source.clone(),
+            data: wanted.data.clone(),
+            started: wanted.settings.clone(),
+            settings: wanted.settings.clone(),
+            sight: Sight::of(files(wanted)),
+            ring,
+            connections,
+            post,
+            policies,
+            untold_policy: false,
+            metrics,
+            verifier: None,
+            rules: None,
+            generations: [1; 2],
+            told: None,
+        }
+    }
+
+    fn run(&mut self, orders: &Receiver<()>) {
+        let message = |reloader: &Self| reloader.verifier.clone().map(MeshMessage::Keys);
+        let mut keys = News { message, untold: Vec::new() };
+        let message = |reloader: &Self| reloader.rules.clone().map(MeshMessage::Rules);
+        let mut rules = News { message, untold: Vec::new() };
+        loop {
+            let quiet = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
+            let pause = if quiet { JWKS_LOOK_MS } else { MESH_RETRY_MS };
+            let asked = match orders.recv_timeout(Duration::from_millis(pause)) {
+                Ok(()) => Some("SIGHUP"),
+                Err(RecvTimeoutError::Timeout) => self.sight.has_changed().then_some("a file changed"),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Some(cause) = asked {
+                if self.read_again(cause) {
+                    (keys.untold, rules.untold) = (self.shards(), self.shards());
+                    self.untold_policy = true;
+                }
+            } else if self.ring.set_has_changed() && self.read_set_again() {
+                keys.untold = self.shards();
+            }
+            self.tell(&mut keys);
+            self.tell(&mut rules);
+            self.tell_administration();
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardId> {
+        (0..u16::try_from(self.post.shards()).unwrap_or(u16::MAX)).map(ShardId).collect()
+    }
+
+    /// Reads everything again. Returns whether it is in force.
+    fn read_again(&mut self, cause: &str) -> bool {
+        // Before the files are read: what is written meanwhile is a change.
+        self.sight.look();
+        let outcome = self.source.load().and_then(|wanted| {
+            let mut ring = self.ring_of(&wanted)?;
+            let verifier = ring.verifier(self.generations[0] + 1).map_err(|error| {
+                let place = ring.set().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
+                crate::config::StartError::new(error, place, "see OPERATIONS.md, keys for tokens")
+            })?;
+            Ok((wanted, ring, verifier))
+        });
+        match outcome {
+            Ok((wanted, ring, verifier)) => {
+                self.generations = self.generations.map(|generation| generation + 1);
+                self.tell_changes(cause, &wanted);
+                self.rules = Some(Arc::new(self.rules_of(&wanted)));
+                (self.verifier, self.ring, self.told) = (Some(Arc::new(verifier)), ring, None);
+                self.sight.follow(files(&wanted));
+                self.settings = wanted.settings;
+                self.metrics.count(Metric::ConfigApplied);
+                self.metrics.set(Metric::ConfigBad, 0);
+                true
+            }
+            Err(faults) => {
+                self.refuse(cause, &faults);
+                false
+            }
+        }
+    }
+
+    fn ring_of(&self, wanted: &Serve) -> Result<KeyRing, Faults> {
+        if wanted.auth.has_keys() {
+            return Ok(KeyRing::read(&wanted.auth)?);
+        }
+        let key = key::obtain(&self.data)?;
+        Ok(KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth))
+    }
+
+    fn rules_of(&self, wanted: &Serve) -> Rules {
+        Rules {
+            generation: self.generations[1],
+            policy: Arc::new(wanted.policy.clone()),
+            origins: Arc::new(wanted.origins.clone()),
+            limits: wanted.counts,
+            unlimited: wanted.limits == LimitsProfile::Unlimited,
+            connections_max: connections_max(wanted, self.connections),
+        }
+    }
+
+    /// Logs what is different now, and what will be.
+    fn tell_changes(&self, cause: &str, wanted: &Serve) {
+        let now = self.settings.changes(&wanted.settings).into_iter().filter(|one| one.effect == Effect::Reload);
+        let later = self.started.changes(&wanted.settings).into_iter().filter(|one| one.effect == Effect::Restart);
+        let (now, later) = (now.collect::<Vec<_>>(), later.collect::<Vec<_>>());
+        let generation = self.generations[1];
+        tracing::info!(cause, generation, changed = now.len(), later = later.len(), "the configuration was read again");
+        for change in &now {
+            tracing::info!("changed: {change}");
+        }
+        for change in &later {
+            tracing::warn!("not changed: {change}");
+        }
+    }
+
+    fn refuse(&self, cause: &str, faults: &Faults) {
+        self.metrics.count(Metric::ConfigRefused);
+        self.metrics.set(Metric::ConfigBad, 1);
+        let count = faults.0.len();
+        tracing::error!(cause, faults = count, "the configuration is refused whole, what held before stays");
+        for fault in faults.0.iter().take(CONFIG_FAULTS_TOLD_MAX) {
+            tracing::error!(place = fault.place, remedy = fault.remedy, "{}", fault.what);
+        }
+    }
+
+    /// Reads the JWK set again. Returns whether there are other keys now.
+    fn read_set_again(&mut self) -> bool {
+        match self.ring.verifier(self.generations[0] + 1) {
+            Ok(verifier) => {
+                self.generations[0] += 1;
+                let (generation, keys) = (self.generations[0], verifier.keys.iter().count());
+                tracing::info!(generation, keys, "the JWK set was read again");
+                (self.verifier, self.told) = (Some(Arc::new(verifier)), None);
+                true
+            }
+            // One that cannot be read is tried again each time, but it is the same news.
+            Err(error) if self.told.as_ref() == Some(&error) => false,
+            Err(error) => {
+                let file = self.ring.set().map(|path| path.display().to_string());
+                tracing::error!(file, %error, "the JWK set is refused, the keys before it stay");
+                self.told = Some(error);
+                false
+            }
+        }
+    }
+
+    fn tell(&self, news: &mut News) {
+        let News { message, untold } = news;
+        untold.retain(|&shard| {
+            let Some(message) = message(self) else { return false };
+            let put = self.post.try_put(shard, Lane::Control, Parcel::Message(message)).is_ok();
+            self.post.wake(shard);
+            !put
+        });
+    }
+
+    fn tell_administration(&mut self) {
+        if let Some(rules) = self.rules.as_ref().filter(|_| self.untold_policy) {
+            self.untold_policy = self.policies.try_put(Arc::clone(&rules.policy)).is_err();
+        }
+    }
+}
+
+/// The files that make everything to be read again: the configuration's, and those of keys.
+fn files(wanted: &Serve) -> Vec<PathBuf> {
+    let keys = wanted.auth.keys.iter().map(|key| key.path.clone());
+    wanted.source.file().map(Into::into).into_iter().chain(keys).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Proves that the configuration can be changed under load: everything is delivered once and in order, no connection is
+//! closed, what is good is in force whole, and what is not is refused whole and told.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+use jsonwebtoken::Algorithm;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::gateway::{Directory, Gateway, SOON, until};
+use crate::keys::{SECRET, by_secret, claims, is_let_in, put};
+use crate::raw;
+
+const SECOND: &[u8] = b"another secret of at least forty-eight bytes, for SHA-384";
+const RELOADS: u64 = 20;
+const ROOMS: usize = 4;
+const AT_ONCE: u64 = 8;
+
+/// A gateway whose file is in a directory with two secrets.
+struct Configured {
+    gateway: Gateway,
+    file: PathBuf,
+}
+
+impl Configured {
+    fn new(text: &str, args: &[&str]) -> Self {
+        let place = Directory::new();
+        put(&place.path().join("a.key"), SECRET, 0o600);
+        put(&place.path().join("b.key"), SECOND, 0o600);
+        let file = place.path().join("gateway.toml");
+        put(&file, text.as_bytes(), 0o644);
+        let args = [&["--config", file.to_str().unwrap()], args].concat();
+        Self { gateway: Gateway::within(&place, &args), file }
+    }
+
+    fn put(&self, text: &str) {
+        put(&self.file, text.as_bytes(), 0o644);
+    }
+
+    fn count(&self, outcome: &str) -> u64 {
+        self.gateway.metric("waystation_config_reloads_total", &format!("outcome=\"{outcome}\""))
+    }
+}
+
+/// The configuration of a round: other limits, another policy, other keys, and all that the load needs.
+fn round(number: u64) -> String {
+    let mut text =
+        String::from("[admin]\nloopback = true\n[auth]\nkeys = [{ algorithm = \"HS384\", secret_file = \"a.key\" }");
+    if number % 2 == 1 {
+        text += ", { algorithm = \"HS384\", secret_file = \"b.key\" }";
+    }
+    writeln!(text, "]\n[limits]\nmessages_per_user = {}", [0, 600_000, 300_000][(number % 3) as usize]).unwrap();
+    writeln!(text, "connections_per_address = {}\nconnections_per_resource = {}", number % 2 * 500, number % 4 * 100)
+        .unwrap();
+    if number % 5 == 4 {
+        text += "profile = \"unlimited\"\n";
+    }
+    writeln!(text, "upgrades = 0\n[limits.chat]\nmessages = {}\nburst = 600000", 500_000 + number).unwrap();
+    writeln!(text, "[[policy]]\npattern = \"chat:other-{number}\"\nverbs = []").unwrap();
+    writeln!(text, "[[policy]]\npattern = \"chat:*\"\nallowed_events = [\"note\", \"n{number}\"]\nrate = 600000")
+        .unwrap();
+    text
+}
+
+/// Publishes into a room and reads at three members until it is told to stop. Returns how many were published.
+fn flow(mut members: [Client; 3], room: usize, stop: &AtomicBool) -> u64 {
+    let channel = format!("chat:room-{room}");
+    let mut sent = 0;
+    while !stop.load(Relaxed) {
+        for n in sent..sent + AT_ONCE {
+            let payload = json!({ "channel": channel, "type": "note", "payload": { "n": n } });
+            members[0].send(&json!({ "type": "publish", "id": n.to_string(), "ack": true, "payload": payload }));
+        }
+        for (member, client) in members.iter_mut().enumerate() {
+            let mut next = sent;
+            while next < sent + AT_ONCE {
+                let event = client.event();
+                match event["type"].as_str() {
+                    Some("note") => {
+                        assert_eq!(event["payload"]["n"], next, "room {room}, member {member}");
+                        next += 1;
+                    }
+                    Some("ack") => {}
+                    other => panic!("room {room}, member {member}: {other:?} {event}"),
+                }
+            }
+        }
+        sent += AT_ONCE;
+    }
+    for client in &mut members {
+        let rest = client.pending();
+        let only_acks = rest.iter().all(|event: &Value| event["type"] == "ack");
+        assert!(only_acks, "room {room}: nothing comes twice: {rest:?}");
+    }
+    sent
+}
+
+#[test]
+fn twenty_reloads_under_load_lose_nothing_and_close_nobody() {
+    let configured = Configured::new(&round(0), &["--shards", "2"]);
+    let gateway = &configured.gateway;
+    let token = |user: &str| by_secret(Algorithm::HS384, SECRET, &claims_of(user));
+    let stop = Arc::new(AtomicBool::new(false));
+    let flows: Vec<_> = (0..ROOMS)
+        .map(|room| {
+            let path = format!("/ws/chat/room-{room}");
+            let members = [0, 1, 2].map(|n| Client::join_known(gateway, &path, &token(&format!("u{room}-{n}"))));
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || flow(members, room, &stop))
+        })
+        .collect();
+    let generations = || gateway.metric("waystation_config_generation", "");
+    for number in 1..=RELOADS {
+        let before = generations();
+        let published = gateway.metric("waystation_published_total", "");
+        configured.put(&round(number));
+        gateway.signal(Signal::HUP);
+        until("both shards have other rules", SOON, || generations() >= before + 2);
+        let second = by_secret(Algorithm::HS384, SECOND, &claims_of("guest"));
+        until("the keys are those of the round", SOON, || is_let_in(gateway, &second) == (number % 2 == 1));
+        until("messages flow on", SOON, || gateway.metric("waystation_published_total", "") > published);
+    }
+    stop.store(true, Relaxed);
+    let sent: Vec<u64> = flows.into_iter().map(|flow| flow.join().unwrap()).collect();
+    assert!(sent.iter().all(|sent| *sent >= RELOADS), "{sent:?}");
+    assert_eq!((configured.count("applied") >= RELOADS, configured.count("refused")), (true, 0));
+    let closed = raw::get(gateway, "GET", "/metrics").body;
+    let closed = closed.lines().filter(|line| line.starts_with("waystation_closed_total") && !line.ends_with(" 0"));
+    let closed: Vec<&str> = closed.filter(|line| !["normal", "gone"].iter().any(|by| line.contains(by))).collect();
+    assert_eq!(closed, Vec::<&str>::new(), "nobody was closed by the gateway");
+    assert!(gateway.log().contains("changed: limits.chat.messages: 500001 -> 500002"), "{}", gateway.log());
+}
+
+fn claims_of(user: &str) -> Value {
+    let mut claims = claims(user);
+    claims["caps"] = json!({ "*": ["subscribe", "publish", "presence", "history"] });
+    claims
+}
+
+#[test]
+fn a_bad_file_is_refused_whole_and_told_and_the_mended_one_holds_without_a_signal() {
+    let configured = Configured::new("[limits]\nupgrades = 100\n", &["--shards", "1"]);
+    let gateway = &configured.gateway;
+    let mut ann = Client::join_known(gateway, "/ws/chat/s", &gateway.token("ann"));
+    configured.put("[limits.chat]\nmessages = 1\nburst = 1\n[limits]\nupgrades = \"many\"\nbad_token = 1\n");
+    gateway.signal(Signal::HUP);
+    until("it is refused", SOON, || configured.count("refused") == 1);
+    assert_eq!(gateway.metric("waystation_config_bad", ""), 1);
+    let log = gateway.log();
+    for part in
+        ["refused whole", "gateway.toml, line 5, column 12", "gateway.toml, line 6, column 1", "limits.bad_tokens"]
+    {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    for n in 0..5 {
+        ann.publish("chat:s", &n.to_string(), &json!({}));
+    }
+    let mut acks = 0;
+    while acks < 5 {
+        let event = ann.event();
+        assert_ne!(event["type"], "nack", "what is good in a bad file does not hold either");
+        acks += u32::from(event["type"] == "ack");
+    }
+    configured.put("[limits.chat]\nmessages = 1\nburst = 1\n[server]\nspin_us = 7\n");
+    until("the mended file is seen", SOON, || gateway.metric("waystation_config_bad", "") == 0);
+    until("it is in force", SOON, || gateway.metric("waystation_config_generation", "") == 2);
+    for n in 5..7 {
+        ann.publish("chat:s", &n.to_string(), &json!({}));
+    }
+    ann.event_of("nack");
+    let log = gateway.log();
+    let place = configured.file.display();
+    assert!(log.contains(&format!("changed: limits.chat.messages: 120 -> 1 ({place}, line 2, column 12)")), "{log}");
+    assert!(log.contains("changed: limits.upgrades: 100 -> 60 (default)"), "{log}");
+    assert!(
+        log.contains(&format!("not changed: server.spin_us: 0 -> 7 ({place}, line 5, column 11), at the next start"))
+    );
+    assert_eq!(gateway.metric("waystation_connections", ""), 1);
+}
+
+#[test]
+fn what_administrators_may_is_changed_too() {
+    let policy = |verbs: &str| format!("[[policy]]\npattern = \"*\"\nverbs = [{verbs}]\n");
+    let configured = Configured::new(&policy("\"subscribe\""), &["--shards", "1"]);
+    let gateway = &configured.gateway;
+    let bearer = format!("Authorization: Bearer {}\r\n", gateway.token("ann"));
+    let status =
+        || raw::ask(gateway, &format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n", gateway.address)).status;
+    assert_eq!(status(), 403);
+    configured.put(&policy("\"subscribe\", \"admin\""));
+    gateway.signal(Signal::HUP);
+    until("the administration has the new policy", SOON, || status() == 200);
+}
