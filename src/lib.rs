@@ -47,8 +47,9 @@ pub mod mesh;
 pub mod admin;
 pub mod runtime;
 
-// Floor 8: config
+// Floor 8: what was asked for, and what the machine should be
 pub mod config;
+pub mod tune;
 
 // Floor 9: server
 pub mod server;

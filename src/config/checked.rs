@@ -11,6 +11,7 @@ use super::StartError;
 use super::key::VARIABLE_PREFIX;
 use super::layers::Settings;
 use super::load::Source;
+use super::tuning::Doctor;
 use super::written::{RoleWritten, TokenArgs};
 use crate::auth::{Policy, Signature};
 use crate::census::limits::Limits;
@@ -31,6 +32,8 @@ pub enum Wanted {
     Check(Box<Serve>),
     /// Print this.
     Print(Vec<u8>),
+    /// Say how the machine is set.
+    Doctor(Doctor),
 }
 
 /// A gateway to run.

@@ -15,6 +15,7 @@ pub mod load;
 mod read;
 mod render;
 pub mod table;
+pub mod tuning;
 mod units;
 pub mod written;
 
@@ -29,6 +30,7 @@ use written::{ConfigVerb, Verb, Written};
 pub use checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
 pub use layers::{Change, Settings};
 pub use load::Source;
+pub use tuning::{Doctor, Planned};
 
 /// Why the program did not start. Told to the operator once, then the exit code is 78.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +126,7 @@ pub fn read(
             clap_complete::generate(shell, &mut Written::command(), "waystation", &mut script);
             Ok(Wanted::Print(script))
         }
+        Verb::Doctor(doctor) => Ok(Wanted::Doctor(doctor)),
         Verb::Man { page } => manual(&page).map(Wanted::Print),
     }
 }

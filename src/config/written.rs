@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::tuning::Doctor;
 use super::units::{self, CpuList};
 use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
 
@@ -40,6 +41,8 @@ pub enum Verb {
         #[arg(value_name = "COMMAND")]
         page: Vec<String>,
     },
+    /// Say what keeps this machine from holding so many connections, and what to do; exits 2 on an error
+    Doctor(Doctor),
 }
 
 /// What to do with the configuration.

@@ -13,6 +13,7 @@ mod room;
 mod server;
 mod service;
 mod shard;
+mod tune;
 mod wire;
 
 pub use self::auth::*;
@@ -24,6 +25,7 @@ pub use self::room::*;
 pub use self::server::*;
 pub use self::service::*;
 pub use self::shard::*;
+pub use self::tune::*;
 pub use self::wire::*;
 
 // Relations

@@ -11,7 +11,7 @@ use super::ring::{Ring, RingSizes};
 use crate::limits::{EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH, MEMLOCK_BYTES_MIN, MEMLOCK_START_BYTES};
 
 /// The first kernel with everything that a ring uses (deferred completions came last).
-const KERNEL_MIN: (u32, u32) = (6, 1);
+pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Why no ring can be built here.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ mod logs;
 mod notify;
 mod reload;
 mod token;
+mod tuning;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ pub fn run(wanted: Wanted) -> ExitCode {
         Wanted::Print(text) => {
             let _nobody_listens = io::stdout().lock().write_all(&text);
             ExitCode::SUCCESS
+        }
+        Wanted::Doctor(wanted) => {
+            tuning::doctor(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into())))
         }
     }
 }

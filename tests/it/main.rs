@@ -17,6 +17,7 @@ mod counts;
 mod cross_shard;
 mod deadlines;
 mod descriptors;
+mod doctor;
 mod drain;
 mod event_stream;
 mod examples;

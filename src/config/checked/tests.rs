@@ -3,7 +3,10 @@
 use super::*;
 use crate::auth::PolicyRow;
 use crate::config::{Refusal, read};
-use crate::limits::{HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
+use crate::limits::{
+    CONFIGURED_CONNECTIONS_MAX, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, PLANNED_CONNECTIONS, SHARDS_COUNT_MAX,
+    SPIN_US_MAX, TOKEN_COUNT_MAX,
+};
 
 fn machine(cpus: &[usize], parallelism: usize) -> Machine {
     Machine { cpus: cpus.to_vec(), parallelism }
@@ -113,11 +116,22 @@ fn what_does_not_parse_is_bad_usage() {
 }
 
 #[test]
+fn the_doctor_plans_for_so_many_connections_on_this_machine_unless_told_otherwise() {
+    let Ok(Wanted::Doctor(doctor)) = run("doctor") else { panic!("no doctor") };
+    let planned = doctor.planned;
+    assert_eq!((planned.connections, planned.shards, planned.root), (PLANNED_CONNECTIONS, None, "/".into()));
+    assert!(!doctor.json && !doctor.strict);
+    assert!(matches!(run("doctor --connections 0"), Err(Refusal::Usage(_))));
+}
+
+#[test]
 fn numbers_are_held_at_their_limits() {
     for (flag, max) in [
         ("serve --shards", u64::from(SHARDS_COUNT_MAX)),
         ("serve --spin-us", u64::from(SPIN_US_MAX)),
         ("token --user a --count", u64::from(TOKEN_COUNT_MAX)),
+        ("doctor --connections", u64::from(CONFIGURED_CONNECTIONS_MAX)),
+        ("doctor --shards", u64::from(SHARDS_COUNT_MAX)),
     ] {
         assert!(run(&format!("{flag} {}", max - 1)).is_ok(), "{flag}");
         assert!(run(&format!("{flag} {max}")).is_ok(), "{flag}");
