@@ -17,8 +17,17 @@ const HOSTS_FLOOR: u32 = 7;
 const EMPTY_WORDS: [&str; 9] = ["manager", "handler", "helper", "helpers", "util", "utils", "common", "data", "info"];
 /// Marks of unfinished work. Put together here, so that this file is clean of them.
 const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
-const DOCUMENTS: [&str; 8] =
-    ["ARCHITECTURE", "PROTOCOL", "DECISIONS", "CONTRIBUTING", "OPERATIONS", "SECURITY", "BENCHMARKS", "PERFORMANCE"];
+const DOCUMENTS: [&str; 9] = [
+    "ARCHITECTURE",
+    "PROTOCOL",
+    "DECISIONS",
+    "CONTRIBUTING",
+    "OPERATIONS",
+    "SECURITY",
+    "BENCHMARKS",
+    "PERFORMANCE",
+    "TUNING",
+];
 
 /// Limits that no test names, each with the reason.
 const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
@@ -31,9 +40,7 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("ADMIN_WRITE_DEADLINE_MS", "a test waits it out: a client that does not read is cut"),
     ("ADMIN_IO_MEMORY_BYTES", "a size given to the executor library"),
     ("ADMIN_RING_ENTRIES", "a size given to the executor library, which waits when it is reached"),
-    ("DRAIN_GRACE_MS", "added to a window that a test waits out on the real binary"),
     ("DRAIN_PUT_TRIES", "reached only by a shard that turns no more"),
-    ("DRAIN_WINDOW_MS", "passed on to the shards"),
     ("EXECUTOR_IO_BYTES", "a size given to the executor library"),
     ("EXECUTOR_RING_DEPTH", "a size given to the executor library, which waits when it is reached"),
     ("MEMLOCK_START_BYTES", "a part of the need that a test holds to what was measured"),

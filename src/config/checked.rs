@@ -11,7 +11,7 @@ use super::StartError;
 use super::key::VARIABLE_PREFIX;
 use super::layers::Settings;
 use super::load::Source;
-use super::tuning::Doctor;
+use super::tuning::{Doctor, TuneVerb};
 use super::written::{RoleWritten, TokenArgs};
 use crate::auth::{Policy, Signature};
 use crate::census::limits::Limits;
@@ -34,6 +34,8 @@ pub enum Wanted {
     Print(Vec<u8>),
     /// Say how the machine is set.
     Doctor(Doctor),
+    /// Show, write and take back what a host should be set to.
+    Tune(TuneVerb),
 }
 
 /// A gateway to run.

@@ -30,7 +30,7 @@ use written::{ConfigVerb, Verb, Written};
 pub use checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
 pub use layers::{Change, Settings};
 pub use load::Source;
-pub use tuning::{Doctor, Planned};
+pub use tuning::{Changing, Doctor, Planned, TuneVerb};
 
 /// Why the program did not start. Told to the operator once, then the exit code is 78.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +127,7 @@ pub fn read(
             Ok(Wanted::Print(script))
         }
         Verb::Doctor(doctor) => Ok(Wanted::Doctor(doctor)),
+        Verb::Tune(tune) => Ok(Wanted::Tune(tune.usable())),
         Verb::Man { page } => manual(&page).map(Wanted::Print),
     }
 }

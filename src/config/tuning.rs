@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::limits::{CONFIGURED_CONNECTIONS_MAX, PLANNED_CONNECTIONS, SHARDS_COUNT_MAX};
 
@@ -32,4 +32,65 @@ pub struct Doctor {
     /// End with 1 if there are warnings
     #[arg(long)]
     pub strict: bool,
+}
+
+/// The command line of `tune`.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
+pub struct TuneArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<TuneVerb>,
+    /// Print a shell script that writes the files of apply and sets the running kernel
+    #[arg(long, required = true)]
+    pub script: bool,
+    /// Which machine, and what it is to hold.
+    #[command(flatten)]
+    pub planned: Planned,
+}
+
+/// What `tune` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum TuneVerb {
+    /// Print the names of everything that matters on a host
+    List,
+    /// Print where it is read, what is wanted, why, what it costs and how to go back
+    Explain {
+        /// A name of the list
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// As doctor
+    Check(Doctor),
+    /// Write files in /etc/sysctl.d and /etc/security/limits.d, keeping what was there
+    Apply(Changing),
+    /// Take back what apply has written
+    Revert(Changing),
+    /// Write docs/TUNING.md and the files of tuning/ below a directory
+    Render {
+        /// The directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Print a script.
+    #[command(skip)]
+    Script(Planned),
+}
+
+/// Options of what changes files.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Changing {
+    /// Which machine, and what it is to hold.
+    #[command(flatten)]
+    pub planned: Planned,
+    /// Say what would be done and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl TuneArgs {
+    /// What is to be done: the script, if nothing else is said.
+    pub(super) fn usable(self) -> TuneVerb {
+        self.verb.unwrap_or(TuneVerb::Script(self.planned))
+    }
 }

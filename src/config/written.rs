@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::tuning::Doctor;
+use super::tuning::{Doctor, TuneArgs};
 use super::units::{self, CpuList};
 use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
 
@@ -43,6 +43,8 @@ pub enum Verb {
     },
     /// Say what keeps this machine from holding so many connections, and what to do; exits 2 on an error
     Doctor(Doctor),
+    /// Show, write and take back what a host should be set to
+    Tune(TuneArgs),
 }
 
 /// What to do with the configuration.

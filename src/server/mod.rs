@@ -37,9 +37,8 @@ pub fn run(wanted: Wanted) -> ExitCode {
             let _nobody_listens = io::stdout().lock().write_all(&text);
             ExitCode::SUCCESS
         }
-        Wanted::Doctor(wanted) => {
-            tuning::doctor(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into())))
-        }
+        Wanted::Doctor(wanted) => tuning::doctor(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
+        Wanted::Tune(verb) => tuning::tune(&verb).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
     }
 }
 

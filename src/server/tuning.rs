@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::config::{Doctor, Planned, StartError};
+use crate::config::{Changing, Doctor, Planned, StartError, TuneVerb};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
+use crate::tune::apply::{self, Done, How};
 use crate::tune::report::{self, Ink};
-use crate::tune::{self, Examined, Host, Live, Plan};
+use crate::tune::{self, Examined, Host, Live, Plan, render, script};
 
 /// Says what was found; the exit code is the worst of it.
 pub(super) fn doctor(wanted: &Doctor) -> Result<ExitCode, StartError> {
@@ -19,9 +20,82 @@ pub(super) fn doctor(wanted: &Doctor) -> Result<ExitCode, StartError> {
     Ok(ExitCode::from(examined.exit_code(wanted.strict)))
 }
 
+/// Does what is asked of `tune`.
+pub(super) fn tune(verb: &TuneVerb) -> Result<ExitCode, StartError> {
+    match verb {
+        TuneVerb::List => say(&report::list()),
+        TuneVerb::Explain { name } => match tune::row(name) {
+            Some(row) => say(&report::explain(row)),
+            None => return Err(unknown(name)),
+        },
+        TuneVerb::Check(wanted) => return doctor(wanted),
+        TuneVerb::Apply(wanted) => changed(wanted, "then: sysctl --system\n", apply::apply)?,
+        TuneVerb::Revert(wanted) => changed(wanted, "", |host, _, how| apply::revert(host, how))?,
+        TuneVerb::Render { directory } => render::write(directory).map_err(|error| {
+            StartError::new(
+                error.to_string(),
+                directory.display().to_string(),
+                "name a directory that can be written to",
+            )
+        })?,
+        TuneVerb::Script(planned) => {
+            let host = host(planned)?;
+            say(&script::script(&host, &tune::examine(&host, plan(&host, planned))));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unknown(name: &str) -> StartError {
+    // People leave out what a setting's name begins with.
+    let likeness = |row: &tune::Row| {
+        let short = row.name.rsplit('.').next().unwrap_or(row.name);
+        strsim::jaro_winkler(row.name, name).max(strsim::jaro_winkler(short, name))
+    };
+    let rows = tune::TABLE.iter().copied().flatten();
+    let nearest = rows.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map_or("", |row| row.name);
+    let remedy = format!("see waystation tune list; perhaps you mean {nearest}");
+    StartError::new(format!("{name:?} is not in the table"), "tune explain", remedy)
+}
+
+/// Changes files, or says which, and tells of each. What a dry run would write is shown whole.
+fn changed(
+    wanted: &Changing,
+    then: &str,
+    change: impl FnOnce(&Host, &Plan, How) -> io::Result<Vec<Done>>,
+) -> Result<(), StartError> {
+    let host = host(&wanted.planned)?;
+    let how = if wanted.dry_run { How::Dry } else { How::Really };
+    let done = change(&host, &plan(&host, &wanted.planned), how).map_err(|error| {
+        StartError::new(
+            error.to_string(),
+            host.path().display().to_string(),
+            "run it as root, or give an image with --root",
+        )
+    })?;
+    if wanted.dry_run {
+        say("nothing is changed: this is what would be done\n");
+    }
+    for file in &done {
+        say(&format!("{}: {}\n", file.path, file.change.told()));
+        if wanted.dry_run && matches!(file.change, apply::Change::Written { .. }) {
+            say(&file.text);
+        }
+    }
+    let writes = done.iter().any(|file| matches!(file.change, apply::Change::Written { .. }));
+    if writes && !wanted.dry_run {
+        say(then);
+    }
+    Ok(())
+}
+
+fn plan(host: &Host, planned: &Planned) -> Plan {
+    Plan::on(host, planned.connections.into(), planned.shards)
+}
+
 fn examined(planned: &Planned) -> Result<Examined, StartError> {
     let host = host(planned)?;
-    Ok(tune::examine(&host, Plan::on(&host, planned.connections.into(), planned.shards)))
+    Ok(tune::examine(&host, plan(&host, planned)))
 }
 
 /// The machine that is meant. Only of the running one can more be asked than its files tell.

@@ -53,10 +53,15 @@ impl Host {
 
     /// The beginning of a file, without white space around it; `None` if it cannot be read.
     pub(super) fn read(&self, path: &str) -> Option<String> {
+        self.read_whole(path).map(|text| text.trim().to_owned())
+    }
+
+    /// The beginning of a file as it is. No file of ours is longer.
+    pub(super) fn read_whole(&self, path: &str) -> Option<String> {
         let file = File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
         let mut bytes = Vec::new();
         file.take(HOST_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The numbers in a file.

@@ -6,11 +6,14 @@
 //! in `tuning/` and `docs/TUNING.md` are the table written down. Absent: any change of a running system.
 //! Only `apply` writes, and only files that it can take back.
 
+pub mod apply;
 mod check;
 mod host;
 mod parse;
 mod plan;
+pub mod render;
 pub mod report;
+pub mod script;
 mod table;
 mod words;
 

@@ -1,7 +1,7 @@
 //! Proves what the doctor finds: a machine that is well set has no finding, and each fault that is put into its files is
 //! found, and nothing else. The machines are directories with the files that the kernel would show.
 
-mod machine;
+pub(crate) mod machine;
 
 use serde_json::Value;
 

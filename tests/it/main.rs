@@ -46,4 +46,5 @@ mod seeds;
 mod services;
 mod start;
 mod tokens;
+mod tune;
 mod verbatim;

@@ -8,6 +8,8 @@ use crate::tune::{Host, Plan};
 
 /// The most that a send buffer grows to unless the kernel is told otherwise.
 const SEND_BUFFER_DEFAULT: u64 = 4 << 20;
+/// Tracked connections that the kernel allows on a machine with 4 GiB or more.
+const CONNTRACK_DEFAULT: u64 = 262_144;
 const PORTS: &str = "net.ipv4.ip_local_port_range";
 
 pub(super) const ROWS: &[Row] = &[
@@ -159,7 +161,9 @@ fn tcp_mem(host: &Host, plan: &Plan) -> Option<Answer> {
 }
 
 fn conntrack_value(plan: &Plan, current: &[u64]) -> Option<Vec<u64>> {
-    at_least(current, plan.connections.div_ceil(5) * 6)
+    // Where it is not known what there is, not less than what the kernel takes on a machine of this kind.
+    let least = if current.is_empty() { CONNTRACK_DEFAULT } else { 0 };
+    at_least(current, (plan.connections.div_ceil(5) * 6).max(least))
 }
 
 fn conntrack(host: &Host, plan: &Plan) -> Option<Answer> {

@@ -1,0 +1,54 @@
+//! The same as `tune apply`, and the running kernel's settings, as a shell script for a person to read.
+
+use std::fmt::Write as _;
+
+use super::apply::{MARK, wanted};
+use super::check::spaced;
+use super::words::wrapped;
+use super::{Examined, Finding, Host};
+
+/// The end of a file's text in the script. No text of ours has such a line.
+const END: &str = "END_OF_WAYSTATION_FILE";
+
+/// The script for what was found on this machine.
+#[must_use]
+pub fn script(host: &Host, examined: &Examined) -> String {
+    let plan = examined.plan;
+    let mut out = format!(
+        "#!/bin/sh\n# Sets this machine for {} connections on {} shards. Run it as root, after reading it.\n\
+         # To go back: waystation tune revert, and the sysctl lines with the values in the comments.\nset -eu\n",
+        plan.connections, plan.shards
+    );
+    for (directory, text) in wanted(host, &plan) {
+        let path = format!("/{directory}/60-waystation.conf");
+        let _infallible = write!(
+            out,
+            "\nmkdir -p /{directory}\nif [ -e {path} ] && ! head -n 1 {path} | grep -qxF '{MARK}'; then\n  \
+             mv {path} {path}.before-waystation\nfi\ncat >{path} <<'{END}'\n{text}{END}\n"
+        );
+    }
+    out.push_str("\n# The running kernel.\n");
+    for finding in &examined.findings {
+        let (Some(setting), Some(answer)) = (finding.row.setting, &finding.answer) else { continue };
+        let Some(now) = host.sysctl(setting.key).filter(|_| answer.fault.is_some()) else { continue };
+        let Some(value) = (setting.value)(&plan, &now).filter(|value| *value != now) else { continue };
+        let (before, value) = (spaced(&now), spaced(&value));
+        let _infallible = write!(out, "# Before: {before}\nsysctl -w {}='{value}'\n", setting.key);
+    }
+    let rest: Vec<String> = examined.findings.iter().filter_map(by_hand).collect();
+    if !rest.is_empty() {
+        out.push_str("\n# What is left to do by hand:\n");
+        out.push_str(&rest.concat());
+    }
+    out
+}
+
+/// What no setting mends, as comments.
+fn by_hand(finding: &Finding) -> Option<String> {
+    let (severity, fix) = finding.answer.as_ref()?.fault.as_ref()?;
+    if finding.row.setting.is_some() {
+        return None;
+    }
+    let lines = wrapped(&format!("{} {}: {fix}", severity.word(), finding.row.name), 2);
+    Some(lines.iter().map(|line| format!("# {line}\n")).collect())
+}
