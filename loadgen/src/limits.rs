@@ -136,8 +136,9 @@ pub const SUITE_ROWS_COUNT_MAX: usize = 64;
 /// Shortest slice of a pair; under it the command is refused. Handing over takes some tenths of a millisecond, so this
 /// loses a few hundredths of the time, and caches are filled anew in more of it.
 pub const SLICE_MS_MIN: u64 = 10;
-/// Slice of a pair if nothing else is said: long beside a handing over, short beside what a machine's speed changes in.
-pub const SLICE_MS: u64 = 100;
+/// Slice of a pair if nothing else is said: long beside a handing over and beside filling the caches anew, which the other
+/// side has emptied; short beside what a machine's speed changes in.
+pub const SLICE_MS: u64 = 500;
 /// Longest slice of a pair; over it the command is refused. Whole runs in turn are slices enough.
 pub const SLICE_MS_MAX: u64 = 10_000;
 /// Time a server has to stop at the end of a slice; over it the pair fails. It takes microseconds on a core of its own,

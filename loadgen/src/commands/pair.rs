@@ -38,7 +38,7 @@ pub(crate) struct Pair {
     /// Tokens for the second server, if they are others.
     #[arg(long, value_name = "FILE")]
     tokens_b: Option<PathBuf>,
-    /// Length of a slice, 100ms by default; 0 runs one server as a whole after the other.
+    /// Length of a slice, 500ms by default; 0 runs one server as a whole after the other.
     #[arg(long, value_parser = Slicing::parse)]
     slice: Option<Duration>,
     /// Runs of each, 10 by default; with a suite, instead of what it says.
