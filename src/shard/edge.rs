@@ -92,6 +92,12 @@ impl Shard {
         let mut assembler = std::mem::take(&mut conn.assembler);
         let mut parser = self.parser.take().unwrap_or_default();
         let (go, read) = self.take_messages(now, id, rules, (&mut assembler, &mut parser), bytes, effects);
+        // Nothing follows the end of a connection, and nothing of one is ever another's.
+        if go == Go::Stop {
+            self.echoes = Vec::new();
+        } else {
+            self.release_echoes(id, effects);
+        }
         self.parser = Some(parser);
         if let Some(conn) = self.slots.find_mut(id)
             && go != Go::Stop
@@ -113,10 +119,7 @@ impl Shard {
         let mut at = 0;
         loop {
             let go = match assembler.next(&rules, bytes, &mut at) {
-                Ok(None) => {
-                    self.release_echoes(id, effects);
-                    return (Go::On, at);
-                }
+                Ok(None) => return (Go::On, at),
                 Ok(Some(incoming)) => self.on_incoming(now, id, parser, incoming, effects),
                 Err(violation) => self.on_violation(now, id, violation, effects),
             };
