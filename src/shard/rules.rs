@@ -69,6 +69,7 @@ impl Shard {
             self.end_forbidden_patterns(now, id, effects);
             self.end_forbidden_methods(now, id, effects);
             self.leave_forbidden(now, id, effects);
+            self.attend_anew(now, id, effects);
         }
     }
 }

@@ -119,3 +119,28 @@ fn places_of_an_address_are_given_back_whichever_shard_hears_first() {
         assert_eq!(let_in, 2, "two places, none lost and none too many; first {first}");
     }
 }
+
+#[test]
+fn who_may_no_longer_see_who_is_there_is_not_told_any_more() {
+    let mut world = World::new();
+    let ann = world.known("/ws/chat/s", "ann");
+    let told = |world: &mut World, user: &str| {
+        let other = world.known("/ws/chat/s", user);
+        world.wait(1000);
+        let count = of_type(&world.heard(ann), "presence").len();
+        world.say(other, r#"{"type":"unsubscribe","channels":["chat:s"]}"#);
+        world.wait(1000);
+        world.heard(ann);
+        count
+    };
+    assert!(told(&mut world, "ben") > 0);
+    let blind = PolicyRow { verbs: Some(Verbs::of(&[Verb::Subscribe, Verb::Publish])), ..row("chat:s") };
+    world.rules(0, 2, |rules| rules.policy = policy(&[blind]));
+    world.wait(1000);
+    world.heard(ann);
+    assert_eq!(told(&mut world, "cat"), 0);
+    world.rules(0, 3, |rules| rules.policy = policy(&[]));
+    world.wait(1000);
+    world.heard(ann);
+    assert!(told(&mut world, "dan") > 0, "and is again who may again");
+}
