@@ -78,7 +78,10 @@ pub(super) fn value(key: &'static Key, text: &str, origin: &Origin) -> Read {
     let fault = |fault: Fault| StartError::new(fault.what, origin.to_string(), fault.remedy);
     let outcome = match DeValue::parse(&written) {
         Ok(value) => judge::value(key, key.path, &value, &written),
-        Err(_) => Err(vec![judge::wrong(key, key.path, text, "this is no value", 0..0)]),
+        Err(_) => {
+            let shown = judge::shown(key, text, 0..text.len());
+            Err(vec![judge::wrong(key, key.path, &shown, "this is no value", 0..0)])
+        }
     };
     match outcome {
         Ok(Judged { value, rows, .. }) => {
@@ -111,8 +114,10 @@ pub(super) fn variable(name: &str, text: &str) -> Read {
 pub(super) fn assignment(text: &str) -> Read {
     let origin = |path: &str| Origin::Flag(format!("--set {path}"));
     let Some((path, text)) = text.split_once('=') else {
-        let what = format!("--set {text:?} has no `=`");
-        return unknown(what, &origin(text), "write --set KEY=VALUE, as in --set limits.upgrades=120".to_owned());
+        // Not repeated unless it is a key: a value may stand where the key should.
+        let named = table::find(text.trim()).map_or("", |key| key.path);
+        let what = format!("--set {named} has no `=`");
+        return unknown(what, &origin(named), "write --set KEY=VALUE, as in --set limits.upgrades=120".to_owned());
     };
     match table::find(path.trim()) {
         Some(key) => value(key, text.trim(), &origin(key.path)),

@@ -22,7 +22,7 @@ pub(super) struct Judged {
 pub(super) fn value(key: &Key, name: &str, value: &Spanned<DeValue<'_>>, text: &str) -> Result<Judged, Vec<Fault>> {
     let at = value.span();
     // What stands where keys for tokens belong may be one.
-    let shown = if matches!(key.kind, Kind::Rows(_)) { "…".to_owned() } else { excerpt(text, at.clone()) };
+    let shown = shown(key, text, at.clone());
     let bad = |why: &str| vec![wrong(key, name, &shown, why, at.clone())];
     let judged = match (key.kind, value.get_ref()) {
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Boolean(*flag)),
@@ -183,6 +183,11 @@ pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
 }
 
 /// What stands at a place, on one line and not too long.
+/// What is repeated of a value: nothing of one that may hold a secret.
+pub(super) fn shown(key: &Key, text: &str, at: Range<usize>) -> String {
+    if matches!(key.kind, Kind::Rows(_)) { "…".to_owned() } else { excerpt(text, at) }
+}
+
 fn excerpt(text: &str, at: Range<usize>) -> String {
     let written = text.get(at).unwrap_or_default();
     let line = written.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -273,6 +273,9 @@ fn what_may_be_a_secret_in_the_wrong_place_is_not_repeated() {
     }
     let faults = load("", &[("WAYSTATION__AUTH__SECRET", "hunter2")], &["--set", "auth.secret=hunter2"]).unwrap_err();
     assert!(!faults.to_string().contains("hunter2") && faults.0.len() == 2, "{faults}");
+    let variables = [("WAYSTATION__AUTH__KEYS", "hunter2"), ("WAYSTATION__POLICY", "hunter2 =")];
+    let faults = load("", &variables, &["--set", "auth.keys=hunter2", "--set", "auth.keys hunter2"]).unwrap_err();
+    assert!(!faults.to_string().contains("hunter2") && faults.0.len() == 4, "{faults}");
 }
 
 #[test]
