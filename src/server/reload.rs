@@ -62,6 +62,8 @@ struct Reloader {
     started: Settings,
     /// As it is in force.
     settings: Settings,
+    /// Whether tokens are held against configured keys, not the development key.
+    has_keys: bool,
     ring: KeyRing,
     sight: Sight,
     connections: u64,
@@ -101,6 +103,7 @@ impl Reloader {
             data: wanted.data.clone(),
             started: wanted.settings.clone(),
             settings: wanted.settings.clone(),
+            has_keys: wanted.auth.has_keys(),
             sight: Sight::of(files(wanted)),
             ring,
             connections,
@@ -120,12 +123,19 @@ impl Reloader {
         let mut keys = News { message, untold: Vec::new() };
         let message = |reloader: &Self| reloader.rules.clone().map(MeshMessage::Rules);
         let mut rules = News { message, untold: Vec::new() };
+        // Files are looked at as seldom while a shard's queue is full: what is being written needs its time.
+        let mut since_look = 0;
         loop {
             let quiet = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
             let pause = if quiet { JWKS_LOOK_MS } else { MESH_RETRY_MS };
             let asked = match orders.recv_timeout(Duration::from_millis(pause)) {
                 Ok(()) => Some("SIGHUP"),
-                Err(RecvTimeoutError::Timeout) => self.sight.has_changed().then_some("a file changed"),
+                Err(RecvTimeoutError::Timeout) => {
+                    since_look += pause;
+                    let due = since_look >= JWKS_LOOK_MS;
+                    since_look = if due { 0 } else { since_look };
+                    (due && self.sight.has_changed()).then_some("a file changed")
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Some(cause) = asked {
@@ -150,7 +160,7 @@ impl Reloader {
     fn read_again(&mut self, cause: &str) -> bool {
         // Before the files are read: what is written meanwhile is a change.
         self.sight.look();
-        let outcome = self.source.load().and_then(|wanted| {
+        let outcome = self.whole_file().map_err(Faults::from).and_then(|()| self.source.load()).and_then(|wanted| {
             let mut ring = self.ring_of(&wanted)?;
             let verifier = ring.verifier(self.generations[0] + 1).map_err(|error| {
                 let place = ring.set().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
@@ -165,7 +175,7 @@ impl Reloader {
                 self.rules = Some(Arc::new(self.rules_of(&wanted)));
                 (self.verifier, self.ring, self.told) = (Some(Arc::new(verifier)), ring, None);
                 self.sight.follow(files(&wanted));
-                self.settings = wanted.settings;
+                (self.settings, self.has_keys) = (wanted.settings, wanted.auth.has_keys());
                 self.metrics.count(Metric::ConfigApplied);
                 self.metrics.set(Metric::ConfigBad, 0);
                 true
@@ -177,9 +187,32 @@ impl Reloader {
         }
     }
 
+    /// Whether the file is there to be read. One that is empty is being written, or was lost with a full disk; a pipe has
+    /// been read at the start, and would be waited for.
+    fn whole_file(&self) -> Result<(), crate::config::StartError> {
+        let Some(path) = self.source.file() else { return Ok(()) };
+        let why = match std::fs::metadata(path) {
+            Ok(meta) if !meta.is_file() => "this is no regular file, and is read at a start only",
+            Ok(meta) if meta.len() == 0 => "the file is empty, which is taken for one that is being written",
+            // What cannot be looked at cannot be read either, which says why.
+            _ => return Ok(()),
+        };
+        Err(crate::config::StartError::new(
+            why,
+            path.display().to_string(),
+            "write it again, at best as another file renamed",
+        ))
+    }
+
     fn ring_of(&self, wanted: &Serve) -> Result<KeyRing, Faults> {
         if wanted.auth.has_keys() {
             return Ok(KeyRing::read(&wanted.auth)?);
+        }
+        if self.has_keys {
+            let why = "no keys are configured any more, and all tokens would be refused for the development key's";
+            return Err(
+                crate::config::StartError::new(why, "[auth]", "configure keys or jwks_file, or start anew").into()
+            );
         }
         let key = key::obtain(&self.data)?;
         Ok(KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth))

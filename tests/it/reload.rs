@@ -196,3 +196,34 @@ fn what_administrators_may_is_changed_too() {
     gateway.signal(Signal::HUP);
     until("the administration has the new policy", SOON, || status() == 200);
 }
+
+#[test]
+fn a_file_that_is_emptied_or_no_longer_names_keys_changes_nothing() {
+    let keys = "[auth]\nkeys = [{ algorithm = \"HS384\", secret_file = \"a.key\" }]\n[admin]\nloopback = true\n";
+    let configured = Configured::new(keys, &["--shards", "1"]);
+    let gateway = &configured.gateway;
+    let token = by_secret(Algorithm::HS384, SECRET, &claims_of("guest"));
+    assert!(is_let_in(gateway, &token));
+    for (refused, text, why) in
+        [(1, "", "the file is empty"), (2, "[limits]\nupgrades = 100\n", "no keys are configured")]
+    {
+        configured.put(text);
+        gateway.signal(Signal::HUP);
+        until("it is refused", SOON, || configured.count("refused") >= refused);
+        assert!(gateway.log().contains(why), "{}", gateway.log());
+        assert!(is_let_in(gateway, &token), "{why}");
+    }
+    std::fs::remove_file(&configured.file).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &configured.file,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    gateway.signal(Signal::HUP);
+    until("a pipe is refused, not waited for", SOON, || gateway.log().contains("this is no regular file"));
+    assert!(is_let_in(gateway, &token));
+    assert_eq!(configured.count("applied"), 0);
+}
