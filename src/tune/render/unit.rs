@@ -28,6 +28,7 @@ pub(super) const SERVICE: &[Group] = &[
             "Type=notify",
             "NotifyAccess=main",
             "ExecStart=/usr/bin/waystation serve --config /etc/waystation/waystation.toml",
+            "ExecReload=/bin/kill -HUP $MAINPID",
             "Restart=on-failure",
             "RestartSec=1s",
             "RestartPreventExitStatus=2 78",
