@@ -41,16 +41,28 @@ pub struct StartError {
     pub place: String,
     /// What to do about it.
     pub remedy: String,
+    /// Whether it may pass by itself, so that another start is worth a try.
+    pub passing: bool,
 }
 
 impl StartError {
     /// The process exit code: `EX_CONFIG` of sysexits, so that a supervisor can tell it from a crash.
     pub const EXIT_CODE: u8 = 78;
+    /// The exit code of what may pass: `EX_TEMPFAIL`.
+    pub const EXIT_CODE_PASSING: u8 = 75;
 
     /// Tells what is wrong, where, and what to do.
     #[must_use]
     pub fn new(what: impl Into<String>, place: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), place: place.into(), remedy: remedy.into() }
+        Self { what: what.into(), place: place.into(), remedy: remedy.into(), passing: false }
+    }
+}
+
+impl StartError {
+    /// The same as something that may pass by itself.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        Self { passing: true, ..self }
     }
 }
 

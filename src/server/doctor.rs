@@ -104,7 +104,7 @@ pub(super) fn check_ring(shards: usize, sizes: RingSizes) -> Result<(), StartErr
 pub(super) fn listen(wanted: SocketAddr, shards: usize) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
     let refused = |error: &dyn Display| {
         let remedy = "see who has the port with ss -ltnp, or give another address with --listen";
-        StartError::new(format!("cannot listen: {error}"), "--listen", remedy)
+        StartError::new(format!("cannot listen: {error}"), "--listen", remedy).passing()
     };
     let listeners = accept::listeners(wanted, shards, Sharing::Alone).map_err(|error| refused(&error))?;
     let address = listeners.first().map_or(Ok(wanted), TcpListener::local_addr).map_err(|error| refused(&error))?;

@@ -131,7 +131,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
 }
 
 fn failed(error: &io::Error) -> StartError {
-    StartError::new(format!("a thread cannot be started: {error}"), "the system", "see OPERATIONS.md, limits")
+    StartError::new(format!("a thread cannot be started: {error}"), "the system", "see OPERATIONS.md, limits").passing()
 }
 
 /// What the shards are made of.

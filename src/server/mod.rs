@@ -56,7 +56,7 @@ fn check(wanted: &Serve) -> Result<(), StartError> {
 }
 
 /// Tells why there is nothing to run. Help and version go to standard output with exit code 0, bad usage
-/// to standard error with 2, and what cannot be done here to standard error with 78.
+/// to standard error with 2, what cannot be done here to standard error with 78, and with 75 if that may pass.
 #[must_use]
 pub fn refuse(refusal: &Refusal) -> ExitCode {
     match refusal {
@@ -66,7 +66,8 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
         }
         Refusal::Start(error) => {
             let _nobody_listens = writeln!(io::stderr().lock(), "{error}");
-            ExitCode::from(StartError::EXIT_CODE)
+            let passing = error.0.iter().all(|fault| fault.passing);
+            ExitCode::from(if passing { StartError::EXIT_CODE_PASSING } else { StartError::EXIT_CODE })
         }
     }
 }
