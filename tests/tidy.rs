@@ -53,6 +53,7 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("RING_SUBMISSIONS", "a size given to the kernel; a test of the ring reaches a smaller one"),
     ("START_TOKEN_TTL_S", "a default within TOKEN_TTL_S_MAX, which is tested at its boundary"),
     ("WATCHDOG_LOOKS", "a pace: looks add up until the watchdog is fed, which is tested"),
+    ("THREADS_PER_SHARD", "a count of our own threads, times the shards of a need"),
     ("THREADS_BESIDE", "a count of our own threads with room to spare, added to a need"),
     ("TURN_MESH_ITEMS_MAX", "a pace of the host: the rest waits in the inbox, whose bounds are tested"),
 ];

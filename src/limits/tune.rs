@@ -25,5 +25,7 @@ pub const SLOW_READER_SHARE: u64 = 100;
 pub const SEND_BUFFER_CONNECTIONS: u64 = 100_000;
 /// Bytes of a send buffer then. What a slow reader has not taken waits in its room's history, which it shares.
 pub const SEND_BUFFER_BYTES: u64 = 256 * 1024;
-/// Threads beside the shards: administration, keys, watchdog, signals, and one that waits for each of all.
+/// Threads of each shard: its own, its executor's for calls that block, and one that waits for its end.
+pub const THREADS_PER_SHARD: u64 = 3;
+/// Threads beside the shards': administration, configuration, watchdog, signals, with room to spare.
 pub const THREADS_BESIDE: u64 = 16;

@@ -1,7 +1,7 @@
 //! What a start needs: io_uring, locked memory, descriptors, threads.
 
 use super::{Answer, Check, Row, Setting, Severity, at_least};
-use crate::limits::THREADS_BESIDE;
+use crate::limits::{THREADS_BESIDE, THREADS_PER_SHARD};
 use crate::runtime::probe::KERNEL_MIN;
 use crate::tune::words::{grouped, limited, size};
 use crate::tune::{Host, Plan, parse};
@@ -186,11 +186,14 @@ fn threads(host: &Host, plan: &Plan) -> Option<Answer> {
     let limits = levels.filter_map(|(path, text)| Some((path, text.parse::<u64>().ok()?)));
     let (place, most) = limits.min_by_key(|(_, most)| *most)?;
     let there = host.number(&place.replace("pids.max", "pids.current")).unwrap_or(0);
-    let needed = plan.shards + THREADS_BESIDE + there;
+    let needed = THREADS_PER_SHARD * plan.shards + THREADS_BESIDE + there;
     let answer = Answer::new(
         place,
         grouped(most),
-        format!("at least {needed}: {} shards, {THREADS_BESIDE} beside them, {there} there now", plan.shards),
+        format!(
+            "at least {needed}: {THREADS_PER_SHARD} for each of {} shards, {THREADS_BESIDE} beside them, {there} there now",
+            plan.shards
+        ),
     );
     Some(answer.fault_if(most < needed, Severity::Error, || {
         format!("TasksMax={needed} in the unit, or --pids-limit {needed} for a container")
