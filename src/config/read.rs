@@ -5,6 +5,7 @@
 
 mod judge;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -35,17 +36,18 @@ struct Fault {
 /// Reads the text of the file called `path`.
 pub(super) fn file(text: &str, path: &str) -> Read {
     let path: Arc<str> = path.into();
+    let lines = Lines::of(text);
     let origin = |at: usize| {
-        let (line, column) = position(text, at);
+        let (line, column) = lines.position(at);
         Origin::File { path: Arc::clone(&path), line, column }
     };
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut faults: Vec<Fault> = errors.iter().map(|error| of_syntax(error, text)).collect();
-    let broken: Vec<usize> = faults.iter().map(|fault| position(text, fault.at.start).0).collect();
+    let mut faults: Vec<Fault> = errors.iter().map(|error| of_syntax(error, &lines)).collect();
+    let broken: BTreeSet<usize> = faults.iter().map(|fault| lines.position(fault.at.start).0).collect();
     let mut found = Found { text, entries: Vec::new(), faults: Vec::new() };
     found.section("", document.get_ref());
     // What was made of a broken line is not what stands there.
-    faults.extend(found.faults.into_iter().filter(|fault| !broken.contains(&position(text, fault.at.start).0)));
+    faults.extend(found.faults.into_iter().filter(|fault| !broken.contains(&lines.position(fault.at.start).0)));
     faults.sort_by_key(|fault| fault.at.start);
     let entry = |(key, judged): (&'static Key, Judged)| Entry {
         key,
@@ -203,9 +205,9 @@ fn known_in(section: &str) -> Vec<String> {
     names
 }
 
-fn of_syntax(error: &toml::de::Error, text: &str) -> Fault {
+fn of_syntax(error: &toml::de::Error, lines: &Lines) -> Fault {
     let at = error.span().unwrap_or(0..0);
-    let (line, _) = position(text, at.start);
+    let (line, _) = lines.position(at.start);
     let what = error.message().trim().replace('\n', ": ");
     // The line is not shown: what stands in it is not known, and may be a secret.
     Fault {
@@ -215,10 +217,59 @@ fn of_syntax(error: &toml::de::Error, text: &str) -> Fault {
     }
 }
 
-/// Line and column of a byte, both from 1; columns count characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
-    (line, column)
+/// Where the lines and the characters of a text begin, looked up for each fault: a file may have as many as bytes.
+struct Lines {
+    lines: Vec<usize>,
+    characters: Vec<usize>,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            lines: std::iter::once(0).chain(ends).collect(),
+            characters: text.char_indices().map(|(at, _)| at).collect(),
+        }
+    }
+
+    /// Line and column of a byte, both from 1; columns count characters.
+    fn position(&self, at: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let begin = line.checked_sub(1).and_then(|last| self.lines.get(last)).copied().unwrap_or(0);
+        let before = |at: usize| self.characters.partition_point(|begin| *begin < at);
+        (line, before(at) - before(begin) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_has_a_line_and_a_column_of_characters() {
+        let lines = Lines::of("a\nä€b\n\nx");
+        for (at, expected) in [
+            (0, (1, 1)),
+            (1, (1, 2)),
+            (2, (2, 1)),
+            (4, (2, 2)),
+            (7, (2, 3)),
+            (8, (2, 4)),
+            (9, (3, 1)),
+            (10, (4, 1)),
+            (11, (4, 2)),
+            (99, (4, 2)),
+        ] {
+            assert_eq!(lines.position(at), expected, "{at}");
+        }
+        assert_eq!(Lines::of("").position(0), (1, 1));
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_faults_is_read_to_its_end() {
+        let text: String = (0..40_000).map(|n| format!("a{n}=1\n")).collect();
+        let read = file(&text, "gateway.toml");
+        assert_eq!((read.faults.len(), read.entries.len()), (40_000, 0));
+        assert!(read.faults[39_999].place.contains("line 40000, column 1"), "{}", read.faults[39_999]);
+    }
 }
