@@ -152,4 +152,4 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frame::Masks;
 use crate::limits::FINDINGS_COUNT_MAX;
 
 pub(super) const NONE: Faults = Faults {
@@ -16,6 +17,12 @@ pub(super) const NONE: Faults = Faults {
 /// The counts alone.
 fn finish(checker: Checker) -> Faults {
     checker.finish().0
+}
+
+/// Numbers below a bound, by chance and the same for the same seed.
+pub(super) fn draws(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut masks = Masks::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    move |bound| usize::try_from(u32::from_le_bytes(masks.next_key())).unwrap() % bound
 }
 
 /// One room whose members are all there.
@@ -241,13 +248,7 @@ fn members_that_come_and_go_see_no_fault_in_any_interleaving() {
     const MEMBERS: u32 = 4;
     let (mut settled, mut unchecked) = (0, 0);
     for seed in 1..2000u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut below = |bound: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            usize::try_from(state % u64::try_from(bound).unwrap()).unwrap()
-        };
+        let mut below = draws(seed);
         let mut checker = joined(MEMBERS, MEMBERS);
         // Publishes on their way to the server per publisher; what the server has for each member, `None` is its join.
         let mut up: Vec<VecDeque<u32>> = vec![VecDeque::new(); 4];
@@ -455,17 +456,11 @@ fn what_may_be_left_out_is_never_lost_but_comes_once_and_forwards() {
 #[test]
 fn a_loss_is_no_disorder_in_any_interleaving() {
     for seed in 1..500u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut below = |bound: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % bound
-        };
+        let mut below = draws(seed);
         let mut checker = joined(3, 1);
         let (who, what) = (below(3), u32::try_from(below(12)).unwrap() + 1);
         let mut queues: Vec<VecDeque<u32>> = (0..3).map(|_| (1..=12).collect()).collect();
-        queues[usize::try_from(who).unwrap()].retain(|&seq| seq != what);
+        queues[who].retain(|&seq| seq != what);
         for _ in 0..12 {
             checker.publish(0, 0);
         }

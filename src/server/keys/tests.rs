@@ -20,12 +20,12 @@ fn secret_in(path: &Path) -> Auth {
     Auth { keys: vec![file], ..Auth::default() }
 }
 
-fn token(secret: &[u8]) -> String {
+pub(in crate::server) fn token(secret: &[u8]) -> String {
     let request = TokenRequest { user: "ada", ttl_s: 60, role: None, caps: None };
     mint(&Key::hs256(None, secret), &request, 1000).unwrap()
 }
 
-fn set_of(secrets: &[&[u8]]) -> String {
+pub(in crate::server) fn set_of(secrets: &[&[u8]]) -> String {
     let keys = secrets.iter().map(|secret| {
         let k = data_encoding::BASE64URL_NOPAD.encode(secret);
         serde_json::json!({ "kty": "oct", "alg": "HS256", "k": k })

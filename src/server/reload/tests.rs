@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::*;
-use crate::auth::{TokenRequest, Verifier, mint};
+use crate::auth::Verifier;
 use crate::config::{Environment, Machine, Wanted};
 use crate::limits::BAD_TOKENS_PER_MINUTE_DEFAULT;
 use crate::mesh::{Capacities, Hatch, Mesh, MeshEnd, hatch};
 use crate::server::doctor::scratch::Scratch;
+use crate::server::keys::tests::{set_of, token};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
 const SECOND: &[u8] = b"the second secret of at least thirty-two bytes";
@@ -30,19 +31,6 @@ fn put(path: &Path, text: &[u8], mode: u32) {
     fs::write(&draft, text).unwrap();
     fs::set_permissions(&draft, fs::Permissions::from_mode(mode)).unwrap();
     fs::rename(&draft, path).unwrap();
-}
-
-fn token(secret: &[u8]) -> String {
-    let request = TokenRequest { user: "ada", ttl_s: 60, role: None, caps: None };
-    mint(&Key::hs256(None, secret), &request, 1000).unwrap()
-}
-
-fn set_of(secrets: &[&[u8]]) -> String {
-    let keys = secrets.iter().map(|secret| {
-        let k = data_encoding::BASE64URL_NOPAD.encode(secret);
-        serde_json::json!({ "kty": "oct", "alg": "HS256", "k": k })
-    });
-    serde_json::json!({ "keys": keys.collect::<Vec<_>>() }).to_string()
 }
 
 impl Watched {

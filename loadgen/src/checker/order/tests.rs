@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::checker::tests::{NONE, joined};
+use crate::checker::tests::{NONE, draws, joined};
 use crate::checker::{Faults, Finding, Publish, Verdict, What, index};
 
 /// Members that are read in any interleaving of an order that all have, but that one of them gets one publish later than
@@ -9,13 +9,7 @@ use crate::checker::{Faults, Finding, Publish, Verdict, What, index};
 fn a_publish_that_one_member_gets_late_is_one_fault_in_any_interleaving() {
     let mut unchecked = 0;
     for seed in 1..2000u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut below = |bound: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            usize::try_from(state % u64::try_from(bound).unwrap()).unwrap()
-        };
+        let mut below = draws(seed);
         let mut checker = joined(3, 3);
         let order: Vec<(u32, u32)> = (1..=6).flat_map(|seq| (0..3).map(move |publisher| (publisher, seq))).collect();
         for &(publisher, seq) in &order {
@@ -60,13 +54,7 @@ fn a_publish_that_one_member_gets_late_is_one_fault_in_any_interleaving() {
 fn losses_among_several_publishers_are_no_disorder_in_any_interleaving() {
     let mut unchecked = 0;
     for seed in 1..2000u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut below = |bound: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            usize::try_from(state % u64::try_from(bound).unwrap()).unwrap()
-        };
+        let mut below = draws(seed);
         let mut checker = joined(4, 3);
         let order: Vec<(u32, u32)> = (1..=6).flat_map(|seq| (0..3).map(move |publisher| (publisher, seq))).collect();
         for &(publisher, _) in &order {
