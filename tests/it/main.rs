@@ -11,6 +11,7 @@
 mod api;
 mod auth;
 mod backpressure;
+mod card;
 mod client;
 mod company;
 mod counts;

@@ -1,5 +1,5 @@
-//! Proves that what `tune` and the card's script change they can take back, on machines that are directories: written
-//! once, the same a second time, and as it was after a revert; and that nothing leads out of the machine.
+//! Proves that what `tune` changes it can take back, on machines that are directories: written once, the same a second
+//! time, and as it was after a revert; and that nothing leads out of the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,13 +20,13 @@ fn tune(machine: &Machine, args: &[&str]) -> Output {
     command(&["tune"]).args(args).args(planned).args(["--root", root.to_str().unwrap()]).output().unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// Every file below a directory with its text.
-fn files(root: &Path) -> BTreeMap<String, String> {
+pub(crate) fn files(root: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(directory) = open.pop() {
@@ -139,56 +139,4 @@ fn rows_are_listed_and_explained_and_a_name_that_is_not_there_has_a_nearest() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(78) && error.contains("net.core.somaxconn"), "{error}");
     assert_eq!(command(&["tune"]).output().unwrap().status.code(), Some(2));
-}
-
-/// Runs the card's script on a machine.
-fn spread(machine: &Machine, args: &[&str]) -> Output {
-    let place = Directory::new();
-    let script = place.path().join("nic-affinity.sh");
-    fs::write(&script, include_str!("../../tuning/scripts/nic-affinity.sh")).unwrap();
-    Command::new("bash").arg(&script).arg("--root").arg(machine.root()).args(args).output().unwrap()
-}
-
-#[test]
-fn a_cards_work_is_spread_once_and_put_back() {
-    let machine = Machine::with(&[
-        ("sys/class/net/eth0/queues/rx-2/rps_cpus", Change::Gone),
-        ("sys/class/net/eth0/queues/rx-3/rps_cpus", Change::Gone),
-    ]);
-    for irq in 30..34 {
-        machine.write(&format!("proc/irq/{irq}/smp_affinity_list"), "0-3");
-    }
-    for queue in 0..3 {
-        machine.write(&format!("sys/class/net/eth0/queues/tx-{queue}/xps_cpus"), "00000000,00000000");
-    }
-    let before = files(&machine.root());
-    let dry = text(&spread(&machine, &["--dry-run"]));
-    assert!(dry.contains("/proc/irq/31/smp_affinity_list: 0-3 -> 1\n"), "{dry}");
-    assert_eq!(files(&machine.root()), before);
-    text(&spread(&machine, &[]));
-    let value = |path: &str| fs::read_to_string(machine.root().join(path)).unwrap().trim().to_owned();
-    let irqs: Vec<String> = (30..34).map(|irq| value(&format!("proc/irq/{irq}/smp_affinity_list"))).collect();
-    assert_eq!(irqs, ["0", "1", "2", "3"]);
-    let sending: Vec<String> = (0..3).map(|tx| value(&format!("sys/class/net/eth0/queues/tx-{tx}/xps_cpus"))).collect();
-    assert_eq!(sending, ["9", "2", "4"], "every processor has a queue");
-    assert_eq!(value("sys/class/net/eth0/queues/rx-0/rps_cpus"), "f", "two queues for four processors");
-    let once = files(&machine.root());
-    assert_eq!(text(&spread(&machine, &[])), "", "it is so already");
-    assert_eq!(files(&machine.root()), once);
-    text(&spread(&machine, &["--cpus", "1,3"]));
-    assert_eq!(value("proc/irq/30/smp_affinity_list"), "1");
-    text(&spread(&machine, &["--revert"]));
-    assert_eq!(files(&machine.root()), before, "as it was before the first run");
-    assert!(text(&spread(&machine, &["--revert"])).contains("nothing to put back"));
-}
-
-#[test]
-fn bad_usage_of_the_cards_script_changes_nothing() {
-    let machine = Machine::with(&[]);
-    let before = files(&machine.root());
-    for args in [&["--cpus", "x"][..], &["--cpus"], &["--what"], &["eth7"]] {
-        let output = spread(&machine, args);
-        assert!(!output.status.success() && !output.stderr.is_empty(), "{args:?}");
-    }
-    assert_eq!(files(&machine.root()), before);
 }
