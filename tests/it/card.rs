@@ -411,6 +411,36 @@ fn a_root_with_spaces_and_cards_with_strange_names_are_read_as_they_are() {
     }
 }
 
+/// A setting of the card's unit with what systemd puts in for the instance: `%i` as it is, `%f` the path that it stands for.
+fn of_unit(key: &str, instance: &str, path: &str) -> String {
+    let unit = include_str!("../../tuning/systemd/waystation-nic@.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap();
+    line.replace("%i", instance).replace("%f", path)
+}
+
+#[test]
+fn the_unit_that_a_card_starts_names_its_device_and_the_script_its_path_whatever_it_is_called() {
+    let rule = include_str!("../../tuning/udev/70-waystation-nic.rules");
+    assert!(
+        rule.ends_with("ENV{SYSTEMD_WANTS}+=\"waystation-nic@.service\"\n"),
+        "systemd fills in the instance: {rule}"
+    );
+    for (card, escaped) in [("eth0", "eth0"), ("my-card", "my\\x2dcard"), ("eth0.100", "eth0.100"), ("-x", "\\x2dx")] {
+        let machine = named(&["eth0-TxRx-3"]);
+        let net = machine.root().join("sys/class/net");
+        fs::rename(net.join("eth0"), net.join(card)).unwrap_or_default();
+        let path = format!("/sys/devices/pci0000:00/0000:00:03.0/net/{card}");
+        let instance = format!("sys-devices-pci0000:00-0000:00:03.0-net-{escaped}");
+        assert_eq!(of_unit("BindsTo", &instance, &path), format!("{instance}.device"));
+        for (key, place) in [("ExecStart", "3"), ("ExecStop", "0-3")] {
+            let line = of_unit(key, &instance, &path);
+            let args: Vec<&str> = line.split(' ').skip(1).collect();
+            text(&spread(&machine, &args));
+            assert_eq!(places(&machine, 30, 1), [place], "{line}");
+        }
+    }
+}
+
 #[test]
 fn bad_usage_changes_nothing() {
     let machine = Machine::with(&[]);
