@@ -9,9 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use tungstenite::http::{HeaderMap, HeaderValue};
 use waystation::limits::{FORWARDED_HOPS_MAX, PROXY_HEADER_BYTES_MAX};
 use waystation::wire::event_stream::{position, write_event};
+use waystation::wire::peer::Peer;
 use waystation::wire::proxy::{Proxies, read_proxy_header};
 
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3));
+const PEER: Peer = Peer::Ip(IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)));
 
 fuzz_target!(|data: &[u8]| {
     // The first two bytes choose where the stream is cut.
@@ -54,7 +55,7 @@ fn check_hops(written: &[u8]) {
     let hops: Vec<&[u8]> = written.split(|byte| *byte == b'\n').flat_map(|line| line.split(|b| *b == b',')).collect();
     let named = |hop: &&[u8]| {
         let address = std::str::from_utf8(hop).ok().and_then(|hop| hop.trim_ascii().parse::<IpAddr>().ok());
-        address.is_some_and(|address| address.to_canonical() == client)
+        address.is_some_and(|address| Peer::Ip(address.to_canonical()) == client)
     };
     let is_hop = hops.iter().any(named);
     assert!(client == PEER || is_hop, "{client} is named by nobody");

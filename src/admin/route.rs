@@ -1,12 +1,12 @@
 //! Which answer a path leads to, by which methods, and who may ask for it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::refusal::Refusal;
 use crate::auth::{Claims, Policy, Verb};
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
 use crate::wire::http::decode_within;
+use crate::wire::peer::Peer;
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +108,10 @@ impl Access {
     pub(super) fn grant<'a>(
         self,
         bearer: Option<&'a Arc<Claims>>,
-        (peer, open_to_loopback): (IpAddr, bool),
+        (peer, open_to_loopback): (Peer, bool),
         policy: &Policy,
     ) -> Result<Option<&'a Arc<Claims>>, Refusal> {
-        let at_hand = open_to_loopback && peer.to_canonical().is_loopback();
+        let at_hand = open_to_loopback && peer.is_loopback();
         let claims = match (self, bearer) {
             (Self::Public, _) => return Ok(None),
             (Self::Admin | Self::Operator, None) if at_hand => return Ok(None),
@@ -136,6 +136,10 @@ const EVERYTHING: &str = "*";
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn peer(text: &str) -> Peer {
+        Peer::Ip(text.parse().unwrap())
+    }
 
     #[test]
     fn every_path_has_its_place_methods_and_access() {
@@ -201,7 +205,7 @@ mod tests {
             ("an admin", admin, [0, 0, 0, 403]),
         ] {
             let found = [Access::Public, Access::Admin, Access::Operator, Access::Backend].map(|access| {
-                let far = (IpAddr::from([192, 0, 2, 1]), true);
+                let far = (peer("192.0.2.1"), true);
                 access.grant(bearer.as_ref(), far, &Policy::default()).map_or_else(|refusal| refusal.status, |_| 0)
             });
             assert_eq!(found, expected, "{who}");
@@ -210,12 +214,13 @@ mod tests {
 
     #[test]
     fn this_machine_administers_only_if_it_is_so_configured_and_with_no_other_token() {
-        let here = IpAddr::from([127, 0, 0, 1]);
+        let here = peer("127.0.0.1");
         for (bearer, peer, open, expected) in [
             (None, here, true, true),
-            (None, "::ffff:127.0.0.1".parse().unwrap(), true, true),
+            (None, peer("::ffff:127.0.0.1"), true, true),
             (None, here, false, false),
-            (None, IpAddr::from([10, 0, 0, 1]), true, false),
+            (None, peer("10.0.0.1"), true, false),
+            (None, Peer::Unix, true, false),
             (claims(false, None), here, true, false),
         ] {
             let granted = Access::Admin.grant(bearer.as_ref(), (peer, open), &Policy::default());

@@ -14,7 +14,7 @@ fn request(method: &str, path: &str) -> AdminRequest {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (request, _) = read_head(head.as_bytes()).unwrap().unwrap();
     AdminRequest {
-        peer: std::net::Ipv4Addr::LOCALHOST.into(),
+        peer: std::net::IpAddr::from([127, 0, 0, 1]).into(),
         request,
         allowed_origin: None,
         bearer: operator(),

@@ -9,24 +9,28 @@ use super::paces::Paces;
 use super::users::UserKey;
 use crate::limits::ADDRESSES_PER_SHARD_MAX;
 use crate::time::Millis;
+use crate::wire::peer::Peer;
 
 /// What counts as one address: an IPv4 address, or the 64 bits of an IPv6 address that a provider gives to one
-/// household. Who has one address of such a network has all of them.
+/// household. Who has one address of such a network has all of them. Unix sockets, which have none, are one together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressKey {
     /// The whole address.
     V4(u32),
     /// The upper half.
     V6(u64),
+    /// All that connect to a Unix socket and of whom no proxy says whose they are.
+    Unix,
 }
 
 impl AddressKey {
-    /// The key of an address. An IPv4 address in IPv6's clothes is the IPv4 address.
+    /// The key of a peer. An IPv4 address in IPv6's clothes is the IPv4 address.
     #[must_use]
-    pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+    pub fn of(peer: impl Into<Peer>) -> Self {
+        match peer.into().to_canonical() {
+            Peer::Ip(IpAddr::V4(address)) => Self::V4(address.to_bits()),
+            Peer::Ip(IpAddr::V6(address)) => Self::V6((address.to_bits() >> 64) as u64),
+            Peer::Unix => Self::Unix,
         }
     }
 
@@ -36,6 +40,7 @@ impl AddressKey {
         match self {
             Self::V4(bits) => (bits as u64).to_be_bytes(),
             Self::V6(bits) => bits.to_be_bytes(),
+            Self::Unix => [0; 8],
         }
     }
 }
@@ -170,7 +175,7 @@ mod tests {
     }
 
     fn key(text: &str) -> AddressKey {
-        AddressKey::of(text.parse().unwrap())
+        AddressKey::of(if text == "unix" { Peer::Unix } else { Peer::Ip(text.parse().unwrap()) })
     }
 
     #[test]
@@ -182,6 +187,10 @@ mod tests {
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
             ("::1", "0.0.0.0", false),
+            ("unix", "unix", true),
+            ("unix", "127.0.0.1", false),
+            ("unix", "0.0.0.0", false),
+            ("unix", "::", false),
         ] {
             assert_eq!(key(one) == key(other), same, "{one} {other}");
         }

@@ -2,7 +2,6 @@
 //! possible on this machine as far as can be told without touching it.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -17,6 +16,8 @@ use crate::auth::{Policy, Signature};
 use crate::census::limits::Limits;
 use crate::limits::RESOURCE_ID_BYTES_MAX;
 use crate::room::history::Retention;
+use crate::runtime::address::Address;
+use crate::runtime::listen;
 use crate::runtime::ring::RingSizes;
 use crate::wire::proxy::Proxies;
 use crate::wire::upgrade::Origins;
@@ -41,8 +42,10 @@ pub enum Wanted {
 /// A gateway to run.
 #[derive(Debug)]
 pub struct Serve {
-    /// Where to listen. Port 0: any free one.
-    pub listen: SocketAddr,
+    /// Where to listen; no two overlap. Never empty. Port 0: any free one.
+    pub listen: Vec<Address>,
+    /// Who else may listen there, and who may connect to Unix sockets.
+    pub listen_options: listen::Options,
     /// Where the key is kept.
     pub data: PathBuf,
     /// One entry a shard: the processor it is pinned to, or `None` to leave it to the kernel. Never empty.

@@ -37,6 +37,8 @@ pub enum Kind {
     One(Word),
     /// A list of texts, at most so many.
     Many(Word, usize),
+    /// A text, or a list of them that is not empty, at most so many.
+    Some(Word, usize),
     /// A list of tables.
     Rows(Rows),
 }
@@ -117,6 +119,7 @@ impl fmt::Display for Kind {
             Self::Count { min, max } => write!(f, "a whole number from {} to {}", thousands(*min), thousands(*max)),
             Self::One(word) => word.fmt(f),
             Self::Many(word, max) => write!(f, "a list of at most {max}, each {word}"),
+            Self::Some(word, max) => write!(f, "{word}, or a list of at most {max} such"),
             Self::Rows(rows) => {
                 let keys: Vec<&str> = rows.keys.iter().map(|key| key.path).collect();
                 write!(f, "a list of at most {} tables with {}", rows.max, keys.join(", "))

@@ -1,7 +1,7 @@
 //! The layers, read and laid over each other, become a gateway that could be run. The same at the start and each time
 //! the configuration is read again.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
@@ -16,8 +16,9 @@ use super::units::CpuList;
 use super::written::{LimitsWritten, ServeArgs};
 use super::{Faults, StartError};
 use crate::auth::{Policy, PolicyRow};
-use crate::limits::SHARDS_COUNT_MAX;
+use crate::limits::{LISTEN_COUNT_MAX, SHARDS_COUNT_MAX};
 use crate::room::history::Retention;
+use crate::runtime::address::Address;
 use crate::runtime::ring::RingSizes;
 use crate::wire::proxy::Proxies;
 use crate::wire::upgrade::Origins;
@@ -94,9 +95,10 @@ impl Source {
             LimitsWritten::Unlimited => "unlimited",
         });
         let text = |value: Option<String>| value.map(Value::String);
+        let listen = || Value::Array(args.listen.iter().map(|at| Value::String(at.to_string())).collect());
         let number = |value: Option<i64>| value.map(Value::Integer);
         let all = [
-            ("server.listen", "--listen", text(args.listen.map(|listen| listen.to_string()))),
+            ("server.listen", "--listen", (!args.listen.is_empty()).then(listen)),
             ("server.data", "--data", text(args.data.as_ref().map(|data| data.to_string_lossy().into_owned()))),
             ("server.shards", "--shards", number(args.shards.map(i64::from))),
             ("server.cpus", "--cpus", text(args.cpus.clone())),
@@ -128,6 +130,7 @@ impl Laid<'_> {
         let auth = self.auth();
         let data = self.data();
         let shards = self.placed();
+        let listen = self.listen();
         let origins = Origins::new(&self.file.origins.allowed);
         let mut origins = self.or_fault("origins.allowed", origins)?;
         origins.require_origin = self.file.origins.required;
@@ -136,7 +139,8 @@ impl Laid<'_> {
         let file = &self.file;
         let retention = Retention::default();
         Some(Serve {
-            listen: file.server.listen.unwrap_or(LISTEN_DEFAULT),
+            listen: listen?,
+            listen_options: file.server.listen_options(),
             data: data?,
             shards: shards?,
             limits: match file.limits.profile {
@@ -257,6 +261,27 @@ impl Laid<'_> {
         data_directory(given, &self.source.environment).map_err(|error| self.faults.push(error)).ok()
     }
 
+    /// Where to listen. Two addresses that a connection could be for either of are a mistake: the second adds nothing.
+    fn listen(&mut self) -> Option<Vec<Address>> {
+        let Some(written) = &self.file.server.listen else { return Some(vec![LISTEN_DEFAULT]) };
+        let outcome = written.iter().map(|text| text.parse::<Address>()).collect::<Result<Vec<_>, _>>();
+        let listen = self.or_fault("server.listen", outcome)?;
+        let place = self.settings.origin("server.listen").to_string();
+        if listen.len() > LISTEN_COUNT_MAX {
+            let what = format!("`server.listen`: {} addresses are over {LISTEN_COUNT_MAX}", listen.len());
+            self.fault(what, place, "take some out");
+            return None;
+        }
+        let mut pairs =
+            listen.iter().enumerate().flat_map(|(at, one)| listen[..at].iter().map(move |other| (one, other)));
+        if let Some((one, other)) = pairs.find(|(one, other)| one.overlaps(other)) {
+            let what = format!("`server.listen`: {one} is for the same connections as {other}");
+            self.fault(what, place, "leave one of the two out");
+            return None;
+        }
+        Some(listen)
+    }
+
     /// Which shard runs where.
     fn placed(&mut self) -> Option<Vec<Option<usize>>> {
         let cpus = self.file.server.cpus.as_deref().and_then(|text| text.parse::<CpuList>().ok()).map(|list| list.0);
@@ -268,7 +293,7 @@ impl Laid<'_> {
 
 /// What stands before the name of a credential.
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
-const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+const LISTEN_DEFAULT: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000));
 
 /// Without a list of processors the shards are pinned only if there is one for each processor
 /// and no quota: two gateways with fewer shards would otherwise sit on the same first processors.

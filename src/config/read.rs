@@ -75,6 +75,8 @@ pub(super) fn value(key: &'static Key, text: &str, origin: &Origin) -> Read {
     let written = match key.kind {
         Kind::One(_) if !text.starts_with(['"', '\'']) => quoted,
         Kind::Many(..) if !text.trim_start().starts_with('[') => listed(),
+        // An address of IPv6 begins with a bracket too.
+        Kind::Some(..) if !text.trim_start().starts_with("[\"") => listed(),
         _ => text.to_owned(),
     };
     let fault = |fault: Fault| StartError::new(fault.what, origin.to_string(), fault.remedy);

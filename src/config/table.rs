@@ -9,8 +9,8 @@ mod rows;
 
 use super::key::{Effect, Fallback, Key, Kind, Word};
 use crate::limits::{
-    HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, KEYS_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_ROWS_MAX, PROXIES_COUNT_MAX,
-    SHARDS_COUNT_MAX, SPIN_US_MAX,
+    HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_ROWS_MAX,
+    PROXIES_COUNT_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX,
 };
 
 /// Keys with one heading.
@@ -60,13 +60,30 @@ const TEXT: Kind = Kind::One(Word::Text { what: "a text in quotes, not empty", j
 const SERVER: &[Key] = &[
     key(
         "server.listen",
-        Kind::One(Word::Text {
-            what: "an address and a port in quotes, as in \"127.0.0.1:8000\"",
-            judge: judges::address,
-        }),
-        Fallback::Is("\"127.0.0.1:8000\""),
+        Kind::Some(
+            Word::Text {
+                what: "an address and a port in quotes, as in \"127.0.0.1:8000\", or the path of a Unix socket, as in \"unix:/run/waystation/ws.sock\"",
+                judge: judges::address,
+            },
+            LISTEN_COUNT_MAX,
+        ),
+        Fallback::Is("[\"127.0.0.1:8000\"]"),
         Effect::Restart,
-        "address and port to listen on; port 0 takes a free one. `--listen`",
+        "where to listen. Port 0 takes a free one. An IPv6 address is for IPv6 alone: for both write `[\"0.0.0.0:8000\", \"[::]:8000\"]`. `--listen`",
+    ),
+    key(
+        "server.socket_mode",
+        Kind::One(Word::Text { what: "an octal mode in quotes, as in \"0660\"", judge: judges::socket_mode }),
+        Fallback::Is("\"0660\""),
+        Effect::Restart,
+        "who may connect to the Unix sockets, as the mode of their files; connecting takes the right to write",
+    ),
+    key(
+        "server.share",
+        Kind::Flag,
+        NO,
+        Effect::Restart,
+        "lets other servers of this user listen on the same addresses, for a change of servers in which nobody is refused; both must have it. Each has its own channels",
     ),
     key(
         "server.data",
@@ -187,12 +204,15 @@ const PROXIES: &[Key] = &[
     key(
         "proxies.trusted",
         Kind::Many(
-            Word::Text { what: "a network or an address in quotes, as in \"10.0.0.0/8\"", judge: judges::network },
+            Word::Text {
+                what: "a network or an address in quotes, as in \"10.0.0.0/8\", or \"unix\"",
+                judge: judges::network,
+            },
             PROXIES_COUNT_MAX,
         ),
         Fallback::Is("[]"),
         Effect::Restart,
-        "proxies: from these `X-Forwarded-For` is believed, and the rightmost hop that is not one of them is the client. Without it all clients behind a proxy share one address",
+        "proxies: from these `X-Forwarded-For` is believed, and the rightmost hop that is not one of them is the client; `unix` is whoever connects to a Unix socket. Without it all clients behind a proxy share one address",
     ),
     key(
         "proxies.protocol",

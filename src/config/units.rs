@@ -40,6 +40,13 @@ pub(super) fn duration_s(text: &str) -> Result<u64, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(seconds) }
 }
 
+/// Reads the mode of a file, in octal as chmod takes it.
+pub(super) fn socket_mode(text: &str) -> Result<u32, String> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or_else(|| "this is no mode from 0000 to 0777".to_owned())
+}
+
 /// A list of processors, ascending, each once. A type of its own so that the command line's parser reads
 /// the whole list from one argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +78,17 @@ impl std::str::FromStr for CpuList {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modes_are_octal_and_of_permissions_only() {
+        for (text, expected) in [("0660", Some(0o660)), ("666", Some(0o666)), ("0000", Some(0)), ("0777", Some(0o777))]
+        {
+            assert_eq!(socket_mode(text).ok(), expected, "{text}");
+        }
+        for text in ["", "1777", "0888", "66", "00660", "+660", "rw-", "-660"] {
+            assert!(socket_mode(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_numbers_with_units_and_nothing_else_is_one() {

@@ -1,7 +1,6 @@
 //! The command line as it is written. Only what a text can be judged by alone is judged here; a wrong one
 //! ends with exit code 2 and the usage.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +9,7 @@ use clap_complete::Shell;
 use super::tuning::{Doctor, TuneArgs};
 use super::units::{self, CpuList};
 use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
+use crate::runtime::address::Address;
 
 /// A real-time WebSocket gateway: rooms with order, history and resume.
 #[derive(Clone, Debug, Parser)]
@@ -63,9 +63,10 @@ pub enum ConfigVerb {
 /// Options of `serve`. What is not given here stands in the file, the environment, or the defaults.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeArgs {
-    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8000]
+    /// Address and port to listen on, or unix: and a path; port 0 takes a free one; may be given again
+    /// [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Vec<Address>,
     /// What is not on the command line, as in CONFIG.md; what is on it goes before
     #[arg(long, short = 'c', value_name = "FILE")]
     pub config: Option<PathBuf>,

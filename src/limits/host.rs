@@ -46,6 +46,9 @@ pub const RECEIVE_BUFFERS: u16 = 1024;
 pub const RECEIVE_BUFFER_BYTES: u32 = 4096;
 /// Connections that may wait in a listener's queue. The kernel cuts it to `net.core.somaxconn`.
 pub const ACCEPT_BACKLOG: i32 = 4096;
+/// Bytes of a Unix socket's path; over it: bad configuration. What the kernel's address holds with a zero
+/// byte behind it, which most programs put there.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How long a taken port is tried before it counts as another server's: the kernel closes a dead process's ring late.
 pub const PORT_WAIT_MS: u64 = 1000;
 /// Pause after an accept failed for lack of descriptors or memory: trying at once would spin, since the

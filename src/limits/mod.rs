@@ -31,6 +31,10 @@ pub use self::wire::*;
 // Relations
 
 const _: () = assert!(
+    LISTEN_COUNT_MAX as u64 + 8 <= DESCRIPTORS_PER_SHARD,
+    "a shard's rings, eventfds and listeners fit what is kept for it"
+);
+const _: () = assert!(
     PRESENCE_LISTED_MAX * (PRESENCE_INFO_BYTES_MAX + USER_ID_BYTES_MAX + 96) <= OUTBOX_BYTES_MAX,
     "who is in a channel fits an answer"
 );

@@ -4,6 +4,8 @@
 
 /// Largest limit of connections that can be configured; over it the start is refused.
 pub const CONFIGURED_CONNECTIONS_MAX: u32 = 1 << 20;
+/// Addresses of one process; over it the start is refused. Each is a listener on every shard, out of its descriptors.
+pub const LISTEN_COUNT_MAX: usize = 8;
 /// Shards of one process; over it: bad usage. Inboxes and per-peer tables grow with the square of it.
 pub const SHARDS_COUNT_MAX: u16 = 128;
 /// Highest processor number in `--cpus`; over it: bad usage. What the kernel's affinity mask of 1,024 bits holds.

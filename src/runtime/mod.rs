@@ -10,20 +10,22 @@
 //! worse than a restart. `unsafe` is confined to `buffers`, `ring` and the one line that owns an
 //! accepted descriptor. Absent: protocol, rules, other shards' state.
 
-pub mod accept;
+mod accept;
+pub mod address;
 mod apply;
 mod buffers;
 mod clock;
 mod kept;
+pub mod listen;
 pub mod probe;
 pub mod ring;
 mod send;
+mod socket_file;
 mod sockets;
 mod transport;
 mod turn;
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -41,6 +43,7 @@ use crate::shard::message::outside::Answered;
 use accept::Door;
 use clock::Clock;
 use kept::Kept;
+use listen::{Listener, Sharing};
 use ring::{Ring, RingSizes};
 use sockets::Sockets;
 use turn::Host;
@@ -58,6 +61,8 @@ pub struct Options {
     pub sizes: RingSizes,
     /// The process's start, from which all shards count time.
     pub started: Instant,
+    /// Who else listens on its addresses: where others do, a drain leaves who comes to them at once.
+    pub sharing: Sharing,
 }
 
 /// What a shard's thread owns from the start.
@@ -66,7 +71,7 @@ pub struct Seat {
     /// What it is told.
     pub options: Options,
     /// Its listeners, one for each address.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
     /// Its end of the mesh.
     pub mesh: MeshEnd<Parcel>,
     /// The way to the administration executor; without it, such requests are refused.
@@ -149,6 +154,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         untold: (0..).map(ShardId).take(shards).filter(|peer| *peer != seat.options.shard).collect(),
         peers_open: shards.saturating_sub(1),
         doors_close: None,
+        sharing: seat.options.sharing,
     })
 }
 

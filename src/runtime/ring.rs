@@ -51,7 +51,7 @@ impl Default for RingSizes {
 /// What an operation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Multishot accept; the slot is the listener's index.
+    /// Accept, of one or multishot; the slot is the listener's index.
     Accept,
     /// Multishot poll of the mesh's bell.
     Bell,
@@ -179,6 +179,12 @@ impl Ring {
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, token: Token) {
         let flags = libc::SOCK_CLOEXEC;
         self.push(opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(flags).build(), token);
+    }
+
+    /// Accepts one.
+    pub(super) fn accept_one(&mut self, listener: BorrowedFd<'_>, token: Token) {
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut());
+        self.push(accept.flags(libc::SOCK_CLOEXEC).build(), token);
     }
 
     /// Receives once.

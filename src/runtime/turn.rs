@@ -8,15 +8,18 @@
 //! ring, and one send for each connection that is owed something.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::getpeername;
 
 use super::accept::Door;
 use super::clock::Clock;
 use super::kept::Kept;
+use super::listen::Sharing;
 use super::ring::{Completion, Kind, Ring, Token};
 use super::sockets::{Settled, Sockets};
 use crate::ids::{ConnId, ShardId};
@@ -30,6 +33,7 @@ use crate::shard::message::Lane;
 use crate::shard::message::outside::Answered;
 use crate::shard::{Input, Shard};
 use crate::time::{Millis, Now};
+use crate::wire::peer::Peer;
 
 /// A shard and all that its thread holds for it.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ pub(super) struct Host {
     pub(super) peers_open: usize,
     /// When the doors close. Until then a drain answers: a probe has to hear that the server is not ready.
     pub(super) doors_close: Option<Millis>,
+    pub(super) sharing: Sharing,
 }
 
 impl Host {
@@ -165,8 +170,11 @@ impl Host {
 
     /// Shows an accepted socket to the shard. One whose peer is gone already is closed.
     fn admit(&mut self, transport: Transport) {
-        let Ok(Some(peer)) = rustix::net::getpeername(&transport) else { return };
-        let Ok(peer) = peer.try_into() else { return };
+        let Ok(Some(peer)) = getpeername(&transport) else { return };
+        let peer = match SocketAddr::try_from(peer) {
+            Ok(address) => Peer::from(address),
+            Err(_no_address) => Peer::Unix,
+        };
         if let Some(conn) = self.shard.on_accept(self.now, peer, &mut self.effects) {
             self.sockets.insert(conn, transport);
             self.apply();
@@ -272,7 +280,11 @@ impl Host {
             return;
         }
         self.drain_end = Some(self.now.millis().after(window_ms.saturating_add(DRAIN_GRACE_MS)));
-        self.doors_close = Some(self.now.millis().after(window_ms));
+        let open_ms = match self.sharing {
+            Sharing::Alone => window_ms,
+            Sharing::WithOthers => 0,
+        };
+        self.doors_close = Some(self.now.millis().after(open_ms));
         self.shard.handle(self.now, Input::Drain(window_ms), &mut self.effects);
     }
 

@@ -1,9 +1,7 @@
 //! What a start needs from the system, checked before anything runs. Each refusal says what to do.
 
-use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -13,7 +11,8 @@ use crate::config::StartError;
 use crate::limits::{
     CONNECTIONS_COUNT_MIN, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, SOCKETS_SPARE_MAX, SOCKETS_SPARE_SHARE,
 };
-use crate::runtime::accept::{self, Sharing};
+use crate::runtime::address::Address;
+use crate::runtime::listen::{self, Listening, Options};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
 
@@ -98,17 +97,21 @@ pub(super) fn check_ring(shards: usize, sizes: RingSizes) -> Result<(), StartErr
     probed.map_err(|error| StartError::new("the shards cannot use io_uring", "the system", error.to_string()))
 }
 
-/// Listens: one listener a shard, and the address, in which port 0 is replaced by the one that was free.
+/// Listens on every address: one listener a shard on each.
 /// The shards share their port by `SO_REUSEPORT`, which would let a second server of the same user take
-/// part of the connections without a word; a port that any server has is therefore refused.
-pub(super) fn listen(wanted: SocketAddr, shards: usize) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
-    let refused = |error: &dyn Display| {
-        let remedy = "see who has the port with ss -ltnp, or give another address with --listen";
-        StartError::new(format!("cannot listen: {error}"), "--listen", remedy).passing()
+/// part of the connections without a word; an address that any server has is therefore refused, unless the servers are
+/// meant to share it.
+pub(super) fn listen(wanted: &[Address], shards: usize, options: Options) -> Result<Vec<Listening>, StartError> {
+    let one = |address| {
+        listen::listen(address, shards, options).map_err(|error| {
+            let remedy = match address {
+                Address::Tcp(_) => "see who has the port with ss -ltnp, or give another address with --listen",
+                Address::Unix(_) => "see who has the socket with ss -lxp, or give another path with --listen",
+            };
+            StartError::new(format!("cannot listen: {error}"), "--listen", remedy).passing()
+        })
     };
-    let listeners = accept::listeners(wanted, shards, Sharing::Alone).map_err(|error| refused(&error))?;
-    let address = listeners.first().map_or(Ok(wanted), TcpListener::local_addr).map_err(|error| refused(&error))?;
-    Ok((address, listeners))
+    wanted.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -201,16 +204,18 @@ mod tests {
 
     #[test]
     fn a_port_that_somebody_listens_on_is_refused_though_it_is_shared() {
-        let (address, listeners) = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
-        assert!(address.port() != 0 && listeners.len() == 3);
-        drop(listeners);
+        let options = Options { sharing: listen::Sharing::Alone, mode: 0o600 };
+        let all = listen(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()], 3, options).unwrap();
+        assert!(all.iter().all(|one| one.address.tcp().unwrap().port() != 0 && one.of_shards.len() == 3));
+        let address = all[0].address.clone();
+        drop(all);
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_reuse_port(true).unwrap();
-        socket.bind(&address.into()).unwrap();
+        socket.bind(&address.tcp().unwrap().into()).unwrap();
         socket.listen(1).unwrap();
-        let error = listen(address, 1).unwrap_err();
+        let error = listen(std::slice::from_ref(&address), 1, options).unwrap_err();
         assert!(error.what.contains(&address.to_string()) && error.remedy.contains("another address"), "{error}");
         drop(socket);
-        assert_eq!(listen(address, 1).unwrap().0, address);
+        assert_eq!(listen(std::slice::from_ref(&address), 1, options).unwrap()[0].address, address);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use crate::limits::{
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
+use crate::runtime::listen::Listener;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
 use crate::shard::message::outside::Answered;
@@ -70,9 +70,9 @@ impl fmt::Debug for Engine {
 pub(super) struct Start<'a> {
     /// What the operator asked for.
     pub(super) wanted: &'a Serve,
-    /// One listener a shard, all on one address.
-    pub(super) listeners: Vec<TcpListener>,
-    /// Whether that address can be reached from this machine only.
+    /// Each shard's listeners, one for each address.
+    pub(super) listeners: Vec<Vec<Listener>>,
+    /// Whether all those addresses can be reached from this machine only.
     pub(super) loopback: bool,
     /// How many connections the process takes.
     pub(super) connections: u64,
@@ -137,7 +137,7 @@ fn failed(error: &io::Error) -> StartError {
 /// What the shards are made of.
 struct Shards<'a> {
     wanted: &'a Serve,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Vec<Listener>>,
     mesh: Mesh<Parcel>,
     options: shard::Options,
 }
@@ -157,11 +157,18 @@ fn start_shards(
     let mut members = Vec::new();
     let metrics_of_all = metrics;
     let seats = listeners.into_iter().zip(&wanted.shards).zip(metrics);
-    for (id, ((listener, cpu), metrics)) in (0..count).map(ShardId).zip(seats) {
+    for (id, ((listeners, cpu), metrics)) in (0..count).map(ShardId).zip(seats) {
         let Some(mesh) = mesh.take_end(id) else { continue };
         let seat = Seat {
-            options: runtime::Options { shard: id, cpu: *cpu, spin_us: wanted.spin_us, sizes: wanted.ring, started },
-            listeners: vec![listener],
+            options: runtime::Options {
+                shard: id,
+                cpu: *cpu,
+                spin_us: wanted.spin_us,
+                sizes: wanted.ring,
+                started,
+                sharing: wanted.listen_options.sharing,
+            },
+            listeners,
             mesh,
             admin: Some(post.clone()),
             answers: Some(answers.clone()),

@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::key::DevelopmentKey;
+use crate::runtime::address::Address;
 
 /// The lines for the operator. Standard output only: the token in them belongs into no log.
 #[derive(Debug)]
 pub(super) struct Greeting<'a> {
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(super) addresses: &'a [Address],
     /// Where each shard runs.
     pub(super) shards: &'a [Option<usize>],
     /// How many connections the descriptors allow.
@@ -29,28 +30,43 @@ pub(super) enum Keys<'a> {
 
 impl fmt::Display for Greeting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.address;
-        let near = reachable(address);
         let pins: Vec<String> = self.shards.iter().flatten().map(ToString::to_string).collect();
         let pinned =
             if pins.is_empty() { "not pinned".to_owned() } else { format!("on processor {}", pins.join(", ")) };
-        writeln!(f, "Waystation {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
+        // What a browser can open comes first.
+        let (tcp, unix): (Vec<&Address>, Vec<&Address>) =
+            self.addresses.iter().partition(|address| address.tcp().is_some());
+        let mut places =
+            tcp.iter().map(|address| format!("http://{address}")).chain(unix.iter().map(|at| at.to_string()));
+        let first = places.next().unwrap_or_default();
+        writeln!(f, "Waystation {} listens on {first}", env!("CARGO_PKG_VERSION"))?;
+        places.try_for_each(|place| writeln!(f, "  and on {place}"))?;
         writeln!(f, "  {} shards, {pinned}; room for {} connections", self.shards.len(), self.connections)?;
         writeln!(f, "  history is in memory only: a restart forgets it")?;
         match self.keys {
             Keys::Configured(1) => writeln!(f, "  one configured key for tokens"),
             Keys::Configured(count) => writeln!(f, "  {count} configured keys for tokens"),
-            Keys::Development(key, token) => development(f, near, key, token),
+            Keys::Development(key, token) => development(f, tcp.iter().chain(&unix).next().copied(), key, token),
         }
     }
 }
 
-fn development(f: &mut fmt::Formatter<'_>, near: SocketAddr, key: &DevelopmentKey, token: &str) -> fmt::Result {
+fn development(f: &mut fmt::Formatter<'_>, at: Option<&Address>, key: &DevelopmentKey, token: &str) -> fmt::Result {
     let made = if key.made { "made a development key" } else { "uses the development key" };
     writeln!(f, "  {made} in {}", key.path.display())?;
-    writeln!(f, "\nSee it work in a browser:\n  http://{near}/#token={token}")?;
-    writeln!(f, "\nOr join a room from a shell, with any WebSocket client:")?;
-    writeln!(f, "  npx wscat -c 'ws://{near}/ws/chat/demo?token={token}'")?;
+    match at {
+        Some(Address::Tcp(address)) => {
+            let near = reachable(*address);
+            writeln!(f, "\nSee it work in a browser:\n  http://{near}/#token={token}")?;
+            writeln!(f, "\nOr join a room from a shell, with any WebSocket client:")?;
+            writeln!(f, "  npx wscat -c 'ws://{near}/ws/chat/demo?token={token}'")?;
+        }
+        Some(Address::Unix(path)) => {
+            writeln!(f, "\nNo browser opens a Unix socket. Join a room from a shell:")?;
+            writeln!(f, "  npx wscat -c 'ws+unix:{}:/ws/chat/demo?token={token}'", path.display())?;
+        }
+        None => {}
+    }
     let directory = key.path.parent().unwrap_or(&key.path).display();
     writeln!(f, "\nThe token is good for a day. For another user:\n  waystation token --user NAME --data {directory}\n")
 }

@@ -23,6 +23,8 @@ use std::time::{Duration, SystemTime};
 use crate::auth::Key;
 use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
+use crate::runtime::address::Address;
+use crate::runtime::listen::{Listener, Listening, SocketFile};
 use keys::KeyRing;
 use token::TokenRequest;
 
@@ -79,7 +81,7 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
     doctor::check_directory(&wanted.data)?;
-    let (address, listeners) = doctor::listen(wanted.listen, wanted.shards.len())?;
+    let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options)?;
     let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
     let mut keys = match &key {
         Some(key) => KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth),
@@ -88,7 +90,8 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let verifier = keys.first()?;
     let signals = drain::signals()?;
     let watchdog = notify::watchdog()?;
-    let loopback = address.ip().is_loopback();
+    let loopback = all.iter().all(|one| one.address.is_loopback());
+    let Places { addresses, files, listeners } = Places::of(all, wanted.shards.len());
     let count = verifier.keys.iter().count();
     let resources = engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys, watchdog };
     let engine = engine::start(resources)?;
@@ -97,12 +100,37 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
         Some((key, token)) => greeting::Keys::Development(key, token),
         None => greeting::Keys::Configured(count),
     };
-    let greeting = greeting::Greeting { address, shards: &wanted.shards, connections, keys };
+    let greeting = greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections, keys };
     let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
-    warn(wanted, address);
-    tracing::info!(%address, shards = wanted.shards.len(), connections, echo = wanted.echo, "listening");
+    warn(wanted, &addresses);
+    let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    tracing::info!(listen, shards = wanted.shards.len(), connections, echo = wanted.echo, "listening");
     notify::ready(wanted.shards.len(), connections);
-    Ok(drain::wait(signals, engine))
+    let ended = drain::wait(signals, engine);
+    drop(files);
+    Ok(ended)
+}
+
+/// What is listened on, by shard.
+struct Places {
+    addresses: Vec<Address>,
+    /// The files of Unix sockets, which are removed when these are dropped.
+    files: Vec<SocketFile>,
+    /// Each shard's, one for each address.
+    listeners: Vec<Vec<Listener>>,
+}
+
+impl Places {
+    fn of(all: Vec<Listening>, shards: usize) -> Self {
+        let mut listeners: Vec<Vec<Listener>> = std::iter::repeat_with(Vec::new).take(shards).collect();
+        let (mut addresses, mut files) = (Vec::new(), Vec::new());
+        for Listening { address, of_shards, file } in all {
+            addresses.push(address);
+            files.extend(file);
+            listeners.iter_mut().zip(of_shards).for_each(|(shard, listener)| shard.push(listener));
+        }
+        Self { addresses, files, listeners }
+    }
 }
 
 /// A token for who tries the server out.
@@ -113,7 +141,7 @@ fn token_for_everything(key: &key::DevelopmentKey) -> Result<String, StartError>
 }
 
 /// What the operator should know before trusting this server with more than a test.
-fn warn(wanted: &Serve, address: std::net::SocketAddr) {
+fn warn(wanted: &Serve, addresses: &[Address]) {
     if wanted.echo {
         tracing::warn!("/echo is served: anybody who reaches it may send 16 MiB messages without authentication");
     }
@@ -126,7 +154,7 @@ fn warn(wanted: &Serve, address: std::net::SocketAddr) {
              to every trip"
         );
     }
-    if !address.ip().is_loopback() {
+    for address in addresses.iter().filter(|address| address.tcp().is_some() && !address.is_loopback()) {
         tracing::warn!(%address, "tokens and messages cross the network unencrypted unless a proxy ends TLS before it");
     }
 }

@@ -1,7 +1,6 @@
 //! What a shard keeps of one connection.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::auth::caps::{Verb, Verbs};
@@ -20,6 +19,7 @@ use crate::shard::rooms::RoomId;
 use crate::shard::service::Service;
 use crate::time::{Millis, Moment};
 use crate::wire::assembler::Assembler;
+use crate::wire::peer::Peer;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +262,7 @@ pub(super) struct Connection {
     pub(super) accepted: Millis,
     /// When the wheel next looks at the token's end.
     pub(super) expiry_due: Option<Moment>,
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     /// It counts among those of its address from which nobody is known.
     pub(super) stranger: bool,
     /// A header of the PROXY protocol has to come before the request.
@@ -287,7 +287,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Millis, peer: IpAddr) -> Self {
+    pub(super) fn new(now: Millis, peer: Peer) -> Self {
         Self {
             stage: Stage::Head,
             door: Door::Open,

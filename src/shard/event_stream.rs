@@ -4,7 +4,6 @@
 //! cut when it is stuck. What tells a connection something goes to it as an event as well. Whoever was there before
 //! says where by `Last-Event-ID`. It ends with its token, with a drain, or when it is closed.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::Shard;
@@ -26,6 +25,7 @@ use crate::time::Now;
 use crate::wire::cors;
 use crate::wire::event_stream::{head, position, write_retry};
 use crate::wire::http::{HttpError, Request, query_value};
+use crate::wire::peer::Peer;
 
 impl Shard {
     /// Everything that is checked before a stream begins. Who may read the answer of which page is for the page's
@@ -48,7 +48,7 @@ impl Shard {
         // A reader that was cut off says the header, by which it knows better than the link that it began with.
         let since = request.header("last-event-id").map(position).or_else(|| asked.as_deref().map(position));
         Ok(Passport {
-            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            peer: Peer::UNKNOWN,
             accepted: now.millis(),
             endpoint: Endpoint { channel: Some(Arc::from(channel)), ..endpoint },
             response: Payload::copy_of(&head(cors::headers(page))),

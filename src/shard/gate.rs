@@ -19,6 +19,7 @@ use crate::route;
 use crate::session::endpoint::Door;
 use crate::time::{Millis, Now};
 use crate::wire::http::HttpError;
+use crate::wire::peer::Peer;
 
 /// Who stands at the gate.
 #[derive(Debug)]
@@ -235,7 +236,7 @@ impl Shard {
     }
 
     /// A connection that was counted is over.
-    pub(super) fn discount(&mut self, peer: std::net::IpAddr, counted: super::message::Counted, effects: &mut Effects) {
+    pub(super) fn discount(&mut self, peer: Peer, counted: super::message::Counted, effects: &mut Effects) {
         if counted.in_all {
             self.options.population.connections.leave();
         }

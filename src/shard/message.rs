@@ -4,7 +4,6 @@ pub mod census;
 pub mod outside;
 pub mod service;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::rules::Rules;
@@ -24,6 +23,7 @@ use crate::room::presence::{Arrival, Parting};
 use crate::session::endpoint::Endpoint;
 use crate::time::Millis;
 use crate::wire::http::Request;
+use crate::wire::peer::Peer;
 use census::CensusMessage;
 use outside::Question;
 use service::{DirectMessage, PatternMessage, RequestMessage};
@@ -32,7 +32,7 @@ use service::{DirectMessage, PatternMessage, RequestMessage};
 #[derive(Debug)]
 pub struct Passport {
     /// The address that the socket came from.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// When the socket was accepted. All shards of a process count from one start.
     pub accepted: Millis,
     /// Where the connection wants to go.
@@ -77,7 +77,7 @@ pub struct Reserved {
 #[derive(Debug)]
 pub struct AdminRequest {
     /// The address that the socket came from.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// The request without its body.
     pub request: Request,
     /// The page that may read the answer.

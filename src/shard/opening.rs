@@ -5,7 +5,6 @@
 //! the home of its endpoint's channel, unless that channel is hot. The 101 is sent by the shard that keeps
 //! the connection, after it registered it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::Shard;
@@ -27,6 +26,7 @@ use crate::session::liveness::Liveness;
 use crate::time::Now;
 use crate::wire::cors;
 use crate::wire::http::{HttpError, Request, Response, query_value, read_head};
+use crate::wire::peer::Peer;
 use crate::wire::proxy::{BadHeader, read_proxy_header};
 use crate::wire::upgrade::{Upgrade, accept_response, check, choose_protocol};
 
@@ -43,13 +43,13 @@ enum Decision {
 
 impl Shard {
     /// A socket was accepted. `None`: no slot is free, close it.
-    pub fn on_accept(&mut self, now: Now, peer: SocketAddr, effects: &mut Effects) -> Option<ConnId> {
+    pub fn on_accept(&mut self, now: Now, peer: impl Into<Peer>, effects: &mut Effects) -> Option<ConnId> {
         self.metrics.count(Metric::Accepted);
         if !self.options.population.sockets.try_enter(self.options.sockets_max) {
             self.metrics.count(Metric::RefusedFull);
             return None;
         }
-        let Some(id) = self.slots.insert(Connection::new(now.millis(), peer.ip().to_canonical())) else {
+        let Some(id) = self.slots.insert(Connection::new(now.millis(), peer.into().to_canonical())) else {
             self.options.population.sockets.leave();
             self.metrics.count(Metric::RefusedFull);
             return None;
@@ -124,7 +124,7 @@ impl Shard {
                 Ok(Some((client, used))) => {
                     conn.proxied = false;
                     head.drain(..used);
-                    let client = client.unwrap_or(conn.peer);
+                    let client = client.map_or(conn.peer, Peer::Ip);
                     self.on_client(id, client, effects);
                 }
                 Err(BadHeader) => {
@@ -223,7 +223,7 @@ impl Shard {
         now: Now,
         request: &Request,
         page: Option<&str>,
-        peer: IpAddr,
+        peer: Peer,
     ) -> Result<Decision, (HttpError, Metric)> {
         let head = |error| (error, Metric::RefusedHead);
         if cors::is_preflight(request) {
@@ -278,7 +278,7 @@ impl Shard {
             return Err((HttpError::FORBIDDEN, Metric::RefusedPermission));
         }
         Ok(Passport {
-            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            peer: Peer::UNKNOWN,
             accepted: now.millis(),
             response: response(&upgrade, protocol),
             endpoint,

@@ -5,7 +5,6 @@
 //! waits; nobody stands still for it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use crate::metrics::Metric;
 use crate::route;
 use crate::time::Now;
 use crate::wire::http::{HttpError, Request, Response};
+use crate::wire::peer::Peer;
 
 /// What a shard counts, and the reports that wait for other shards.
 #[derive(Debug, Default)]
@@ -155,7 +155,7 @@ impl Shard {
     }
 
     /// Whether who asks may know who is in which trip: anybody where anybody is let in, else who may administer.
-    pub(super) fn may_count(&self, now: Now, request: &Request, peer: IpAddr) -> Result<(), (HttpError, Metric)> {
+    pub(super) fn may_count(&self, now: Now, request: &Request, peer: Peer) -> Result<(), (HttpError, Metric)> {
         let at_hand = self.options.admin_loopback && peer.is_loopback() && request.is_domestic();
         if self.options.globetrotter_open || at_hand {
             return Ok(());

@@ -104,10 +104,9 @@ impl Slots {
 mod tests {
     use super::*;
     use crate::time::Millis;
-    use std::net::{IpAddr, Ipv4Addr};
 
     fn connection() -> Connection {
-        Connection::new(Millis(0), IpAddr::V4(Ipv4Addr::LOCALHOST))
+        Connection::new(Millis(0), crate::wire::peer::Peer::UNKNOWN)
     }
 
     #[test]

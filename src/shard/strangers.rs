@@ -10,6 +10,7 @@ use crate::ids::ConnId;
 use crate::limits::STRANGERS_MIN;
 use crate::metrics::Metric;
 use crate::shard::Options;
+use crate::wire::peer::Peer;
 
 /// How many an address may have on one shard. Where there are few sockets, one address shall not have most of them.
 pub(super) fn most(options: &Options) -> usize {
@@ -47,7 +48,7 @@ impl Shard {
     }
 
     /// A proxy has told whose socket this is.
-    pub(super) fn on_client(&mut self, id: ConnId, client: std::net::IpAddr, effects: &mut Effects) {
+    pub(super) fn on_client(&mut self, id: ConnId, client: Peer, effects: &mut Effects) {
         let Some(conn) = self.slots.find(id).filter(|conn| conn.peer != client) else { return };
         let stranger = conn.stranger || self.options.proxies.trusts(conn.peer);
         self.know(id);

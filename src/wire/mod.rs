@@ -15,6 +15,7 @@ pub mod event_stream;
 mod host;
 pub mod http;
 mod origin;
+pub mod peer;
 mod percent;
 pub mod proxy;
 mod response;

@@ -3,7 +3,7 @@
 //! A proxy that is trusted tells the client's address in one of two ways: in a header of the PROXY protocol before
 //! the first byte of the request, or in `X-Forwarded-For`. Anybody can write either, so they are read from trusted
 //! peers only; of a chain of hops the rightmost that is not trusted is the client, since what stands left of it is
-//! what the client says. Absent: `Forwarded` (RFC 7239), which the proxies in use do not send by default.
+//! what the client says. A Unix socket is trusted by the word `unix` in the list. Absent: `Forwarded` (RFC 7239), which the proxies in use do not send by default.
 
 use std::net::IpAddr;
 
@@ -12,12 +12,15 @@ use memchr::memchr;
 use ppp::{PartialResult as _, v1, v2};
 use tungstenite::http::HeaderMap;
 
+use super::peer::Peer;
 use crate::limits::{FORWARDED_HOPS_MAX, PROXIES_COUNT_MAX, PROXY_HEADER_BYTES_MAX};
 
 /// The proxies that are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
+    /// Whether who connects to a Unix socket is one of them.
+    unix: bool,
     /// Whether they begin each connection with a header of the PROXY protocol.
     header: bool,
 }
@@ -27,7 +30,7 @@ pub struct Proxies {
 pub struct BadHeader;
 
 impl Proxies {
-    /// Reads networks such as `10.0.0.0/8`, or single addresses.
+    /// Reads networks such as `10.0.0.0/8`, single addresses, and `unix` for whoever connects to a Unix socket.
     ///
     /// # Errors
     /// What is wrong with the first that is none.
@@ -38,27 +41,35 @@ impl Proxies {
         let network = |text: &String| {
             let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
             text.parse::<IpNet>().ok().or_else(single).ok_or_else(|| {
-                format!("{text:?} is no network: write an address, or one with its prefix length as in 10.0.0.0/8")
+                format!(
+                    "{text:?} is no network: write an address, one with its prefix length as in 10.0.0.0/8, or unix"
+                )
             })
         };
-        Ok(Self { trusted: trusted.iter().map(network).collect::<Result<_, _>>()?, header })
+        let (unix, trusted): (Vec<&String>, Vec<&String>) = trusted.iter().partition(|text| *text == UNIX);
+        let trusted = trusted.into_iter().map(network).collect::<Result<_, _>>()?;
+        Ok(Self { trusted, unix: !unix.is_empty(), header })
     }
 
-    /// Whether an address is a proxy's that is believed.
+    /// Whether a peer is a proxy that is believed.
     #[must_use]
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&address))
+    pub fn trusts(&self, peer: impl Into<Peer>) -> bool {
+        match peer.into() {
+            Peer::Ip(address) => self.trusted.iter().any(|network| network.contains(&address)),
+            Peer::Unix => self.unix,
+        }
     }
 
     /// Whether a peer has to begin with a header of the PROXY protocol.
     #[must_use]
-    pub fn expect_header(&self, peer: IpAddr) -> bool {
+    pub fn expect_header(&self, peer: impl Into<Peer>) -> bool {
         self.header && self.trusts(peer)
     }
 
     /// The client's address, as far as trusted hops tell it.
     #[must_use]
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: impl Into<Peer>, headers: &HeaderMap) -> Peer {
+        let peer = peer.into();
         if !self.trusts(peer) {
             return peer;
         }
@@ -71,7 +82,7 @@ impl Proxies {
             else {
                 break;
             };
-            client = address.to_canonical();
+            client = Peer::Ip(address.to_canonical());
             if !self.trusts(client) {
                 break;
             }
@@ -121,6 +132,8 @@ fn read_text(line: &[u8]) -> Result<Option<IpAddr>, BadHeader> {
     }
 }
 
+/// The word for Unix sockets.
+const UNIX: &str = "unix";
 /// What a line of version 1 begins with.
 const TEXT_MARK: &[u8] = b"PROXY";
 /// The longest line of version 1, its end included.

@@ -30,6 +30,7 @@ mod globetrotter;
 mod http;
 mod keys;
 mod limits;
+mod listeners;
 mod liveness;
 mod messages;
 mod notify;

@@ -31,6 +31,10 @@ fn serve_of(line: &str) -> Serve {
     }
 }
 
+fn listen_of(serve: &Serve) -> String {
+    serve.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn token_of(line: &str) -> Token {
     match run(line) {
         Ok(Wanted::Token(token)) => token,
@@ -41,7 +45,7 @@ fn token_of(line: &str) -> Token {
 #[test]
 fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
     let serve = serve_of("serve");
-    assert_eq!(serve.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(listen_of(&serve), "127.0.0.1:8000");
     assert_eq!(serve.data, Path::new("/home/ada/.local/state/waystation"));
     assert_eq!(serve.shards, [Some(0), Some(1)]);
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Default, false, 0));
@@ -52,9 +56,12 @@ fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
 #[test]
 fn every_option_of_serve_arrives() {
     let serve = serve_of("serve --listen [::1]:0 --data d --shards 1 --cpus 1 --limits unlimited --echo --spin-us 50");
-    assert_eq!(serve.listen.to_string(), "[::1]:0");
+    assert_eq!(listen_of(&serve), "[::1]:0");
     assert_eq!((serve.data.as_path(), serve.shards.as_slice()), (Path::new("d"), &[Some(1)][..]));
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Unlimited, true, 50));
+    let serve = serve_of("serve --listen unix:/run/ws.sock --listen 0.0.0.0:1 --set server.share=true");
+    assert_eq!(listen_of(&serve), "unix:/run/ws.sock 0.0.0.0:1");
+    assert_eq!((serve.listen_options.sharing, serve.listen_options.mode), (listen::Sharing::WithOthers, 0o660));
 }
 
 #[test]
@@ -93,6 +100,7 @@ fn what_does_not_parse_is_bad_usage() {
         "sing",
         "serve --listen 8000",
         "serve --listen localhost",
+        "serve --listen unix:ws.sock",
         "serve --shards 0",
         "serve --shards many",
         "serve --cpus 3-1",

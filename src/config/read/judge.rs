@@ -35,8 +35,17 @@ pub(super) fn value(key: &Key, name: &str, value: &Spanned<DeValue<'_>>, text: &
             Ok(()) => Ok(Value::String(written.to_string())),
             Err(why) => Err(vec![with_meant(wrong(key, name, &shown, &why, at.clone()), word, written)]),
         },
-        (Kind::Many(word, max), DeValue::Array(items)) if items.len() <= max => many(key, name, word, items, text),
-        (Kind::Many(_, max), DeValue::Array(items)) => Err(bad(&format!("{} are over {max}", items.len()))),
+        (Kind::Some(word, _), DeValue::String(written)) => match judge_word(word, written) {
+            Ok(()) => Ok(Value::Array(vec![Value::String(written.to_string())])),
+            Err(why) => Err(vec![with_meant(wrong(key, name, &shown, &why, at.clone()), word, written)]),
+        },
+        (Kind::Some(..), DeValue::Array(items)) if items.is_empty() => Err(bad("it is empty")),
+        (Kind::Many(word, max) | Kind::Some(word, max), DeValue::Array(items)) if items.len() <= max => {
+            many(key, name, word, items, text)
+        }
+        (Kind::Many(_, max) | Kind::Some(_, max), DeValue::Array(items)) => {
+            Err(bad(&format!("{} are over {max}", items.len())))
+        }
         (Kind::Rows(rows), DeValue::Array(items)) if items.len() <= rows.max => {
             return all_rows(key, name, rows, items, text).map(|(value, rows)| Judged { value, at, rows });
         }

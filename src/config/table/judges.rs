@@ -1,6 +1,5 @@
 //! What texts in the configuration must be. Each says why a text is none.
 
-use std::net::SocketAddr;
 use std::slice;
 
 use tracing_subscriber::EnvFilter;
@@ -8,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::auth::Pattern;
 use crate::config::units::{self, CpuList};
 use crate::limits::{EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, KEY_ID_BYTES_MAX};
+use crate::runtime::address::Address;
 use crate::wire::proxy::Proxies;
 use crate::wire::upgrade::Origins;
 
@@ -23,7 +23,11 @@ pub(super) fn path(path: &str) -> Result<(), String> {
 }
 
 pub(super) fn address(text: &str) -> Result<(), String> {
-    text.parse::<SocketAddr>().map(drop).map_err(|_| "this is no address and port".to_owned())
+    text.parse::<Address>().map(drop)
+}
+
+pub(super) fn socket_mode(text: &str) -> Result<(), String> {
+    units::socket_mode(text).map(drop)
 }
 
 pub(super) fn cpus(text: &str) -> Result<(), String> {

@@ -4,7 +4,6 @@
 //! answer that comes later finds nobody and is dropped. What goes through many connections is asked for in
 //! portions: the answer says where the next one begins, so no turn has more than a portion to do.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Committed;
@@ -14,6 +13,7 @@ use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::Priority;
 use crate::ids::{ConnectionName, Epoch};
 use crate::session::liveness::Quality;
+use crate::wire::peer::Peer;
 
 /// A question to one shard.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ pub struct Row {
     /// The channel of its endpoint.
     pub own: Option<Arc<str>>,
     /// Where it comes from.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// When it came, wall clock.
     pub connected_ms: u64,
     /// When it last said something, wall clock.

@@ -170,7 +170,7 @@ fn a_full_shard_gives_a_handed_over_connection_back() {
     let who = world.upgrade_on(0, &format!("/ws/{}", channel.replace(':', "/")));
     assert_eq!((world.status(who), world.sockets[who].id.shard), (101, ShardId(1)));
     let passport = message::Passport {
-        peer: std::net::IpAddr::from([127, 0, 0, 1]),
+        peer: std::net::IpAddr::from([127, 0, 0, 1]).into(),
         accepted: Millis(0),
         endpoint: Endpoint { door: Door::Open, channel: None },
         response: Payload::copy_of(b"HTTP/1.1 101"),

@@ -35,12 +35,14 @@ pub(super) const SERVICE: &[Group] = &[
         ],
     },
     Group {
-        why: "A user of its own that exists while it runs, and its state in /var/lib/waystation. Secrets come as credentials: \
-              name the file here, and /run/credentials/waystation.service/token.key as secret_file in the configuration",
+        why: "A user of its own that exists while it runs, its state in /var/lib/waystation, its sockets in \
+              /run/waystation. Secrets come as credentials: name the file here, \
+              and /run/credentials/waystation.service/token.key as secret_file in the configuration",
         lines: &[
             "DynamicUser=yes",
             "StateDirectory=waystation",
             "StateDirectoryMode=0700",
+            "RuntimeDirectory=waystation",
             "#LoadCredential=token.key:/etc/waystation/token.key",
             "UMask=0077",
         ],

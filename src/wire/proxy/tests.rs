@@ -5,16 +5,18 @@ fn proxies(trusted: &[&str], header: bool) -> Proxies {
     Proxies::new(&trusted.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), header).unwrap()
 }
 
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn address(text: &str) -> Peer {
+    if text == UNIX { Peer::Unix } else { Peer::Ip(text.parse().unwrap()) }
 }
 
 #[test]
 fn the_rightmost_hop_that_is_not_trusted_is_the_client() {
-    let proxies = proxies(&["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"], false);
+    let proxies = proxies(&["10.0.0.0/8", "2001:db8::/32", "unix", "192.0.2.7"], false);
     for (peer, lines, expected) in [
         ("10.0.0.1", &[][..], "10.0.0.1"),
         ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+        ("unix", &[][..], "unix"),
+        ("unix", &["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
         ("192.0.2.7", &["203.0.113.9"], "203.0.113.9"),
         ("192.0.2.8", &["203.0.113.9"], "192.0.2.8"),
         ("10.0.0.1", &["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
@@ -55,8 +57,11 @@ fn as_many_hops_are_looked_at_as_the_bound_says() {
 
 #[test]
 fn only_trusted_peers_bring_a_header_and_only_if_that_is_configured() {
-    for (header, peer, expected) in [(true, "10.1.1.1", true), (true, "11.1.1.1", false), (false, "10.1.1.1", false)] {
+    for (header, peer, expected) in
+        [(true, "10.1.1.1", true), (true, "11.1.1.1", false), (false, "10.1.1.1", false), (true, "unix", false)]
+    {
         assert_eq!(proxies(&["10.0.0.0/8"], header).expect_header(address(peer)), expected);
+        assert_eq!(proxies(&["unix"], header).expect_header(address(peer)), header && peer == "unix");
     }
     assert!(!Proxies::default().expect_header(address("127.0.0.1")));
 }
@@ -103,7 +108,11 @@ fn headers_of_both_versions_are_read_however_they_are_cut() {
         }
         let with_more = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
         for bytes in [&header, &with_more] {
-            assert_eq!(read_proxy_header(bytes), Ok(Some((expected.map(address), header.len()))), "{header:?}");
+            assert_eq!(
+                read_proxy_header(bytes),
+                Ok(Some((expected.map(|text| text.parse().unwrap()), header.len()))),
+                "{header:?}"
+            );
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::limits::{
     CONFIG_VALUE_SHOWN_MAX, CONFIGURED_CONNECTIONS_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX,
-    HISTORY_COUNT_MAX, KEY_ID_BYTES_MAX, KEYS_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_EVENTS_MAX, POLICY_ROWS_MAX,
-    PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, SPIN_US_MAX,
+    HISTORY_COUNT_MAX, KEY_ID_BYTES_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_EVENTS_MAX,
+    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, SPIN_US_MAX,
 };
 
 /// Text; line and column; the name or value that the message has; what its remedy has.
@@ -12,7 +12,7 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const ROW: &str = "[[policy]]\npattern = \"a\"\n";
 
-const WRONG: [Row; 60] = [
+const WRONG: [Row; 66] = [
     // Names.
     ("[auht]\nissuer = \"a\"", "line 1, column 2", "`auht` is no key", "did you mean `auth`?"),
     ("[auth]\nissuer = \"a\"\nisuer = 1", "line 3, column 1", "`auth.isuer` is no key", "did you mean `auth.issuer`?"),
@@ -23,7 +23,7 @@ const WRONG: [Row; 60] = [
     ("[server]\nissuer = \"x\"", "line 2, column 1", "`server.issuer`", "did you mean `auth.issuer`?"),
     ("zzz = 1", "line 1, column 1", "`zzz`", "known here are server, log, auth"),
     ("[proxies]\ntrust = 1", "line 2, column 1", "`proxies.trust`", "did you mean `proxies.trusted`?"),
-    ("[server]\nport = 1", "line 2, column 1", "`server.port`", "known here are listen, data"),
+    ("[server]\nport = 1", "line 2, column 1", "`server.port`", "known here are listen, socket_mode"),
     ("[history]\n\"\" = 1", "line 2, column 1", "`history.`", "known here are events, bytes, age"),
     // Types.
     ("auth = 5", "line 1, column 8", "`auth` is a section, and a whole number", "write [auth]"),
@@ -91,6 +91,27 @@ const WRONG: [Row; 60] = [
         "`server.listen` = \"localhost\"",
         "as in \"127.0.0.1:8000\"",
     ),
+    ("[server]\nlisten = []", "line 2, column 10", "`server.listen` = []: it is empty", "or a list of at most 8"),
+    (
+        "[server]\nlisten = 8000",
+        "line 2, column 10",
+        "`server.listen` = 8000: this is a whole number",
+        "\"127.0.0.1:8000\"",
+    ),
+    (
+        "[server]\nlisten = [\"[::]:80\", \"unix:ws.sock\"]",
+        "line 2, column 22",
+        "\"unix:ws.sock\": the path of a Unix socket begins with /",
+        "as in \"unix:/run/waystation/ws.sock\"",
+    ),
+    (
+        "[server]\nlisten = [\"0.0.0.0:80\", \"127.0.0.1:80\"]",
+        "line 2, column 10",
+        "127.0.0.1:80 is for the same connections as 0.0.0.0:80",
+        "leave one of the two out",
+    ),
+    ("[server]\nsocket_mode = \"rw\"", "line 2, column 15", "\"rw\": this is no mode", "as in \"0660\""),
+    ("[proxies]\ntrusted = [\"localhost\"]", "line 2, column 12", "\"localhost\" is no network", "or \"unix\""),
     ("[server]\ncpus = \"3-1\"", "line 2, column 8", "`server.cpus` = \"3-1\"", "as in \"0,2-3\""),
     ("[server]\ncpus = \"0,77\"", "line 2, column 8", "processor 77", "name others"),
     (
@@ -299,6 +320,8 @@ fn values_are_held_at_their_limits() {
     check(&|n| format!("[origins]\nallowed = [{}]", list(n, &origin)), ORIGINS_COUNT_MAX as u64);
     let network = |n| format!("\"10.0.0.{n}\"");
     check(&|n| format!("[proxies]\ntrusted = [{}]", list(n, &network)), PROXIES_COUNT_MAX as u64);
+    let port = |n| format!("\"127.0.0.1:{}\"", 1000 + n);
+    check(&|n| format!("[server]\nlisten = [{}]", list(n, &port)), LISTEN_COUNT_MAX as u64);
     let event = |n| format!("\"e{n}\"");
     check(&|n| format!("{ROW}allowed_events = [{}]", list(n, &event)), POLICY_EVENTS_MAX as u64);
     let long = |n: u64| "e".repeat(usize::try_from(n).unwrap());

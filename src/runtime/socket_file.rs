@@ -1,0 +1,176 @@
+//! The file of a Unix socket: made with its mode, put in the place of one that nobody listens on, and gone at the end.
+//!
+//! The file is there before anybody can connect, and has its mode by then: the kernel refuses connections to a socket
+//! that does not listen yet. Whether somebody listens on a file that is there already is asked by connecting to it.
+//! Between that question and the answer's use no other server of ours may ask, so the directory is locked for it.
+//!
+//! At the end the file is removed if it is still the one that was made. A process that is killed leaves it, and the
+//! next start replaces it. Absent: making directories.
+
+use std::fs::{self, File, Permissions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+
+use super::address::Address;
+use super::listen::{ListenError, Options, Sharing, soon};
+use crate::limits::ACCEPT_BACKLOG;
+
+/// A socket's file that this process made.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and number of the file, by which it is known again.
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _lock = lock_directory(&self.path);
+        if identity(&self.path).is_some_and(|found| found == self.identity) {
+            let _already_gone = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a socket's file and listens on it.
+pub(super) fn make(path: &Path, options: Options) -> Result<(SocketFile, OwnedFd), ListenError> {
+    let address = Address::Unix(path.to_owned());
+    let refused = |errno| ListenError::of(&address, errno);
+    let _lock = lock_directory(path).map_err(refused)?;
+    match fs::symlink_metadata(path) {
+        Err(_absent) => {}
+        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NoSocket(address)),
+        Ok(_) => {
+            if options.sharing == Sharing::Alone {
+                soon(|| stale(path)).map_err(refused)?;
+            }
+            fs::remove_file(path).map_err(|error| refused(errno_of(&error)))?;
+        }
+    }
+    let socket = bound(path).map_err(refused)?;
+    // From here on the file is ours, and goes with this value if anything below fails.
+    let identity = identity(path).ok_or_else(|| refused(Errno::NOENT))?;
+    let file = SocketFile { path: path.to_owned(), identity };
+    fs::set_permissions(path, Permissions::from_mode(options.mode)).map_err(|error| refused(errno_of(&error)))?;
+    listen(&socket, ACCEPT_BACKLOG).map_err(refused)?;
+    Ok((file, socket))
+}
+
+/// Whether nobody listens there: `ADDRINUSE` if somebody does.
+fn stale(path: &Path) -> Result<(), Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
+        Err(errno @ (Errno::ACCESS | Errno::PERM)) => Err(errno),
+        Ok(()) | Err(_) => Err(Errno::ADDRINUSE),
+    }
+}
+
+fn bound(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Keeps other servers from making or removing files beside this one until it is dropped. Somebody who never lets go
+/// counts as a server that has the address.
+fn lock_directory(path: &Path) -> Result<File, Errno> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
+    let directory = File::open(directory).map_err(|error| errno_of(&error))?;
+    soon(|| {
+        flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => Errno::ADDRINUSE,
+            errno => errno,
+        })
+    })?;
+    Ok(directory)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    const ALONE: Options = Options { sharing: Sharing::Alone, mode: 0o640 };
+    const SHARED: Options = Options { sharing: Sharing::WithOthers, mode: 0o666 };
+
+    /// A directory of the test's own.
+    fn place(name: &str) -> PathBuf {
+        let place = std::env::temp_dir().join(format!("waystation-socket-{}-{name}", std::process::id()));
+        let _absent = fs::remove_dir_all(&place);
+        fs::create_dir(&place).unwrap();
+        place
+    }
+
+    #[test]
+    fn a_file_has_its_mode_takes_connections_and_goes_with_its_server() {
+        let path = place("goes").join("ws.sock");
+        for options in [ALONE, SHARED] {
+            let (file, socket) = make(&path, options).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, options.mode);
+            assert!(UnixStream::connect(&path).is_ok());
+            drop((file, socket));
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
+        let path = place("stale").join("ws.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let first = make(&path, ALONE).unwrap();
+        assert!(matches!(make(&path, ALONE), Err(ListenError::InUse(_))));
+        assert!(UnixStream::connect(&path).is_ok(), "it is still there");
+        drop(first);
+        assert!(make(&path, ALONE).is_ok());
+    }
+
+    #[test]
+    fn a_live_one_is_followed_if_sharing_was_asked_for_and_stays_when_the_first_ends() {
+        let path = place("follow").join("ws.sock");
+        let first = make(&path, SHARED).unwrap();
+        let second = make(&path, SHARED).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok(), "the first has removed the second's file");
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_socket_stays() {
+        let place = place("file");
+        let path = place.join("ws.sock");
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(make(&path, ALONE), Err(ListenError::NoSocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        // A link is not followed.
+        let (link, target) = (place.join("link.sock"), place.join("target.sock"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(matches!(make(&link, ALONE), Err(ListenError::NoSocket(_))));
+        assert!(matches!(make(&place.join("a/ws.sock"), ALONE), Err(ListenError::NoDirectory(_))));
+    }
+
+    #[test]
+    fn a_directory_that_somebody_keeps_locked_is_an_error_and_not_a_wait_for_ever() {
+        let path = place("locked").join("ws.sock");
+        let held = lock_directory(&path).unwrap();
+        assert!(matches!(make(&path, ALONE), Err(ListenError::InUse(_))));
+        drop(held);
+        assert!(make(&path, ALONE).is_ok());
+    }
+}
