@@ -8,7 +8,8 @@
 //! however many members got them so: who is right cannot be told. `findings` names the first of each kind.
 //!
 //! A member is owed what is published while it is joined: from the moment the server said so until its connection ends.
-//! What was sent before that and is still under way may come or not; once one of it came, all behind it must. Members
+//! What was sent before that and is still under way may come or not; once one of it came, all behind it must. A member
+//! that goes and comes back to where it was is not closed meanwhile: it is owed all that it missed. Members
 //! that read slowly on purpose are exempt: they may miss, but get nothing twice and nothing backwards.
 //!
 //! What a server does not promise is not asked of it (`Promise`): an order that it does not keep, its own publishes back
@@ -246,6 +247,12 @@ impl Checker {
     /// A member starts at the server's position `seq`.
     pub fn on_subscribed(&mut self, room: u32, member: u32, seq: u64) {
         self.member(room, member).server_seq = Some(seq);
+    }
+
+    /// The last of the server's numbers that a member had.
+    #[must_use]
+    pub fn server_seq(&self, room: u32, member: u32) -> Option<u64> {
+        self.members[self.rooms[index(room)].members_at + index(member)].server_seq
     }
 
     /// The server's sequence number of a delivery or of any other event of the room.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-use crate::adapter::{Open, Values};
+use crate::adapter::{Open, Values, Whereabouts};
 use crate::scenario::Auth;
 
 /// Where a connection stands.
@@ -52,6 +52,10 @@ pub struct Connection {
     pub(crate) awaited: bool,
     /// Reads slowly on purpose.
     pub(crate) slow: bool,
+    /// Comes back to where it was, and is owed what it missed.
+    pub(crate) returning: bool,
+    /// Where it is, if it may have to come back to it.
+    pub(crate) whereabouts: Option<Box<Whereabouts>>,
     /// Slow reader: when it is read next.
     pub(crate) read_at_ns: u64,
     /// Open loop with a bound: publishes on their way.
@@ -80,6 +84,8 @@ impl Connection {
             sent: 0,
             awaited: false,
             slow: false,
+            returning: false,
+            whereabouts: None,
             read_at_ns: 0,
             in_flight: 0,
             waiting: VecDeque::new(),

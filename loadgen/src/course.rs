@@ -29,9 +29,22 @@ pub(crate) enum StepKind {
     /// Nothing but time.
     Hold { ns: u64 },
     /// A share of the connections is cut and comes back.
-    Storm { share: f64, over_ns: u64 },
+    Storm(Storm),
     /// All connections are closed.
     Close,
+}
+
+/// Who is cut, for how long, and how they come back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Storm {
+    /// Share of those that are up.
+    pub(crate) share: f64,
+    /// Shortest time that each stays away.
+    pub(crate) away_ns: u64,
+    /// Time after that over which they come back.
+    pub(crate) over_ns: u64,
+    /// They say where they were, and are owed what they missed; who publishes is not cut.
+    pub(crate) resume: bool,
 }
 
 /// The traffic of a step.
@@ -43,6 +56,8 @@ pub(crate) struct StepPhase {
     pub(crate) measured: bool,
     /// What the rates are multiplied by.
     pub(crate) factor: f64,
+    /// The open loop intends nothing beyond so long from its beginning.
+    pub(crate) intends_ns: u64,
 }
 
 /// What a weight is noted as.
@@ -75,6 +90,17 @@ pub(crate) fn steps(scenario: &Scenario) -> Vec<Step> {
             let measured = loud("measure", scenario.duration_s, true);
             [ramp(all, false), settle].into_iter().chain(warmup).chain([measured]).collect()
         }
+        Plan::Resume => {
+            let settle = quiet("settle", StepKind::Hold { ns: seconds(SETTLE_S) }, Some(Weigh::Connected));
+            let warmup = (scenario.warmup_s > 0.0).then(|| loud("warm-up", scenario.warmup_s, false));
+            let away_ns = seconds(scenario.away_s);
+            let storm = StepKind::Storm(Storm { share: 1.0, away_ns, over_ns: 0, resume: true });
+            // What is missed must not depend on how long they take to come back.
+            let phase = StepPhase { name: "resume".to_owned(), measured: true, factor: 1.0, intends_ns: away_ns };
+            let round = Step { phase: Some(phase), ..quiet("resume", storm, None) };
+            let rounds = seconds(scenario.duration_s).div_ceil(away_ns.max(1));
+            [ramp(all, false), settle].into_iter().chain(warmup).chain((0..rounds).map(|_| round.clone())).collect()
+        }
         Plan::Storm => {
             let wave = || [ramp(all, false), hold("hold", Some(Weigh::Connected)), close(), hold("gone", None)];
             wave().into_iter().chain(wave()).collect()
@@ -92,7 +118,7 @@ fn quiet(stage: &'static str, kind: StepKind, weigh: Option<Weigh>) -> Step {
 }
 
 fn loud(name: &'static str, duration_s: f64, measured: bool) -> Step {
-    let phase = StepPhase { name: name.to_owned(), measured, factor: 1.0 };
+    let phase = StepPhase { name: name.to_owned(), measured, factor: 1.0, intends_ns: u64::MAX };
     Step { phase: Some(phase), ..quiet(name, StepKind::Hold { ns: seconds(duration_s) }, None) }
 }
 
@@ -105,12 +131,14 @@ fn of_phase(phase: &Phase, scenario: &Scenario) -> Step {
         }
         PhaseKind::Hold | PhaseKind::Burst => StepKind::Hold { ns: duration_ns },
         PhaseKind::Storm => {
-            let over_ns = seconds(phase.over_s.unwrap_or(0.0));
-            StepKind::Storm { share: phase.share.unwrap_or(0.0), over_ns }
+            let [away_ns, over_ns] = [phase.away_s, phase.over_s].map(|given| seconds(given.unwrap_or(0.0)));
+            let share = phase.share.unwrap_or(0.0);
+            StepKind::Storm(Storm { share, away_ns, over_ns, resume: phase.resume })
         }
     };
     let factor = phase.rate_factor.unwrap_or(1.0);
-    let of = StepPhase { name: phase.title().to_owned(), measured: phase.is_measured(), factor };
+    let name = phase.title().to_owned();
+    let of = StepPhase { name, measured: phase.is_measured(), factor, intends_ns: u64::MAX };
     Step { stage: phase.kind.title(), kind, phase: Some(of), at_least_ns: duration_ns, weigh: None }
 }
 
@@ -129,7 +157,10 @@ mod tests {
                 let kind = match step.kind {
                     StepKind::Ramp { to, more, .. } => format!("ramp {to}{}", if more { " more" } else { "" }),
                     StepKind::Hold { ns } => format!("hold {}", ns / 1_000_000),
-                    StepKind::Storm { share, .. } => format!("storm {share}"),
+                    StepKind::Storm(Storm { share, resume: true, away_ns, .. }) => {
+                        format!("resume {share} {}", away_ns / 1_000_000)
+                    }
+                    StepKind::Storm(Storm { share, .. }) => format!("storm {share}"),
                     StepKind::Close => "close".to_owned(),
                 };
                 let phase = step.phase.as_ref().map_or_else(String::new, |phase| {
@@ -156,6 +187,18 @@ mod tests {
             "idle",
             &["steps=[20, 61]"],
             &["ramp 20 |", "hold 3000 Step |", "ramp 61 more |", "hold 3000 Step |", "close |", "hold 3000 |"],
+        );
+        check(
+            "resume",
+            &["duration_s=2.1", "away_s=1"],
+            &[
+                "ramp 1000 |",
+                "hold 200 Connected |",
+                "hold 2000 warm-up 1",
+                "resume 1 1000 resume 1 measured |",
+                "resume 1 1000 resume 1 measured |",
+                "resume 1 1000 resume 1 measured |",
+            ],
         );
         let phases = "phase=[{kind='ramp', to=90}, {kind='hold', duration_s=2, measured=false}, {kind='burst', \
                       name='rush', duration_s=1, rate_factor=3}, {kind='storm', share=0.5}]";

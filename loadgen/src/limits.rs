@@ -11,6 +11,11 @@ pub const THREADS_COUNT_MAX: usize = 256;
 pub const PHASES_COUNT_MAX: usize = 64;
 /// Longest phase, in seconds: a week, which no soak exceeds; over it the scenario is refused.
 pub const DURATION_S_MAX: f64 = 604_800.0;
+/// Shortest time, in seconds, that connections of the plan `resume` stay away; under it the scenario is refused. Less is
+/// as good as not having gone.
+pub const AWAY_S_MIN: f64 = 0.1;
+/// Rounds of the plan `resume`, each a phase in the result; over it the scenario is refused.
+pub const ROUNDS_COUNT_MAX: f64 = 60.0;
 /// Sizes of rooms or of bodies that a scenario may list; over it the scenario is refused.
 pub const SIZES_COUNT_MAX: usize = 64;
 /// Source addresses a scenario may list; over it the scenario is refused. With one port range each, twelve million
@@ -50,6 +55,9 @@ pub const HELLO_STEPS_MAX: usize = 32;
 pub const HELLO_MESSAGES_MAX: u32 = 4096;
 /// Bytes of a server's version; a longer one is none.
 pub const VERSION_BYTES_MAX: usize = 64;
+/// Bytes of a room's name and of its epoch, as the server tells them, that a connection keeps to come back with; longer
+/// ones are not kept, and the server refuses. The gateway's longest name has half as many.
+pub const RESUME_BYTES_MAX: usize = 512;
 /// Seconds in which no further connection comes up while some are being opened; then those have failed. Twice the
 /// longest hold of the gateway's entrance and its authentication deadline together. A scenario may ask for less.
 pub const OPENING_S_MAX: f64 = 40.0;

@@ -105,6 +105,7 @@ fn group(one: &mut GroupReport, other: &GroupReport) {
     let bytes = one.bytes_per_delivery * one.delivered as f64 + other.bytes_per_delivery * other.delivered as f64;
     one.published += other.published;
     one.delivered += other.delivered;
+    one.replayed += other.replayed;
     one.bytes_per_delivery = rounded(bytes / one.delivered.max(1) as f64);
     one.blocked += other.blocked;
     one.absent += other.absent;

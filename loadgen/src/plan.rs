@@ -263,14 +263,14 @@ impl Course<'_> {
         let measured = step.phase.as_ref().is_some_and(|phase| phase.measured);
         engine.enter(step.stage, measured, (end_ns < u64::MAX).then_some(end_ns));
         if let Some(phase) = &step.phase {
-            engine.begin_phase(&phase.name, phase.measured, phase.factor, (from_ns, end_ns));
+            engine.begin_phase(phase, (from_ns, end_ns));
         }
         match step.kind {
             StepKind::Hold { .. } => engine.run_until(end_ns)?,
             StepKind::Ramp { to, per_s, more } => {
                 engine.begin_ramp(share.of_connections(to), share.of_rate(per_s), more);
             }
-            StepKind::Storm { share, over_ns } => engine.begin_storm(share, over_ns),
+            StepKind::Storm(storm) => engine.begin_storm(&storm),
             StepKind::Close => {
                 engine.close_all()?;
                 engine.reset();

@@ -269,6 +269,44 @@ fn phases_follow_one_another_while_traffic_goes_on() {
 }
 
 #[test]
+fn members_that_come_back_to_where_they_were_get_what_they_missed() {
+    let server = Server::start();
+    let small = ["rooms=3", "members=5", "rate=50", "warmup_s=0.3", "away_s=0.3"];
+    for threads in [1, 2] {
+        let changes = [&small[..], &["duration_s=0.6"]].concat();
+        let report = server.run_split("resume", &changes, threads, Part::WHOLE);
+        assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+        let group = &report.groups[0];
+        // Each publish reaches all five, now or later, but for those before the first of them joined.
+        assert_eq!((group.delivered, report.faults.owed_to_closed), (5 * group.published, 0), "{report}");
+        let waves: Vec<usize> = report.openings.iter().map(|wave| wave.ready).collect();
+        assert_eq!(waves, [15, 12, 12]);
+        // Twice a dozen were away while each room had fifteen publishes, and what was late.
+        assert!(group.replayed >= 2 * 12 * 15, "{report}");
+        assert_eq!(group.latency.count + group.replayed, of_measured(&report, group.delivered), "{report}");
+        assert!(report.to_string().contains(&format!("replayed  {} of the deliveries", group.replayed)), "{report}");
+    }
+    server.end();
+}
+
+/// Deliveries of so many that are not of the warm-up.
+fn of_measured(report: &Report, delivered: u64) -> u64 {
+    delivered - report.phases.iter().filter(|phase| !phase.measured).map(|phase| phase.latency.count).sum::<u64>()
+}
+
+#[test]
+fn a_position_that_is_refused_fails_the_run_and_nothing_is_called_lost() {
+    let server = Server::start();
+    let kept = "endpoint=/ws/trips/forgetful-{room}/collab?keep=3";
+    let changes = [kept, "rooms=2", "members=4", "rate=50", "warmup_s=0.2", "away_s=0.3", "duration_s=0.3"];
+    let report = server.run("resume", &changes);
+    assert_eq!(report.objections(), ["6 protocol faults"], "{report}");
+    assert_eq!((report.protocol_faults.count("not resumed"), report.groups[0].replayed), (6, 0), "{report}");
+    assert!(report.faults.none() && report.faults.owed_to_closed >= 6 * 15, "{report}");
+    server.end();
+}
+
+#[test]
 fn an_open_loop_sends_a_burst_at_its_factor() {
     let server = Server::start();
     let phases = "phase=[{kind='ramp', to=31}, {kind='hold', duration_s=1}, {kind='burst', duration_s=1, \

@@ -28,6 +28,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) key: &'a str,
     /// A token came in the query or in a header, so there will be no authentication frame.
     pub(crate) early_token: bool,
+    /// Events that the room is to keep for those who come back.
+    pub(crate) keep: usize,
 }
 
 /// Reads a whole head (up to and with the empty line); `None` if it is no upgrade.
@@ -38,6 +40,7 @@ pub(crate) fn decode_opening(head: &[u8]) -> Option<Opening<'_>> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut key = None;
     let mut early_token = query.contains("token=");
+    let keep = query.split('&').find_map(|pair| pair.strip_prefix("keep=")).map_or(Ok(0), str::parse).ok()?;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("sec-websocket-key") {
             key = Some(value.trim());
@@ -45,7 +48,7 @@ pub(crate) fn decode_opening(head: &[u8]) -> Option<Opening<'_>> {
             early_token = true;
         }
     }
-    Some(Opening { path, key: key?, early_token })
+    Some(Opening { path, key: key?, early_token, keep })
 }
 
 /// A frame's head and where its parts lie.
@@ -137,6 +140,15 @@ pub(crate) fn operation_id(text: &[u8]) -> Option<&[u8]> {
     id.get(..memchr::memchr(b'"', id)?)
 }
 
+/// The last event that a client had when it went, which its authentication frame says when it comes back.
+pub(crate) fn resumed_from(text: &[u8]) -> Option<u64> {
+    let rest = text.get(memmem::find(text, b"\"resume\":[{")?..)?;
+    let key: &[u8] = b"\"seq\":";
+    let digits = rest.get(memmem::find(rest, key)? + key.len()..)?;
+    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&digits[..count]).ok()?.parse().ok()
+}
+
 /// The fixed parts of one room's envelope.
 #[derive(Debug)]
 pub(crate) struct Envelope {
@@ -205,8 +217,14 @@ fn room_of(path: &str) -> &str {
 }
 
 /// Appends what the gateway says to a client it admitted: the reply to an authentication frame, if there was one,
-/// `connection_established`, and `subscribed` at the room's present position.
-pub(crate) fn encode_admission(path: &str, user: &str, seq: u64, answer_frame: bool, out: &mut Vec<u8>) {
+/// `connection_established`, and `subscribed` at the room's present position, with whether what was missed follows.
+pub(crate) fn encode_admission(
+    path: &str,
+    user: &str,
+    (seq, recovered): (u64, Option<bool>),
+    answer_frame: bool,
+    out: &mut Vec<u8>,
+) {
     let channel = format!("trip:{}", room_of(path));
     if answer_frame {
         let reply = format!(
@@ -216,6 +234,7 @@ pub(crate) fn encode_admission(path: &str, user: &str, seq: u64, answer_frame: b
         );
         encode_frame(OPCODE_TEXT, reply.as_bytes(), out);
     }
+    let recovered = recovered.map_or_else(String::new, |recovered| format!(",\"recovered\":{recovered}"));
     let established = format!(
         "{{\"id\":\"{FIXED_ID}\",\"type\":\"connection_established\",\"timestamp\":\"{FIXED_TIMESTAMP}\",\
          \"user_id\":\"{user}\",\"payload\":{{\"connection_id\":\"c-0\"}}}}"
@@ -223,7 +242,7 @@ pub(crate) fn encode_admission(path: &str, user: &str, seq: u64, answer_frame: b
     encode_frame(OPCODE_TEXT, established.as_bytes(), out);
     let subscribed = format!(
         "{{\"id\":\"{FIXED_ID}\",\"type\":\"subscribed\",\"timestamp\":\"{FIXED_TIMESTAMP}\",\"payload\":\
-         {{\"channel\":\"{channel}\",\"epoch\":\"{FIXED_EPOCH}\",\"seq\":{seq},\"oldest_seq\":1}}}}"
+         {{\"channel\":\"{channel}\",\"epoch\":\"{FIXED_EPOCH}\",\"seq\":{seq},\"oldest_seq\":1{recovered}}}}}"
     );
     encode_frame(OPCODE_TEXT, subscribed.as_bytes(), out);
 }
@@ -292,7 +311,19 @@ mod tests {
     fn opening_carries_path_key_and_early_token() {
         let head = b"GET /ws/trips/a/collab?token=x HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: k==\r\n\r\n";
         let opening = decode_opening(head).unwrap();
-        assert_eq!(opening, Opening { path: "/ws/trips/a/collab", key: "k==", early_token: true });
+        assert_eq!(opening, Opening { path: "/ws/trips/a/collab", key: "k==", early_token: true, keep: 0 });
+        let keeping = |count| format!("GET /ws/trips/a/collab?keep={count} HTTP/1.1\r\nSec-WebSocket-Key: k==\r\n\r\n");
+        assert_eq!(decode_opening(keeping("100").as_bytes()).map(|opening| opening.keep), Some(100));
+        assert!(decode_opening(keeping("-1").as_bytes()).is_none());
         assert!(decode_opening(b"POST / HTTP/1.1\r\n\r\n").is_none());
+    }
+
+    #[test]
+    fn who_comes_back_says_where_it_was() {
+        let check = |text: &str, expected| assert_eq!(resumed_from(text.as_bytes()), expected, "{text}");
+        check(r#"{"token":"t","resume":[{"channel":"trip:a","epoch":"e","seq":17}]}"#, Some(17));
+        check(r#"{"token":"t","resume":[{"channel":"trip:a","epoch":"e","seq":x}]}"#, None);
+        check(r#"{"token":"t","resume":[]}"#, None);
+        check(r#"{"token":"t","seq":17}"#, None);
     }
 }

@@ -5,10 +5,13 @@
 //! recipient, so events that arrive together leave together. Level-triggered is the cheaper form here: edge-triggered
 //! would need a second `recv` to see the socket empty. Only a short `send` copies, into the connection's own backlog.
 //!
-//! Absent on purpose: tokens, JSON, limits, history, presence, timers, fragments. The sockets' descriptors are the
+//! A room keeps events for those who come back only if the path that opens it asks for it (`?keep=100`).
+//!
+//! Absent on purpose: tokens, JSON, limits, presence, timers, fragments. The sockets' descriptors are the
 //! connections' indices, so there is no slab either.
 
 mod codec;
+mod kept;
 mod server;
 
 use std::fmt;

@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::Counts;
 use crate::codec::{self, Envelope, FrameHead};
+use crate::kept::Kept;
 
 /// Bytes of the shared receive buffer; it grows when one `/echo` message is longer.
 const RECEIVE_BYTES: usize = 256 * 1024;
@@ -78,6 +79,8 @@ struct Room {
     /// Frames of this turn, the same bytes for every member.
     log: Vec<u8>,
     log_events: u64,
+    /// The latest events, those of this turn too.
+    kept: Kept,
 }
 
 struct Rooms {
@@ -263,19 +266,36 @@ impl Floor {
             connection.phase = Phase::Echo;
             return Some(());
         }
-        let room = self.rooms.intern(opening.path);
+        let room = self.rooms.intern(opening.path, opening.keep);
         connection.phase = Phase::Unadmitted { room };
         if opening.early_token {
-            self.admit(index, connection, room, false, own);
+            self.admit(index, connection, room, None, own);
         }
         Some(())
     }
 
-    fn admit(&mut self, index: usize, connection: &mut Connection, room: usize, answer: bool, own: &mut Vec<u8>) {
+    /// Makes a connection a member, with what it missed if its authentication frame says where it was.
+    fn admit(
+        &mut self,
+        index: usize,
+        connection: &mut Connection,
+        room: usize,
+        frame: Option<&[u8]>,
+        own: &mut Vec<u8>,
+    ) {
         let user = mem::take(&mut self.rooms.user);
         let place = &mut self.rooms.all[room];
         // What the room got earlier in this turn reaches the newcomer too, so its position is before that.
-        codec::encode_admission(&place.path, &user, place.seq - place.log_events, answer, own);
+        let seq = place.seq - place.log_events;
+        let from = frame.and_then(codec::resumed_from);
+        let missed = from.and_then(|from| {
+            // This turn's events are kept already, and come with the log.
+            let run = place.kept.last(place.seq.checked_sub(from)?)?;
+            run.get(..run.len().checked_sub(place.log.len())?)
+        });
+        let recovered = from.map(|_| missed.is_some());
+        codec::encode_admission(&place.path, &user, (seq, recovered), frame.is_some(), own);
+        own.extend_from_slice(missed.unwrap_or_default());
         place.members.push(index);
         self.rooms.user = user;
         connection.phase = Phase::Member { room };
@@ -302,7 +322,7 @@ impl Floor {
                 self.counts.messages += 1;
                 self.counts.deliveries += 1;
             }
-            (codec::OPCODE_TEXT, Phase::Unadmitted { room }) => self.admit(index, connection, room, true, own),
+            (codec::OPCODE_TEXT, Phase::Unadmitted { room }) => self.admit(index, connection, room, Some(payload), own),
             (codec::OPCODE_TEXT, Phase::Member { room }) => {
                 if let Some(body) = codec::published_body(payload) {
                     self.counts.messages += 1;
@@ -383,15 +403,21 @@ impl Floor {
 }
 
 impl Rooms {
-    fn intern(&mut self, path: &str) -> usize {
+    fn intern(&mut self, path: &str, keep: usize) -> usize {
         if let Some(&room) = self.by_path.get(path) {
             return room;
         }
         let room = self.all.len();
         let envelope = Envelope::new(path, &self.user);
-        let place =
-            Room { path: path.to_owned(), envelope, members: Vec::new(), seq: 0, log: Vec::new(), log_events: 0 };
-        self.all.push(place);
+        self.all.push(Room {
+            path: path.to_owned(),
+            envelope,
+            members: Vec::new(),
+            seq: 0,
+            log: Vec::new(),
+            log_events: 0,
+            kept: Kept::new(keep),
+        });
         self.by_path.insert(path.to_owned(), room);
         room
     }
@@ -403,7 +429,9 @@ impl Rooms {
         }
         place.seq += 1;
         place.log_events += 1;
+        let from = place.log.len();
         place.envelope.encode(place.seq, op_id, body, &mut place.log);
+        place.kept.push(&place.log[from..]);
     }
 
     fn leave(&mut self, index: usize, phase: Phase) {

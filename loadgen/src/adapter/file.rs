@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::template::{Place, Template};
 use super::{
-    Adapter, Deliver, Delivered, Events, Keepalive, Open, Order, Publish, SeqPattern, Step, VersionPattern, finder,
+    Adapter, Deliver, Delivered, Events, Keepalive, Open, Order, Publish, Resume, SeqPattern, Step, VersionPattern,
+    finder,
 };
 use crate::frame::{OPCODE_BINARY, OPCODE_PING, OPCODE_TEXT};
 
@@ -26,6 +27,7 @@ pub(super) struct File {
     #[serde(default)]
     deliver: WrittenDeliver,
     seq: Option<WrittenSeq>,
+    resume: Option<WrittenResume>,
     #[serde(default)]
     events: WrittenEvents,
     version: Option<WrittenVersion>,
@@ -113,6 +115,15 @@ struct WrittenSeq {
     start: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenResume {
+    text: String,
+    channel: Option<String>,
+    epoch: Option<String>,
+    resumed: String,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenEvents {
@@ -155,7 +166,8 @@ pub(super) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
 
 const OPENING: [Place; 2] = [Place::Endpoint, Place::Room];
 const OPENING_WITH_TOKEN: [Place; 3] = [Place::Endpoint, Place::Room, Place::Token];
-const HELLO: [Place; 4] = [Place::Endpoint, Place::Room, Place::Token, Place::Channels];
+const HELLO: [Place; 5] = [Place::Endpoint, Place::Room, Place::Token, Place::Channels, Place::Resume];
+const RESUME: [Place; 4] = [Place::Room, Place::Channel, Place::Epoch, Place::Last];
 const PUBLISH: [Place; 5] = [Place::Body, Place::Bytes, Place::Id, Place::Seq, Place::Room];
 
 impl File {
@@ -173,13 +185,18 @@ impl File {
         let hello = (1..)
             .zip(self.hello)
             .map(|(number, step)| step.check().map_err(|error| format!("hello, step {number}: {error}")));
+        let hello = hello.collect::<Result<Vec<_>, String>>()?;
+        if let Some(resume) = &self.resume {
+            resume.check_company(self.seq.as_ref(), &hello)?;
+        }
         Ok(Adapter {
             name: self.name,
             open: check_open(&self.open, &self.token)?,
-            hello: hello.collect::<Result<_, _>>()?,
+            hello,
             keepalive: self.keepalive.into_iter().map(WrittenKeepalive::check).collect::<Result<_, _>>()?,
             deliver: self.deliver.check()?,
             seq: self.seq.map(WrittenSeq::check).transpose()?,
+            resume: self.resume.map(WrittenResume::check).transpose()?,
             events: self.events.check()?,
             version: self.version.map(WrittenVersion::check).transpose()?,
             kinds,
@@ -303,6 +320,36 @@ impl WrittenSeq {
             key: fragment_of("seq.key", &self.key)?,
             before: some("seq.before", self.before)?,
             start: some("seq.start", self.start)?,
+        })
+    }
+}
+
+impl WrittenResume {
+    /// Whether what it needs elsewhere is there.
+    fn check_company(&self, seq: Option<&WrittenSeq>, hello: &[Step]) -> Result<(), String> {
+        if seq.is_none_or(|seq| seq.start.is_none()) {
+            return Err("resume: must have seq.start beside it, which tells where a room is entered".to_owned());
+        }
+        let says = |step: &Step| matches!(step, Step::Send { template, .. } if template.count(Place::Resume) > 0);
+        match hello.iter().any(says) {
+            true => Ok(()),
+            false => Err("resume: a step of hello must have {resume} in it".to_owned()),
+        }
+    }
+
+    fn check(self) -> Result<Resume, String> {
+        let some = |key: &str, text: Option<String>| text.map(|text| fragment_of(key, &text)).transpose();
+        let template = Template::compile(&self.text, &RESUME).map_err(|error| format!("resume.text: {error}"))?;
+        for (place, key, given) in [(Place::Channel, "channel", &self.channel), (Place::Epoch, "epoch", &self.epoch)] {
+            if template.count(place) > 0 && given.is_none() {
+                return Err(format!("resume: text has {{{key}}}: must have {key}, which says where it stands"));
+            }
+        }
+        Ok(Resume {
+            template,
+            channel: some("resume.channel", self.channel)?,
+            epoch: some("resume.epoch", self.epoch)?,
+            resumed: fragment_of("resume.resumed", &self.resumed)?,
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::limits::{ADAPTER_BYTES_MAX, HELLO_STEPS_MAX};
 use crate::scenario::Group;
 
 pub(crate) use outgoing::{Outgoing, pick};
-pub(crate) use pattern::{Control, Deliver, Events, SeqPattern, VersionPattern};
+pub(crate) use pattern::{Control, Deliver, Events, Resume, SeqPattern, VersionPattern, Whereabouts};
 pub use template::{Template, Values};
 
 /// The adapters that come with the program, by name.
@@ -49,6 +49,7 @@ pub struct Adapter {
     pub(crate) keepalive: Vec<Keepalive>,
     pub(crate) deliver: Deliver,
     pub(crate) seq: Option<SeqPattern>,
+    pub(crate) resume: Option<Resume>,
     pub(crate) events: Events,
     pub(crate) version: Option<VersionPattern>,
     kinds: Vec<(String, Publish)>,

@@ -4,8 +4,8 @@
 
 use memchr::memmem::Finder;
 
-use super::Order;
-use crate::limits::VERSION_BYTES_MAX;
+use super::{Order, Template};
+use crate::limits::{RESUME_BYTES_MAX, VERSION_BYTES_MAX};
 
 /// How a delivery is told.
 #[derive(Debug)]
@@ -32,6 +32,22 @@ pub(crate) struct SeqPattern {
     pub(super) key: Finder<'static>,
     pub(super) before: Option<Finder<'static>>,
     pub(super) start: Option<Finder<'static>>,
+}
+
+/// What a connection says that comes back, and what it needs for that of the message by which it entered the room.
+#[derive(Debug)]
+pub(crate) struct Resume {
+    pub(crate) template: Template,
+    pub(super) channel: Option<Finder<'static>>,
+    pub(super) epoch: Option<Finder<'static>>,
+    pub(super) resumed: Finder<'static>,
+}
+
+/// Where a connection is in a room, besides the number of the last event that it had.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    pub(crate) channel: String,
+    pub(crate) epoch: String,
 }
 
 /// Where a server tells its version, in the upgrade's response or in a message of the hello.
@@ -99,6 +115,25 @@ impl Deliver {
             return at == 0 && end == text.len();
         }
         text.get(end..).is_some_and(|rest| rest.starts_with(&self.after))
+    }
+}
+
+impl Resume {
+    /// Where a room was entered, by the message that tells it.
+    pub(crate) fn read(&self, text: &[u8]) -> Whereabouts {
+        let quoted = |finder: &Option<Finder<'_>>| {
+            let Some(at) = finder.as_ref().and_then(|finder| Some(finder.find(text)? + finder.needle().len())) else {
+                return String::new();
+            };
+            let end = memchr::memchr(b'"', &text[at..]).filter(|&end| end <= RESUME_BYTES_MAX).unwrap_or(0);
+            String::from_utf8_lossy(&text[at..at + end]).into_owned()
+        };
+        Whereabouts { channel: quoted(&self.channel), epoch: quoted(&self.epoch) }
+    }
+
+    /// Whether the message by which a room is entered says that all that was missed follows.
+    pub(crate) fn is_resumed(&self, text: &[u8]) -> bool {
+        self.resumed.find(text).is_some()
     }
 }
 

@@ -23,9 +23,17 @@ pub(super) enum Place {
     Token,
     /// The scenario's channels as JSON strings, with commas between.
     Channels,
+    /// What a connection says that comes back; nothing on its first way.
+    Resume,
+    /// What the server called the room when it was entered.
+    Channel,
+    /// The run of numbers that it was entered in.
+    Epoch,
+    /// The last of the server's own numbers that came, decimal.
+    Last,
 }
 
-const PLACES: [(&str, Place); 8] = [
+const PLACES: [(&str, Place); 12] = [
     ("body", Place::Body),
     ("bytes", Place::Bytes),
     ("id", Place::Id),
@@ -34,6 +42,10 @@ const PLACES: [(&str, Place); 8] = [
     ("endpoint", Place::Endpoint),
     ("token", Place::Token),
     ("channels", Place::Channels),
+    ("resume", Place::Resume),
+    ("channel", Place::Channel),
+    ("epoch", Place::Epoch),
+    ("last", Place::Last),
 ];
 
 /// Bytes of `PPPPPP-SSSSSSSS`.
@@ -62,6 +74,14 @@ pub struct Values<'a> {
     pub token: &'a str,
     /// The scenario's channels as JSON strings, with commas between.
     pub channels: &'a str,
+    /// What a connection says that comes back.
+    pub resume: &'a str,
+    /// What the server called the room when it was entered.
+    pub channel: &'a str,
+    /// The run of numbers that it was entered in.
+    pub epoch: &'a str,
+    /// The last of the server's own numbers that came.
+    pub last: u64,
     /// The publishing connection.
     pub publisher: u32,
     /// The publish's number.
@@ -125,6 +145,10 @@ impl Template {
             Part::Place(Place::Endpoint) => values.endpoint.len(),
             Part::Place(Place::Token) => values.token.len(),
             Part::Place(Place::Channels) => values.channels.len(),
+            Part::Place(Place::Resume) => values.resume.len(),
+            Part::Place(Place::Channel) => values.channel.len(),
+            Part::Place(Place::Epoch) => values.epoch.len(),
+            Part::Place(Place::Last) => digits(usize::try_from(values.last).unwrap_or(usize::MAX)),
         });
         bytes.sum()
     }
@@ -147,6 +171,10 @@ impl Template {
                 Part::Place(Place::Endpoint) => out.extend_from_slice(values.endpoint.as_bytes()),
                 Part::Place(Place::Token) => out.extend_from_slice(values.token.as_bytes()),
                 Part::Place(Place::Channels) => out.extend_from_slice(values.channels.as_bytes()),
+                Part::Place(Place::Resume) => out.extend_from_slice(values.resume.as_bytes()),
+                Part::Place(Place::Channel) => out.extend_from_slice(values.channel.as_bytes()),
+                Part::Place(Place::Epoch) => out.extend_from_slice(values.epoch.as_bytes()),
+                Part::Place(Place::Last) => drop(write!(out, "{}", values.last)),
             }
         }
     }

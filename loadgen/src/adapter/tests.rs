@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::VERSION_BYTES_MAX;
+use crate::limits::{RESUME_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::scenario::Scenario;
 
 const SMALL: &str = "name = \"x\"\n[open]\npath = \"/p\"\n[publish.k]\ntext = \"<{body}>\"\n";
@@ -133,6 +133,44 @@ fn the_first_frame_to_the_gateway_is_json() {
     let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&frame["token"], &frame["channels"][1]), (&"t".into(), &"b".into()));
     assert_eq!(frame["client"]["name"], "loadgen");
+}
+
+#[test]
+fn who_comes_back_says_what_it_was_told_when_it_entered() {
+    let adapter = Adapter::waystation();
+    let resume = adapter.resume.as_ref().unwrap();
+    let entered = r#"{"type":"subscribed","payload":{"channel":"trip:a","epoch":"00ff","seq":17,"recovered":true}}"#;
+    let told = resume.read(entered.as_bytes());
+    assert_eq!((told.channel.as_str(), told.epoch.as_str()), ("trip:a", "00ff"));
+    let values = Values { channel: &told.channel, epoch: &told.epoch, last: 17, ..Values::default() };
+    let text = resume.template.text(&values);
+    assert_eq!(text, r#","resume":[{"channel":"trip:a","epoch":"00ff","seq":17}]"#);
+    assert_eq!(text.len(), resume.template.bytes(&values));
+    assert!(resume.is_resumed(entered.as_bytes()));
+    assert!(!resume.is_resumed(entered.replace("true", "false").as_bytes()));
+    let check = |bytes: usize, kept: usize| {
+        let text = format!(r#""type":"subscribed","channel":"{}""#, "x".repeat(bytes));
+        assert_eq!(resume.read(text.as_bytes()).channel.len(), kept, "{bytes}");
+    };
+    check(RESUME_BYTES_MAX, RESUME_BYTES_MAX);
+    check(RESUME_BYTES_MAX + 1, 0);
+    assert_eq!(resume.read(b"\"channel\":\"unended").channel, "");
+}
+
+#[test]
+fn a_resume_needs_what_it_names() {
+    let with = |hello: &str, seq: &str, resume: &str| {
+        let open = "name = \"x\"\n[open]\npath = \"/\"\n[publish.k]\ntext = \"{body}\"";
+        format!("{open}\n[[hello]]\nsend = \"{hello}\"\n[seq]\nkey = \"n\"\n{seq}\n[resume]\n{resume}")
+    };
+    let (hello, seq, resume) = ("hi{resume}", "start = \"s\"", "text = \"{last}\"\nresumed = \"r\"");
+    assert!(parse(&with(hello, seq, resume)).is_ok());
+    refused(&with("hi", seq, resume), &["resume: a step of hello must have {resume}"]);
+    refused(&with(hello, "", resume), &["resume: must have seq.start"]);
+    refused(&with(hello, seq, "text = \"{epoch}\"\nresumed = \"r\""), &["text has {epoch}: must have epoch"]);
+    refused(&with(hello, seq, "text = \"{channel}\"\nresumed = \"r\""), &["text has {channel}: must have channel"]);
+    refused(&with(hello, seq, "text = \"{token}\"\nresumed = \"r\""), &["resume.text: {token}: must be one of"]);
+    refused(&with(hello, seq, "text = \"{last}\"\nresumed = \"\""), &["resume.resumed: must not be empty"]);
 }
 
 #[test]

@@ -55,8 +55,8 @@ impl Engine<'_> {
             return self.send_frame(number, opcode, &asked.answer);
         }
         let start = adapter.seq.as_ref().and_then(|seq| seq.read_start(text));
-        if let Some(Some(seq)) = start {
-            self.checker.on_subscribed(room, member, seq);
+        if let Some(seq) = start {
+            self.on_entered(number, text, seq);
         }
         let awaited = phase == Phase::Joining && self.on_hello(number, text, now);
         if awaited || start.is_some() || self.connections[number].fd.is_none() {
@@ -82,6 +82,28 @@ impl Engine<'_> {
                     self.checker.on_server_seq(room, member, seq);
                 }
             }
+        }
+    }
+
+    /// The server said where a room is entered, or that what was missed follows.
+    fn on_entered(&mut self, number: usize, text: &[u8], seq: Option<u64>) {
+        let connection = &mut self.connections[number];
+        let Connection { room, member, returning, .. } = *connection;
+        let adapter = self.groups[self.rooms[index(room)].group].adapter;
+        if let Some(resume) = adapter.resume.as_ref().filter(|_| self.resumes) {
+            connection.whereabouts = Some(Box::new(resume.read(text)));
+            if returning && resume.is_resumed(text) {
+                return;
+            }
+        }
+        if returning {
+            connection.returning = false;
+            self.protocol_faults.add("not resumed");
+            // What it missed is gone; from here on it is owed what comes.
+            self.checker.on_closed(room, member);
+        }
+        if let Some(seq) = seq {
+            self.checker.on_subscribed(room, member, seq);
         }
     }
 

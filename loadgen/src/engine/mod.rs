@@ -105,6 +105,8 @@ pub struct Engine<'a> {
     /// Connections with `publishes_owed` above 0.
     owing: Vec<usize>,
     publishing: bool,
+    /// Whether connections come back to where they were.
+    resumes: bool,
     /// When the closed loop ends.
     end_ns: u64,
     deliveries_count: u64,
@@ -156,8 +158,7 @@ impl<'a> Engine<'a> {
             lacking_count += index(shape.publishers) * index(group.limit().unwrap_or(0));
         }
         let adapter = &setting.adapter;
-        let groups: Vec<GroupTraffic<'a>> =
-            scenario.group.iter().map(|group| GroupTraffic::new(group, adapter)).collect::<Result<_, _>>()?;
+        let groups = groups(scenario, adapter)?;
         let promises: Vec<(RoomShape, Promise)> =
             rooms.iter().map(|room: &Room| (room.shape, groups[room.group].promise())).collect();
         let mut kinds = groups.iter().flat_map(|group| &group.outgoing);
@@ -200,6 +201,7 @@ impl<'a> Engine<'a> {
             lacking: vec![Lacking::default(); lacking_count],
             owing: Vec::new(),
             publishing: false,
+            resumes: scenario.resumes(),
             end_ns: 0,
             deliveries_count: 0,
             receive: vec![0; RECEIVE_BYTES],
@@ -461,6 +463,16 @@ impl<'a> Engine<'a> {
         if connection.unsent.is_empty() {
             self.watch(number);
         }
+    }
+}
+
+/// What the groups publish, and who speaks it.
+fn groups<'a>(scenario: &Scenario, adapter: &'a Adapter) -> Result<Vec<GroupTraffic<'a>>, String> {
+    let groups = scenario.group.iter().map(|group| GroupTraffic::new(group, adapter));
+    let groups: Vec<GroupTraffic<'a>> = groups.collect::<Result<_, _>>()?;
+    match groups.iter().find(|group| scenario.resumes() && group.adapter.resume.is_none()) {
+        Some(group) => Err(format!("resume: adapter {}: must have [resume]", group.adapter.name)),
+        None => Ok(groups),
     }
 }
 

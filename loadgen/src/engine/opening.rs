@@ -37,13 +37,26 @@ impl Engine<'_> {
             .iter()
             .map(|channel| format!("\"{}\"", channel.replace("{room}", &number_in_group)))
             .collect();
+        let resume = self.resume_text(number, &room.name);
         fill(&Values {
+            resume: &resume,
             room: &room.name,
             endpoint: &group.path(room.number),
             token: self.token(number),
             channels: &channels.join(","),
             ..Values::default()
         })
+    }
+
+    /// Where a connection that comes back was.
+    fn resume_text(&self, number: usize, name: &str) -> String {
+        let Connection { room, member, returning, whereabouts, .. } = &self.connections[number];
+        let adapter = self.groups[self.rooms[index(*room)].group].adapter;
+        let known = adapter.resume.as_ref().zip(whereabouts.as_ref()).filter(|_| *returning);
+        let Some((resume, whereabouts)) = known else { return String::new() };
+        let last = self.checker.server_seq(*room, *member).unwrap_or(0);
+        let (channel, epoch) = (&whereabouts.channel, &whereabouts.epoch);
+        resume.template.text(&Values { room: name, channel, epoch, last, ..Values::default() })
     }
 
     /// Returns the bytes of the response's head once it is whole and good.
@@ -141,6 +154,11 @@ impl Engine<'_> {
             Phase::Connecting | Phase::Upgrading | Phase::Joining => {
                 self.is_opened(number);
                 self.opening.failures.add(reason);
+                if std::mem::take(&mut self.connections[number].returning) {
+                    // That it did not come back is told once.
+                    let Connection { room, member, .. } = self.connections[number];
+                    self.checker.on_closed(room, member);
+                }
             }
             Phase::Ready => {
                 self.joined -= 1;

@@ -7,6 +7,7 @@ use crate::adapter::{self, Adapter, Delivered, Outgoing, Values};
 use crate::checker::{Promise, Verdict};
 use crate::clock::seconds;
 use crate::connection::{Connection, Phase};
+use crate::course::StepPhase;
 use crate::engine::closed::Due;
 use crate::engine::{Engine, index};
 use crate::frame;
@@ -23,6 +24,8 @@ pub struct GroupTraffic<'a> {
     pub published: u64,
     /// Deliveries had, whenever.
     pub delivered: u64,
+    /// Those of them that a member had missed and got when it came back.
+    pub replayed: u64,
     /// Bytes of the messages of those deliveries, frame heads not counted.
     pub delivered_bytes: u64,
     /// Publishes not sent, because the socket was full for too long or not open.
@@ -90,6 +93,7 @@ impl<'a> GroupTraffic<'a> {
         Ok(Self {
             published: 0,
             delivered: 0,
+            replayed: 0,
             delivered_bytes: 0,
             blocked: 0,
             absent: 0,
@@ -117,11 +121,12 @@ impl Traffic {
 }
 
 impl Engine<'_> {
-    /// A phase begins at `from_ns`, and with it ends the one before; the open loop's rates are multiplied by `factor`.
-    pub fn begin_phase(&mut self, name: &str, measured: bool, factor: f64, (from_ns, end_ns): (u64, u64)) {
+    /// A phase begins at `from_ns`, and with it ends the one before.
+    pub(crate) fn begin_phase(&mut self, phase: &StepPhase, (from_ns, end_ns): (u64, u64)) {
+        let StepPhase { ref name, measured, factor, intends_ns } = *phase;
         self.end_phase(from_ns);
         let groups = std::iter::repeat_with(Traffic::new).take(self.groups.len()).collect();
-        self.phases.push(PhaseTraffic { name: name.to_owned(), measured, from_ns, end_ns, groups });
+        self.phases.push(PhaseTraffic { name: name.clone(), measured, from_ns, end_ns, groups });
         let first = !std::mem::replace(&mut self.publishing, true);
         self.end_ns = u64::MAX;
         for group_index in 0..self.groups.len() {
@@ -131,7 +136,8 @@ impl Engine<'_> {
             if group.mode == Mode::Open && rate > 0.0 {
                 let interval_ns = seconds(1.0 / rate).max(1);
                 let rounds_max = group.messages.unwrap_or(u64::MAX);
-                let schedule = Schedule::new(&publishers, interval_ns, from_ns, end_ns, rounds_max);
+                let until_ns = end_ns.min(from_ns.saturating_add(intends_ns));
+                let schedule = Schedule::new(&publishers, interval_ns, from_ns, until_ns, rounds_max);
                 self.groups[group_index].schedules.push_back(schedule);
             } else if first {
                 publishers.into_iter().for_each(|publisher| self.start_closed(index(publisher)));
@@ -342,12 +348,18 @@ impl Engine<'_> {
             kind.delivered += 1;
         }
         traffic.delivered_bytes += u64::try_from(message_bytes).unwrap_or(0);
-        let latency_ns = now.saturating_sub(marker.intended_ns);
-        // In the closed loop what is sent was intended then.
-        let uncorrected_ns = (group.mode == Mode::Open).then(|| now.saturating_sub(marker.actual_ns));
         if let Some(phase) = self.phase(now) {
             phase.groups[group_index].delivered += 1;
         }
+        let Connection { returning, opened_ns, .. } = self.connections[number];
+        if returning && marker.actual_ns < opened_ns {
+            // How long it was away is no latency.
+            self.groups[group_index].replayed += 1;
+            return self.recorder.on_replay(message_bytes);
+        }
+        let latency_ns = now.saturating_sub(marker.intended_ns);
+        // In the closed loop what is sent was intended then.
+        let uncorrected_ns = (group.mode == Mode::Open).then(|| now.saturating_sub(marker.actual_ns));
         let mut measured = false;
         if let Some(phase) = self.phase_of(marker.intended_ns) {
             measured = phase.measured;

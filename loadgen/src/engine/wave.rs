@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::io;
 
 use crate::clock::seconds;
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
+use crate::course::Storm;
 use crate::engine::{Engine, index};
 use crate::frame;
 use crate::limits::{CLOSING_DEADLINE_NS, SLOW_RECEIVE_BYTES, WAIT_NS_MAX};
@@ -82,43 +83,65 @@ impl Engine<'_> {
         self.waves.deadline_ns = now + seconds(self.scenario.opening_s);
     }
 
-    /// Cuts a share of the connections that are up; they come back within `over_ns`, each at a moment of its own.
-    pub fn begin_storm(&mut self, share: f64, over_ns: u64) {
+    /// Cuts a share of the connections that are up; they come back when they were away long enough, each at a moment of
+    /// its own.
+    pub(crate) fn begin_storm(&mut self, storm: &Storm) {
+        let Storm { share, away_ns, over_ns, resume } = *storm;
         let now = self.clock.now_ns();
         self.end_wave();
         self.waves.storms += 1;
         let salt = self.waves.storms.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let ready = (0..self.connections.len()).filter(|&number| self.connections[number].phase == Phase::Ready);
+        let goes = |number: &usize| {
+            let Connection { room, member, phase, .. } = self.connections[*number];
+            phase == Phase::Ready && !(resume && member < self.rooms[index(room)].shape.publishers)
+        };
+        let ready = (0..self.connections.len()).filter(goes);
         let mut by_chance: Vec<(u64, usize)> = ready.map(|number| (mixed(self.global(number), salt), number)).collect();
         by_chance.sort_unstable();
         let wanted = share * by_chance.len() as f64;
         by_chance.truncate((0..by_chance.len()).take_while(|&count| count as f64 + 0.5 <= wanted).count());
         self.waves.begun = true;
         self.opening.wanted = by_chance.len();
-        self.waves.deadline_ns = now + over_ns + seconds(self.scenario.opening_s);
+        self.waves.deadline_ns = now + away_ns + over_ns + seconds(self.scenario.opening_s);
         self.waves.from_ns = now;
         for (_, number) in by_chance {
             let chance = mixed(self.global(number), !salt);
             let after_ns = u64::try_from((u128::from(chance) * u128::from(over_ns)) >> 64).unwrap_or(0);
-            self.leave(number);
+            if resume && !self.connections[number].slow {
+                self.go_away(number);
+            } else {
+                self.leave(number);
+            }
             self.connections[number].awaited = true;
             self.waves.awaited += 1;
-            self.waves.returns.push(Reverse((now + after_ns, number)));
+            self.waves.returns.push(Reverse((now + away_ns + after_ns, number)));
         }
     }
 
     /// A connection that is up ends without a word, and will be opened anew.
     fn leave(&mut self, number: usize) {
+        if self.cut(number).phase == Phase::Ready {
+            self.leave_room(number);
+        }
+    }
+
+    /// The same, but it comes back to where it was: what is published meanwhile is owed to it as if it were there.
+    fn go_away(&mut self, number: usize) {
+        let old = self.cut(number);
+        let connection = &mut self.connections[number];
+        (connection.returning, connection.whereabouts) = (true, old.whereabouts);
+    }
+
+    /// Cuts a connection, and puts a new one in its place; the one that was.
+    fn cut(&mut self, number: usize) -> Connection {
         let connection = &mut self.connections[number];
         let fresh = connection.afresh();
         let mut old = std::mem::replace(connection, fresh);
         if let Some(fd) = old.fd.take() {
             socket::cut(fd);
         }
-        if old.phase == Phase::Ready {
-            self.joined -= 1;
-            self.leave_room(number);
-        }
+        self.joined -= usize::from(old.phase == Phase::Ready);
+        old
     }
 
     /// A connection that ended comes back at `at_ns`, outside of any wave.

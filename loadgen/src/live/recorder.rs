@@ -222,6 +222,12 @@ impl Recorder {
             }
         }
     }
+
+    /// A delivery came of what a member had missed.
+    pub(crate) fn on_replay(&mut self, bytes: usize) {
+        self.second.delivered += 1;
+        self.second.bytes += u64::try_from(bytes).unwrap_or(0);
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +252,8 @@ mod tests {
         recorder.on_publish(Some(5000));
         recorder.on_publish(None);
         recorder.on_delivery(400, true, 2_000_000, Some(1_000_000));
-        recorder.on_delivery(400, false, 9_000_000, None);
+        recorder.on_delivery(300, false, 9_000_000, None);
+        recorder.on_replay(100);
         recorder.cut(SECOND_NS + 107, gauges(2));
         // The grid stays where the stage began.
         assert!(!recorder.is_due(2 * SECOND_NS + 99) && recorder.is_due(2 * SECOND_NS + 100));
@@ -256,7 +263,7 @@ mod tests {
         let steady = out.recv().unwrap();
         assert_eq!((steady.thread, steady.stage.name, steady.stage.number, steady.number), (3, "steady", 1, 0));
         assert_eq!((steady.from_ns, steady.until_ns, steady.gauges.open), (100, SECOND_NS + 107, 2));
-        assert_eq!((steady.published, steady.delivered, steady.bytes), (2, 2, 800));
+        assert_eq!((steady.published, steady.delivered, steady.bytes), (2, 3, 800));
         // What was not measured is counted, but has no part in the latencies of a measured second.
         let lengths = (steady.corrected.len(), steady.uncorrected.len(), steady.lateness.len());
         assert_eq!(lengths, (1, 1, 1));

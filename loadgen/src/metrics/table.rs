@@ -88,10 +88,11 @@ const GROUP_FAMILIES: [Family<GroupReport>; 2] = [
     },
 ];
 
-const FIGURES: [Figure<Report>; 18] = [
+const FIGURES: [Figure<Report>; 19] = [
     figure("published.rate", PerSecond, Higher, published_rate, "publishes in the measured time"),
     figure("delivered.rate", PerSecond, Higher, delivered_rate, "deliveries in the measured time"),
     figure("delivered.bytes", Bytes, Neither, delivered_bytes, "mean length of a delivered message"),
+    figure("replayed", Count, Neither, replayed, "deliveries of what a member had missed and got when it came back"),
     figure("connections", Count, Neither, connections, "joined and held at once; of several waves the smallest"),
     figure("refused", Count, Neither, |run| Some(count(run.closes_expected.0)), "ends that a group expects"),
     figure("lost", Count, Lower, |run| Some(count(run.faults.lost)), "deliveries that never came"),
@@ -219,6 +220,10 @@ fn delivered_rate(report: &Report) -> Option<f64> {
 
 fn delivered_bytes(report: &Report) -> Option<f64> {
     report.groups.iter().any(|group| group.delivered > 0).then(|| report.bytes_per_delivery())
+}
+
+fn replayed(report: &Report) -> Option<f64> {
+    Some(count(report.groups.iter().map(|group| group.replayed).sum()))
 }
 
 fn connections(report: &Report) -> Option<f64> {

@@ -216,6 +216,7 @@ fn groups(engine: &Engine<'_>) -> Vec<GroupReport> {
             name: group.name.clone(),
             published: traffic.published,
             delivered: traffic.delivered,
+            replayed: traffic.replayed,
             bytes_per_delivery: rounded(traffic.delivered_bytes as f64 / traffic.delivered.max(1) as f64),
             kinds: kinds(group, &traffic.kinds),
             blocked: traffic.blocked,

@@ -180,6 +180,9 @@ pub struct GroupReport {
     pub published: u64,
     /// Deliveries of the whole run.
     pub delivered: u64,
+    /// Those of them that a member had missed and got when it came back; they have no latency.
+    #[serde(default)]
+    pub replayed: u64,
     /// Mean bytes of a delivered message: two servers are comparable only if they send the same.
     pub bytes_per_delivery: f64,
     /// Publishes not sent, because the connection could not take them.

@@ -19,6 +19,7 @@ fn trips() -> GroupReport {
         name: "trips".to_owned(),
         published: 50_000,
         delivered: 150_000,
+        replayed: 0,
         bytes_per_delivery: 412.125,
         blocked: 0,
         absent: 0,

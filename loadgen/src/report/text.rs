@@ -136,6 +136,10 @@ impl Report {
         if absent > 0 {
             writeln!(f, "absent    {absent} publishes fell to connections that were not up")?;
         }
+        let replayed: u64 = self.groups.iter().map(|group| group.replayed).sum();
+        if replayed > 0 {
+            writeln!(f, "replayed  {replayed} of the deliveries came to members that had missed them")?;
+        }
         let SlowTraffic { connections, delivered, events, closes } = &self.slow;
         if *connections > 0 {
             let (events, closes) = (listed(", told: ", events), listed(", ended: ", closes));

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, OPENING_S_MAX, PHASES_COUNT_MAX, SOURCE_ADDRESSES_COUNT,
-    SOURCES_COUNT_MAX,
+    AWAY_S_MIN, CHECKER_CELLS_COUNT_MAX, CONNECTIONS_COUNT_MAX, DURATION_S_MAX, OPENING_S_MAX, PHASES_COUNT_MAX,
+    ROUNDS_COUNT_MAX, SOURCE_ADDRESSES_COUNT, SOURCES_COUNT_MAX,
 };
 use crate::slo::{Objectives, Written};
 
@@ -20,7 +20,7 @@ pub use phase::{Phase, PhaseKind};
 pub use sizes::{Members, Rooms, SizeRange, Sizes, Weighted, Zipf};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 17] = [
+pub const SHIPPED: [(&str, &str); 18] = [
     ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../../scenarios/echo.toml")),
@@ -32,6 +32,7 @@ pub const SHIPPED: [(&str, &str); 17] = [
     ("idle", include_str!("../../scenarios/idle.toml")),
     ("room-closed", include_str!("../../scenarios/room-closed.toml")),
     ("rooms-closed", include_str!("../../scenarios/rooms-closed.toml")),
+    ("resume", include_str!("../../scenarios/resume.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("beside", include_str!("../../scenarios/beside.toml")),
     ("mix", include_str!("../../scenarios/mix.toml")),
@@ -49,6 +50,8 @@ pub enum Plan {
     Traffic,
     /// Connect all at once, hold, close all, and once again.
     Storm,
+    /// Connect, warm up; then those that do not publish go and come back to where they were, again and again.
+    Resume,
     /// Connect in steps and weigh the server at each.
     Idle,
 }
@@ -92,6 +95,9 @@ pub struct Scenario {
     /// Storm: time all are held; idle: time before the server is weighed.
     #[serde(default)]
     pub hold_s: f64,
+    /// Resume: time that each stays away.
+    #[serde(default = "away_s")]
+    pub away_s: f64,
     /// Connections opened per second.
     #[serde(default = "ramp_per_s")]
     pub ramp_per_s: u32,
@@ -177,6 +183,9 @@ impl Sources {
 fn drain_s() -> f64 {
     5.0
 }
+fn away_s() -> f64 {
+    1.0
+}
 fn ramp_per_s() -> u32 {
     2000
 }
@@ -230,6 +239,12 @@ impl Scenario {
         self.group.iter().map(Group::connections_count).sum()
     }
 
+    /// Whether connections come back to where they were.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.plan == Plan::Resume || self.phase.iter().any(|phase| phase.resume)
+    }
+
     fn check(&self) -> Result<(), String> {
         let connections = self.connections_count();
         if connections == 0 || connections > CONNECTIONS_COUNT_MAX {
@@ -249,6 +264,7 @@ impl Scenario {
         }
         self.sources.check()?;
         self.check_phases(connections)?;
+        self.check_resume()?;
         let mut cells = 0usize;
         for group in &self.group {
             group.check()?;
@@ -259,6 +275,29 @@ impl Scenario {
         }
         Objectives::new(self, &[("scenario's slo", &self.slo)])?;
         Ok(())
+    }
+
+    fn check_resume(&self) -> Result<(), String> {
+        let (away_s, least) = (self.away_s, AWAY_S_MIN);
+        if self.plan == Plan::Resume && !(least..=DURATION_S_MAX).contains(&away_s) {
+            return Err(format!("away_s {away_s}: must be {least} to {DURATION_S_MAX}"));
+        }
+        if self.plan == Plan::Resume && self.duration_s / away_s > ROUNDS_COUNT_MAX {
+            let longest = away_s * ROUNDS_COUNT_MAX;
+            return Err(format!("duration_s {}: must be at most {longest} where away_s is {away_s}", self.duration_s));
+        }
+        if !self.resumes() {
+            return Ok(());
+        }
+        if let Some(group) = self.group.iter().find(|group| group.limit().is_some()) {
+            let bounds = "must be of the open loop without outstanding_max, which would wait for those that are away";
+            return Err(format!("resume: group {}: {bounds}", group.name));
+        }
+        let goes = |group: &Group| group.sizes().iter().any(|&members| group.publishers_count(members) < members);
+        match self.group.iter().any(goes) {
+            true => Ok(()),
+            false => Err("resume: who publishes stays, and all do: publishers must be below the members".to_owned()),
+        }
     }
 
     fn check_phases(&self, connections: usize) -> Result<(), String> {
@@ -321,7 +360,7 @@ fn tables<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut Vec<toml
     table.get_mut(name)?.as_array_mut()
 }
 
-const SCENARIO_KEYS: [&str; 16] = [
+const SCENARIO_KEYS: [&str; 17] = [
     "name",
     "plan",
     "auth",
@@ -329,6 +368,7 @@ const SCENARIO_KEYS: [&str; 16] = [
     "duration_s",
     "drain_s",
     "hold_s",
+    "away_s",
     "ramp_per_s",
     "connecting_max",
     "opening_s",
@@ -477,6 +517,36 @@ mod tests {
         assert!(both.contains("warmup_s"), "{both}");
         let most = [ramp; PHASES_COUNT_MAX].join(",");
         assert!(parse(&["warmup_s=0", "duration_s=0", &format!("phase=[{most}]")]).is_ok());
+    }
+
+    #[test]
+    fn who_comes_back_must_have_something_to_miss_and_nobody_may_wait_for_it() {
+        let check = |changes: &[&str], word: &str| {
+            let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "resume").unwrap();
+            let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+            let outcome = Scenario::parse(text, &changes).map(drop);
+            match outcome {
+                Err(error) => assert!(!word.is_empty() && error.contains(word), "{changes:?}: {error}"),
+                Ok(()) => assert_eq!(word, "", "{changes:?}"),
+            }
+        };
+        check(&["away_s=0.1"], "");
+        check(&["away_s=0.09"], "away_s 0.09: must be 0.1 to 604800");
+        check(&["away_s=nan"], "away_s");
+        check(&["duration_s=60"], "");
+        check(&["duration_s=60.1"], "duration_s 60.1: must be at most 60 where away_s is 1");
+        check(&["publishers=0"], "publishers must be below the members");
+        check(&["publishers=49"], "");
+        check(&["publishers=50"], "publishers must be below the members");
+        check(&["mode=closed"], "group rooms: must be of the open loop");
+        check(&["outstanding_max=3"], "group rooms: must be of the open loop");
+        let storm = "phase=[{kind='ramp', to=9}, {kind='storm', share=1, resume=true, away_s=1}]";
+        let phases = ["plan=traffic", "warmup_s=0", "duration_s=0"];
+        check(&[&phases[..], &[storm]].concat(), "");
+        check(&[&phases[..], &[storm, "publishers=0"]].concat(), "publishers must be below");
+        check(&[&phases[..], &["phase=[{kind='ramp', to=9, resume=true}]"]].concat(), "resume belongs to a storm");
+        check(&[&phases[..], &["phase=[{kind='ramp', to=9, away_s=1}]"]].concat(), "away_s belongs to a storm");
+        check(&[&phases[..], &[&storm.replace("away_s=1", "away_s=-1")]].concat(), "away_s: must be 0 to");
     }
 
     #[test]

@@ -45,6 +45,12 @@ pub struct Phase {
     /// Storm: time over which those that were cut come back, each at a moment of its own; 0 for all at once.
     #[serde(default)]
     pub over_s: Option<f64>,
+    /// Storm: shortest time that each of those stays away; 0 if not said.
+    #[serde(default)]
+    pub away_s: Option<f64>,
+    /// Storm: those that are cut come back with where they were, and are owed what they missed. Who publishes stays.
+    #[serde(default)]
+    pub resume: bool,
     /// Whether its latencies are in the groups' ones; if not said, all but those of ramps are.
     #[serde(default)]
     pub measured: Option<bool>,
@@ -83,6 +89,8 @@ impl Phase {
             ("per_s", self.per_s.is_some(), PhaseKind::Ramp, "ramp"),
             ("share", self.share.is_some(), PhaseKind::Storm, "storm"),
             ("over_s", self.over_s.is_some(), PhaseKind::Storm, "storm"),
+            ("away_s", self.away_s.is_some(), PhaseKind::Storm, "storm"),
+            ("resume", self.resume, PhaseKind::Storm, "storm"),
         ];
         if let Some((key, _, _, title)) = keys.iter().find(|(_, given, kind, _)| *given && *kind != self.kind) {
             return wrong(format!("{key} belongs to a {title}"));
@@ -118,8 +126,10 @@ impl Phase {
         if self.per_s.is_some_and(|per_s| !(per_s > 0.0 && per_s <= 1e9)) {
             return wrong("per_s: must be above 0".to_owned());
         }
-        if self.over_s.is_some_and(|over_s| !(0.0..=DURATION_S_MAX).contains(&over_s)) {
-            return wrong(format!("over_s: must be 0 to {DURATION_S_MAX}"));
+        for (key, given) in [("over_s", self.over_s), ("away_s", self.away_s)] {
+            if given.is_some_and(|given| !(0.0..=DURATION_S_MAX).contains(&given)) {
+                return wrong(format!("{key}: must be 0 to {DURATION_S_MAX}"));
+            }
         }
         Ok(())
     }
