@@ -9,6 +9,7 @@
 mod answer;
 mod api;
 mod asking;
+mod assets;
 mod body;
 mod exposition;
 mod numbers;
@@ -165,7 +166,7 @@ async fn serve(job: AdminJob, office: &Office) -> Option<TcpStream> {
     let mut socket = TcpStream::from(socket2::Socket::from(socket));
     let response = respond(&mut socket, &request, office).await.unwrap_or_else(|refusal| refusal.response());
     let shared = cors::headers(request.allowed_origin.as_deref());
-    let response = shared.fold(response, |response, (name, value)| response.header(name, value));
+    let response = shared.fold(response, |response, (name, value)| response.add(name, value));
     let answer = answer::encode(response, &request.request.method);
     let written = async {
         socket.write_all(&answer).await?;
@@ -247,7 +248,7 @@ async fn answer_backend(
 async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: &Office) -> Result<Response, Refusal> {
     let Office { metrics, asker, tally, .. } = office;
     match route {
-        Route::Asset => Ok(answer::asset(&request.path)),
+        Route::Asset => assets::answer(request).ok_or(Refusal::NOT_FOUND),
         Route::Metrics => Ok(answer::metrics(metrics)),
         Route::Health => Ok(numbers::health(asker, tally, metrics).await),
         Route::Numbers => numbers::numbers(asker, tally, metrics).await,

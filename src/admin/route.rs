@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::assets;
 use super::refusal::Refusal;
 use crate::auth::{Claims, Policy, Verb};
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
@@ -49,7 +50,7 @@ pub(super) enum Access {
 impl Route {
     /// The place of a raw path.
     pub(super) fn find(path: &str) -> Result<Self, Refusal> {
-        if matches!(path, "/" | "/app.js" | "/app.css" | "/icon.svg") {
+        if assets::find(path).is_some() {
             return Ok(Self::Asset);
         }
         let under_api = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
@@ -147,7 +148,7 @@ mod tests {
         let text = str::to_owned;
         for (path, route, methods, access) in [
             ("/", Route::Asset, "GET, HEAD", Public),
-            ("/app.js", Route::Asset, "GET, HEAD", Public),
+            ("/page/page.js", Route::Asset, "GET, HEAD", Public),
             ("/metrics", Route::Metrics, "GET, HEAD", Admin),
             ("/ws/health", Route::Health, "GET, HEAD", Public),
             ("/api/ws/health", Route::Health, "GET, HEAD", Public),
@@ -167,6 +168,9 @@ mod tests {
         }
         for (path, status) in [
             ("/nothing", 404),
+            ("/page/", 404),
+            ("/page/index.html", 404),
+            ("/page/../page/page.js", 404),
             ("/metrics/", 404),
             ("/api/metrics", 404),
             ("/publish", 404),

@@ -63,7 +63,8 @@ fn start_with(options: Options) -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>)
 fn more_requests_than_are_answered_at_once_are_all_answered_and_then_it_ends() {
     let (post, executor) = start();
     for _ in 0..3 {
-        let clients: Vec<Client> = (0..ADMIN_OPEN_COUNT_MAX / 2).map(|_| posted(&post, "GET", "/app.js")).collect();
+        let clients: Vec<Client> =
+            (0..ADMIN_OPEN_COUNT_MAX / 2).map(|_| posted(&post, "GET", "/page/page.js")).collect();
         for mut client in clients {
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
@@ -87,7 +88,7 @@ fn clients_that_never_close_keep_nobody_waiting() {
     // Twice as many as may linger and eight times as many as are answered at once, each of which would hold its place for the whole linger.
     for _ in 0..2 * ADMIN_LINGERING_COUNT_MAX / ADMIN_OPEN_COUNT_MAX {
         for _ in 0..ADMIN_OPEN_COUNT_MAX {
-            open.push(posted(&post, "GET", "/app.js"));
+            open.push(posted(&post, "GET", "/page/page.js"));
         }
         let mut last = posted(&post, "GET", "/metrics");
         let mut text = String::new();

@@ -115,6 +115,21 @@ impl Response {
         self
     }
 
+    /// Adds to a header that is a list, such as `Vary`.
+    #[must_use]
+    pub fn add(self, name: &'static str, value: &str) -> Self {
+        let present = self.headers.iter().find(|(set, _)| set.eq_ignore_ascii_case(name));
+        let joined = present.and_then(|(_, present)| Some(format!("{}, {value}", present.to_str().ok()?)));
+        self.header(name, joined.as_deref().unwrap_or(value))
+    }
+
+    /// Sets a header unless it is set.
+    #[must_use]
+    pub fn default_header(self, name: &'static str, value: &str) -> Self {
+        let is_set = self.headers.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
+        if is_set { self } else { self.header(name, value) }
+    }
+
     /// The bytes on the wire. With `head_only`, for HEAD, the head is the same and the body is left out.
     #[must_use]
     pub fn encode(&self, head_only: bool) -> Vec<u8> {
@@ -122,8 +137,8 @@ impl Response {
         if !self.content_type.is_empty() {
             line(&mut head, "Content-Type", self.content_type.as_bytes());
         }
-        // RFC 9110 section 8.6: no Content-Length in a 204, and none is needed there.
-        if self.status != 204 {
+        // RFC 9110 section 8.6: no Content-Length in a 204, and in a 304 only that of the content that it spares.
+        if !matches!(self.status, 204 | 304) {
             line(&mut head, "Content-Length", self.body.len().to_string().as_bytes());
         }
         for (name, value) in &self.headers {
@@ -133,7 +148,7 @@ impl Response {
         let upgrades = self.headers.iter().any(|(name, _)| *name == "Upgrade");
         line(&mut head, "Connection", if upgrades { b"Upgrade, close" } else { b"close" });
         head.extend_from_slice(b"\r\n");
-        if !head_only && self.status != 204 {
+        if !head_only && !matches!(self.status, 204 | 304) {
             head.extend_from_slice(&self.body);
         }
         head
@@ -219,7 +234,9 @@ mod tests {
         let response = Response::json(200, "{}");
         let (whole, head) = (response.encode(false), response.encode(true));
         assert_eq!(whole, [head.as_slice(), b"{}"].concat());
-        assert!(!text(&Response::new(204)).contains("Content-Length"));
+        for status in [204, 304] {
+            assert!(!text(&Response::new(status)).contains("Content-Length"), "{status}");
+        }
     }
 
     #[test]
@@ -228,5 +245,14 @@ mod tests {
         let text = text(&response.header("X:C", "c"));
         assert!(text.contains("Allow: POST\n") && !text.contains("GET") && !text.contains("X-"), "{text}");
         assert!(!text.contains("X:C"));
+    }
+
+    #[test]
+    fn a_list_grows_and_a_default_gives_way() {
+        let response = Response::new(200).add("Vary", "Origin").add("vary", "Accept-Encoding");
+        let response = response.default_header("vary", "*").default_header("Allow", "GET");
+        let text = text(&response);
+        assert!(text.contains("Vary: Origin, Accept-Encoding\n"), "{text}");
+        assert!(text.contains("Allow: GET\n") && !text.contains('*'), "{text}");
     }
 }

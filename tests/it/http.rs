@@ -28,9 +28,11 @@ fn health_and_readiness_are_answered_to_get_and_head() {
 #[test]
 fn the_page_is_served_with_what_it_loads_and_an_unknown_path_is_not() {
     let gateway = Gateway::start();
-    for (path, kind, word) in
-        [("/", "text/html", "<html"), ("/app.js", "text/javascript", "WebSocket"), ("/app.css", "text/css", "{")]
-    {
+    for (path, kind, word) in [
+        ("/", "text/html", "<html"),
+        ("/page/link.js", "text/javascript", "WebSocket"),
+        ("/page/page.css", "text/css", "{"),
+    ] {
         let answer = get(&gateway, "GET", path);
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.header("Content-Type").is_some_and(|value| value.starts_with(kind)), "{path}");
