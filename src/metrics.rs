@@ -30,6 +30,14 @@ pub struct Description {
     pub help: &'static str,
 }
 
+impl Description {
+    /// The value of its label; nothing if it has none.
+    #[must_use]
+    pub fn label_value(&self) -> &'static str {
+        self.labels.split('"').nth(1).unwrap_or("")
+    }
+}
+
 /// Declares the numbers and their table together, so that neither can lack a row of the other.
 macro_rules! metrics {
     ($($variant:ident: $kind:ident $family:literal $labels:literal $help:literal;)+) => {

@@ -88,6 +88,14 @@ impl Asker {
     /// # Cancel safety
     /// What was asked is done all the same; the answers are lost, and their places until the executor ends.
     pub(super) async fn ask(&self, questions: Vec<(ShardId, Ask)>) -> Vec<Outcome> {
+        self.ask_within(ADMIN_ANSWER_DEADLINE_MS, questions).await
+    }
+
+    /// The same, with a deadline of its own.
+    ///
+    /// # Cancel safety
+    /// As [`Self::ask`].
+    pub(super) async fn ask_within(&self, ms: u64, questions: Vec<(ShardId, Ask)>) -> Vec<Outcome> {
         let count = questions.len();
         let Ok(_permit) = self.room.acquire_permit(count as u64).await else {
             return (0..count).map(|_| Err(ErrorCode::Overloaded)).collect();
@@ -116,7 +124,7 @@ impl Asker {
             gathering.waker.replace(Some(context.waker().clone()));
             Poll::Pending
         });
-        within(ADMIN_ANSWER_DEADLINE_MS, all).await;
+        within(ms, all).await;
         let mut waiting = self.waiting.borrow_mut();
         for ticket in first..first + count as u64 {
             waiting.remove(&ticket);

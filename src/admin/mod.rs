@@ -16,6 +16,7 @@ mod numbers;
 pub mod process;
 mod refusal;
 mod route;
+mod stats;
 mod written;
 
 use std::cell::RefCell;
@@ -47,6 +48,7 @@ use asking::Asker;
 use numbers::Tally;
 use refusal::Refusal;
 use route::Route;
+pub use stats::{Finding, Known};
 
 /// What the answers are made of.
 #[derive(Debug)]
@@ -63,6 +65,8 @@ pub struct Options {
     pub loopback: bool,
     /// The way to the shards.
     pub post: Post<Parcel>,
+    /// What samples of the numbers say beside them.
+    pub known: Known,
 }
 
 /// What the executor keeps.
@@ -73,6 +77,7 @@ struct Office {
     loopback: bool,
     asker: Asker,
     tally: Tally,
+    known: Known,
 }
 
 /// Starts the executor on a thread of its own. It ends when no sender of `inbox` is left and every
@@ -94,10 +99,10 @@ pub fn spawn(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
 /// # Cancel safety
 /// Dropping the future drops the sockets that wait; answers under way end with their executor.
 async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) {
-    let Options { metrics, policy, policies, key, loopback, post } = options;
+    let Options { metrics, policy, policies, key, loopback, post, known } = options;
     let (asker, tally) = (Asker::new(post, key), Tally::default());
     let policy = RefCell::new(policy);
-    let office = Rc::new(Office { metrics, policy, loopback, asker, tally });
+    let office = Rc::new(Office { metrics, policy, loopback, asker, tally, known });
     let at_answers = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
@@ -106,6 +111,12 @@ async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
     let at_policies = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(policies, async |policy| drop(at_policies.policy.replace(policy))).await;
+    })
+    .detach();
+    let at_samples = Rc::clone(&office);
+    // Ends with the executor.
+    glommio::spawn_local(async move {
+        stats::run(&at_samples.asker, &at_samples.metrics, &at_samples.known).await;
     })
     .detach();
     let open = Rc::new(Semaphore::new(ADMIN_OPEN_COUNT_MAX as u64));

@@ -81,7 +81,7 @@ impl Tally {
 
 /// The wall clock.
 #[expect(clippy::disallowed_methods, reason = "the executor is a host, and tells the time in its answers")]
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -41,12 +41,15 @@ fn posted(post: &HatchPost<AdminJob>, method: &str, path: &str) -> Client {
 }
 
 /// Options for `shards` shards that nobody drives: what is asked of them is not answered.
+#[expect(clippy::disallowed_methods, reason = "the executor's clock begins here")]
 fn options(shards: u16) -> Options {
     let mesh = Mesh::new(shards, Capacities { control: 4, data: 4 }).unwrap();
     let metrics = (0..shards).map(|_| Metrics::shared()).collect();
     let policy = Arc::new(Policy::default());
     let (_, policies) = hatch(1).unwrap();
-    Options { metrics, policy, policies, key: [0; 16], loopback: false, post: mesh.post(ShardId::OUTSIDE) }
+    let known =
+        Known { started: std::time::Instant::now(), cpus: Vec::new(), traffic: Vec::new(), findings: Vec::new() };
+    Options { metrics, policy, policies, key: [0; 16], loopback: false, post: mesh.post(ShardId::OUTSIDE), known }
 }
 
 fn start() -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>) {

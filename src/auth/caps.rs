@@ -71,6 +71,19 @@ impl Verbs {
         Self(self.0 | 1 << verb as u8)
     }
 
+    /// What is left of the set in the gateway's own channels: who has `admin`, or a token that names them, may watch.
+    /// Nobody does anything else there, and what a service may do everywhere does not reach them.
+    fn of_system(self, by_token: bool) -> Self {
+        let watch = Self::of(&[Verb::Subscribe, Verb::History]);
+        if self.contains(Verb::Admin) {
+            watch.with(Verb::Presence).with(Verb::Admin)
+        } else if by_token && self.contains(Verb::Subscribe) {
+            watch
+        } else {
+            Self::NONE
+        }
+    }
+
     /// Whether the verb is in the set.
     #[must_use]
     pub const fn contains(self, verb: Verb) -> bool {
@@ -321,12 +334,13 @@ impl Policy {
     /// What `holder` may do in `channel`.
     #[must_use]
     pub fn verbs(&self, holder: &Holder<'_>, channel: &str) -> Verbs {
-        match holder.caps {
+        let verbs = match holder.caps {
             Some(caps) => caps.verbs(channel, holder.user),
             None if holder.service => Verbs::SERVICE,
             None if self.require_caps => Verbs::NONE,
             None => granted(&self.verbs, channel, holder.user),
-        }
+        };
+        if is_system(channel) { verbs.of_system(holder.caps.is_some()) } else { verbs }
     }
 
     /// Whether `holder` may do `verb` in `channel`.
@@ -367,6 +381,15 @@ impl Policy {
     pub fn html(&self, channel: &str, user: &str) -> Html {
         self.html.best(channel, user).map_or(Html::Off, |(_, html)| *html)
     }
+}
+
+/// What the names of the gateway's own channels begin with.
+const SYSTEM: &str = "system:";
+
+/// Whether a channel is the gateway's own: it alone sends there.
+#[must_use]
+pub fn is_system(channel: &str) -> bool {
+    channel.starts_with(SYSTEM)
 }
 
 /// What users may do whose token does not say, unless an operator's row says so.

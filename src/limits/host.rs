@@ -104,6 +104,21 @@ pub const ADMIN_WRITE_DEADLINE_MS: u64 = 5_000;
 pub const ADMIN_LINGER_MS: u64 = 1_000;
 /// Bytes read and dropped after an answer; over it the socket is closed at once.
 pub const ADMIN_LINGER_BYTES_MAX: usize = 64 * 1024;
+/// How often the gateway publishes its numbers in `system:stats`.
+pub const SAMPLE_EVERY_MS: u64 = 1000;
+/// Silence after which a shard counts as one that does not answer. An idle one turns twice as often.
+pub const SHARD_SILENT_MS: u64 = 2 * PARK_MS_MAX;
+/// Time for shards to say which channels are the busiest; over it a sample goes without what they would have said.
+pub const BUSY_ANSWER_MS: u64 = 200;
+/// Shards up to which a sample has what goes between every two of them; with more it is left out, since it grows with
+/// the square. Some 8 KiB.
+pub const MATRIX_SHARDS_MAX: usize = 32;
+/// Channels that a sample tells of, the busiest first. What a screen shows.
+pub const BUSY_CHANNELS_TOLD: usize = 10;
+/// Reasons of refusals that a sample tells of, the most frequent first; the others are in `/metrics`.
+pub const REASONS_TOLD_MAX: usize = 20;
+/// What the doctor found at the start that a sample tells of, the worst first; `waystation doctor` says all.
+pub const FINDINGS_TOLD_MAX: usize = 25;
 /// Locked memory for the administration executor's buffers, of which it uses none.
 pub const ADMIN_IO_MEMORY_BYTES: usize = 64 * 1024;
 /// Entries of each of the administration executor's three rings.

@@ -65,6 +65,8 @@ const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS as us
 const _: () =
     assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
 const _: () = assert!(PARK_MS_MAX <= WATCHDOG_MS_MIN / WATCHDOG_LOOKS as u64, "an idle shard turns between two looks");
+const _: () = assert!(BUSY_CHANNELS_TOLD <= BUSY_CHANNELS_MAX && BUSY_ANSWER_MS < SAMPLE_EVERY_MS);
+const _: () = assert!(SAMPLES_KEPT as u64 * SAMPLE_EVERY_MS >= 300_000, "a page that opens shows five minutes");
 const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
 const _: () = assert!(DRAIN_WINDOW_MS >= ADMIN_WRITE_DEADLINE_MS + ADMIN_LINGER_MS, "a drain waits for answers");
 const _: () = assert!(

@@ -22,6 +22,20 @@ pub const SWEEP_SLOTS_MAX: u32 = 1024;
 /// Channels that are listed of one connection; a consumer of patterns may be in thousands.
 pub const CHANNELS_LISTED_MAX: usize = 100;
 
+// Floor 5: the gateway's own channel
+
+/// Samples of its numbers that the gateway keeps in `system:stats`; the oldest are forgotten. Five minutes of one a
+/// second, and a little more for who asks late.
+pub const SAMPLES_KEPT: usize = 310;
+/// Bytes of these; the oldest are forgotten. Enough for so many of the largest, which has 128 shards.
+pub const SAMPLES_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Channels that a shard has in view as its busiest while somebody watches; over it the one that was met least often
+/// gives way. Six times as many as are told.
+pub const BUSY_CHANNELS_MAX: usize = 64;
+/// Looks a second at which channel was just visited, while somebody watches: enough that a channel with a hundredth of
+/// the deliveries is seen, and few beside the deliveries.
+pub const BUSY_LOOKS: u64 = 256;
+
 // Floor 5: fan-out and writing
 
 /// Members visited in one turn. About 0.3 ms of sends, which is what a message that comes meanwhile waits: with 512 the

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::ids::ShardId;
 use crate::limits::{MESH_CONTROL_ITEMS, MESH_DATA_ITEMS_MAX, MESH_DATA_ITEMS_MIN, MESH_DATA_ITEMS_TOTAL};
+use crate::mesh::traffic::Traffic;
 use crate::mesh::wake::Bell;
 use crate::shard::message::Lane;
 
@@ -38,6 +39,7 @@ impl Capacities {
 pub struct Mesh<T> {
     doors: Arc<[Door<T>]>,
     ends: Vec<Option<Queues<T>>>,
+    traffic: Vec<Arc<Traffic>>,
 }
 
 /// What one shard holds of the mesh.
@@ -53,6 +55,7 @@ pub struct MeshEnd<T> {
 pub struct Inbox<T> {
     lanes: Queues<T>,
     bell: Arc<Bell>,
+    traffic: Arc<Traffic>,
 }
 
 /// Puts items in one sender's name. Clones share the name, and the order among them is theirs to keep.
@@ -68,6 +71,7 @@ pub struct Outbox<T> {
     /// Each peer at most once, since `told` says who is in it.
     to_wake: Vec<ShardId>,
     told: Vec<bool>,
+    traffic: Arc<Traffic>,
 }
 
 /// The sending side of one inbox.
@@ -109,7 +113,14 @@ impl<T> Mesh<T> {
             doors.push(Door { lanes: Lanes { control: control_in, data: data_in }, bell: Arc::new(Bell::new()?) });
             ends.push(Some(Lanes { control, data }));
         }
-        Ok(Self { doors: doors.into(), ends })
+        let traffic = (0..shards).map(|_| Arc::new(Traffic::among(shards.into()))).collect();
+        Ok(Self { doors: doors.into(), ends, traffic })
+    }
+
+    /// What goes between the shards, by the one that counts.
+    #[must_use]
+    pub fn traffic(&self) -> Vec<Arc<Traffic>> {
+        self.traffic.clone()
     }
 
     /// A handle that puts in the name of `from`: a shard, or a number beyond the shards for a thread that is none.
@@ -121,8 +132,10 @@ impl<T> Mesh<T> {
     /// Takes a shard's end out. `None` if it was taken, or there is no such shard.
     pub fn take_end(&mut self, shard: ShardId) -> Option<MeshEnd<T>> {
         let lanes = self.ends.get_mut(shard.index())?.take()?;
-        let inbox = Inbox { lanes, bell: Arc::clone(&self.doors[shard.index()].bell) };
-        let outbox = Outbox { post: self.post(shard), to_wake: Vec::new(), told: vec![false; self.doors.len()] };
+        let traffic = &self.traffic[shard.index()];
+        let inbox = Inbox { lanes, bell: Arc::clone(&self.doors[shard.index()].bell), traffic: Arc::clone(traffic) };
+        let told = vec![false; self.doors.len()];
+        let outbox = Outbox { post: self.post(shard), to_wake: Vec::new(), told, traffic: Arc::clone(traffic) };
         Some(MeshEnd { inbox, outbox })
     }
 }
@@ -131,7 +144,9 @@ impl<T> Inbox<T> {
     /// Takes the oldest item of a lane, with its sender.
     #[must_use]
     pub fn try_take(&self, lane: Lane) -> Option<(ShardId, T)> {
-        self.lanes.of(lane).try_recv().ok()
+        let (from, item) = self.lanes.of(lane).try_recv().ok()?;
+        self.traffic.note_taken(from);
+        Some((from, item))
     }
 
     /// Whether both lanes are empty.
@@ -183,6 +198,7 @@ impl<T> Outbox<T> {
     /// The item, when the lane is full or the shard is gone.
     pub fn try_put(&mut self, to: ShardId, lane: Lane, item: T) -> Result<(), T> {
         self.post.try_put(to, lane, item)?;
+        self.traffic.note_put(to);
         if !std::mem::replace(&mut self.told[to.index()], true) {
             self.to_wake.push(to);
         }

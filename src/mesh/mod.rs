@@ -11,9 +11,11 @@
 pub mod hatch;
 pub mod inbox;
 pub mod parcel;
+pub mod traffic;
 pub mod wake;
 
 pub use hatch::{Hatch, HatchPost, hatch};
 pub use inbox::{Capacities, Inbox, Mesh, MeshEnd, Outbox, Post};
 pub use parcel::{AdminJob, Parcel, Transport};
+pub use traffic::{Traffic, depth};
 pub use wake::Bell;

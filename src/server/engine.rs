@@ -82,6 +82,8 @@ pub(super) struct Start<'a> {
     pub(super) keys: KeyRing,
     /// How many sockets its descriptors allow: more, so that it can answer who finds no place.
     pub(super) sockets: u64,
+    /// What the doctor finds on this machine, the worst first.
+    pub(super) findings: Vec<admin::Finding>,
     /// How often the service manager wants to hear that every shard turns.
     pub(super) watchdog: Option<Duration>,
 }
@@ -92,6 +94,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let count = u16::try_from(start.listeners.len()).unwrap_or(u16::MAX);
     let mesh = Mesh::new(count, Capacities::for_shards(start.listeners.len())).map_err(|error| failed(&error))?;
     let options = shard_options(&start, count)?;
+    let started = now();
     let (post, inbox) = hatch::<AdminJob>(ADMIN_QUEUED_COUNT_MAX).map_err(|error| failed(&error))?;
     let (answers, answered) = hatch::<Answered>(ADMIN_QUESTIONS_MAX).map_err(|error| failed(&error))?;
     let (policies, changed) = hatch::<Arc<Policy>>(1).map_err(|error| failed(&error))?;
@@ -102,6 +105,12 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         key: options.key,
         loopback: start.wanted.admin_loopback,
         post: mesh.post(ShardId::OUTSIDE),
+        known: admin::Known {
+            started,
+            cpus: start.wanted.shards.clone(),
+            traffic: mesh.traffic(),
+            findings: start.findings,
+        },
     };
     let executor = admin::spawn(inbox, answered, admin).map_err(|error| failed(&error))?;
     let watchdog = start.watchdog;
@@ -115,7 +124,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         metrics: metrics.first().map_or_else(Metrics::shared, Arc::clone),
     };
     let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
-    let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options };
+    let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options, started };
     let (mut members, drain) = start_shards(shards, &metrics, (&post, &answers))?;
     members.push(Member { name: "reload".to_owned(), join: joined(reloading) });
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
@@ -140,6 +149,7 @@ struct Shards<'a> {
     listeners: Vec<Vec<Listener>>,
     mesh: Mesh<Parcel>,
     options: shard::Options,
+    started: Instant,
 }
 
 /// Starts the shards, each where it is placed, and gives the way to tell them to drain. A shard's post to
@@ -149,11 +159,10 @@ fn start_shards(
     metrics: &[Arc<Metrics>],
     (post, answers): (&HatchPost<AdminJob>, &HatchPost<Answered>),
 ) -> Result<(Vec<Member>, Drain), StartError> {
-    let Shards { wanted, listeners, mut mesh, options } = shards;
+    let Shards { wanted, listeners, mut mesh, options, started } = shards;
     let count = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
-    let started = now();
     let mut members = Vec::new();
     let metrics_of_all = metrics;
     let seats = listeners.into_iter().zip(&wanted.shards).zip(metrics);

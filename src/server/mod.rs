@@ -93,7 +93,9 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let loopback = all.iter().all(|one| one.address.is_loopback());
     let Places { addresses, files, listeners } = Places::of(all, wanted.shards.len());
     let count = verifier.keys.iter().count();
-    let resources = engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys, watchdog };
+    let findings = tuning::findings(reload::connections_max(wanted, connections) as u64, wanted.shards.len());
+    let resources =
+        engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys, findings, watchdog };
     let engine = engine::start(resources)?;
     let development = key.as_ref().map(|key| Ok((key, token_for_everything(key)?))).transpose()?;
     let keys = match &development {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::admin::Finding;
 use crate::config::{Changing, Doctor, Planned, StartError, TuneVerb};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
@@ -18,6 +19,23 @@ pub(super) fn doctor(wanted: &Doctor) -> Result<ExitCode, StartError> {
     let examined = examined(&wanted.planned)?;
     say(&if wanted.json { format!("{:#}\n", report::json(&examined)) } else { report::text(&examined, ink()) });
     Ok(ExitCode::from(examined.exit_code(wanted.strict)))
+}
+
+/// What is wrong with this machine for so many connections, the worst first. A start has looked into its ring already,
+/// and goes on whatever is found here.
+pub(super) fn findings(connections: u64, shards: usize) -> Vec<Finding> {
+    let Ok(host) = Host::new(Path::new("/"), None) else { return Vec::new() };
+    let plan = Plan::on(&host, connections, u16::try_from(shards).ok());
+    let examined = tune::examine(&host, plan);
+    let found = examined.findings.iter().filter_map(|finding| {
+        let (severity, remedy) = finding.answer.as_ref()?.fault.clone()?;
+        let (row, seen) = (finding.row, &finding.answer.as_ref()?.seen);
+        let title = format!("{} is {seen}: {}", row.name, row.why);
+        Some((severity, Finding { id: row.name.to_owned(), severity: severity.word(), title, remedy }))
+    });
+    let mut found: Vec<_> = found.collect();
+    found.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+    found.into_iter().map(|(_, finding)| finding).collect()
 }
 
 /// Does what is asked of `tune`.

@@ -71,6 +71,7 @@ impl Shard {
         let visits = room.left.min(u32::try_from(turns).unwrap_or(u32::MAX));
         let next = room.history.next();
         let fleeting = room.fleeting.as_deref();
+        let mut owed = 0;
         for _ in 0..visits {
             let place = if room.cursor >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
@@ -87,10 +88,12 @@ impl Shard {
                 if conn.service.is_some() {
                     list_as_ready(conn, member, Membership { room: id, place, form: IdForm::default() });
                 }
+                owed += u64::from(member.next < next);
                 mark_connection(conn_id, conn, effects);
             }
         }
         room.left -= visits;
+        self.busy.note(owed, now, id, room);
         if room.left > 0 {
             self.line.push_back(id);
         } else {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::announcing::retention_of;
 use super::effect::{Effect, Effects};
 use super::message::outside::Reply;
 use super::message::{Answer, Committed, MeshMessage, Publication, Tail};
@@ -159,13 +160,13 @@ impl Shard {
 
     /// Adds an event to a history here, and forgets what its bounds no longer allow.
     pub(super) fn append(&mut self, now: Now, id: RoomId, event: Event) {
-        let keep = self.options.retention;
         // Before the event joins: the older ones make place, and it is there for those who keep up.
         let held = self.metrics.read(Metric::HistoryBytes) + self.metrics.read(Metric::RoomBytes);
         if held + event.bytes() as u64 > self.options.history_bytes_max as u64 {
             self.shed_history();
         }
         let Some(room) = self.rooms.at_mut(id) else { return };
+        let keep = retention_of(room, self.options.retention);
         let before = room.history.bytes();
         room.joined = None;
         room.history.push(event);

@@ -18,6 +18,7 @@ pub mod rules;
 mod acking;
 mod admission;
 mod ahead;
+mod announcing;
 mod attendance;
 mod bundle;
 mod channel_rate;
@@ -81,8 +82,10 @@ use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 use crate::wire::proxy::Proxies;
 use crate::wire::upgrade::Origins;
+pub use announcing::STATS_CHANNEL;
 pub use publishing::text_of;
 
+use announcing::Busy;
 use consuming::IdleLook;
 use direct::Spread;
 use effect::Effects;
@@ -241,6 +244,8 @@ pub struct Shard {
     spreading: Vec<usize>,
     /// News that the members of rooms here are told.
     rumours: VecDeque<Rumour>,
+    /// Which channels are the busiest, while somebody watches.
+    busy: Busy,
     /// Which events without a channel were sent already.
     direct: Dedup,
     /// Who was refused lately.
@@ -301,6 +306,7 @@ impl Shard {
             debts: BTreeMap::new(),
             spreading: Vec::new(),
             rumours: VecDeque::new(),
+            busy: Busy::default(),
             direct: Dedup::default(),
             repeats: Repeats::default(),
             latest: now,

@@ -51,6 +51,8 @@ impl Shard {
             Ask::Members { claims, channel, limit } => self.members_outside(&claims, &channel, limit),
             Ask::Connections { from, limit } => Ok(self.list_connections(now, from, limit)),
             Ask::Tally { from } => Ok(self.take_tally(from)),
+            Ask::Announce(payload) => self.announce(now, &payload, effects),
+            Ask::Busiest => Ok(self.busiest(now)),
             Ask::Sweep { from, whose, act } => Ok(self.sweep_connections(now, from, &whose, &act, effects)),
         };
         reply(ticket, outcome, effects);

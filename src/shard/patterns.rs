@@ -12,6 +12,7 @@ use super::effect::Effects;
 use super::message::service::{PatternMessage, Refused};
 use super::rooms::RoomId;
 use super::timers::Timer;
+use crate::auth::is_system;
 use crate::ids::{Position, Seq, ShardId};
 use crate::limits::ENLIST_ROOMS_PER_TURN;
 use crate::metrics::Metric;
@@ -135,7 +136,8 @@ impl Shard {
 
     /// A channel at home here has an event: those who want it by pattern are to be members.
     pub(super) fn serve_patterns(&mut self, now: Now, id: RoomId, effects: &mut Effects) {
-        let Some(room) = self.rooms.at_mut(id) else { return };
+        // Who wants everything does not mean the gateway's own channels.
+        let Some(room) = self.rooms.at_mut(id).filter(|room| !is_system(&room.name)) else { return };
         let last = room.history.last();
         let before = Seq(last.0 - 1);
         let version = self.patterns.version();

@@ -3,6 +3,7 @@
 //! The driver below stands in for the host: it does what effects ask, takes of each write what a socket has
 //! room for, and reads back the frames that went out.
 
+mod announcing;
 mod channel_rates;
 mod company;
 mod consumers;

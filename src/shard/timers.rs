@@ -1,6 +1,7 @@
 //! What the shard's wheel fires.
 
 use super::Shard;
+use super::announcing::retention_of;
 use super::connection::{Probe, Stage};
 use super::effect::{Closing, Effects};
 use super::rooms::{Role, RoomId};
@@ -107,6 +108,7 @@ impl Shard {
                 self.retry_orphans();
                 self.pay_debts(now);
                 self.begin_to_end_quiet();
+                self.busy.on_second();
                 self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
             }
         }
@@ -209,8 +211,9 @@ impl Shard {
 
     /// The same for one channel. Returns how many members were looked at.
     fn sweep_room(&mut self, now: Now, id: RoomId) -> usize {
-        let keep = self.options.retention;
+        let usual = self.options.retention;
         let Some(room) = self.rooms.at_mut(id) else { return 0 };
+        let keep = retention_of(room, usual);
         let mut looked_at = 0;
         if !room.queued && room.members.places() <= LOOK_PLACES_MAX {
             // A visit notes what a member needs before it is written to; here the writing is done.

@@ -47,6 +47,7 @@ mod rooms;
 mod seeds;
 mod services;
 mod start;
+mod stats;
 mod tokens;
 mod tune;
 mod verbatim;

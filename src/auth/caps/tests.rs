@@ -48,8 +48,35 @@ fn a_service_may_do_all_but_admin_unless_its_caps_say_otherwise() {
     let caps = parse(r#"{"chat:*":["publish","stream"],"system:*":["admin"]}"#).unwrap();
     let service = Holder { caps: Some(&caps), ..service };
     check(policy.verbs(&service, "chat:1"), &[Publish, Stream]);
-    check(policy.verbs(&service, "system:stats"), &[Admin]);
+    check(policy.verbs(&service, "system:stats"), &[Subscribe, Presence, History, Admin]);
     check(policy.verbs(&service, "trip:1"), &[]);
+}
+
+#[test]
+fn the_gateways_own_channels_are_watched_by_administrators_and_by_tokens_that_name_them_and_nobody_sends_there() {
+    let every = r#"{"*":["subscribe","publish","presence","history","edit","stream","register","admin"]}"#;
+    let rows = [("*", &[Subscribe, Publish, Edit] as &[Verb]), ("system:open", &[Subscribe, Admin])];
+    let row = |(pattern, verbs)| PolicyRow { verbs: Some(Verbs::of(verbs)), ..row(pattern) };
+    let policy = Policy::with_rows(&rows.map(row)).unwrap();
+    let (watch, administer) = (&[Subscribe, History] as &[Verb], &[Subscribe, Presence, History, Admin] as &[Verb]);
+    for (service, caps, channel, expected) in [
+        (false, None, "system:stats", &[] as &[Verb]),
+        (false, None, "system:open", administer),
+        (true, None, "system:stats", &[]),
+        (true, None, "system:", &[]),
+        (true, None, "systems:stats", &[Subscribe, Publish, Presence, History, Edit, Stream, Register]),
+        (false, Some(every), "system:stats", administer),
+        (true, Some(every), "system:anything", administer),
+        (false, Some(r#"{"system:stats":["admin"]}"#), "system:stats", administer),
+        (false, Some(r#"{"system:stats":["subscribe"]}"#), "system:stats", watch),
+        (false, Some(r#"{"system:*":["subscribe","publish","stream"]}"#), "system:stats", watch),
+        (false, Some(r#"{"system:stats":["publish","history"]}"#), "system:stats", &[]),
+        (false, Some(r#"{"system:other":["subscribe"]}"#), "system:stats", &[]),
+    ] {
+        let caps = caps.map(|caps| parse(caps).unwrap());
+        let holder = Holder { user: "ada", service, caps: caps.as_ref() };
+        check(policy.verbs(&holder, channel), expected);
+    }
 }
 
 #[test]

@@ -59,6 +59,10 @@ pub enum Ask {
         /// The place.
         from: u32,
     },
+    /// To the home of `system:stats`: publish there what the gateway says of itself, a JSON object.
+    Announce(Box<[u8]>),
+    /// Which channels had the most deliveries there since this was asked before.
+    Busiest,
     /// Do something to connections, from a place of the shard's table on.
     Sweep {
         /// The place.
@@ -141,6 +145,13 @@ pub enum Reply {
     },
     /// Who and what is there.
     Tally(Tally, Option<u32>),
+    /// It is published.
+    Announced {
+        /// Whether somebody is in the channel.
+        watched: bool,
+    },
+    /// The busiest channels, the busiest first.
+    Busiest(Vec<Busiest>),
     /// To so many connections something was done.
     Swept {
         /// How many.
@@ -148,6 +159,17 @@ pub enum Reply {
         /// Where the next portion begins, if there is one.
         next: Option<u32>,
     },
+}
+
+/// What a channel delivers to its members on one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busiest {
+    /// Its name.
+    pub channel: Arc<str>,
+    /// Members there.
+    pub members: u64,
+    /// Deliveries to them a second.
+    pub per_s: u64,
 }
 
 /// One connection as operators see it.

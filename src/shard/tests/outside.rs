@@ -30,7 +30,7 @@ fn event(channel: &str, kind: &str, id: Option<&str>) -> Publishing {
 
 impl World {
     /// Asks a shard, and waits for the one answer.
-    fn ask(&mut self, host: usize, ask: Ask) -> Result<Reply, ErrorCode> {
+    pub(super) fn ask(&mut self, host: usize, ask: Ask) -> Result<Reply, ErrorCode> {
         self.answered.clear();
         let question = MeshMessage::Question(Box::new(Question { ticket: 77, ask }));
         self.handle(host, Input::Mesh(ShardId::OUTSIDE, question));

@@ -1,0 +1,67 @@
+//! What goes between every two shards, as numbers that anybody may read.
+//!
+//! Each shard counts what it puts to the others and what it takes from them, and nobody else writes these numbers. What
+//! was put and not yet taken is how deep a queue is: nobody has to look into one. Absent: what threads put that are no
+//! shards.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::ids::ShardId;
+
+/// One shard's numbers, by the other shard.
+#[derive(Debug)]
+pub struct Traffic {
+    put: Box<[AtomicU64]>,
+    taken: Box<[AtomicU64]>,
+}
+
+impl Traffic {
+    /// Nothing yet, among so many shards.
+    #[must_use]
+    pub fn among(shards: usize) -> Self {
+        let none = || (0..shards).map(|_| AtomicU64::new(0)).collect();
+        Self { put: none(), taken: none() }
+    }
+
+    /// Something was put to a shard. Only the owner calls this, as the next.
+    pub(super) fn note_put(&self, to: ShardId) {
+        add(&self.put, to);
+    }
+
+    /// Something was taken that a shard had put.
+    pub(super) fn note_taken(&self, from: ShardId) {
+        add(&self.taken, from);
+    }
+
+    /// How much was put to a shard.
+    #[must_use]
+    pub fn put(&self, to: ShardId) -> u64 {
+        read(&self.put, to)
+    }
+
+    /// How much was taken from a shard.
+    #[must_use]
+    pub fn taken(&self, from: ShardId) -> u64 {
+        read(&self.taken, from)
+    }
+}
+
+/// How much lies between two shards: what the first has put and the second not taken. Both go on meanwhile, so this is
+/// about so.
+#[must_use]
+pub fn depth(all: &[impl AsRef<Traffic>], from: ShardId, to: ShardId) -> u64 {
+    // Read first what grows last: else there would seem to be what was taken already.
+    let taken = all.get(to.index()).map_or(0, |owner| owner.as_ref().taken(from));
+    all.get(from.index()).map_or(0, |owner| owner.as_ref().put(to)).saturating_sub(taken)
+}
+
+fn add(counts: &[AtomicU64], other: ShardId) {
+    // A number beyond the shards stands for a thread that is none.
+    if let Some(count) = counts.get(other.index()) {
+        count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+}
+
+fn read(counts: &[AtomicU64], other: ShardId) -> u64 {
+    counts.get(other.index()).map_or(0, |count| count.load(Relaxed))
+}

@@ -1,0 +1,204 @@
+//! What the gateway says of itself in `system:stats`: that the numbers are right, over several shards and under
+//! traffic, who may watch, and that nobody else sends there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::gateway::{ALL_CAPS, Gateway};
+use crate::raw::{Answer, ask};
+
+const CHANNEL: &str = "system:stats";
+const MESSAGES: u64 = 1000;
+
+fn watcher(gateway: &Gateway) -> Client {
+    Client::join(gateway, "/ws", &gateway.token_with("ops", &["--caps", r#"{"system:stats":["subscribe"]}"#]))
+}
+
+/// Joins, and gets the place at which the channel stands.
+fn watch(watcher: &mut Client) -> Value {
+    watcher.send(&json!({ "type": "subscribe", "channels": [CHANNEL] }));
+    watcher.event_of("subscribed")["payload"].clone()
+}
+
+/// The next sample.
+fn sample(watcher: &mut Client) -> Value {
+    let event = watcher.event_of("system_stats");
+    assert_eq!(event["channel"], CHANNEL);
+    event["payload"].clone()
+}
+
+fn number(sample: &Value, path: &str) -> u64 {
+    sample.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("{path} in {sample}"))
+}
+
+/// What is counted of a sample and of everything else there is to count.
+fn sum(sample: &Value, field: &str) -> f64 {
+    sample["shards"].as_array().unwrap().iter().map(|shard| shard[field].as_f64().unwrap()).sum()
+}
+
+#[test]
+fn a_thousand_messages_are_counted_as_a_thousand_whatever_the_number_of_shards() {
+    for shards in [1, 3] {
+        let gateway = Gateway::with(&["--shards", &shards.to_string(), "--limits", "unlimited"]);
+        let mut watcher = watcher(&gateway);
+        watch(&mut watcher);
+        let names: Vec<String> = (0..8).map(|trip| format!("trip:{trip}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let tokens = gateway.token_row("user", 4);
+        let mut clients: Vec<Client> = tokens.iter().map(|token| Client::join(&gateway, "/ws", token)).collect();
+        for client in &mut clients {
+            client.subscribe(&names);
+        }
+        let before = loop {
+            let before = sample(&mut watcher);
+            // The joins are behind us, and nothing is under way.
+            if before["totals"]["received_per_s"] == 0.0 && number(&before, "/totals/memberships") == 33 {
+                break before;
+            }
+        };
+        let (mut received, mut rates) = (0, 0.0);
+        for round in 0..MESSAGES / 4 {
+            for (author, client) in clients.iter_mut().enumerate() {
+                let name = names[usize::try_from(round).unwrap() % names.len()];
+                client.publish(name, &format!("{author}-{round}"), &json!({ "round": round }));
+            }
+        }
+        let after = loop {
+            let after = sample(&mut watcher);
+            received += 1;
+            let seconds = after["interval_ms"].as_f64().unwrap() / 1000.0;
+            rates += sum(&after, "received_per_s") * seconds;
+            assert_eq!(after["shards"].as_array().unwrap().len(), shards);
+            if after["totals"]["received_per_s"] == 0.0
+                && number(&after, "/totals/received") > number(&before, "/totals/received")
+            {
+                break after;
+            }
+        };
+        let grown = |path| number(&after, path) - number(&before, path);
+        assert_eq!(grown("/totals/received"), MESSAGES, "{shards} shards");
+        // Each to four members, and each sample to the one who watches.
+        assert_eq!(grown("/totals/sent"), 4 * MESSAGES + received, "{shards} shards");
+        assert!((rates - 1000.0).abs() < 10.0, "{rates} in rates of {shards} shards");
+        assert_eq!(number(&after, "/totals/connections"), 5);
+    }
+}
+
+#[test]
+fn a_sample_has_the_fields_that_the_page_reads() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let mut watcher = watcher(&gateway);
+    watch(&mut watcher);
+    sample(&mut watcher);
+    let sample = sample(&mut watcher);
+    assert_eq!((&sample["state"], &sample["version"]), (&json!("serving"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert!((500..20_000).contains(&number(&sample, "/interval_ms")), "{sample}");
+    for field in [
+        "connections",
+        "channels",
+        "received_per_s",
+        "sent_per_s",
+        "busy",
+        "parks_per_s",
+        "history_bytes",
+        "owed_bytes",
+    ] {
+        assert!(sample["shards"][1][field].is_number(), "{field}: {sample}");
+    }
+    for field in ["rss_bytes", "cpu_cores", "sockets", "channels", "memberships", "sent_bytes_per_s"] {
+        assert!(sample["totals"][field].is_number(), "{field}: {sample}");
+    }
+    assert!(sample["shards"].as_array().unwrap().iter().all(|shard| shard["answering"] == true), "{sample}");
+    assert!(sample["findings"].is_array() && sample["top_channels"].is_array(), "{sample}");
+    assert!(sample.pointer("/delivery/count").is_some_and(Value::is_u64), "{sample}");
+}
+
+#[test]
+fn who_opens_the_printed_link_may_watch_and_gets_what_was() {
+    let gateway = Gateway::start();
+    let token = gateway.greeting.split("token=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let mut page = Client::join(&gateway, "/ws", token);
+    let place = loop {
+        let place = watch(&mut page);
+        page.send(&json!({ "type": "unsubscribe", "channels": [CHANNEL] }));
+        page.pending();
+        if number(&place, "/seq") > 2 {
+            break place;
+        }
+    };
+    let params = json!({ "channel": CHANNEL, "limit": 300 });
+    page.send(&json!({ "type": "request", "payload": { "id": "h", "method": "history", "params": params } }));
+    let history = page.event_of("response")["payload"]["result"].clone();
+    let events = history["events"].as_array().unwrap();
+    assert!(events.len() > 2, "{history}");
+    assert!(events.iter().all(|event| event["type"] == "system_stats" && event["payload"]["at_ms"].is_u64()));
+    let position = json!({ CHANNEL: { "epoch": place["epoch"], "seq": 0 } });
+    page.send(&json!({ "type": "subscribe", "channels": [CHANNEL], "since": position }));
+    assert_eq!(page.event_of("subscribed")["payload"]["recovered"], true);
+    for seq in 1..=number(&place, "/seq") + 2 {
+        assert_eq!(page.event_of("system_stats")["seq"], seq, "what was, and then what comes");
+    }
+}
+
+#[test]
+fn strangers_do_not_watch_and_nobody_sends_there_by_whatever_way() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let service = gateway.token_with("svc", &["--role", "service"]);
+    let almighty = gateway.token_with("svc", &["--role", "service", "--caps", ALL_CAPS]);
+    for token in [&gateway.token("ann"), &service] {
+        let mut stranger = Client::join(&gateway, "/ws", token);
+        stranger.send(&json!({ "type": "subscribe", "channels": [CHANNEL] }));
+        let failure = &stranger.event_of("subscribe_response")["payload"]["failures"][0];
+        assert_eq!(failure["code"], "PERMISSION_DENIED", "{failure}");
+        let params = json!({ "channel": CHANNEL });
+        stranger.send(&json!({ "type": "request", "payload": { "id": "h", "method": "history", "params": params } }));
+        assert_eq!(stranger.event_of("response")["payload"]["error"]["code"], "PERMISSION_DENIED");
+    }
+    let mut operator = Client::join(&gateway, "/ws", &almighty);
+    for channel in [CHANNEL, "system:anything"] {
+        operator.publish(channel, "op", &json!({}));
+        assert_eq!(operator.event_of("nack")["payload"]["code"], "PERMISSION_DENIED", "{channel}");
+        let body = json!({ "channel": channel, "type": "system_stats", "payload": {} });
+        for token in [&service, &almighty] {
+            let refused = post(&gateway, "/api/publish", token, &body);
+            assert_eq!(refused.status, 403, "{refused:?}");
+            assert!(refused.body.contains("PERMISSION_DENIED"), "{refused:?}");
+        }
+        let all = json!({ "channels": [channel], "type": "system_stats", "payload": {} });
+        let refused = post(&gateway, "/api/broadcast", &almighty, &all);
+        assert!(refused.body.contains("PERMISSION_DENIED"), "{refused:?}");
+    }
+}
+
+fn post(gateway: &Gateway, path: &str, token: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let (address, len) = (gateway.address, body.len());
+    ask(
+        gateway,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {len}\r\n\r\n{body}"
+        ),
+    )
+}
+
+#[test]
+fn a_server_that_drains_says_so_as_long_as_somebody_hears_it() {
+    let mut gateway = Gateway::unlimited();
+    // Connections are closed in waves, a tenth at a time: of twenty some stay for seconds.
+    let mut watchers: Vec<Client> = (0..20).map(|_| watcher(&gateway)).collect();
+    for watcher in &mut watchers {
+        watch(watcher);
+    }
+    assert_eq!(sample(&mut watchers[0])["state"], "serving");
+    gateway.terminate();
+    let told = watchers.iter_mut().any(|watcher| {
+        let (events, code, _) = watcher.closing();
+        assert_eq!(code, 1012);
+        events.iter().any(|event| event["payload"]["state"] == "draining")
+    });
+    assert!(told, "{}", gateway.log());
+    assert_eq!(gateway.wait(Duration::from_secs(30)).code(), Some(0), "{}", gateway.log());
+}
