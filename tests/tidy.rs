@@ -44,6 +44,7 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("DRAIN_PUT_TRIES", "reached only by a shard that turns no more"),
     ("EXECUTOR_IO_BYTES", "a size given to the executor library"),
     ("EXECUTOR_RING_DEPTH", "a size given to the executor library, which waits when it is reached"),
+    ("HEALTH_DEADLINE_MS", "a wait of a command that asks once"),
     ("MEMLOCK_START_BYTES", "a part of the need that a test holds to what was measured"),
     ("MESH_RETRY_MS", "a sleep: what is kept leaves in order however long it is"),
     ("PARK_MS_MAX", "a sleep: whatever comes ends it early"),

@@ -31,6 +31,8 @@ pub enum Wanted {
     Token(Token),
     /// Say whether a gateway could be run so.
     Check(Box<Serve>),
+    /// Ask whether one that runs so is ready.
+    Health(Box<Serve>),
     /// Print this.
     Print(Vec<u8>),
     /// Say how the machine is set.

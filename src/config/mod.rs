@@ -128,6 +128,7 @@ pub fn read(
         Verb::Config(ConfigVerb::Check(args)) => {
             source(args).load().map(|serve| Wanted::Check(Box::new(serve))).map_err(Refusal::Start)
         }
+        Verb::Health(args) => source(args).load().map(|serve| Wanted::Health(Box::new(serve))).map_err(Refusal::Start),
         Verb::Config(ConfigVerb::Show(args)) => {
             source(args).load().map(|serve| Wanted::Print(render::show(&serve.settings).into())).map_err(Refusal::Start)
         }

@@ -30,6 +30,8 @@ pub enum Verb {
     Config(ConfigVerb),
     /// Print tokens signed with the key in the data directory, one a line
     Token(TokenArgs),
+    /// Ask the gateway of this configuration whether it is ready; exit code 75 if it is not
+    Health(Box<ServeArgs>),
     /// Print the completions of a shell
     Completions {
         /// Which

@@ -61,6 +61,11 @@ pub const SOCKETS_SPARE_SHARE: u64 = 8;
 pub const SOCKETS_SPARE_MAX: u64 = 1024;
 /// Time that a drain may take; at its end what is still open is cut.
 pub const DRAIN_WINDOW_MS: u64 = 10_000;
+/// Time that `health` waits for an answer; over it the gateway counts as not ready. Below the 5 s that a container's
+/// check is given.
+pub const HEALTH_DEADLINE_MS: u64 = 3_000;
+/// Bytes that `health` reads in search of the line with the status; what is longer is no answer of ours.
+pub const HEALTH_ANSWER_BYTES_MAX: usize = 4096;
 /// Shortest watchdog of a service manager; under it the start is refused. Four sleeps of an idle shard.
 pub const WATCHDOG_MS_MIN: u64 = 4_000;
 /// Looks at the shards in one period of the watchdog. One that misses a single feeding is not yet restarted.

@@ -97,6 +97,19 @@ pub(super) fn check_ring(shards: usize, sizes: RingSizes) -> Result<(), StartErr
     probed.map_err(|error| StartError::new("the shards cannot use io_uring", "the system", error.to_string()))
 }
 
+/// Where the kernel says which processors there are.
+pub(super) const PROCESSORS: &str = "/sys/devices/system/cpu/online";
+
+/// Checks that shards can be pinned: the executor library finds its processors there, and ends the process without.
+pub(super) fn check_processors(shards: &[Option<usize>], processors: &Path) -> Result<(), StartError> {
+    if shards.iter().all(Option::is_none) || fs::read(processors).is_ok() {
+        return Ok(());
+    }
+    let remedy =
+        "mount /sys, read-only is enough, or start with another number of shards than processors: those are not pinned";
+    Err(StartError::new("the shards cannot be pinned to processors", processors.display().to_string(), remedy))
+}
+
 /// Listens on every address: one listener a shard on each.
 /// The shards share their port by `SO_REUSEPORT`, which would let a second server of the same user take
 /// part of the connections without a word; an address that any server has is therefore refused, unless the servers are
@@ -200,6 +213,18 @@ mod tests {
         let error = check_directory(&file.join("below")).unwrap_err();
         assert!(error.place.ends_with("file/below") && error.remedy.contains("--data"), "{error}");
         assert!(check_directory(Path::new("/proc/self")).is_err(), "made, and not to be written to");
+    }
+
+    #[test]
+    fn shards_are_pinned_only_where_the_processors_are_told() {
+        let (here, nowhere) = (Path::new(PROCESSORS), Path::new("/nowhere/online"));
+        for (shards, processors, good) in [
+            (&[Some(0), Some(1)][..], here, true),
+            (&[Some(0), Some(1)], nowhere, false),
+            (&[None, None], nowhere, true),
+        ] {
+            assert_eq!(check_processors(shards, processors).is_ok(), good, "{shards:?} {}", processors.display());
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What `serve` prints once it listens: where it is, how to see it work, and what it will forget.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::health::reachable;
 use super::key::DevelopmentKey;
 use crate::runtime::address::Address;
 
@@ -69,31 +69,4 @@ fn development(f: &mut fmt::Formatter<'_>, at: Option<&Address>, key: &Developme
     }
     let directory = key.path.parent().unwrap_or(&key.path).display();
     writeln!(f, "\nThe token is good for a day. For another user:\n  waystation token --user NAME --data {directory}\n")
-}
-
-/// An address that a client on this machine can use: an unspecified one is reached by loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unspecified_address_is_shown_as_loopback() {
-        for (listening, near) in [
-            ("127.0.0.1:8000", "127.0.0.1:8000"),
-            ("0.0.0.0:8000", "127.0.0.1:8000"),
-            ("[::]:80", "[::1]:80"),
-            ("192.0.2.1:1", "192.0.2.1:1"),
-        ] {
-            assert_eq!(reachable(listening.parse().unwrap()).to_string(), near);
-        }
-    }
 }

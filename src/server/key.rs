@@ -38,9 +38,35 @@ impl fmt::Debug for DevelopmentKey {
     }
 }
 
+/// Whose key may be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// This user's, or root's.
+    Own,
+    /// Beside that, for root, the user's that has the directory: a service of a user of its own.
+    OfTheDirectory,
+}
+
+impl Whose {
+    fn allows(self, us: u32, owner: u32, owner_of_directory: u32) -> bool {
+        owner == us || owner == 0 || (self == Self::OfTheDirectory && us == 0 && owner == owner_of_directory)
+    }
+}
+
 /// Reads the key in `directory`, or makes it.
 pub(super) fn obtain(directory: &Path) -> Result<DevelopmentKey, StartError> {
+    obtain_of(directory, Whose::Own)
+}
+
+/// The same for who signs tokens and lets nobody in: root may take the key of the service that has the directory, which
+/// could sign the same tokens itself. Letting people in by another user's key would be that user's decision.
+pub(super) fn obtain_to_sign(directory: &Path) -> Result<DevelopmentKey, StartError> {
+    obtain_of(directory, Whose::OfTheDirectory)
+}
+
+fn obtain_of(directory: &Path, whose: Whose) -> Result<DevelopmentKey, StartError> {
     let path = directory.join(NAME);
+    let read = |path: &Path| read(path, whose);
     if let Some(secret) = read(&path)? {
         return Ok(DevelopmentKey { path, made: false, secret });
     }
@@ -59,7 +85,7 @@ pub(super) fn obtain(directory: &Path) -> Result<DevelopmentKey, StartError> {
 }
 
 /// The key in the file, or `None` if there is no file.
-fn read(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, StartError> {
+fn read(path: &Path, whose: Whose) -> Result<Option<[u8; SECRET_BYTES]>, StartError> {
     let elsewhere = "name another directory with --data, or remove it: a new one is then made";
     // A link could lead to a file that somebody else chose.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
@@ -69,7 +95,9 @@ fn read(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, StartError> {
     };
     let meta = file.metadata().map_err(|error| wrong(path, &format!("cannot be read: {error}"), elsewhere))?;
     let us = rustix::process::geteuid().as_raw();
-    if !meta.is_file() || (meta.uid() != us && meta.uid() != 0) {
+    let directory = path.parent().and_then(|directory| fs::metadata(directory).ok());
+    let owner = directory.map_or(us, |meta| meta.uid());
+    if !meta.is_file() || !whose.allows(us, meta.uid(), owner) {
         return Err(wrong(path, &format!("is no file of this user (owner {}, we are {us})", meta.uid()), elsewhere));
     }
     if meta.mode() & 0o077 != 0 {
@@ -135,6 +163,22 @@ mod tests {
 
     use super::*;
     use crate::server::doctor::scratch::Scratch;
+
+    #[test]
+    fn a_key_is_this_users_or_roots_and_root_signs_with_that_of_who_has_the_directory() {
+        for (us, owner, directory, own, to_sign) in [
+            (7, 7, 7, true, true),
+            (7, 0, 7, true, true),
+            (7, 8, 8, false, false),
+            (0, 0, 8, true, true),
+            (0, 8, 8, false, true),
+            (0, 8, 9, false, false),
+            (0, 8, 0, false, false),
+        ] {
+            let found = [Whose::Own, Whose::OfTheDirectory].map(|whose| whose.allows(us, owner, directory));
+            assert_eq!(found, [own, to_sign], "{us} {owner} {directory}");
+        }
+    }
 
     #[test]
     fn a_key_is_made_once_and_found_again_with_its_mode() {

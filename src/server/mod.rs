@@ -8,6 +8,7 @@ mod doctor;
 mod drain;
 mod engine;
 mod greeting;
+mod health;
 mod key;
 mod keys;
 mod logs;
@@ -17,6 +18,7 @@ mod token;
 mod tuning;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +37,7 @@ pub fn run(wanted: Wanted) -> ExitCode {
         Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Token(wanted) => done(tokens(&wanted)),
         Wanted::Check(wanted) => done(check(&wanted)),
+        Wanted::Health(wanted) => done(health::ask(&wanted)),
         Wanted::Print(text) => {
             let _nobody_listens = io::stdout().lock().write_all(&text);
             ExitCode::SUCCESS
@@ -78,6 +81,7 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     logs::start(&wanted.logs)?;
     doctor::keep_pages_small();
     doctor::check_ring(wanted.shards.len(), wanted.ring)?;
+    doctor::check_processors(&wanted.shards, Path::new(doctor::PROCESSORS))?;
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
     doctor::check_directory(&wanted.data)?;
@@ -164,7 +168,7 @@ fn warn(wanted: &Serve, addresses: &[Address]) {
 /// Prints one token a line. A reader that has seen enough is no fault.
 fn tokens(wanted: &Token) -> Result<(), StartError> {
     doctor::check_directory(&wanted.data)?;
-    let key = key::obtain(&wanted.data)?;
+    let key = key::obtain_to_sign(&wanted.data)?;
     let now = unix_s();
     let mut out = io::BufWriter::new(io::stdout().lock());
     for user in wanted.users.iter() {

@@ -174,6 +174,12 @@ fn clients_behind_a_unix_socket_are_told_apart_by_a_trusted_proxy_and_else_are_o
     bare.write_all(upgrade("/ws", "").as_bytes()).unwrap();
     let answer = bare.read_to_end(&mut Vec::new());
     assert!(answer.is_ok_and(|bytes| bytes == 0), "it was answered");
+    // A health check asks as the proxy does.
+    let data = directory.data();
+    let mut health = command(&["health", "--listen", &unix, "--data", data.to_str().unwrap()]);
+    assert_eq!(health.output().unwrap().status.code(), Some(75), "without the header it is not answered");
+    let output = health.args(protocol).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listed = gateway.metrics();
     assert_eq!(listed.status, 200, "who comes by TCP is no proxy");
 }
@@ -187,6 +193,9 @@ fn a_drain_answers_on_a_unix_socket_until_its_end() {
     let held = upgraded(&path, "", &upgrade(&format!("/ws/chat/x?token={token}"), "")).unwrap();
     gateway.terminate();
     until("it says that it is not ready", SOON, || UnixStream::connect(&path).is_ok_and(|stream| !ready(stream)));
+    let output = command(&["health", "--listen", &unix, "--data", "/nowhere"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(75) && told.contains("not ready: HTTP/1.1 503"), "{told}");
     drop(held);
     assert!(gateway.wait(SOON).success());
     assert!(!path.exists());
