@@ -103,7 +103,7 @@ export class Demo {
     if (took) write($(".latency", peer.card), took);
     if (peer !== this.peers[1]) return;
     const log = $("#said");
-    log.prepend(make("li", {},
+    log.prepend(make("p", {},
       make("span", { className: "seq", textContent: `#${event.seq}` }), make("bdi", { className: "what", textContent: event.payload.content ?? "" }), make("span", { className: "took", textContent: took })));
     while (log.children.length > SAID_MAX) log.lastChild.remove();
   }

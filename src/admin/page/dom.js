@@ -61,6 +61,9 @@ export function fillOrSay(table, rows, words) {
   write(empty, words);
 }
 
+/** Tells a screen reader what was asked for; what changes by itself is not told. */
+export const say = (words) => write($("#voice"), words);
+
 /** The colour of a custom property as the theme has it now. */
 export function colour(name) {
   const probe = document.body.appendChild(make("span"));

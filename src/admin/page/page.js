@@ -21,8 +21,7 @@ class Page {
       this.tail.follow(channel);
       $("#follow").scrollIntoView({ block: "nearest" });
     });
-    const voice = $("main").appendChild(make("p", { className: "unseen", role: "status" }));
-    this.plots = new Plots($("#plots"), (words) => write(voice, words));
+    this.plots = new Plots($("#plots"));
     this.strips = new Strips();
     this.matrix = new Matrix();
     this.tail = new Tail((frame) => this.link?.send(frame) ?? false, (channel) => channel === STATS);
@@ -181,12 +180,13 @@ class Page {
     const left = Math.max(0, Math.ceil((link.again - Date.now()) / 1000));
     const silent = Date.now() - Math.max(this.arrived, this.joinedAt ?? 0);
     const stale = link.state === "open" && this.joined && silent > STALE_MS;
-    write(place, stale ? "no statistics" : { connecting: "connecting", open: this.joined ? "live" : "connected", waiting: "trying again", stopped: "stopped" }[link.state]);
+    const open = stale ? `nothing for ${lasting(silent / 1000)}` : this.joined ? "live" : "connected";
+    write(place, { open, waiting: `trying again in ${left} s` }[link.state] ?? link.state);
     place.className = `state ${stale ? "waiting" : link.state}`;
     if (link.state === "waiting") {
-      this.note("link", `No connection (${link.words}). Trying again ${left > 0 ? `in ${left} s` : "now"}; the plots go on from there.`, ["Try now", () => link.hurry()]);
+      this.note("link", `No connection (${link.words}). The page comes back by itself, and the plots go on from there.`, ["Try now", () => link.hurry()]);
     }
-    this.note("stale", stale ? `Connected, but no statistics have come for ${lasting(silent / 1000)}.` : "");
+    this.note("stale", stale ? "Connected, but no statistics come." : "");
     document.body.classList.toggle("old", link.state !== "open" || stale);
   }
 

@@ -1,7 +1,7 @@
 // The plots over time: uPlot draws, and everything that it draws can be read without seeing it.
 
 import { PLOT_ROWS } from "./limits.js";
-import { $, colour, fill, make, write } from "./dom.js";
+import { $, colour, fill, make, say, write } from "./dom.js";
 import { UNKNOWN, axis, clock, micros, number } from "./words.js";
 
 const HEIGHT = 168;
@@ -21,8 +21,8 @@ const PLOTS = [
 const known = (show, value) => (value === null || value === undefined ? UNKNOWN : show(value));
 
 class Plot {
-  constructor(parent, kind, say) {
-    Object.assign(this, { kind, say, data: null, at: null });
+  constructor(parent, kind) {
+    Object.assign(this, { kind, data: null, at: null });
     this.values = kind.series.map(() => make("b"));
     const legend = kind.series.map(([, label, of], index) => {
       const swatch = make("i", { className: "swatch" });
@@ -99,7 +99,7 @@ class Plot {
     key.preventDefault();
     this.point(Math.min(last, Math.max(0, (this.at ?? last) + steps[key.key])));
     const values = this.kind.series.map(([, label], column) => `${label} ${this.values[column].textContent}`);
-    this.say(`${clock(this.data[0][this.at] * 1000)}: ${values.join(", ")}`);
+    say(`${clock(this.data[0][this.at] * 1000)}: ${values.join(", ")}`);
   }
 
   point(index) {
@@ -122,8 +122,8 @@ class Plot {
 }
 
 export class Plots {
-  constructor(parent, say) {
-    this.all = PLOTS.map((kind) => new Plot(parent, kind, say));
+  constructor(parent) {
+    this.all = PLOTS.map((kind) => new Plot(parent, kind));
     document.documentElement.addEventListener("theme", () => this.all.forEach((plot) => plot.data && plot.paint()));
   }
 

@@ -1,11 +1,10 @@
 // The design made visible: what each shard does, and what goes from each to each.
 
 import { MATRIX_FIGURES_MAX, STRIP_COLUMNS } from "./limits.js";
-import { $, colour, fillOrSay, make, write } from "./dom.js";
+import { $, colour, fillOrSay, make, say, write } from "./dom.js";
 import { axis, bytes, micros, number, percent } from "./words.js";
 
 const OVER = 0.9;
-const NOTHING = "No shard has told anything yet.";
 
 /** A row for each shard with how busy it was over the time shown. */
 export class Strips {
@@ -31,7 +30,7 @@ export class Strips {
         micros(shard.turn_max_us), number(shard.parks_per_s), bytes(shard.history_bytes), bytes(shard.owed_bytes),
       ];
     });
-    fillOrSay(this.table, rows, NOTHING);
+    fillOrSay(this.table, rows, "No shard has told anything yet.");
     const strips = bucketed(series, seconds, rows.length);
     [...this.table.tBodies[0].rows].forEach((row, shard) => {
       const cell = row.cells[1];
@@ -128,6 +127,7 @@ export class Matrix {
     key.preventDefault();
     const next = this.at === null ? 0 : this.at + steps[key.key];
     if (next >= 0 && next < this.cells.length) this.pick(next);
+    say(this.words());
   }
 
   pick(at) {
@@ -142,7 +142,7 @@ export class Matrix {
   }
 
   words() {
-    if (this.count === 0) return NOTHING;
+    if (this.count === 0) return "Not known.";
     if (this.count === 1) return "There is one shard: nothing goes from one to another.";
     const [rates, depths] = [this.mesh.messages_per_s, this.mesh.depth];
     let at = this.at;

@@ -1,6 +1,6 @@
 // A channel's events as they come, the newest first: bounded, held on request, text only.
 
-import { $, make, write } from "./dom.js";
+import { $, make, say, write } from "./dom.js";
 import { TAIL_CHARS_MAX, TAIL_EVENTS_MAX } from "./limits.js";
 import { clock, number } from "./words.js";
 
@@ -69,12 +69,16 @@ export class Tail {
     this.channel = null;
     this.label();
     this.say(`${name} cannot be followed: ${WHY[code] ?? code ?? "refused"}.`);
+    say($("#tail-state").textContent);
   }
 
   take(event) {
     if (this.channel === null) return;
     const about = event.payload?.channel === this.channel;
-    if (event.type === "subscribed" && about) this.joined = true;
+    if (event.type === "subscribed" && about) {
+      this.joined = true;
+      say(`Following ${this.channel}`);
+    }
     if (event.channel !== this.channel && !(about && (event.type === "gap" || event.type === "unsubscribed"))) return;
     const text = JSON.stringify(event.payload ?? {});
     const shown = text.length > TAIL_CHARS_MAX ? `${text.slice(0, TAIL_CHARS_MAX)} … ${number(text.length)} characters` : text;
