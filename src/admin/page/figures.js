@@ -46,8 +46,8 @@ export class Figures {
     fillOrSay($("#refusals"), (stats.refusals ?? []).map(({ reason, total, per_s }) => [
       { head: true, text: String(reason), note: REFUSALS[reason] ?? "" }, { text: number(per_s), of: per_s > 0 ? "warn" : "" }, number(total),
     ]), stats.refusals ? "Nothing was refused since the start." : UNKNOWN);
-    fillOrSay($("#closes"), (stats.closes ?? []).map(({ code, total, per_s }) => [
-      { head: true, text: String(code), note: CLOSES[code] ?? "" }, number(per_s), number(total),
+    fillOrSay($("#closes"), (stats.closes ?? []).map(({ code, reason, total, per_s }) => [
+      { head: true, text: String(code ?? reason), note: CLOSES[code] ?? "" }, number(per_s), number(total),
     ]), stats.closes ? "No connection was closed since the start." : UNKNOWN);
     const { slow, mesh } = stats;
     fill($("#slow").tBodies[0], [

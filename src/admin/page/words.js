@@ -39,6 +39,7 @@ export function bytes(value) {
 export function micros(value) {
   if (!isNumber(value)) return UNKNOWN;
   const [scale, unit] = scaled(value, 1000, ["µs", "ms", "s"]);
+  if (value < 1) return "< 1 µs";
   return `${short(scale)} ${unit}`;
 }
 
