@@ -10,7 +10,7 @@ use crate::admin::Finding;
 use crate::config::{Changing, Doctor, Planned, StartError, TuneVerb};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
-use crate::tune::apply::{self, Done, How};
+use crate::tune::apply::{self, Done, How, Refused};
 use crate::tune::report::{self, Ink};
 use crate::tune::{self, Examined, Host, Live, Plan, render, script};
 
@@ -80,28 +80,22 @@ fn unknown(name: &str) -> StartError {
 fn changed(
     wanted: &Changing,
     then: &str,
-    change: impl FnOnce(&Host, &Plan, How) -> io::Result<Vec<Done>>,
+    change: impl FnOnce(&Host, &Plan, How) -> Result<Vec<Done>, Refused>,
 ) -> Result<(), StartError> {
     let host = host(&wanted.planned)?;
     let how = if wanted.dry_run { How::Dry } else { How::Really };
-    let done = change(&host, &plan(&host, &wanted.planned), how).map_err(|error| {
-        StartError::new(
-            error.to_string(),
-            host.path().display().to_string(),
-            "run it as root, or give an image with --root",
-        )
-    })?;
+    let done = change(&host, &plan(&host, &wanted.planned), how)
+        .map_err(|refused| StartError::new(refused.what, host.path().display().to_string(), refused.remedy))?;
     if wanted.dry_run {
         say("nothing is changed: this is what would be done\n");
     }
     for file in &done {
         say(&format!("{}: {}\n", file.path, file.change.told()));
-        if wanted.dry_run && matches!(file.change, apply::Change::Written { .. }) {
+        if wanted.dry_run && file.change.writes() {
             say(&file.text);
         }
     }
-    let writes = done.iter().any(|file| matches!(file.change, apply::Change::Written { .. }));
-    if writes && !wanted.dry_run {
+    if done.iter().any(|file| file.change.writes()) && !wanted.dry_run {
         say(then);
     }
     Ok(())

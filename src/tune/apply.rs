@@ -1,45 +1,44 @@
 //! Files of this machine that `tune` writes and takes back.
 //!
-//! A file of ours begins with a line that says so. What stood in its place before, unless it was ours, is kept beside it. Whatever is
-//! written is written whole or not at all, and below the root that was given: no link leads out of it.
+//! A file of ours begins with a line that says so and one with the sum of the rest, so that one that somebody has changed
+//! since is told from it. What is not ours is never lost: it stays beside ours, the same file with its owner and mode, until
+//! `revert` puts it back, and where a second one would have to be kept nothing is done at all. Directories may be links,
+//! followed inside the root; in the place of a file a link is refused, since it masks the file or is another's.
+//! Absent: any order in which an operator could lose a file, also if the machine stops in the middle (`place`).
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+mod place;
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
-use rustix::io::Errno;
+use std::io;
 
-use super::render::{limits, sysctl};
+use super::render::{conntrack_rule, limits, sysctl};
 use super::{Host, Plan};
+use place::{Kept, Place, Seen, Standing};
 
-/// The first line of what is ours.
-pub(super) const MARK: &str = "# Written by `waystation tune apply`; `waystation tune revert` takes it back.";
-/// What is put behind the name of a file that was there before.
-const BEFORE: &str = ".before-waystation";
-/// What is put behind the name of a file that is being written. None of the readers takes it for one of theirs.
-const NEW: &str = ".new-waystation";
-const NAME: &str = "60-waystation.conf";
-const SYSCTL: &str = "etc/sysctl.d";
-const LIMITS: &str = "etc/security/limits.d";
+pub(super) use place::{MARK, SUM, marked};
+
+const SYSCTL: Place = Place { directory: "etc/sysctl.d", name: "60-waystation.conf" };
+const LIMITS: Place = Place { directory: "etc/security/limits.d", name: "60-waystation.conf" };
+const RULES: Place = Place { directory: "etc/udev/rules.d", name: "60-waystation.rules" };
 
 /// What becomes, or would become, of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is as it should be.
     Same,
-    /// It is written; what was there and is not ours is kept.
-    Written {
-        /// Whether something was kept.
-        kept: bool,
-    },
+    /// It is written, and nothing else was there.
+    Written,
+    /// It is written, and what was there is kept beside it.
+    WrittenBeside,
     /// It is removed.
     Removed,
     /// What was there before is put back.
     Restored,
     /// It is not ours.
     NotOurs,
+    /// It is not ours, and beside it is what was there before.
+    NotOursBeside,
+    /// It is ours, and somebody has changed it.
+    Changed,
     /// It is not there.
     Absent,
 }
@@ -47,16 +46,24 @@ pub enum Change {
 impl Change {
     /// In words.
     #[must_use]
-    pub const fn told(&self) -> &'static str {
+    pub const fn told(self) -> &'static str {
         match self {
             Self::Same => "is as it should be",
-            Self::Written { kept: false } => "written",
-            Self::Written { kept: true } => "written; what was there is kept beside it, .before-waystation",
+            Self::Written => "written",
+            Self::WrittenBeside => "written; what was there is kept beside it, .before-waystation",
             Self::Removed => "removed",
             Self::Restored => "what was there before is back",
             Self::NotOurs => "left alone: it is not ours",
+            Self::NotOursBeside => "left alone: it is not ours; what was there before is still beside it",
+            Self::Changed => "left alone: it has been changed since it was written",
             Self::Absent => "not there",
         }
+    }
+
+    /// Whether it is written.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Written | Self::WrittenBeside)
     }
 }
 
@@ -71,6 +78,25 @@ pub struct Done {
     pub text: String,
 }
 
+/// Why a file cannot be dealt with.
+#[derive(Debug)]
+pub struct Refused {
+    /// What is wrong, with the file's path from the machine's root.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl Refused {
+    fn new(place: &Place, why: &str, remedy: &'static str) -> Self {
+        Self { what: format!("{}: {why}", place.path()), remedy }
+    }
+
+    fn of(place: &Place, error: &io::Error) -> Self {
+        Self::new(place, &error.to_string(), "run it as root, or give an image with --root")
+    }
+}
+
 /// Whether to do it or only to say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
@@ -80,108 +106,87 @@ pub enum How {
     Dry,
 }
 
-/// The files for this plan on this machine: directory and text.
-pub(super) fn wanted(host: &Host, plan: &Plan) -> [(&'static str, String); 2] {
+/// The files for this plan on this machine.
+pub(super) fn wanted(host: &Host, plan: &Plan) -> [(Place, String); 3] {
+    // Of an image nothing is known; what some machines do not have may come with a module.
+    let known = host.has("/proc/sys/kernel");
+    let now = |setting: &super::Setting| {
+        let value = host.sysctl(setting.key);
+        if known && !setting.optional { value } else { Some(value.unwrap_or_default()) }
+    };
+    let of = if known { "" } else { ", on a kernel of which nothing is known" };
     let told =
-        format!("{} connections, {} shards, {} bytes of memory", plan.connections, plan.shards, plan.memory_bytes);
+        format!("{} connections, {} shards, {} bytes of memory{of}", plan.connections, plan.shards, plan.memory_bytes);
     let head = format!("For {told}. Do not change it here: put what is yours into a file that sorts behind it.");
-    let settings = sysctl(plan, &|setting| host.sysctl(setting.key), &head);
-    let head = "For sessions of the user waystation; systemd does not read it.";
-    [(SYSCTL, format!("{MARK}\n{settings}")), (LIMITS, format!("{MARK}\n{}", limits(plan, head)))]
+    let sessions = "For sessions of the user waystation; systemd does not read it.";
+    [
+        (SYSCTL, marked(&sysctl(plan, &now, &head))),
+        (LIMITS, marked(&limits(plan, sessions))),
+        (RULES, marked(&conntrack_rule())),
+    ]
 }
 
-/// Writes what this plan needs.
+/// Writes what this plan needs. Nothing is done if anything is in the way.
 ///
 /// # Errors
-/// A file that cannot be written, with its path.
-pub fn apply(host: &Host, plan: &Plan, how: How) -> io::Result<Vec<Done>> {
-    let write = |(directory, text): (&str, String)| {
-        let path = format!("/{directory}/{NAME}");
-        let now = host.read_whole(&path);
-        let ours = now.as_deref().is_some_and(is_ours);
-        let change = if now.as_deref() == Some(text.as_str()) {
-            Change::Same
-        } else {
-            Change::Written { kept: now.is_some() && !ours }
-        };
-        if how == How::Really && change != Change::Same {
-            replace(host, directory, &text, change == Change::Written { kept: true })
-                .map_err(|error| at(&path, &error))?;
-        }
-        Ok(Done { path, change, text })
-    };
-    wanted(host, plan).into_iter().map(write).collect()
+/// Something is in the way, or a file cannot be written.
+pub fn apply(host: &Host, plan: &Plan, how: How) -> Result<Vec<Done>, Refused> {
+    let decided = wanted(host, plan).into_iter().map(|(place, text)| {
+        let seen = place.look(host).map_err(|error| Refused::of(&place, &error))?;
+        let change = written(&place, &seen, &text)?;
+        Ok((place, Done { path: place.path(), change, text }))
+    });
+    let decided: Vec<(Place, Done)> = decided.collect::<Result<_, _>>()?;
+    for (place, done) in decided.iter().filter(|(_, done)| how == How::Really && done.change.writes()) {
+        let keep = done.change == Change::WrittenBeside;
+        place.write(host, &done.text, keep).map_err(|error| Refused::of(place, &error))?;
+    }
+    Ok(decided.into_iter().map(|(_, done)| done).collect())
+}
+
+/// What `apply` makes of a place.
+fn written(place: &Place, seen: &Seen, text: &str) -> Result<Change, Refused> {
+    match (seen.standing, seen.kept) {
+        (Standing::Ours, _) if seen.bytes == text.as_bytes() => Ok(Change::Same),
+        (Standing::Ours | Standing::Absent, _) => Ok(Change::Written),
+        (Standing::Changed | Standing::Foreign, Kept::Nothing | Kept::ThisOne) => Ok(Change::WrittenBeside),
+        (Standing::Changed | Standing::Foreign, Kept::Another) => Err(Refused::new(
+            place,
+            "it is not ours, and beside it is what was there before it, .before-waystation: both would have to be kept",
+            "move one of them away",
+        )),
+        (Standing::NoFile, _) => Err(Refused::new(
+            place,
+            "it is a link or no file: a link to /dev/null masks the file, another shares it",
+            "remove it, or do what tune --script prints by hand",
+        )),
+    }
 }
 
 /// Takes back what was written.
 ///
 /// # Errors
-/// A file that cannot be removed or put back, with its path.
-pub fn revert(host: &Host, how: How) -> io::Result<Vec<Done>> {
-    let take_back = |directory: &str| {
-        let path = format!("/{directory}/{NAME}");
-        let change = match host.read_whole(&path) {
-            None => Change::Absent,
-            Some(text) if !is_ours(&text) => Change::NotOurs,
-            Some(_) if host.has(&format!("{path}{BEFORE}")) => Change::Restored,
-            Some(_) => Change::Removed,
+/// A file that cannot be removed or put back.
+pub fn revert(host: &Host, how: How) -> Result<Vec<Done>, Refused> {
+    let take_back = |place: Place| {
+        let refused = |error: io::Error| Refused::of(&place, &error);
+        let seen = place.look(host).map_err(refused)?;
+        let change = match (seen.standing, seen.kept) {
+            (Standing::Ours, Kept::Nothing) => Change::Removed,
+            (Standing::Ours | Standing::Absent, Kept::ThisOne | Kept::Another) => Change::Restored,
+            // An apply that was cut short after it had kept what is there.
+            (Standing::Foreign | Standing::Changed, Kept::ThisOne) => Change::Restored,
+            (Standing::Absent, Kept::Nothing) => Change::Absent,
+            (Standing::Changed, Kept::Nothing | Kept::Another) => Change::Changed,
+            (Standing::Foreign, Kept::Another) | (Standing::NoFile, Kept::ThisOne | Kept::Another) => {
+                Change::NotOursBeside
+            }
+            (Standing::Foreign | Standing::NoFile, Kept::Nothing) => Change::NotOurs,
         };
         if how == How::Really {
-            put_back(host, directory, &change).map_err(|error| at(&path, &error))?;
+            place.put_back(&seen, change).map_err(refused)?;
         }
-        Ok(Done { path, change, text: String::new() })
+        Ok(Done { path: place.path(), change, text: String::new() })
     };
-    [SYSCTL, LIMITS].into_iter().map(take_back).collect()
-}
-
-fn is_ours(text: &str) -> bool {
-    text.lines().next() == Some(MARK)
-}
-
-fn at(path: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{path}: {error}"))
-}
-
-/// Opens a directory of the machine, made if it is not there.
-fn directory(host: &Host, path: &str) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let mut done = String::new();
-    for part in path.split('/') {
-        let parent = host.open(&format!("/{done}"), flags)?;
-        match mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let _infallible = write!(done, "{}{part}", if done.is_empty() { "" } else { "/" });
-    }
-    host.open(&format!("/{path}"), flags)
-}
-
-fn replace(host: &Host, path: &str, text: &str, keep: bool) -> io::Result<()> {
-    let directory = directory(host, path)?;
-    let (new, before) = (format!("{NAME}{NEW}"), format!("{NAME}{BEFORE}"));
-    // What a run that was cut short has left.
-    let _not_there = unlinkat(&directory, &*new, AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(&directory, &*new, flags, Mode::from_raw_mode(0o644))?);
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    if keep {
-        renameat(&directory, NAME, &directory, &*before)?;
-    }
-    renameat(&directory, &*new, &directory, NAME)?;
-    Ok(rustix::fs::fsync(directory.as_fd())?)
-}
-
-fn put_back(host: &Host, path: &str, change: &Change) -> io::Result<()> {
-    let directory = match change {
-        Change::Removed | Change::Restored => host.open(&format!("/{path}"), OFlags::RDONLY | OFlags::DIRECTORY)?,
-        _ => return Ok(()),
-    };
-    if *change == Change::Restored {
-        renameat(&directory, &*format!("{NAME}{BEFORE}"), &directory, NAME)?;
-    } else {
-        unlinkat(&directory, NAME, AtFlags::empty())?;
-    }
-    Ok(rustix::fs::fsync(directory.as_fd())?)
+    [SYSCTL, LIMITS, RULES].into_iter().map(take_back).collect()
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use super::Plan;
 
-pub(super) use sysctl::{limits, sysctl};
+pub(super) use sysctl::{conntrack_rule, limits, sysctl};
 
 /// Good for most machines. No value depends on how much memory there is.
 pub const USUAL: Plan = Plan { connections: 100_000, shards: 16, memory_bytes: 0 };
@@ -46,6 +46,7 @@ pub fn files() -> Vec<Rendered> {
         file("tuning/limits.d/60-waystation.conf", limits(&MILLION, sysctl::LIMITS_HEAD)),
         file("tuning/systemd/waystation.service", unit::unit()),
         carried("tuning/systemd/waystation-nic@.service", include_str!("../../tuning/systemd/waystation-nic@.service")),
+        file("tuning/udev/60-waystation.rules", sysctl::conntrack_rule()),
         carried("tuning/udev/70-waystation-nic.rules", include_str!("../../tuning/udev/70-waystation-nic.rules")),
         Rendered { program: true, ..script },
         file("tuning/tuned/waystation/tuned.conf", sysctl::tuned()),

@@ -2,13 +2,34 @@
 
 use std::fmt::Write as _;
 
-use super::apply::{MARK, wanted};
+use super::apply::{MARK, SUM, wanted};
 use super::check::spaced;
 use super::words::wrapped;
 use super::{Examined, Finding, Host};
 
 /// The end of a file's text in the script. No text of ours has such a line.
 const END: &str = "END_OF_WAYSTATION_FILE";
+
+/// What `apply` does, with the same rules for what it finds: a file that is not ours, or was changed, is kept beside it.
+const PUT: &str = r#"
+root=${ROOT:-}
+ours() {
+  [ "$(sed -n 1p "$1")" = 'MARK' ] && [ "$(sed -n 2p "$1")" = "SUM$(tail -n +3 "$1" | sha256sum | cut -c 1-64)" ]
+}
+put() {
+  directory=$root$1 path=$root$1/$2
+  mkdir -p "$directory"
+  if [ -L "$path" ] || { [ -e "$path" ] && [ ! -f "$path" ]; }; then
+    echo "$path is a link or no file: remove it first" >&2
+    exit 1
+  fi
+  (umask 022 && cat >"$path.new-waystation")
+  if [ -e "$path" ] && ! ours "$path"; then
+    ln "$path" "$path.before-waystation" || [ "$path" -ef "$path.before-waystation" ] || exit 1
+  fi
+  mv "$path.new-waystation" "$path"
+}
+"#;
 
 /// The script for what was found on this machine.
 #[must_use]
@@ -19,13 +40,9 @@ pub fn script(host: &Host, examined: &Examined) -> String {
          # To go back: waystation tune revert, and the sysctl lines with the values in the comments.\nset -eu\n",
         plan.connections, plan.shards
     );
-    for (directory, text) in wanted(host, &plan) {
-        let path = format!("/{directory}/60-waystation.conf");
-        let _infallible = write!(
-            out,
-            "\nmkdir -p /{directory}\nif [ -e {path} ] && ! head -n 1 {path} | grep -qxF '{MARK}'; then\n  \
-             mv {path} {path}.before-waystation\nfi\ncat >{path} <<'{END}'\n{text}{END}\n"
-        );
+    out.push_str(&PUT.replace("MARK", MARK).replace("SUM", SUM));
+    for (place, text) in wanted(host, &plan) {
+        let _infallible = write!(out, "\nput /{} {} <<'{END}'\n{text}{END}\n", place.directory, place.name);
     }
     out.push_str("\n# The running kernel.\n");
     for finding in &examined.findings {

@@ -63,6 +63,20 @@ pub(in crate::tune) fn limits(plan: &Plan, head: &str) -> String {
     out
 }
 
+/// A rule for udev: conntrack may be loaded long after the settings are made, with the first rule of a firewall, and
+/// brings its own defaults.
+pub(in crate::tune) fn conntrack_rule() -> String {
+    let mut out = comment(
+        "Makes the settings in sysctl.d for conntrack once more when it is loaded, which is often after they were made at \
+         boot: until then there is nothing to set.",
+    );
+    out.push_str(
+        "ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \
+         RUN+=\"/lib/systemd/systemd-sysctl --prefix=/net/netfilter\"\n",
+    );
+    out
+}
+
 /// A profile for tuned.
 pub(super) fn tuned() -> String {
     let mut out = comment(
