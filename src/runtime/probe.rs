@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 
-use rustix::process::{Resource, geteuid, getrlimit};
+use rustix::process::{Resource, getrlimit};
 
 use super::ring::{Ring, RingSizes};
 use crate::limits::{EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH, MEMLOCK_BYTES_MIN, MEMLOCK_START_BYTES};
@@ -97,18 +97,58 @@ pub fn probe(sizes: RingSizes) -> Result<(), ProbeError> {
     Ring::new(sizes).map(drop)
 }
 
+/// What lifts a limit of the kernel, by its bit in a set of capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// What this process locks is not counted.
+    IpcLock = 14,
+    /// `kernel.io_uring_disabled=1` does not hold.
+    SysAdmin = 21,
+}
+
+impl Capability {
+    /// Whether a process has it on the machine itself, by `CapEff` of its status and its `uid_map`. Root of a user
+    /// namespace has every capability there and none here, and root of a container those that it was left.
+    #[must_use]
+    pub fn is_held(self, effective: &str, users: &str) -> bool {
+        let set = u64::from_str_radix(effective.trim(), 16).unwrap_or(0);
+        set >> (self as u32) & 1 == 1 && users.split_whitespace().eq(["0", "0", "4294967295"])
+    }
+
+    /// Whether this process has it.
+    fn is_ours(self) -> bool {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let status = read("/proc/self/status");
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+        self.is_held(effective, &read("/proc/self/uid_map"))
+    }
+}
+
+/// Whether the kernel takes its clock for right, which is set by who keeps it; `None` if a sandbox forbids the question.
+#[must_use]
+#[expect(unsafe_code, reason = "no library asks this without changing the clock")]
+pub fn clock_is_kept() -> Option<bool> {
+    // JUSTIFICATION: the kernel's own word needs no right to see a time service's files, nor its processes.
+    // SAFETY: a struct of integers, for which zero is a value: `modes` of zero changes nothing.
+    let mut timex = unsafe { std::mem::zeroed::<libc::timex>() };
+    // JUSTIFICATION: as above.
+    // SAFETY: it is ours and lives until the call is over.
+    let state = unsafe { libc::adjtimex(&raw mut timex) };
+    (state >= 0).then_some(timex.status & libc::STA_UNSYNC == 0)
+}
+
 /// Checks that this user may lock what `shards` shards need.
 ///
 /// # Errors
 /// The need and the limit.
 pub fn probe_memlock(shards: usize, sizes: RingSizes) -> Result<(), ProbeError> {
-    memlock_enough(memlock_limit(), geteuid().is_root(), memlock_bytes(shards, sizes))
+    memlock_enough(memlock_limit(), Capability::IpcLock.is_ours(), memlock_bytes(shards, sizes))
 }
 
-/// Whether `counted` bytes may be locked. The kernel does not count what root locks, but the executor library
-/// asks everybody for its minimum.
-fn memlock_enough(allowed: Option<u64>, root: bool, counted: u64) -> Result<(), ProbeError> {
-    let needed = if root { MEMLOCK_BYTES_MIN } else { counted.max(MEMLOCK_BYTES_MIN) };
+/// Whether `counted` bytes may be locked. Who is `free`, by a capability, is not counted, but the executor library asks
+/// everybody for its minimum.
+fn memlock_enough(allowed: Option<u64>, free: bool, counted: u64) -> Result<(), ProbeError> {
+    let needed = if free { MEMLOCK_BYTES_MIN } else { counted.max(MEMLOCK_BYTES_MIN) };
     match allowed {
         Some(limit) if limit < needed => Err(ProbeError::Memlock { needed, allowed }),
         _ => Ok(()),
@@ -186,7 +226,7 @@ mod tests {
     fn locked_memory_must_hold_what_a_plain_user_is_counted_and_the_librarys_minimum() {
         let (counted, min) = (memlock_bytes(4, RingSizes::default()), MEMLOCK_BYTES_MIN);
         assert!(counted > min);
-        for (allowed, root, counted, good) in [
+        for (allowed, free, counted, good) in [
             (None, false, u64::MAX, true),
             (Some(counted - 1), false, counted, false),
             (Some(counted), false, counted, true),
@@ -197,8 +237,34 @@ mod tests {
             (Some(min - 1), false, 1, false),
             (Some(min), false, 1, true),
         ] {
-            assert_eq!(memlock_enough(allowed, root, counted).is_ok(), good, "{allowed:?} {root} {counted}");
+            assert_eq!(memlock_enough(allowed, free, counted).is_ok(), good, "{allowed:?} {free} {counted}");
         }
+    }
+
+    #[test]
+    fn a_capability_counts_where_users_are_the_machines_own() {
+        let (whole, own) = ("         0          0 4294967295\n", "         0     100000      65536\n");
+        for (effective, users, lock, admin) in [
+            ("000001ffffffffff", whole, true, true),
+            // A container's root, as Docker leaves it.
+            ("00000000a80425fb", whole, false, false),
+            ("0000000000004000", whole, true, false),
+            ("0000000000200000", whole, false, true),
+            ("000001ffffffffff", own, false, false),
+            ("000001ffffffffff", "0 0 1\n1 1 4294967294\n", false, false),
+            ("000001ffffffffff", "", false, false),
+            ("0000000000000000", whole, false, false),
+            ("", whole, false, false),
+        ] {
+            let held = |capability: Capability| capability.is_held(effective, users);
+            assert_eq!((held(Capability::IpcLock), held(Capability::SysAdmin)), (lock, admin), "{effective} {users}");
+        }
+    }
+
+    #[test]
+    fn the_clock_is_asked_and_not_changed() {
+        // A sandbox may forbid it; two answers in a row are one.
+        assert_eq!(clock_is_kept(), clock_is_kept());
     }
 
     #[test]

@@ -124,7 +124,10 @@ fn live() -> Live {
     let limit = getrlimit(Resource::Memlock);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     let _as_it_is = setrlimit(Resource::Memlock, raised);
-    Live { ring: probe::probe(RingSizes::default()).map_err(|error| error.to_string()) }
+    Live {
+        ring: probe::probe(RingSizes::default()).map_err(|error| error.to_string()),
+        clock_is_kept: probe::clock_is_kept(),
+    }
 }
 
 /// Colours for a person at a terminal, unless `NO_COLOR` is set (<https://no-color.org>).

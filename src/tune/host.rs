@@ -9,12 +9,15 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use super::parse;
 use crate::limits::{HOST_FILE_BYTES_MAX, HOST_NAMES_MAX};
+use crate::runtime::probe::Capability;
 
 /// What no file tells: asked of the running system, and only of it.
 #[derive(Clone, Debug)]
 pub struct Live {
     /// Whether a ring can be built here, else why not and what to do.
     pub ring: Result<(), String>,
+    /// Whether the kernel takes its clock for right; nothing if it does not tell.
+    pub clock_is_kept: Option<bool>,
 }
 
 /// A machine as its files show it.
@@ -107,9 +110,10 @@ impl Host {
         parse::limit(&self.read("/proc/self/limits")?, name)
     }
 
-    /// Whether this process is root, whom some limits do not hold.
-    pub(super) fn is_root(&self) -> bool {
-        self.status("Uid").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
+    /// Whether this process has a capability that counts for the whole machine.
+    pub(super) fn is_capable(&self, capability: Capability) -> bool {
+        let users = self.read("/proc/self/uid_map").unwrap_or_default();
+        capability.is_held(&self.status("CapEff").unwrap_or_default(), &users)
     }
 
     /// A control group's file of this name from the process's own group up to the top, each with its path. `v1` is
@@ -123,10 +127,15 @@ impl Host {
         paths.filter_map(|path| Some((path.clone(), self.read(&path)?))).collect()
     }
 
-    /// Processors that this process may use.
+    /// Processors that this process may use and that are there: without a cpuset it is allowed those that are not.
     pub(super) fn cpus(&self) -> Option<Vec<usize>> {
-        let list = self.status("Cpus_allowed_list").or_else(|| self.read("/sys/devices/system/cpu/online"))?;
-        parse::cpu_list(&list)
+        let online = self.read("/sys/devices/system/cpu/online").and_then(|list| parse::cpu_list(&list));
+        let Some(allowed) = self.status("Cpus_allowed_list") else { return online };
+        let mut cpus = parse::cpu_list(&allowed)?;
+        if let Some(online) = online {
+            cpus.retain(|cpu| online.contains(cpu));
+        }
+        Some(cpus)
     }
 
     /// The tightest time quota of its control groups: where, and thousandths of a processor.

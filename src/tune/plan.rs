@@ -58,11 +58,11 @@ impl Plan {
         )
     }
 
-    /// Bytes that must be lockable: by everybody the executor library's minimum, and by other users than root what
-    /// the kernel counts.
-    pub(super) fn memlock(&self, root: bool) -> u64 {
+    /// Bytes that must be lockable: by everybody the executor library's minimum, and by those who are not `free` by a
+    /// capability what the kernel counts.
+    pub(super) fn memlock(&self, free: bool) -> u64 {
         let shards = usize::try_from(self.shards).unwrap_or(usize::MAX);
-        let counted = if root { 0 } else { memlock_bytes(shards, RingSizes::default()) };
+        let counted = if free { 0 } else { memlock_bytes(shards, RingSizes::default()) };
         counted.max(MEMLOCK_BYTES_MIN)
     }
 

@@ -13,6 +13,14 @@ use Change::{Gone, Is};
 const LIMITS_LOW: &str = "Max open files            1024                 4096                 files     \n\
                           Max locked memory         8388608              8388608              bytes     \n";
 
+/// Root of the machine itself, of a container as Docker leaves it, and of a user namespace.
+const ROOT: &str = "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nCpus_allowed_list:\t0-3\nCapEff:\t000001ffffffffff\n";
+const ROOT_OF_CONTAINER: &str =
+    "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nCpus_allowed_list:\t0-3\nCapEff:\t00000000a80425fb\n";
+const WHOLE: &str = "         0          0 4294967295";
+/// Too little for the rings of four shards, enough for who is not counted.
+const LOCK_ONE_MIB: &str = "Max open files 1048576 1048576 files\nMax locked memory 1048576 1048576 bytes\n";
+
 /// A fault, what is asked besides, and every finding that it leads to.
 type Case =
     (&'static str, &'static [(&'static str, Change)], &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -36,6 +44,52 @@ const CASES: &[Case] = &[
         &[],
         &[("memlock", "error")],
     ),
+    (
+        "little to lock for root, who is not counted",
+        &[("proc/self/limits", Is(LOCK_ONE_MIB)), ("proc/self/status", Is(ROOT)), ("proc/self/uid_map", Is(WHOLE))],
+        &[],
+        &[],
+    ),
+    (
+        "little to lock for root of a container",
+        &[
+            ("proc/self/limits", Is(LOCK_ONE_MIB)),
+            ("proc/self/status", Is(ROOT_OF_CONTAINER)),
+            ("proc/self/uid_map", Is(WHOLE)),
+        ],
+        &[],
+        &[("memlock", "error")],
+    ),
+    (
+        "little to lock for root of a user namespace",
+        &[
+            ("proc/self/limits", Is(LOCK_ONE_MIB)),
+            ("proc/self/status", Is(ROOT)),
+            ("proc/self/uid_map", Is("         0     100000      65536")),
+        ],
+        &[],
+        &[("memlock", "error")],
+    ),
+    (
+        "io_uring for root",
+        &[
+            ("proc/sys/kernel/io_uring_disabled", Is("1")),
+            ("proc/self/status", Is(ROOT)),
+            ("proc/self/uid_map", Is(WHOLE)),
+        ],
+        &[],
+        &[],
+    ),
+    (
+        "io_uring for root of a container",
+        &[
+            ("proc/sys/kernel/io_uring_disabled", Is("1")),
+            ("proc/self/status", Is(ROOT_OF_CONTAINER)),
+            ("proc/self/uid_map", Is(WHOLE)),
+        ],
+        &[],
+        &[("io_uring", "error")],
+    ),
     ("few descriptors", &[("proc/self/limits", Is(LIMITS_LOW))], &[], &[("descriptors", "error")]),
     ("few descriptors for few", &[("proc/self/limits", Is(LIMITS_LOW))], &["--connections", "3000"], &[]),
     ("descriptors capped", &[("proc/sys/fs/nr_open", Is("8192"))], &[], &[("fs.nr_open", "error")]),
@@ -46,6 +100,32 @@ const CASES: &[Case] = &[
         &[("fs.file-max", "error")],
     ),
     ("few threads", &[("sys/fs/cgroup/system.slice/pids.max", Is("16"))], &[], &[("threads", "error")]),
+    (
+        "few threads left in the group above",
+        &[("sys/fs/cgroup/pids.max", Is("5000")), ("sys/fs/cgroup/pids.current", Is("4990"))],
+        &[],
+        &[("threads", "error")],
+    ),
+    (
+        "processors that are allowed and not there",
+        &[("proc/self/status", Is("Uid:\t998\t998\t998\t998\nCpus_allowed_list:\t0-127\n"))],
+        &[],
+        &[],
+    ),
+    (
+        "a card with one queue on one processor",
+        &[
+            ("sys/class/net/eth0/queues/rx-0/rps_cpus", Is("f")),
+            ("sys/class/net/eth0/queues/rx-1/rps_cpus", Gone),
+            ("sys/class/net/eth0/queues/rx-2/rps_cpus", Gone),
+            ("sys/class/net/eth0/queues/rx-3/rps_cpus", Gone),
+            ("proc/irq/31/effective_affinity_list", Is("0")),
+            ("proc/irq/32/effective_affinity_list", Is("0")),
+            ("proc/irq/33/effective_affinity_list", Is("0")),
+        ],
+        &[],
+        &[],
+    ),
     (
         "many shards",
         &[],
@@ -118,10 +198,20 @@ const CASES: &[Case] = &[
         &[],
         &[("governor", "warning")],
     ),
-    ("no clock keeper", &[("run/systemd/timesync/synchronized", Gone)], &[], &[("time-sync", "warning")]),
     (
-        "a container has its host's clock",
-        &[("run/systemd/timesync/synchronized", Gone), (".dockerenv", Is(""))],
+        "a clock that was never set",
+        &[("run/systemd/timesync/beside", Is("")), ("run/systemd/timesync/synchronized", Gone)],
+        &[],
+        &[("time-sync", "warning")],
+    ),
+    ("a clock of which nobody tells", &[("run/systemd/timesync/synchronized", Gone)], &[], &[]),
+    (
+        "a keeper of the clock whose files are hidden",
+        &[
+            ("run/systemd/timesync/beside", Is("")),
+            ("run/systemd/timesync/synchronized", Gone),
+            ("proc/812/comm", Is("chronyd")),
+        ],
         &[],
         &[],
     ),

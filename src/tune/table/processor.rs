@@ -8,7 +8,7 @@ use crate::tune::{Host, Plan, parse};
 /// Clock sources that are read without a system call or a trap.
 const FAST_CLOCKS: [&str; 5] =
     ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter", "riscv_clocksource"];
-/// What is there while something keeps the clock right.
+/// What is there while something keeps the clock right, if this user may see it.
 const CLOCK_KEEPERS: [&str; 6] = [
     "/run/systemd/timesync/synchronized",
     "/run/chrony/chronyd.pid",
@@ -17,6 +17,9 @@ const CLOCK_KEEPERS: [&str; 6] = [
     "/run/ntpsec/ntpd.pid",
     "/run/openntpd.pid",
 ];
+
+/// Processes that do. That of systemd says by a file whether it has succeeded.
+const CLOCK_PROCESSES: [&str; 4] = ["chronyd", "ntpd", "phc2sys", "ptp4l"];
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -98,7 +101,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "time-sync",
-        reads: "/run/systemd/timesync/synchronized, /run/chrony, /run/ntpd.pid and others",
+        reads: "/run/systemd/timesync/synchronized, /run/chrony, /run/ntpd.pid and others; /proc/*/comm; the kernel's own word",
         wanted: "something that keeps the clock right",
         severity: Severity::Warning,
         why: "tokens begin and end by the wall clock: one that is wrong lets nobody in, or somebody too long",
@@ -181,7 +184,9 @@ fn interrupts(host: &Host, plan: &Plan) -> Option<Answer> {
         let seen = format!("{card}: {} interrupts on processors {list}", irqs.len());
         let wanted = "spread over the shards' processors";
         let answer = Answer::new(format!("/sys/class/net/{card}/device, /proc/irq"), seen, wanted);
-        let alone = irqs.len() > 2
+        // A card with one queue has several interrupts and needs no more than a processor for them.
+        let queues = receive_queues_of(host, &card).len();
+        let alone = queues > 1
             && plan.shards > 1
             && cpus.len() == 1
             && parse::cpu_list(&list).is_some_and(|cpus| cpus.len() == 1);
@@ -193,11 +198,18 @@ fn interrupts(host: &Host, plan: &Plan) -> Option<Answer> {
     last
 }
 
+/// Names of a card's receive queues.
+fn receive_queues_of(host: &Host, card: &str) -> Vec<String> {
+    let mut names = host.names(&format!("/sys/class/net/{card}/queues"));
+    names.retain(|name| name.starts_with("rx-"));
+    names
+}
+
 fn receive_queues(host: &Host, plan: &Plan) -> Option<Answer> {
     let mut last = None;
     for card in cards(host) {
         let queues = format!("/sys/class/net/{card}/queues");
-        let receive: Vec<String> = host.names(&queues).into_iter().filter(|name| name.starts_with("rx-")).collect();
+        let receive = receive_queues_of(host, &card);
         if receive.is_empty() {
             continue;
         }
@@ -251,10 +263,32 @@ fn time_sync(host: &Host, _: &Plan) -> Option<Answer> {
     if let Some(found) = CLOCK_KEEPERS.iter().find(|path| host.has(path)) {
         return Some(Answer::new(*found, "it is there", wanted));
     }
-    // A container has the clock of its host, whose keeper it does not see.
-    if ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| host.has(mark)) || !host.has("/run") {
-        return None;
+    // Whoever keeps it may be hidden from this user, or outside of a container that has its host's clock.
+    let kept = host.live.as_ref().and_then(|live| live.clock_is_kept);
+    if kept == Some(true) {
+        return Some(Answer::new("the kernel's clock, by adjtimex", "it is kept right", wanted));
     }
-    let answer = Answer::new("/run", "nothing that keeps the clock right", wanted);
-    Some(answer.fault_if(true, Severity::Warning, || "apt-get install chrony, or timedatectl set-ntp true".to_owned()))
+    if let Some((place, name)) = clock_process(host) {
+        return Some(Answer::new(place, format!("{name} runs"), wanted));
+    }
+    let waits = host.has("/run/systemd/timesync");
+    let (place, seen) = match kept {
+        None if waits => ("/run/systemd/timesync", "systemd-timesyncd runs and has not set the clock since the boot"),
+        None => return None,
+        Some(_) => ("the kernel's clock, by adjtimex", "nothing keeps it right, or has succeeded yet"),
+    };
+    let fix =
+        || "apt-get install chrony, or timedatectl set-ntp true; timedatectl timesync-status says more".to_owned();
+    Some(Answer::new(place, seen, wanted).fault_if(true, Severity::Warning, fix))
+}
+
+/// A process that keeps the clock right, where its name can be seen.
+fn clock_process(host: &Host) -> Option<(String, String)> {
+    let ids = host.names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    let mut named = ids.filter_map(|id| {
+        let place = format!("/proc/{id}/comm");
+        let name = host.read(&place)?;
+        Some((place, name))
+    });
+    named.find(|(_, name)| CLOCK_PROCESSES.contains(&name.as_str()))
 }

@@ -2,7 +2,7 @@
 
 use super::{Answer, Check, Row, Setting, Severity, at_least};
 use crate::limits::{THREADS_BESIDE, THREADS_PER_SHARD};
-use crate::runtime::probe::KERNEL_MIN;
+use crate::runtime::probe::{Capability, KERNEL_MIN};
 use crate::tune::words::{grouped, limited, size};
 use crate::tune::{Host, Plan, parse};
 
@@ -34,10 +34,10 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "memlock",
-        reads: "/proc/self/limits, Max locked memory",
+        reads: "/proc/self/limits, Max locked memory; CapEff of /proc/self/status, uid_map",
         wanted: "what the shards' rings lock, at least 512 KiB; in the unit: infinity",
         severity: Severity::Error,
-        why: "the kernel counts the rings of every user but root against this limit, and the executor library asks everybody for 512 KiB",
+        why: "the kernel counts rings against this limit unless the process has CAP_IPC_LOCK on the machine itself, as root of most containers has not, and the executor library asks everybody for 512 KiB",
         cost: "the user may lock as much memory as the limit says",
         undo: "take LimitMEMLOCK= or the memlock line out",
         check: Check::Look(memlock),
@@ -109,7 +109,7 @@ fn io_uring(host: &Host, _: &Plan) -> Option<Answer> {
     let member = || {
         let group = host.read("/proc/sys/kernel/io_uring_group").unwrap_or_default();
         let ids = ["Gid", "Groups"].map(|name| host.status(name).unwrap_or_default());
-        host.is_root() || ids.iter().any(|ids| ids.split_whitespace().any(|id| id == group))
+        host.is_capable(Capability::SysAdmin) || ids.iter().any(|ids| ids.split_whitespace().any(|id| id == group))
     };
     let allowed = match value {
         None | Some(0) => true,
@@ -135,14 +135,15 @@ fn io_uring(host: &Host, _: &Plan) -> Option<Answer> {
 
 fn memlock(host: &Host, plan: &Plan) -> Option<Answer> {
     let (soft, hard) = host.limit("Max locked memory")?;
-    let needed = plan.memlock(host.is_root());
+    let free = host.is_capable(Capability::IpcLock);
+    let needed = plan.memlock(free);
     let seen = if hard == u64::MAX {
         "unlimited".to_owned()
     } else {
         format!("hard limit {} ({} bytes)", size(hard), grouped(hard))
     };
     let counted =
-        if host.is_root() { "the library's minimum; root is not counted" } else { "what is counted of this user" };
+        if free { "the library's minimum: CAP_IPC_LOCK is not counted" } else { "what is counted of this user" };
     let wanted = format!("{} bytes for {} shards, {counted}", grouped(needed), plan.shards);
     let answer = Answer::new("/proc/self/limits", seen, wanted);
     Some(answer.fault_if(hard.max(soft) < needed, Severity::Error, || {
@@ -183,9 +184,12 @@ fn file_max(host: &Host, plan: &Plan) -> Option<Answer> {
 
 fn threads(host: &Host, plan: &Plan) -> Option<Answer> {
     let levels = [host.control("pids.max", None), host.control("pids.max", Some("pids"))].into_iter().flatten();
-    let limits = levels.filter_map(|(path, text)| Some((path, text.parse::<u64>().ok()?)));
-    let (place, most) = limits.min_by_key(|(_, most)| *most)?;
-    let there = host.number(&place.replace("pids.max", "pids.current")).unwrap_or(0);
+    let limits = levels.filter_map(|(path, text)| {
+        let there = host.number(&path.replace("pids.max", "pids.current")).unwrap_or(0);
+        Some((path, text.parse::<u64>().ok()?, there))
+    });
+    // A group above may be fuller than the own one.
+    let (place, most, there) = limits.min_by_key(|(_, most, there)| most.saturating_sub(*there))?;
     let needed = THREADS_PER_SHARD * plan.shards + THREADS_BESIDE + there;
     let answer = Answer::new(
         place,
