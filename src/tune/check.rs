@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_setting_never_makes_worse_what_is_and_stays_as_it_is_once_made() {
-        let plan = Plan { connections: 1 << 20, shards: 64, memory_bytes: 1 << 40 };
+        let plan = Plan { connections: 1 << 20, shards: 64, memory_bytes: 1 << 40, send_buffer_bytes: 4 << 20 };
         for setting in TABLE.iter().copied().flatten().filter_map(|row| row.setting) {
             let Some(made) = (setting.value)(&plan, &[]) else { panic!("{} has no value", setting.key) };
             assert_eq!((setting.value)(&plan, &made), Some(made.clone()), "{}", setting.key);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_the_worst_finding() {
-        let plan = Plan { connections: 1, shards: 1, memory_bytes: 1 };
+        let plan = Plan { connections: 1, shards: 1, memory_bytes: 1, send_buffer_bytes: 1 };
         let row = TABLE[0].first().unwrap();
         let of = |severities: &[Severity]| {
             let finding = |severity| Finding {

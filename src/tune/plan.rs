@@ -4,14 +4,16 @@ use super::Host;
 use super::words::{grouped, size};
 use crate::limits::{
     BUFFER_PAGES_PER_CONNECTION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, KERNEL_BYTES_PER_CONNECTION,
-    MEMLOCK_BYTES_MIN, PROCESS_BYTES, SHARDS_COUNT_MAX, SLOW_READER_SHARE, SOCKETS_SPARE_MAX, SOCKETS_SPARE_SHARE,
-    USER_BYTES_PER_CONNECTION,
+    MEMLOCK_BYTES_MIN, PROCESS_BYTES, SEND_BUFFER_BYTES, SEND_BUFFER_CONNECTIONS, SHARDS_COUNT_MAX, SLOW_READER_SHARE,
+    SOCKETS_SPARE_MAX, SOCKETS_SPARE_SHARE, USER_BYTES_PER_CONNECTION,
 };
 use crate::runtime::probe::memlock_bytes;
 use crate::runtime::ring::RingSizes;
 
 /// A page of the kernel.
 pub(super) const PAGE: u64 = 4096;
+/// The most that a send buffer grows to unless the kernel is told otherwise.
+pub(super) const SEND_BUFFER_DEFAULT: u64 = 4 << 20;
 
 /// What the machine is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Plan {
     pub shards: u64,
     /// Memory that the process can have.
     pub memory_bytes: u64,
+    /// Bytes that the kernel lets a send buffer grow to as it is set now.
+    pub send_buffer_bytes: u64,
 }
 
 impl Plan {
@@ -31,7 +35,13 @@ impl Plan {
         let cpus = host.cpus().map_or(1, |cpus| cpus.len().max(1)).min(usize::from(SHARDS_COUNT_MAX)) as u64;
         let quota = host.quota().map_or(u64::MAX, |(_, share)| (share / 1000).max(1));
         let shards = shards.map_or_else(|| cpus.min(quota), u64::from);
-        Self { connections, shards, memory_bytes: host.memory().map_or(0, |(_, bytes)| bytes) }
+        let send_buffer = host.sysctl("net.ipv4.tcp_wmem").and_then(|sizes| sizes.get(2).copied());
+        Self {
+            connections,
+            shards,
+            memory_bytes: host.memory().map_or(0, |(_, bytes)| bytes),
+            send_buffer_bytes: send_buffer.unwrap_or(SEND_BUFFER_DEFAULT),
+        }
     }
 
     /// Sockets, of which some are spare for those who find no place.
@@ -84,22 +94,32 @@ impl Plan {
         )
     }
 
-    /// Pages of socket buffers in a bad moment: everybody has something on the way both ways, and the slow readers'
-    /// send buffers are full.
+    /// Bytes that a send buffer should grow to: many connections share what is owed in their rooms' histories instead.
     #[must_use]
-    pub fn tcp_pages(&self, send_buffer_bytes: u64) -> u64 {
-        let full = send_buffer_bytes.div_ceil(PAGE);
+    pub fn send_buffer(&self) -> u64 {
+        if self.connections > SEND_BUFFER_CONNECTIONS {
+            self.send_buffer_bytes.min(SEND_BUFFER_BYTES)
+        } else {
+            self.send_buffer_bytes
+        }
+    }
+
+    /// Pages of socket buffers in a bad moment: everybody has something on the way both ways, and the slow readers'
+    /// send buffers are full, at the size that they should have.
+    #[must_use]
+    pub fn tcp_pages(&self) -> u64 {
+        let full = self.send_buffer().div_ceil(PAGE);
         self.connections * BUFFER_PAGES_PER_CONNECTION + self.connections.div_ceil(SLOW_READER_SHARE) * full
     }
 
     /// The sum behind [`Self::tcp_pages`].
-    pub(super) fn tcp_told(&self, send_buffer_bytes: u64) -> String {
-        let pages = self.tcp_pages(send_buffer_bytes);
+    pub(super) fn tcp_told(&self) -> String {
+        let pages = self.tcp_pages();
         format!(
             "{} connections x {BUFFER_PAGES_PER_CONNECTION} pages + {} slow readers x {} = {} pages ({})",
             grouped(self.connections),
             grouped(self.connections.div_ceil(SLOW_READER_SHARE)),
-            grouped(send_buffer_bytes.div_ceil(PAGE)),
+            grouped(self.send_buffer().div_ceil(PAGE)),
             grouped(pages),
             size(pages * PAGE)
         )
@@ -110,26 +130,42 @@ impl Plan {
 mod tests {
     use super::*;
 
-    const GIB: u64 = 1 << 30;
+    const PLAN: Plan =
+        Plan { connections: 10_000, shards: 2, memory_bytes: 8 << 30, send_buffer_bytes: SEND_BUFFER_DEFAULT };
 
     #[test]
     fn sockets_leave_room_for_the_connections_once_the_spare_ones_are_taken_off() {
         let edge = SOCKETS_SPARE_MAX * (SOCKETS_SPARE_SHARE - 1);
         for connections in [1, 16, 1000, edge - 1, edge, edge + 1, 1 << 20] {
-            let sockets = Plan { connections, shards: 1, memory_bytes: GIB }.sockets();
+            let sockets = Plan { connections, ..PLAN }.sockets();
             let of = |sockets: u64| sockets - (sockets / SOCKETS_SPARE_SHARE).min(SOCKETS_SPARE_MAX);
             assert!(of(sockets) >= connections && of(sockets - 2) < connections, "{connections}: {sockets}");
         }
     }
 
     #[test]
+    fn buffers_are_planned_with_the_size_that_they_should_have() {
+        for (connections, now, bytes) in [
+            (SEND_BUFFER_CONNECTIONS, 16 << 20, 16 << 20),
+            (SEND_BUFFER_CONNECTIONS, 65_536, 65_536),
+            (SEND_BUFFER_CONNECTIONS + 1, 16 << 20, SEND_BUFFER_BYTES),
+            (SEND_BUFFER_CONNECTIONS + 1, 65_536, 65_536),
+        ] {
+            let plan = Plan { connections, send_buffer_bytes: now, ..PLAN };
+            let slow = connections.div_ceil(SLOW_READER_SHARE);
+            assert_eq!(plan.send_buffer(), bytes, "{connections} {now}");
+            assert_eq!(plan.tcp_pages(), connections * BUFFER_PAGES_PER_CONNECTION + slow * bytes / PAGE);
+        }
+    }
+
+    #[test]
     fn the_sums_are_what_the_text_says() {
-        let plan = Plan { connections: 10_000, shards: 2, memory_bytes: 8 * GIB };
+        let plan = PLAN;
         assert_eq!(plan.descriptors(), 10_000 + 1_024 + 2 * DESCRIPTORS_PER_SHARD + DESCRIPTORS_RESERVED);
         assert_eq!(plan.descriptors_told(), "10,000 connections + 1,024 spare sockets + 2 shards x 16 + 64 = 11,120");
-        assert_eq!(plan.tcp_pages(4 << 20), 10_000 * BUFFER_PAGES_PER_CONNECTION + 10_000 / SLOW_READER_SHARE * 1024);
+        assert_eq!(plan.tcp_pages(), 10_000 * BUFFER_PAGES_PER_CONNECTION + 10_000 / SLOW_READER_SHARE * 1024);
         assert_eq!(
-            plan.tcp_told(4 << 20),
+            plan.tcp_told(),
             "10,000 connections x 2 pages + 100 slow readers x 1,024 = 122,400 pages (478 MiB)"
         );
         assert_eq!(plan.memory(), PROCESS_BYTES + 10_000 * (USER_BYTES_PER_CONNECTION + KERNEL_BYTES_PER_CONNECTION));

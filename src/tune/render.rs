@@ -14,13 +14,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::Plan;
+use super::plan::SEND_BUFFER_DEFAULT;
 
 pub(super) use sysctl::{conntrack_rule, limits, sysctl};
 
 /// Good for most machines. No value depends on how much memory there is.
-pub const USUAL: Plan = Plan { connections: 100_000, shards: 16, memory_bytes: 0 };
+pub const USUAL: Plan =
+    Plan { connections: 100_000, shards: 16, memory_bytes: 0, send_buffer_bytes: SEND_BUFFER_DEFAULT };
 /// A machine for a million connections.
-pub const MILLION: Plan = Plan { connections: 1_000_000, shards: 64, memory_bytes: 128 << 30 };
+pub const MILLION: Plan = Plan { connections: 1_000_000, shards: 64, memory_bytes: 128 << 30, ..USUAL };
 
 /// A file that is written.
 #[derive(Clone, Debug, PartialEq, Eq)]

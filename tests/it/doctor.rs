@@ -248,6 +248,21 @@ const CASES: &[Case] = &[
         &[],
         &[("net.ipv4.tcp_mem", "warning")],
     ),
+    (
+        "little for buffers that may grow large",
+        &[("proc/sys/net/ipv4/tcp_wmem", Is("4096\t16384\t16777216"))],
+        &[],
+        &[("net.ipv4.tcp_mem", "warning")],
+    ),
+    (
+        "enough for the buffers of many, once they are cut",
+        &[
+            ("proc/sys/net/ipv4/tcp_mem", Is("300000\t528000\t900000")),
+            ("proc/sys/net/netfilter/nf_conntrack_max", Is("262144")),
+        ],
+        &["--connections", "200000"],
+        &[("local-ports", "note"), ("net.ipv4.tcp_wmem", "warning")],
+    ),
     ("enough for buffers", &[("proc/sys/net/ipv4/tcp_mem", Is("90000\t122400\t180000"))], &[], &[]),
     (
         "few tracked",

@@ -78,19 +78,28 @@ fn what_is_applied_is_written_once_and_taken_back_whole() {
 
 #[test]
 fn applied_settings_leave_the_doctor_nothing_that_they_could_mend() {
+    for (connections, send_buffer) in [("200000", "4194304"), ("90000", "16777216"), ("10000", "65536")] {
+        applied_settings_mend(connections, &format!("4096\t16384\t{send_buffer}"));
+    }
+}
+
+fn applied_settings_mend(connections: &str, send_buffers: &str) {
     let machine = Machine::with(&[
         ("proc/sys/net/core/somaxconn", Change::Is("128")),
         ("proc/sys/net/ipv4/tcp_mem", Change::Is("10\t20\t30")),
         ("proc/sys/net/netfilter/nf_conntrack_max", Change::Is("65536")),
+        ("proc/meminfo", Change::Is("MemTotal: 98304000 kB\n")),
     ]);
-    text(&tune(&machine, &["apply"]));
+    machine.write("proc/sys/net/ipv4/tcp_wmem", send_buffers);
+    let root = machine.root();
+    let apply = ["tune", "apply", "--connections", connections, "--root", root.to_str().unwrap()];
+    text(&command(&apply).output().unwrap());
     let settings = fs::read_to_string(machine.root().join(SYSCTL)).unwrap();
     for line in settings.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
         let (key, value) = line.trim_start_matches('-').split_once(" = ").unwrap();
         machine.write(&format!("proc/sys/{}", key.replace('.', "/")), value);
     }
-    let root = machine.root();
-    let args = ["tune", "check", "--strict", "--connections", "200000", "--root", root.to_str().unwrap()];
+    let args = ["tune", "check", "--strict", "--connections", connections, "--root", root.to_str().unwrap()];
     let output = command(&args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }

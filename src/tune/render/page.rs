@@ -19,11 +19,10 @@ pub(super) fn page() -> String {
     }
     out.push_str("\n## The sums\n\nFor 10,000 connections on 4 shards, and for a million on 64:\n\n```text\n");
     for plan in [Plan { connections: 10_000, shards: 4, ..USUAL }, MILLION] {
-        let buffer = if plan.connections > USUAL.connections { 256 << 10 } else { 4 << 20 };
         let told = [
             ("descriptors", plan.descriptors_told()),
             ("memory", plan.memory_told()),
-            ("socket buffers", plan.tcp_told(buffer)),
+            ("socket buffers", plan.tcp_told()),
         ];
         for (name, sum) in told {
             let _infallible = writeln!(out, "{name:<15} {sum}");

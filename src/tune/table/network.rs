@@ -1,13 +1,12 @@
 //! The network: queues for those who come, memory for what is on its way, and what counts connections.
 
 use super::{Answer, Check, Row, Setting, Severity, at_least};
-use crate::limits::{ACCEPT_BACKLOG, SEND_BUFFER_BYTES, SEND_BUFFER_CONNECTIONS};
+use crate::limits::{ACCEPT_BACKLOG, SEND_BUFFER_CONNECTIONS};
+use crate::tune::check::spaced;
 use crate::tune::plan::PAGE;
 use crate::tune::words::{grouped, size};
 use crate::tune::{Host, Plan};
 
-/// The most that a send buffer grows to unless the kernel is told otherwise.
-const SEND_BUFFER_DEFAULT: u64 = 4 << 20;
 /// Tracked connections that the kernel allows on a machine with 4 GiB or more.
 const CONNTRACK_DEFAULT: u64 = 262_144;
 const PORTS: &str = "net.ipv4.ip_local_port_range";
@@ -102,17 +101,15 @@ fn backlog(_: &Plan, current: &[u64]) -> Option<Vec<u64>> {
 
 fn send_buffer(plan: &Plan, current: &[u64]) -> Option<Vec<u64>> {
     let [least, default, most] = *current else {
-        return (plan.connections > SEND_BUFFER_CONNECTIONS).then(|| vec![PAGE, 4 * PAGE, SEND_BUFFER_BYTES]);
+        return (plan.connections > SEND_BUFFER_CONNECTIONS).then(|| vec![PAGE, 4 * PAGE, plan.send_buffer()]);
     };
-    let few = plan.connections <= SEND_BUFFER_CONNECTIONS;
-    let most = if few { most } else { most.min(SEND_BUFFER_BYTES) };
+    let most = most.min(plan.send_buffer());
     Some(vec![least.min(most), default.min(most), most])
 }
 
 /// The kernel's three numbers for this plan, each at least what it is now.
 fn tcp_mem_value(plan: &Plan, current: &[u64]) -> Option<Vec<u64>> {
-    let most = if plan.connections > SEND_BUFFER_CONNECTIONS { SEND_BUFFER_BYTES } else { SEND_BUFFER_DEFAULT };
-    let needed = plan.tcp_pages(most);
+    let needed = plan.tcp_pages();
     if needed.saturating_mul(PAGE) > plan.memory_bytes / 2 {
         return None;
     }
@@ -134,9 +131,7 @@ const fn tcp_mem_of(pages: u64) -> [u64; 3] {
 fn tcp_mem(host: &Host, plan: &Plan) -> Option<Answer> {
     let now = host.sysctl("net.ipv4.tcp_mem")?;
     let [low, pressure, high] = now[..] else { return None };
-    let send_buffer =
-        host.sysctl("net.ipv4.tcp_wmem").and_then(|sizes| sizes.get(2).copied()).unwrap_or(SEND_BUFFER_DEFAULT);
-    let needed = plan.tcp_pages(send_buffer);
+    let needed = plan.tcp_pages();
     let seen = format!(
         "{} {} {} pages ({} at most)",
         grouped(low),
@@ -144,18 +139,15 @@ fn tcp_mem(host: &Host, plan: &Plan) -> Option<Answer> {
         grouped(high),
         size(high.saturating_mul(PAGE))
     );
-    let answer = Answer::new(
-        "/proc/sys/net/ipv4/tcp_mem",
-        seen,
-        format!("the second number at least {}", plan.tcp_told(send_buffer)),
-    );
+    let answer =
+        Answer::new("/proc/sys/net/ipv4/tcp_mem", seen, format!("the second number at least {}", plan.tcp_told()));
     let half = plan.memory_bytes / 2;
     Some(answer.fault_if(needed > pressure, Severity::Warning, || {
         if needed.saturating_mul(PAGE) > half {
             format!("more than half of the memory ({}): plan fewer connections, or lower the last number of net.ipv4.tcp_wmem", size(half))
         } else {
-            let [low, pressure, high] = tcp_mem_of(needed);
-            format!("sysctl -w net.ipv4.tcp_mem='{low} {pressure} {high}', or waystation tune apply")
+            let wanted = tcp_mem_value(plan, &now).unwrap_or_default();
+            format!("sysctl -w net.ipv4.tcp_mem='{}', or waystation tune apply", spaced(&wanted))
         }
     }))
 }
@@ -191,28 +183,30 @@ fn local_ports(host: &Host, plan: &Plan) -> Option<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{BUFFER_PAGES_PER_CONNECTION, SEND_BUFFER_BYTES, SLOW_READER_SHARE};
+
+    const PLAN: Plan = Plan { connections: 10_000, shards: 1, memory_bytes: 1 << 40, send_buffer_bytes: 4 << 20 };
 
     #[test]
     fn send_buffers_are_cut_above_so_many_connections_and_memory_for_them_is_planned_by_that() {
-        let value = |connections| {
-            let plan = Plan { connections, shards: 1, memory_bytes: 1 << 40 };
-            let sizes = send_buffer(&plan, &[PAGE, 4 * PAGE, SEND_BUFFER_DEFAULT]).unwrap();
-            (sizes[2], tcp_mem_value(&plan, &[]).unwrap()[1] - plan.tcp_pages(sizes[2]))
-        };
         for (connections, bytes) in [
-            (SEND_BUFFER_CONNECTIONS - 1, SEND_BUFFER_DEFAULT),
-            (SEND_BUFFER_CONNECTIONS, SEND_BUFFER_DEFAULT),
+            (SEND_BUFFER_CONNECTIONS - 1, 4 << 20),
+            (SEND_BUFFER_CONNECTIONS, 4 << 20),
             (SEND_BUFFER_CONNECTIONS + 1, SEND_BUFFER_BYTES),
         ] {
-            assert_eq!(value(connections), (bytes, 0), "{connections}");
+            let plan = Plan { connections, ..PLAN };
+            let sizes = send_buffer(&plan, &[PAGE, 4 * PAGE, 4 << 20]).unwrap();
+            let pressure = tcp_mem_value(&plan, &[]).unwrap()[1];
+            let slow = connections.div_ceil(SLOW_READER_SHARE);
+            assert_eq!(sizes, [PAGE, 4 * PAGE, bytes], "{connections}");
+            assert_eq!(pressure, connections * BUFFER_PAGES_PER_CONNECTION + slow * bytes / PAGE, "{connections}");
         }
     }
 
     #[test]
     fn more_than_half_of_the_memory_is_never_given_to_buffers() {
-        let plan = |memory_bytes| Plan { connections: 10_000, shards: 1, memory_bytes };
-        let needed = plan(0).tcp_pages(SEND_BUFFER_DEFAULT) * PAGE;
-        assert_eq!(tcp_mem_value(&plan(needed * 2 - 1), &[]), None);
-        assert!(tcp_mem_value(&plan(needed * 2), &[]).is_some());
+        let needed = PLAN.tcp_pages() * PAGE;
+        assert_eq!(tcp_mem_value(&Plan { memory_bytes: needed * 2 - 1, ..PLAN }, &[]), None);
+        assert!(tcp_mem_value(&Plan { memory_bytes: needed * 2, ..PLAN }, &[]).is_some());
     }
 }
