@@ -108,8 +108,11 @@ pub const SECONDS_SPARE_COUNT: usize = 4;
 pub const SECONDS_QUEUED_MAX: usize = 64;
 /// How often the watching thread looks at keys and draws.
 pub const WATCH_NS: u64 = 200_000_000;
-/// Keys taken at one look; further ones wait for the next.
-pub const KEYS_PER_LOOK: usize = 32;
+/// Bytes of keys taken at one look; further ones wait for the next. What a person presses, or holds down, between two.
+pub const KEY_BYTES_PER_LOOK: usize = 256;
+/// Cells of a terminal that is drawn on; a larger one, which no screen has and a program may say that it is, gets lines.
+/// Each takes some sixty bytes twice.
+pub const SCREEN_CELLS_MAX: u32 = 256 * 1024;
 /// Points of the live view's graph, a second each.
 pub const GRAPH_POINTS_MAX: usize = 512;
 /// Significant digits of a latency in the timeline: a second's histogram then takes 15 KB while it is filled and some

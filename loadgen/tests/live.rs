@@ -44,14 +44,18 @@ impl Session {
         let program = env!("CARGO_BIN_EXE_loadgen");
         let (url, out, (columns, rows)) = (&server.url, stdout.display(), size);
         // After the program the terminal says how it was left. Ctrl-C is sent to the shell too, which is to go on.
+        // As a job of a shell that controls jobs it can be stopped, and is then looked at and continued.
+        let (jobs, resumed) =
+            if name.starts_with("job") { ("set -m;", "echo stopped; stty -a; fg;") } else { ("", "") };
         let command = format!(
-            "trap : INT; stty rows {rows} cols {columns}; tty; echo $$; $BEFORE {program} run --scenario smoke \
+            "trap : INT; {jobs} stty rows {rows} cols {columns}; tty; echo $$; $BEFORE {program} run --scenario smoke \
              --set duration_s=120.0 --set lateness_p99_max_us=10000000 --set starved_max=1 --url {url} {flags} > {out}; \
-             echo code $?; stty -a"
+             {resumed} echo code $?; stty -a"
         );
         let mut script = Command::new("script");
         script.args(["-qec", &command, "/dev/null"]).env("SHELL", "/bin/sh");
         script.env("TERM", if name == "dumb" { "dumb" } else { "xterm" });
+        script.env("LC_ALL", if name == "ascii" { "C" } else { "C.UTF-8" });
         script.env("BEFORE", if name == "plain" { "env NO_COLOR=1" } else { "env -u NO_COLOR" });
         let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script, of util-linux");
         let mut from = child.stdout.take().unwrap();
@@ -102,7 +106,10 @@ impl Session {
     fn resize(&mut self, (columns, rows): (u16, u16)) {
         let tty = self.text.split_whitespace().next().unwrap().to_owned();
         let (columns_text, rows_text) = (columns.to_string(), rows.to_string());
-        self.terminal = parser((columns, rows));
+        // What is larger than any is not looked at, but in its text.
+        if columns < u16::MAX {
+            self.terminal = parser((columns, rows));
+        }
         let stty = Command::new("stty").args(["-F", &tty, "cols", &columns_text, "rows", &rows_text]).status();
         assert!(stty.unwrap().success(), "{tty}");
     }
@@ -152,13 +159,7 @@ fn a_key_ends_the_run_and_its_result_is_kept() {
     let server = Server::start();
     let place = std::env::temp_dir().join(format!("loadgen-live-result-{}", std::process::id()));
     let mut session = Session::start("key", &server, USUAL, &format!("--out {}", place.display()));
-    session.wait_to_see(&[
-        "measure  measured",
-        "p99 of each second",
-        "open 56 of 56",
-        "of 2:00",
-        "measured, from actual",
-    ]);
+    session.wait_to_see(&["measure  measured", "p99 of each second", "open 56 of 56", "measured, from actual"]);
     session.press("q");
     let (text, stdout) = session.end();
     let (entered, left) = (text.find(ENTER_SCREEN).unwrap(), text.find(LEAVE_SCREEN).unwrap());
@@ -279,4 +280,82 @@ fn a_terminal_without_a_size_or_a_name_gets_lines() {
         assert!(!text.contains('\x1b'), "{text:?}");
         check_end(&text, &stdout);
     }
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_the_terminal_to_the_shell_and_goes_on_as_lines() {
+    let server = Server::start();
+    for name in ["job-key", "job-signal"] {
+        let mut session = Session::start(name, &server, USUAL, "");
+        session.wait_to_see(&["measure  measured"]);
+        if name == "job-key" {
+            session.press("\u{1a}")
+        } else {
+            kill("-TSTP", &session.program())
+        }
+        session.wait_for("stopped");
+        session.wait_for("echoctl");
+        check_terminal(&session.text, "stopped");
+        let left = session.text.rfind(LEAVE_SCREEN).unwrap();
+        session.wait_until("lines", |session| session.text[left..].contains("measure  open 56/56"));
+        session.press("\u{3}");
+        session.wait_until("the end", |session| session.text.matches("echoctl").count() == 2);
+        let (text, stdout) = session.end();
+        assert_eq!(text.matches(ENTER_SCREEN).count(), 1, "{text:?}");
+        check_end(&text, &stdout);
+    }
+}
+
+#[test]
+fn a_run_that_no_shell_could_continue_is_not_stopped() {
+    let server = Server::start();
+    let mut session = Session::start("unstopped", &server, USUAL, "");
+    session.wait_to_see(&["measure  measured"]);
+    session.press("\u{1a}");
+    kill("-TSTP", &session.program());
+    let now = session.terminal.screen().contents();
+    session.wait_until("another second", |session| session.screen() != now);
+    session.press("q");
+    let (text, stdout) = session.end();
+    check_end(&text, &stdout);
+}
+
+#[test]
+fn the_run_ends_with_its_result_when_the_terminal_is_closed() {
+    let server = Server::start();
+    let mut session = Session::start("closed", &server, USUAL, "");
+    session.wait_to_see(&["measure  measured"]);
+    let pid = session.program().parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    let program = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    session.child.kill().unwrap();
+    session.child.wait().unwrap();
+    let minute = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    let mut ended = [rustix::event::PollFd::new(&program, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut ended, Some(&minute)).unwrap(), 1, "it goes on for a terminal that is gone");
+    let stdout = std::fs::read_to_string(&session.stdout).unwrap();
+    std::fs::remove_file(&session.stdout).unwrap();
+    assert!(stdout.contains("INVALID   ended early"), "{stdout}");
+}
+
+#[test]
+fn a_terminal_that_is_larger_than_any_gets_lines_from_then_on() {
+    let server = Server::start();
+    let mut session = Session::start("absurd", &server, USUAL, "");
+    session.wait_to_see(&["measure  measured"]);
+    session.resize((u16::MAX, u16::MAX));
+    session.wait_for("measure  open 56/56");
+    session.press("\u{3}");
+    let (text, stdout) = session.end();
+    check_end(&text, &stdout);
+}
+
+#[test]
+fn in_a_locale_without_unicode_the_screen_is_ascii() {
+    let server = Server::start();
+    let mut session = Session::start("ascii", &server, USUAL, "");
+    session.wait_to_see(&["measure  measured", "p99 of each second", "........"]);
+    session.press("q");
+    let (text, stdout) = session.end();
+    assert!(text.is_ascii(), "{text:?}");
+    check_end(&text, &stdout);
 }

@@ -1,8 +1,11 @@
 //! What the screen shows: stage and progress, rates, latencies, a graph, and how generator and server fare.
 
+use std::ffi::OsString;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::{bar, border};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, LineGauge, Paragraph, Row, Sparkline, Table};
 
@@ -33,6 +36,67 @@ impl Palette {
     }
 }
 
+/// What bars and lines are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signs {
+    /// Blocks of Unicode.
+    Blocks,
+    /// ASCII, which every terminal shows.
+    Ascii,
+}
+
+impl Signs {
+    /// What the locale allows: the first of its variables that is set tells the terminal's encoding.
+    pub(super) fn of_environment() -> Self {
+        Self::of_locale(["LC_ALL", "LC_CTYPE", "LANG"].map(|name| std::env::var_os(name).unwrap_or_default()))
+    }
+
+    fn of_locale(variables: [OsString; 3]) -> Self {
+        let first = variables.iter().find(|value| !value.is_empty());
+        let name = first.map(|value| value.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        if name.contains("utf-8") || name.contains("utf8") { Self::Blocks } else { Self::Ascii }
+    }
+
+    const fn progress(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Blocks => ("█", "░"),
+            Self::Ascii => ("#", "."),
+        }
+    }
+
+    const fn bars(self) -> bar::Set<'static> {
+        match self {
+            Self::Blocks => bar::NINE_LEVELS,
+            Self::Ascii => bar::Set {
+                full: "#",
+                seven_eighths: "%",
+                three_quarters: "*",
+                five_eighths: "+",
+                half: "=",
+                three_eighths: "-",
+                one_quarter: ":",
+                one_eighth: ".",
+                empty: " ",
+            },
+        }
+    }
+
+    const fn border(self) -> border::Set<'static> {
+        match self {
+            Self::Blocks => border::PLAIN,
+            Self::Ascii => border::Set { horizontal_top: "-", ..border::PLAIN },
+        }
+    }
+
+    /// A text from outside in what the terminal shows.
+    fn shown(self, text: &str) -> String {
+        match self {
+            Self::Blocks => text.to_owned(),
+            Self::Ascii => text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect(),
+        }
+    }
+}
+
 /// Columns and rows from which on all blocks have room; the graph takes what is over.
 const WHOLE_COLUMNS: u16 = 58;
 const WHOLE_ROWS: u16 = 18;
@@ -40,16 +104,16 @@ const WHOLE_ROWS: u16 = 18;
 const WIDE_COLUMNS: u16 = 76;
 
 /// Paints the screen: everything on one of usual size, what matters most on a smaller one.
-pub(super) fn paint(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette) {
+pub(super) fn paint(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette, signs: Signs) {
     let area = frame.area();
     if area.width >= WHOLE_COLUMNS && area.height >= WHOLE_ROWS {
-        paint_whole(frame, picture, now_ns, palette);
+        paint_whole(frame, picture, now_ns, palette, signs);
     } else {
-        paint_small(frame, picture, now_ns, palette);
+        paint_small(frame, picture, now_ns, palette, signs);
     }
 }
 
-fn paint_whole(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette) {
+fn paint_whole(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette, signs: Signs) {
     let area = frame.area();
     let rows = [connections(picture).into(), rates(picture).into(), fares(picture)];
     let lines: Vec<Line<'_>> =
@@ -66,17 +130,17 @@ fn paint_whole(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: P
     ])
     .areas(area);
     let [title, gauge, figures, _, latencies, graph, keys] = areas;
-    frame.render_widget(Paragraph::new(heading(picture, now_ns, palette)), title);
-    paint_progress(frame, gauge, picture, now_ns, palette);
+    frame.render_widget(Paragraph::new(heading(picture, now_ns, palette, signs)), title);
+    paint_progress(frame, gauge, picture, now_ns, palette, signs);
     frame.render_widget(Paragraph::new(lines), figures);
     frame.render_widget(table(picture, area.width, palette), latencies);
-    paint_graph(frame, graph, picture, palette);
+    paint_graph(frame, graph, picture, palette, signs);
     let help = Line::styled("q or Ctrl-C ends the run early and keeps its result", palette.label());
     frame.render_widget(Paragraph::new(help), keys);
 }
 
 /// Stage, progress, and as many figures as there is room for, the most telling first; the keys where a row is left.
-fn paint_small(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette) {
+fn paint_small(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette, signs: Signs) {
     let area = frame.area();
     let help = u16::from(area.height >= SMALL_ROWS_WITH_KEYS);
     let areas: [Rect; 4] =
@@ -85,9 +149,10 @@ fn paint_small(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: P
     let [stage, gauge, figures, keys] = areas;
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let name = picture.stage.map_or("starting", |stage| stage.name);
-    let line = vec![Span::styled(name, bold), Span::styled(format!("  {}", picture.title), palette.label())];
+    let line =
+        vec![Span::styled(name, bold), Span::styled(format!("  {}", signs.shown(&picture.title)), palette.label())];
     frame.render_widget(Paragraph::new(Line::from(line)), stage);
-    paint_progress(frame, gauge, picture, now_ns, palette);
+    paint_progress(frame, gauge, picture, now_ns, palette, signs);
     let mut all = Vec::new();
     if let Some([p50, _, p99, ..]) = picture.last {
         all.extend([Figure::new("p99", time(p99)), Figure::new("p50", time(p50))]);
@@ -103,7 +168,7 @@ fn paint_small(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: P
 /// Rows of a small screen from which on the last is for the keys.
 const SMALL_ROWS_WITH_KEYS: u16 = 5;
 
-fn heading<'a>(picture: &'a Picture, now_ns: u64, palette: Palette) -> Vec<Line<'a>> {
+fn heading(picture: &Picture, now_ns: u64, palette: Palette, signs: Signs) -> Vec<Line<'_>> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let stage = picture.stage.map_or("starting", |stage| stage.name);
     let measured = picture.stage.is_some_and(|stage| stage.measured);
@@ -113,13 +178,13 @@ fn heading<'a>(picture: &'a Picture, now_ns: u64, palette: Palette) -> Vec<Line<
     }
     second.push(Span::styled(format!("  {} since the start", clock(now_ns)), palette.label()));
     vec![
-        Line::from(vec![Span::styled("loadgen  ", palette.label()), Span::styled(picture.title.as_str(), bold)]),
+        Line::from(vec![Span::styled("loadgen  ", palette.label()), Span::styled(signs.shown(&picture.title), bold)]),
         Line::from(second),
     ]
 }
 
 /// How far a stage is: connections while they are opened, else its time.
-fn paint_progress(frame: &mut Frame<'_>, area: Rect, picture: &Picture, now_ns: u64, palette: Palette) {
+fn paint_progress(frame: &mut Frame<'_>, area: Rect, picture: &Picture, now_ns: u64, palette: Palette, signs: Signs) {
     let Some(stage) = picture.stage else { return };
     let (done, all, label) = match stage.until_ns {
         Some(until_ns) => {
@@ -132,7 +197,8 @@ fn paint_progress(frame: &mut Frame<'_>, area: Rect, picture: &Picture, now_ns: 
     };
     let ratio = if all > 0 { (done as f64 / all as f64).clamp(0.0, 1.0) } else { 0.0 };
     // Two signs, since there may be no colours.
-    let gauge = LineGauge::default().ratio(ratio).label(label).filled_symbol("█").unfilled_symbol("░");
+    let (filled, unfilled) = signs.progress();
+    let gauge = LineGauge::default().ratio(ratio).label(label).filled_symbol(filled).unfilled_symbol(unfilled);
     frame.render_widget(gauge.filled_style(palette.of(Color::Cyan)).unfilled_style(palette.label()), area);
 }
 
@@ -239,13 +305,17 @@ fn table<'a>(picture: &Picture, columns: u16, palette: Palette) -> Table<'a> {
 /// Columns of the table, and the title of its last row, where there is not room for more.
 const NARROW: ([u16; 6], &str) = ([12, 8, 8, 8, 8, 8], "actual send");
 
-fn paint_graph(frame: &mut Frame<'_>, area: Rect, picture: &Picture, palette: Palette) {
+fn paint_graph(frame: &mut Frame<'_>, area: Rect, picture: &Picture, palette: Palette, signs: Signs) {
     let shown = usize::from(area.width);
     let values: Vec<u64> = picture.graph.iter().skip(picture.graph.len().saturating_sub(shown)).copied().collect();
     let most = values.iter().max().copied().unwrap_or(0);
     let title = format!("p99 of each second, up to {}", time(most as f64));
     let block = Block::new().borders(Borders::TOP).title(title).border_style(palette.label());
-    frame.render_widget(Sparkline::default().block(block).data(&values).style(palette.of(Color::Cyan)), area);
+    let block = block.border_set(signs.border());
+    frame.render_widget(
+        Sparkline::default().block(block).bar_set(signs.bars()).data(&values).style(palette.of(Color::Cyan)),
+        area,
+    );
 }
 
 /// Minutes and seconds.

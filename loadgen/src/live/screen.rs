@@ -1,25 +1,26 @@
 //! The run on a terminal that can be drawn on: standard error, in the alternate screen, until the run ends.
 //!
-//! `q`, Escape and Ctrl-C end the run early. The terminal is given back at the end, at an error, at a panic of any thread,
-//! and as soon as a signal asks the run to end; from then on the run is shown as lines. Keys are looked at and the size of
-//! the terminal is asked for at each drawing, so that nothing waits for either.
+//! `q`, Escape and Ctrl-C end the run early, Ctrl-Z suspends it where a shell can continue it. The terminal is given back at
+//! the end, at an error, at a panic of any thread, and as soon as a signal asks the run to end or to stop; from then on the
+//! run is shown as lines. Keys are looked at and the size of the terminal is asked for at each drawing, so that nothing
+//! waits for either.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Stderr, stderr, stdin};
 use std::os::fd::AsFd as _;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 
-use crate::limits::KEYS_PER_LOOK;
-use crate::live::painting::{self, Palette};
+use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
+
+use crate::limits::SCREEN_CELLS_MAX;
+use crate::live::painting::{self, Palette, Signs};
 use crate::live::watcher::Picture;
 
 /// Whether this process has the terminal in another mode than it found it in.
@@ -30,16 +31,41 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stderr>>,
     palette: Palette,
+    signs: Signs,
 }
 
 /// Whether standard error is a terminal that this process may draw on and read keys from.
 pub(super) fn is_possible() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
     // A process in the background would be stopped if it changed the terminal.
-    let front = rustix::termios::tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+    let front = rustix::termios::tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
     // Some terminals that no person sits at have no size.
-    let sized = rustix::termios::tcgetwinsize(stderr()).is_ok_and(|size| size.ws_row > 0 && size.ws_col > 0);
-    !dumb && stdin().is_terminal() && stderr().is_terminal() && front && sized
+    !dumb && stdin().is_terminal() && stderr().is_terminal() && front && cells().is_ok_and(is_drawable)
+}
+
+/// Cells of the terminal as it is now.
+fn cells() -> io::Result<u32> {
+    let size = rustix::termios::tcgetwinsize(stderr())?;
+    Ok(u32::from(size.ws_row) * u32::from(size.ws_col))
+}
+
+fn is_drawable(cells: u32) -> bool {
+    (1..=SCREEN_CELLS_MAX).contains(&cells)
+}
+
+/// Stops this program and those that it started, as the terminal's own Ctrl-Z would, once the terminal is given back.
+/// Nothing happens where no shell could continue it.
+pub(super) fn suspend() {
+    if is_job() {
+        give_back();
+        // Whoever started it may have asked for no such signal.
+        let _ = kill_current_process_group(Signal::TSTP);
+    }
+}
+
+/// Whether this is a job of a shell that controls jobs: another process group than that of the session's leader.
+pub(super) fn is_job() -> bool {
+    getsid(None).is_ok_and(|session| session != getpgrp())
 }
 
 impl Screen {
@@ -55,7 +81,7 @@ impl Screen {
             .and_then(|()| execute!(stderr(), EnterAlternateScreen, Hide))
             .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())));
         match opened {
-            Ok(terminal) => Ok(Self { terminal, palette: Palette::of_environment() }),
+            Ok(terminal) => Ok(Self { terminal, palette: Palette::of_environment(), signs: Signs::of_environment() }),
             Err(error) => {
                 give_back();
                 Err(error)
@@ -71,26 +97,11 @@ impl Screen {
         if !TAKEN.load(Ordering::SeqCst) {
             return Err(io::Error::other("the terminal was given back"));
         }
-        let palette = self.palette;
-        self.terminal.draw(|frame| painting::paint(frame, picture, now_ns, palette)).map(drop)
-    }
-
-    /// Whether a key was pressed that ends the run.
-    ///
-    /// # Errors
-    /// The terminal is gone.
-    pub(super) fn wants_end() -> io::Result<bool> {
-        for _ in 0..KEYS_PER_LOOK {
-            if !event::poll(Duration::ZERO)? {
-                return Ok(false);
-            }
-            if let Event::Key(key) = event::read()?
-                && ends(key)
-            {
-                return Ok(true);
-            }
+        if cells()? > SCREEN_CELLS_MAX {
+            return Err(io::Error::other("the terminal is too large to be drawn on"));
         }
-        Ok(false)
+        let (palette, signs) = (self.palette, self.signs);
+        self.terminal.draw(|frame| painting::paint(frame, picture, now_ns, palette, signs)).map(drop)
     }
 }
 
@@ -98,12 +109,6 @@ impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
-}
-
-fn ends(key: KeyEvent) -> bool {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    key.kind == KeyEventKind::Press
-        && matches!((key.code, control), (KeyCode::Char('q') | KeyCode::Esc, false) | (KeyCode::Char('c'), true))
 }
 
 /// Gives the terminal back as it was, once, whoever asks.
@@ -135,19 +140,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_end_the_run_are_told_from_others() {
-        let key = KeyEvent::new;
-        for (pressed, expected) in [
-            (key(KeyCode::Char('q'), KeyModifiers::NONE), true),
-            (key(KeyCode::Esc, KeyModifiers::NONE), true),
-            (key(KeyCode::Char('c'), KeyModifiers::CONTROL), true),
-            (key(KeyCode::Char('c'), KeyModifiers::NONE), false),
-            (key(KeyCode::Enter, KeyModifiers::NONE), false),
+    fn a_terminal_of_no_size_or_an_absurd_one_is_not_drawn_on() {
+        for (cells, expected) in [
+            (0, false),
+            (1, true),
+            (80 * 24, true),
+            (SCREEN_CELLS_MAX, true),
+            (SCREEN_CELLS_MAX + 1, false),
+            (u32::from(u16::MAX) * u32::from(u16::MAX), false),
         ] {
-            assert_eq!(ends(pressed), expected, "{pressed:?}");
+            assert_eq!(is_drawable(cells), expected, "{cells}");
         }
-        let released = KeyEvent { kind: KeyEventKind::Release, ..key(KeyCode::Char('q'), KeyModifiers::NONE) };
-        assert!(!ends(released));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Shows a run in the way that was asked for, or, when that is not possible any more, as lines.
 
+use crate::live::keys::{self, Wish};
 use crate::live::lines::{self, Lines};
-use crate::live::screen::Screen;
+use crate::live::screen::{self, Screen};
 use crate::live::watcher::Picture;
 use crate::live::{Stop, View};
 
@@ -36,9 +37,11 @@ impl Show {
     /// it was.
     pub(super) fn look(&mut self, picture: &Picture, now_ns: u64, stop: &Stop) {
         let Self::Screen(screen) = self else { return };
-        let drawn = screen.draw(picture, now_ns).and_then(|()| Screen::wants_end());
-        if matches!(drawn, Ok(true)) {
-            stop.request();
+        let drawn = screen.draw(picture, now_ns).and_then(|()| keys::look());
+        match drawn {
+            Ok(Wish::End) => stop.request(),
+            Ok(Wish::Suspend) => screen::suspend(),
+            Ok(Wish::Nothing) | Err(_) => {}
         }
         if stop.requested() || drawn.is_err() {
             *self = Self::Lines(Lines::new());

@@ -38,9 +38,13 @@ fn ramping() -> Picture {
 }
 
 /// The cells as text, and whether any has a colour.
-fn painted(picture: &Picture, (width, height): (u16, u16), palette: Palette) -> (String, bool) {
+fn painted(picture: &Picture, size: (u16, u16), palette: Palette) -> (String, bool) {
+    painted_with(picture, size, palette, Signs::Blocks)
+}
+
+fn painted_with(picture: &Picture, (width, height): (u16, u16), palette: Palette, signs: Signs) -> (String, bool) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| paint(frame, picture, 25_000_000_000, palette)).unwrap();
+    terminal.draw(|frame| paint(frame, picture, 25_000_000_000, palette, signs)).unwrap();
     let buffer = terminal.backend().buffer();
     let colored = buffer.content.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset);
     let rows = buffer.content.chunks(usize::from(width).max(1));
@@ -310,6 +314,63 @@ fn every_size_can_be_painted_and_no_figure_is_cut_where_there_is_room_for_one() 
             let (text, _) = painted(&picture(), (width, 24), Palette::Colored);
             let parts = ["p99", "2.1ms", "faults 2", "open 9990 of 10000", "published 10000/s", "delivered 30000/s"];
             assert!(parts.iter().all(|part| text.contains(part)), "{width}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn the_locale_tells_what_a_terminal_shows() {
+    for (all, ctype, lang, expected) in [
+        ("", "", "en_US.UTF-8", Signs::Blocks),
+        ("", "de_DE.utf8", "C", Signs::Blocks),
+        ("C.UTF-8", "C", "C", Signs::Blocks),
+        ("C", "en_US.UTF-8", "en_US.UTF-8", Signs::Ascii),
+        ("", "", "ja_JP.eucJP", Signs::Ascii),
+        ("", "", "POSIX", Signs::Ascii),
+        ("", "", "", Signs::Ascii),
+    ] {
+        assert_eq!(Signs::of_locale([all, ctype, lang].map(OsString::from)), expected, "{all} {ctype} {lang}");
+    }
+}
+
+#[test]
+fn without_unicode_everything_is_ascii_whatever_the_names() {
+    let mut picture = picture();
+    picture.title = "größe \u{1b}[31m 部屋 on 127.0.0.1:8000".to_owned();
+    for size in [(120, 40), (80, 24), (60, 20), (20, 5), (1, 1)] {
+        let (text, _) = painted_with(&picture, size, Palette::Plain, Signs::Ascii);
+        assert!(text.chars().all(|c| c == '\n' || (' '..='~').contains(&c)), "{size:?}\n{text}");
+    }
+    let (text, _) = painted_with(&picture, (80, 24), Palette::Plain, Signs::Ascii);
+    assert!(text.contains("0:15 of 1:00 ####") && text.contains("p99 of each second, up to 2.1ms---"), "{text}");
+    assert!(text.contains("gr??e"), "{text}");
+}
+
+#[test]
+fn absurd_figures_and_names_are_painted_in_every_size() {
+    let mut picture = picture();
+    picture.title = "x".repeat(10_000);
+    picture.wanted = u64::MAX;
+    (picture.published, picture.delivered) = (u64::MAX, u64::MAX);
+    picture.point = Point {
+        span_s: f64::MIN_POSITIVE,
+        open: u64::MAX,
+        connecting: u64::MAX,
+        published: u64::MAX,
+        delivered: u64::MAX,
+        bytes: u64::MAX,
+        lateness_p99_us: f64::MAX,
+        faults: u64::MAX,
+        server_busy: Some(f64::INFINITY),
+        server_anonymous_bytes: Some(u64::MAX),
+        ..Point::default()
+    };
+    picture.last = Some([f64::NAN, f64::INFINITY, -1.0, 0.0, f64::MAX]);
+    picture.graph.extend([u64::MAX, 0, u64::MAX]);
+    for size in [(300, 80), (80, 24), (58, 18), (57, 17), (20, 5), (2, 2), (1, 1), (0, 0)] {
+        for signs in [Signs::Blocks, Signs::Ascii] {
+            let (text, _) = painted_with(&picture, size, Palette::Colored, signs);
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(size.0)), "{size:?}\n{text}");
         }
     }
 }
