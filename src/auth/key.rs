@@ -10,7 +10,7 @@ use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
 };
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey, crypto};
 
 use crate::limits;
 
@@ -172,6 +172,21 @@ impl Key {
         Ok(Self { id, algorithm, verifying, signing: None, weak: false })
     }
 
+    /// Whether it is the same key under the same id, read once more. Both are the operator's, so the time that this
+    /// takes tells nobody anything.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_material = match (self.verifying.kind(), other.verifying.kind()) {
+            (DecodingKeyKind::SecretOrDer(ours), DecodingKeyKind::SecretOrDer(theirs)) => ours == theirs,
+            (
+                DecodingKeyKind::RsaModulusExponent { n, e },
+                DecodingKeyKind::RsaModulusExponent { n: their_n, e: their_e },
+            ) => (n, e) == (their_n, their_e),
+            _ => false,
+        };
+        self.id == other.id && self.algorithm == other.algorithm && same_material
+    }
+
     /// Whether the secret is shorter than RFC 7518 section 3.2 asks for.
     #[must_use]
     pub const fn is_weak(&self) -> bool {
@@ -255,6 +270,12 @@ impl Keys {
             }
         }
         Ok(Self(keys))
+    }
+
+    /// Whether these are the same keys in the same order.
+    #[must_use]
+    pub fn are_same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(ours, theirs)| ours.is_same(theirs))
     }
 
     /// The keys in order.

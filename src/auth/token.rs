@@ -96,6 +96,12 @@ pub struct Verifier {
 }
 
 impl Verifier {
+    /// Whether another says the same of every token: the same keys, issuer and audience.
+    #[must_use]
+    pub fn judges_like(&self, other: &Self) -> bool {
+        self.keys.are_same(&other.keys) && (&self.issuer, &self.audience) == (&other.issuer, &other.audience)
+    }
+
     /// What the token says, if it is good at `now_unix_s`.
     ///
     /// # Errors

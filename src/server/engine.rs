@@ -117,6 +117,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let again = reload::Start {
         wanted: start.wanted,
         ring: start.keys,
+        verifier: Arc::clone(&options.verifier),
         connections: start.connections,
         // A number beyond the shards: this thread is none.
         post: mesh.post(ShardId(count)),

@@ -63,9 +63,7 @@ impl KeyRing {
     pub(super) fn first(&mut self) -> Result<Verifier, StartError> {
         let place = self.set.as_ref().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
         let verifier = self.verifier(1).map_err(|error| StartError::new(error, place, REMEDY))?;
-        for key in verifier.keys.iter().filter(|key| key.is_weak()) {
-            tracing::warn!(id = key.id(), "a secret for tokens is shorter than its algorithm's hash");
-        }
+        warn_of_weak(&verifier);
         Ok(verifier)
     }
 
@@ -111,6 +109,13 @@ impl Look {
     fn of(meta: &Metadata) -> Self {
         let (written, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
         Self(meta.dev(), meta.ino(), meta.size(), [written, changed])
+    }
+}
+
+/// Tells of keys that are easier to guess than their algorithm is to break.
+pub(super) fn warn_of_weak(verifier: &Verifier) {
+    for key in verifier.keys.iter().filter(|key| key.is_weak()) {
+        tracing::warn!(id = key.id(), "a secret for tokens is shorter than its algorithm's hash");
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A thread of its own looks at the files, so that no shard ever touches a disk. What it reads is good as a whole or
 //! refused as a whole: then what held before stays, a line of the log and a number say so, and the same files are not
-//! tried again. What is good goes to every shard as one set of rules and one of keys, each with a higher number; the
-//! differences are logged, and of those that wait for the next start it is said.
+//! tried again. What is good goes to every shard as one set of rules with a higher number, and one of keys if those are
+//! others than before; the differences are logged, and of those that wait for the next start it is said.
 
 mod sight;
 
@@ -17,8 +17,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::key;
-use super::keys::KeyRing;
-use crate::auth::{Key, Policy};
+use super::keys::{KeyRing, warn_of_weak};
+use crate::auth::{Key, Policy, Verifier};
 use crate::config::key::Effect;
 use crate::config::{Faults, LimitsProfile, Serve, Settings, Source};
 use crate::ids::ShardId;
@@ -36,6 +36,8 @@ pub(super) struct Start<'a> {
     pub(super) wanted: &'a Serve,
     /// Its keys.
     pub(super) ring: KeyRing,
+    /// What was made of them.
+    pub(super) verifier: Arc<Verifier>,
     /// How many connections the descriptors allow.
     pub(super) connections: u64,
     /// The way to the shards.
@@ -71,9 +73,11 @@ struct Reloader {
     policies: HatchPost<Arc<Policy>>,
     untold_policy: bool,
     metrics: Arc<Metrics>,
-    verifier: Option<Arc<crate::auth::Verifier>>,
+    verifier: Arc<Verifier>,
     rules: Option<Arc<Rules>>,
-    generations: [u32; 2],
+    /// Counts the rules, from 1. That of the keys is the verifier's, and is another only for other keys: whoever was
+    /// let in by these is not asked again.
+    generation: u32,
     /// What was last said against the JWK set.
     told: Option<String>,
 }
@@ -97,7 +101,7 @@ pub(super) fn connections_max(wanted: &Serve, connections: u64) -> usize {
 
 impl Reloader {
     fn new(start: Start<'_>) -> Self {
-        let Start { wanted, ring, connections, post, policies, metrics } = start;
+        let Start { wanted, ring, verifier, connections, post, policies, metrics } = start;
         Self {
             source: wanted.source.clone(),
             data: wanted.data.clone(),
@@ -111,15 +115,15 @@ impl Reloader {
             policies,
             untold_policy: false,
             metrics,
-            verifier: None,
+            verifier,
             rules: None,
-            generations: [1; 2],
+            generation: 1,
             told: None,
         }
     }
 
     fn run(&mut self, orders: &Receiver<()>) {
-        let message = |reloader: &Self| reloader.verifier.clone().map(MeshMessage::Keys);
+        let message = |reloader: &Self| Some(MeshMessage::Keys(Arc::clone(&reloader.verifier)));
         let mut keys = News { message, untold: Vec::new() };
         let message = |reloader: &Self| reloader.rules.clone().map(MeshMessage::Rules);
         let mut rules = News { message, untold: Vec::new() };
@@ -138,12 +142,16 @@ impl Reloader {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            let before = self.verifier.generation;
             if let Some(cause) = asked {
                 if self.read_again(cause) {
-                    (keys.untold, rules.untold) = (self.shards(), self.shards());
+                    rules.untold = self.shards();
                     self.untold_policy = true;
                 }
-            } else if self.ring.set_has_changed() && self.read_set_again() {
+            } else if self.ring.set_has_changed() {
+                self.read_set_again();
+            }
+            if self.verifier.generation != before {
                 keys.untold = self.shards();
             }
             self.tell(&mut keys);
@@ -162,7 +170,7 @@ impl Reloader {
         self.sight.look();
         let outcome = self.whole_file().map_err(Faults::from).and_then(|()| self.source.load()).and_then(|wanted| {
             let mut ring = self.ring_of(&wanted)?;
-            let verifier = ring.verifier(self.generations[0] + 1).map_err(|error| {
+            let verifier = ring.verifier(self.verifier.generation + 1).map_err(|error| {
                 let place = ring.set().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
                 crate::config::StartError::new(error, place, "see OPERATIONS.md, keys for tokens")
             })?;
@@ -170,10 +178,11 @@ impl Reloader {
         });
         match outcome {
             Ok((wanted, ring, verifier)) => {
-                self.generations = self.generations.map(|generation| generation + 1);
+                self.generation += 1;
                 self.tell_changes(cause, &wanted);
                 self.rules = Some(Arc::new(self.rules_of(&wanted)));
-                (self.verifier, self.ring, self.told) = (Some(Arc::new(verifier)), ring, None);
+                (self.ring, self.told) = (ring, None);
+                self.take_keys(verifier);
                 self.sight.follow(files(&wanted));
                 (self.settings, self.has_keys) = (wanted.settings, wanted.auth.has_keys());
                 self.metrics.count(Metric::ConfigApplied);
@@ -220,7 +229,7 @@ impl Reloader {
 
     fn rules_of(&self, wanted: &Serve) -> Rules {
         Rules {
-            generation: self.generations[1],
+            generation: self.generation,
             policy: Arc::new(wanted.policy.clone()),
             origins: Arc::new(wanted.origins.clone()),
             limits: wanted.counts,
@@ -234,7 +243,7 @@ impl Reloader {
         let now = self.settings.changes(&wanted.settings).into_iter().filter(|one| one.effect == Effect::Reload);
         let later = self.started.changes(&wanted.settings).into_iter().filter(|one| one.effect == Effect::Restart);
         let (now, later) = (now.collect::<Vec<_>>(), later.collect::<Vec<_>>());
-        let generation = self.generations[1];
+        let generation = self.generation;
         tracing::info!(cause, generation, changed = now.len(), later = later.len(), "the configuration was read again");
         for change in &now {
             tracing::info!("changed: {change}");
@@ -254,23 +263,29 @@ impl Reloader {
         }
     }
 
-    /// Reads the JWK set again. Returns whether there are other keys now.
-    fn read_set_again(&mut self) -> bool {
-        match self.ring.verifier(self.generations[0] + 1) {
+    /// Other keys hold from now on, unless they are those that hold.
+    fn take_keys(&mut self, verifier: Verifier) {
+        if !verifier.judges_like(&self.verifier) {
+            warn_of_weak(&verifier);
+            self.verifier = Arc::new(verifier);
+        }
+    }
+
+    /// Reads the JWK set again.
+    fn read_set_again(&mut self) {
+        match self.ring.verifier(self.verifier.generation + 1) {
             Ok(verifier) => {
-                self.generations[0] += 1;
-                let (generation, keys) = (self.generations[0], verifier.keys.iter().count());
+                self.take_keys(verifier);
+                let (generation, keys) = (self.verifier.generation, self.verifier.keys.iter().count());
                 tracing::info!(generation, keys, "the JWK set was read again");
-                (self.verifier, self.told) = (Some(Arc::new(verifier)), None);
-                true
+                self.told = None;
             }
             // One that cannot be read is tried again each time, but it is the same news.
-            Err(error) if self.told.as_ref() == Some(&error) => false,
+            Err(error) if self.told.as_ref() == Some(&error) => {}
             Err(error) => {
                 let file = self.ring.set().map(|path| path.display().to_string());
                 tracing::error!(file, %error, "the JWK set is refused, the keys before it stay");
                 self.told = Some(error);
-                false
             }
         }
     }

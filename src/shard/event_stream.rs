@@ -12,6 +12,7 @@ use super::connection::Stage;
 use super::direct::is_direct;
 use super::effect::{Closing, Effect, Effects};
 use super::message::{Counted, Passport};
+use super::opening::Early;
 use crate::auth::caps::Verb;
 use crate::envelope::AuthFrame;
 use crate::ids::ConnId;
@@ -39,7 +40,7 @@ impl Shard {
     ) -> Result<Passport, (HttpError, Metric)> {
         // Not a token that was tried and found bad.
         let absent = (HttpError::UNAUTHORIZED, Metric::RefusedPermission);
-        let claims = self.early_claims(now, request, None)?.ok_or(absent)?;
+        let Early { claims, token } = self.early_claims(now, request, None)?.ok_or(absent)?;
         let channel = full_name(endpoint.channel.as_deref().unwrap_or(""), &claims.user);
         if is_direct(&channel) || !self.permits(&claims, &channel, Verb::Subscribe) {
             return Err((HttpError::FORBIDDEN, Metric::RefusedPermission));
@@ -53,6 +54,7 @@ impl Shard {
             endpoint: Endpoint { channel: Some(Arc::from(channel)), ..endpoint },
             response: Payload::copy_of(&head(cors::headers(page))),
             claims: Some(claims),
+            token,
             key_generation: self.options.verifier.generation,
             leftover: Vec::new(),
             counted: Counted::default(),

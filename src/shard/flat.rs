@@ -12,6 +12,7 @@ use super::edge::Go;
 use super::effect::Effects;
 use super::message::Passport;
 use super::news::Again;
+use super::opening::Early;
 use super::paying::Fee;
 use super::publishing::{Draft, text_of};
 use crate::auth::caps::Verb;
@@ -39,7 +40,7 @@ impl Shard {
         request: &Request,
         endpoint: &Endpoint,
         offered: Option<&str>,
-    ) -> Result<Claims, (HttpError, Metric)> {
+    ) -> Result<Early, (HttpError, Metric)> {
         let head = |error| (error, Metric::RefusedHead);
         let named = match endpoint.owner() {
             Some(owner) => Some(owner.to_owned()),
@@ -48,9 +49,11 @@ impl Shard {
         let named = named.ok_or((NO_USER, Metric::RefusedPermission))?;
         check_resource_id(&named).map_err(head)?;
         match self.early_claims(now, request, offered)? {
-            Some(claims) if *claims.user == *named => Ok(claims),
+            Some(early) if *early.claims.user == *named => Ok(early),
             Some(_) => Err((HttpError::FORBIDDEN, Metric::RefusedPermission)),
-            None if self.options.globetrotter_open => Ok(Claims::of_anybody(Arc::from(named))),
+            None if self.options.globetrotter_open => {
+                Ok(Early { claims: Claims::of_anybody(Arc::from(named)), token: None })
+            }
             // Not a token that was tried and found bad.
             None => Err((HttpError::UNAUTHORIZED, Metric::RefusedPermission)),
         }

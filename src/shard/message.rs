@@ -4,6 +4,7 @@ pub mod census;
 pub mod outside;
 pub mod service;
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::rules::Rules;
@@ -41,6 +42,8 @@ pub struct Passport {
     pub response: Payload,
     /// Who the connection is, if the request brought a good token.
     pub claims: Option<Claims>,
+    /// That token, to be asked again if the keys change on the way.
+    pub token: Option<Bearer>,
     /// The generation of the keys that said so.
     pub key_generation: u32,
     /// Bytes that came after the head.
@@ -49,6 +52,29 @@ pub struct Passport {
     pub counted: Counted,
     /// Where a reader of an event stream was.
     pub since: Option<Position>,
+}
+
+/// A token as it came. What is written for us to read shows nothing of it.
+pub struct Bearer(Box<str>);
+
+impl Bearer {
+    /// A token.
+    #[must_use]
+    pub fn new(token: &str) -> Self {
+        Self(Box::from(token))
+    }
+
+    /// Its text.
+    #[must_use]
+    pub const fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(…)")
+    }
 }
 
 /// In which counts a connection is, from before its upgrade until its end, wherever it lives.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::connection::{Connection, Stage};
 use super::effect::{Closing, Effect, Effects};
-use super::message::{AdminRequest, Counted, Passport};
+use super::message::{AdminRequest, Bearer, Counted, Passport};
 use super::timers::Timer;
 use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::{Claims, TokenError};
@@ -39,6 +39,13 @@ enum Decision {
     /// Who is in which trip.
     Count,
     Admit(Box<Passport>),
+}
+
+/// Who sends a request.
+pub(super) struct Early {
+    pub(super) claims: Claims,
+    /// The token that says so; `None` if nobody but the sender does.
+    pub(super) token: Option<Bearer>,
 }
 
 impl Shard {
@@ -89,16 +96,29 @@ impl Shard {
         if passport.claims.is_none() {
             self.meet(id, effects);
         }
-        if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
-            // The keys changed while the socket was on its way, and the token is not here to be asked again. The
-            // other shard may also be the first to have heard of new ones: then it judged by the better keys.
-            self.refuse(now, id, HttpError::UNAUTHORIZED, Metric::RefusedToken, effects);
-        } else if self.draining {
-            self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects);
-        } else {
-            self.admit(now, id, *passport, effects);
+        // The keys may have changed while the socket was on its way. The other shard may also be the first to have
+        // heard of new ones: then it judged by the better keys.
+        match self.judged_again(now, passport) {
+            Err((error, metric)) => self.refuse(now, id, error, metric, effects),
+            Ok(_) if self.draining => {
+                self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects);
+            }
+            Ok(passport) => self.admit(now, id, *passport, effects),
         }
         Ok(id)
+    }
+
+    /// The passport, if it is good under the keys that hold now. One without a token rests on no key: its bearer has
+    /// yet to say who it is, or is believed whoever it says it is.
+    fn judged_again(&self, now: Now, mut passport: Box<Passport>) -> Result<Box<Passport>, (HttpError, Metric)> {
+        let verifier = &self.options.verifier;
+        if passport.key_generation < verifier.generation
+            && let Some(token) = &passport.token
+        {
+            passport.claims = Some(verifier.verify(token.text(), now.unix_seconds()).map_err(refused_token)?);
+            passport.key_generation = verifier.generation;
+        }
+        Ok(passport)
     }
 
     fn give_name(&mut self, id: ConnId) {
@@ -195,10 +215,11 @@ impl Shard {
         if self.draining {
             return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects);
         }
-        if passport.claims.is_some() && passport.key_generation < self.options.verifier.generation {
-            // The keys changed while it was held.
-            return self.refuse(now, id, HttpError::UNAUTHORIZED, Metric::RefusedToken, effects);
-        }
+        // The keys may have changed while it was held.
+        let passport = match self.judged_again(now, passport) {
+            Ok(passport) => passport,
+            Err((error, metric)) => return self.refuse(now, id, error, metric, effects),
+        };
         let here = passport.endpoint.channel.as_ref().map_or(self.id, |channel| self.residence(channel));
         if here == self.id {
             self.admit(now, id, *passport, effects);
@@ -266,11 +287,12 @@ impl Shard {
             return Err((HttpError::ORIGIN_REFUSED, Metric::RefusedOrigin));
         }
         let (protocol, offered_token) = choose_protocol(&upgrade.protocols);
-        let claims = match endpoint.door {
+        let early = match endpoint.door {
             Door::Echo => None,
             door if door.is_flat() => Some(self.flat_claims(now, request, &endpoint, offered_token)?),
             _ => self.early_claims(now, request, offered_token)?,
         };
+        let (claims, token) = early.map_or((None, None), |early| (Some(early.claims), early.token));
         if let (Some(claims), Some(channel)) = (&claims, &endpoint.channel)
             && !(endpoint.owner().is_none_or(|owner| owner == &*claims.user)
                 && self.permits(claims, channel, Verb::Subscribe))
@@ -283,6 +305,7 @@ impl Shard {
             response: response(&upgrade, protocol),
             endpoint,
             claims,
+            token,
             key_generation: self.options.verifier.generation,
             leftover: Vec::new(),
             counted: Counted::default(),
@@ -304,8 +327,8 @@ impl Shard {
         now: Now,
         request: &Request,
         offered: Option<&str>,
-    ) -> Result<Option<Claims>, (HttpError, Metric)> {
-        let refused = |_| (HttpError::UNAUTHORIZED, Metric::RefusedToken);
+    ) -> Result<Option<Early>, (HttpError, Metric)> {
+        let refused = |()| (HttpError::UNAUTHORIZED, Metric::RefusedToken);
         let header = match request.headers.get("authorization") {
             None => None,
             Some(value) => Some(bearer(value.as_bytes()).ok_or(()).map_err(refused)?),
@@ -314,11 +337,8 @@ impl Shard {
         match header.or(query.as_deref()).or(offered) {
             None => Ok(None),
             Some(token) => {
-                let verdict = self.options.verifier.verify(token, now.unix_seconds());
-                verdict.map(Some).map_err(|error| match error {
-                    TokenError::Expired => (HttpError::UNAUTHORIZED, Metric::RefusedExpired),
-                    TokenError::Invalid => refused(()),
-                })
+                let claims = self.options.verifier.verify(token, now.unix_seconds()).map_err(refused_token)?;
+                Ok(Some(Early { claims, token: Some(Bearer::new(token)) }))
             }
         }
     }
@@ -454,6 +474,14 @@ fn conn_leaves(conn: Option<&mut Connection>) {
 /// An answer with what lets a page read it.
 pub(super) fn shared(response: Response, page: Option<&str>) -> Response {
     cors::headers(page).fold(response, |response, (name, value)| response.header(name, value))
+}
+
+/// How an upgrade with such a token is answered.
+const fn refused_token(error: TokenError) -> (HttpError, Metric) {
+    match error {
+        TokenError::Expired => (HttpError::UNAUTHORIZED, Metric::RefusedExpired),
+        TokenError::Invalid => (HttpError::UNAUTHORIZED, Metric::RefusedToken),
+    }
 }
 
 /// The token of an `Authorization` header (RFC 6750 section 2.1); the scheme's case does not matter.

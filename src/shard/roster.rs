@@ -12,7 +12,7 @@ use super::Shard;
 use super::connection::{Memberships, Stage};
 use super::effect::{Effect, Effects};
 use super::message::{MeshMessage, RosterMessage};
-use super::opening::shared;
+use super::opening::{Early, shared};
 use super::rooms::Role;
 use super::timers::Timer;
 use crate::auth::caps::Verb;
@@ -161,7 +161,7 @@ impl Shard {
             return Ok(());
         }
         let claims = self.early_claims(now, request, None)?;
-        let claims = claims.ok_or((HttpError::UNAUTHORIZED, Metric::RefusedPermission))?;
+        let Early { claims, .. } = claims.ok_or((HttpError::UNAUTHORIZED, Metric::RefusedPermission))?;
         if self.administers(&claims) { Ok(()) } else { Err((HttpError::FORBIDDEN, Metric::RefusedPermission)) }
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::gateway::{Directory, Gateway, SOON, until};
 use crate::keys::{SECRET, by_secret, claims, is_let_in, put};
-use crate::raw;
+use crate::raw::{self, Raw};
 
 const SECOND: &[u8] = b"another secret of at least forty-eight bytes, for SHA-384";
 const RELOADS: u64 = 20;
@@ -226,4 +226,36 @@ fn a_file_that_is_emptied_or_no_longer_names_keys_changes_nothing() {
     until("a pipe is refused, not waited for", SOON, || gateway.log().contains("this is no regular file"));
     assert!(is_let_in(gateway, &token));
     assert_eq!(configured.count("applied"), 0);
+}
+
+#[test]
+fn who_is_held_while_the_keys_change_comes_in_if_the_new_ones_know_its_token() {
+    let key = |name: &str| format!("{{ algorithm = \"HS384\", secret_file = \"{name}.key\" }}");
+    let text = |keys: &str| format!("[admin]\nloopback = true\n[limits]\nconnections = 1\n[auth]\nkeys = [{keys}]\n");
+    let [a, both, b] = [key("a"), [key("a"), key("b")].join(", "), key("b")].map(|keys| text(&keys));
+    let configured = Configured::new(&a, &["--shards", "1"]);
+    let gateway = &configured.gateway;
+    let head = |secret: &[u8]| {
+        let token = by_secret(Algorithm::HS384, secret, &claims_of("ann"));
+        raw::upgrade_head(gateway, &format!("/ws/chat/s?token={token}"), "")
+    };
+    let [keys, held] = ["waystation_keys_generation", "waystation_held_upgrades"];
+    let number = |name| gateway.metric(name, "");
+    for (text, generation, expected) in [(&a, 1, "101"), (&both, 2, "101"), (&a, 3, "101"), (&b, 4, "401")] {
+        let [mut inside, mut waiting] = [0, 1].map(|_| Raw::connect(gateway));
+        inside.write(head(SECRET).as_bytes());
+        assert!(inside.head().starts_with("HTTP/1.1 101 "));
+        waiting.write(head(SECRET).as_bytes());
+        until("it is held", SOON, || number(held) == 1);
+        let rules = number("waystation_config_generation");
+        configured.put(text);
+        gateway.signal(Signal::HUP);
+        until("the configuration is in force", SOON, || number("waystation_config_generation") > rules);
+        until("the keys are those of the file", SOON, || number(keys) == generation);
+        drop(inside);
+        let head = waiting.head();
+        assert!(head.starts_with(&format!("HTTP/1.1 {expected} ")), "{head}");
+        drop(waiting);
+        until("nobody is in", SOON, || number("waystation_connections") == 0);
+    }
 }

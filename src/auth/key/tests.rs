@@ -116,3 +116,30 @@ fn a_secret_is_for_shared_algorithms_and_no_pem_file() {
         assert_eq!(Signature::parse(name), None, "{name}");
     }
 }
+
+#[test]
+fn a_key_that_is_read_once_more_is_the_same_and_any_other_is_not() {
+    let secret =
+        |id: Option<&str>, algorithm, secret: &[u8]| Key::secret(id.map(str::to_owned), algorithm, secret).unwrap();
+    let pairs = Pair::all();
+    let pem = |pair: &Pair| Key::public_pem(Some("k".to_owned()), pair.algorithm(), &pair.pem()).unwrap();
+    let all = || {
+        let mut all = vec![
+            secret(None, Signature::Hs256, b"one secret of at least thirty-two bytes"),
+            secret(None, Signature::Hs384, b"one secret of at least thirty-two bytes"),
+            secret(None, Signature::Hs256, b"two secrets of at least thirty-two bytes"),
+            secret(Some("k"), Signature::Hs256, b"one secret of at least thirty-two bytes"),
+        ];
+        all.extend(pairs.iter().map(pem));
+        all.push(Key::rsa(None, &[0xff; 256], &[1, 0, 1]).unwrap());
+        all.push(Key::rsa(None, &[0xfd; 256], &[1, 0, 1]).unwrap());
+        all
+    };
+    for (index, key) in all().iter().enumerate() {
+        for (other_index, other) in all().iter().enumerate() {
+            assert_eq!(key.is_same(other), index == other_index, "{index} {other_index}");
+        }
+    }
+    let keys = |count: usize| Keys::new(all().into_iter().take(count).collect()).unwrap();
+    assert!(keys(2).are_same(&keys(2)) && !keys(2).are_same(&keys(3)) && !keys(3).are_same(&keys(2)));
+}

@@ -48,7 +48,7 @@ impl Watched {
             panic!("the files are good");
         };
         let mut ring = KeyRing::read(&wanted.auth).unwrap();
-        assert!(ring.first().is_ok());
+        let verifier = Arc::new(ring.first().unwrap());
         // One place in each lane: what comes second has to wait for the first to be taken.
         let mut mesh = Mesh::new(2, Capacities { control: 1, data: 1 }).unwrap();
         let ends = [mesh.take_end(ShardId(0)).unwrap(), mesh.take_end(ShardId(1)).unwrap()];
@@ -57,6 +57,7 @@ impl Watched {
         let start = Start {
             wanted: &wanted,
             ring,
+            verifier,
             connections: 1000,
             post: mesh.post(ShardId(2)),
             policies,
@@ -94,7 +95,7 @@ impl Watched {
         }
     }
 
-    /// What both shards are told after everything was read again.
+    /// What both shards are told after everything was read again, with other keys.
     fn all(&self) -> (Arc<Verifier>, Arc<Rules>) {
         let told = [0, 1].map(|end| {
             let mut told = [self.next(end), self.next(end)];
@@ -106,6 +107,16 @@ impl Watched {
         });
         assert!(Arc::ptr_eq(&told[0].0, &told[1].0) && Arc::ptr_eq(&told[0].1, &told[1].1));
         let [told, _] = told;
+        told
+    }
+
+    /// The same, with the keys that hold.
+    fn rules(&self) -> Arc<Rules> {
+        let [told, other] = [0, 1].map(|end| match self.next(end) {
+            MeshMessage::Rules(rules) => rules,
+            other => panic!("{other:?}"),
+        });
+        assert!(Arc::ptr_eq(&told, &other));
         told
     }
 
@@ -144,6 +155,8 @@ fn a_set_that_changes_reaches_every_shard_and_a_bad_one_none() {
         let verifier = watched.keys(end);
         assert!(verifier.generation == 2 && verifier.verify(&token(SECOND), 1001).is_ok());
     }
+    watched.put("jwks.json", set_of(&[SECRET, SECOND]).as_bytes());
+    assert!(watched.quiet(), "written anew with the same keys");
     watched.put("jwks.json", b"{\"keys\":[{");
     assert!(watched.quiet(), "half a file is no set");
     watched.put("jwks.json", set_of(&[SECOND]).as_bytes());
@@ -167,8 +180,8 @@ fn a_file_that_changes_is_in_force_whole_or_not_at_all() {
     };
     let watched = Watched::new(&[("a.key", SECRET), ("b.key", SECOND), ("gateway.toml", &config(""))]);
     watched.put("gateway.toml", &config("require_caps = true\n[limits]\nconnections = 7\n"));
-    let (keys, rules) = watched.all();
-    assert_eq!((keys.generation, rules.generation, rules.connections_max), (2, 2, 7));
+    let rules = watched.rules();
+    assert_eq!((rules.generation, rules.connections_max), (2, 7));
     assert!(rules.policy == Arc::new(Policy::default().requiring_caps()));
     assert_eq!(rules.limits.bad_tokens.per_minute, BAD_TOKENS_PER_MINUTE_DEFAULT);
     assert_eq!(watched.policies.queue.recv_timeout(Duration::from_secs(20)).unwrap(), rules.policy);
@@ -186,17 +199,20 @@ fn a_file_that_changes_is_in_force_whole_or_not_at_all() {
 
     watched.put("gateway.toml", &config("[limits]\nprofile = \"unlimited\"\n"));
     watched.order();
-    let (keys, rules) = watched.all();
-    assert_eq!(
-        (keys.generation, rules.generation, rules.connections_max),
-        (3, 3, 1000),
-        "a refused one takes no number"
-    );
-    assert!(rules.unlimited && keys.verify(&token(SECRET), 1001).is_ok());
+    let rules = watched.rules();
+    assert_eq!((rules.generation, rules.connections_max), (3, 1000), "a refused one takes no number");
+    assert!(rules.unlimited);
     assert_eq!(counted(Metric::ConfigBad), 0);
 
     // The file of a key.
+    watched.put("a.key", SECRET);
+    assert_eq!(watched.rules().generation, 4, "the key is the same");
     watched.put("a.key", SECOND);
-    let (keys, _) = watched.all();
+    let (keys, rules) = watched.all();
     assert!(keys.verify(&token(SECOND), 1001).is_ok() && keys.verify(&token(SECRET), 1001).is_err());
+    assert_eq!((keys.generation, rules.generation), (2, 5));
+    // What a token must say beside its signature is judged as well.
+    watched.put("gateway.toml", &config("issuer = \"them\"\n"));
+    let (keys, _) = watched.all();
+    assert_eq!((keys.generation, keys.verify(&token(SECOND), 1001).is_err()), (3, true));
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::limits::{
     AUTH_DEADLINE_MS, CHANNELS_PER_SHARD_MAX, CLOSE_DEADLINE_MS, CONNECTIONS_PER_SHARD_MAX, HEAD_DEADLINE_MS,
-    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
-    REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS,
+    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOLD_RETRY_MS,
+    HOT_MEMBERS, REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS,
 };
 use crate::session::endpoint::{Door, Endpoint};
 
@@ -175,6 +175,7 @@ fn a_full_shard_gives_a_handed_over_connection_back() {
         endpoint: Endpoint { door: Door::Open, channel: None },
         response: Payload::copy_of(b"HTTP/1.1 101"),
         claims: None,
+        token: None,
         key_generation: 0,
         leftover: Vec::new(),
         counted: message::Counted::default(),
@@ -189,14 +190,18 @@ fn a_socket_that_is_handed_over_too_late_is_refused_by_its_new_shard() {
     let channel = at_home("chat:", 1, 2);
     let path = format!("/ws/{}", channel.replace(':', "/"));
     let with_token = format!("{path}?token={}", token("ann"));
-    // What was checked before holds only as long as the keys do; who has no token yet is asked for one later.
-    for (target, keys_changed, draining, expected, counted) in [
-        (&with_token, false, false, 101, None),
-        (&with_token, true, false, 401, Some(Metric::RefusedToken)),
-        (&with_token, true, true, 401, Some(Metric::RefusedToken)),
-        (&with_token, false, true, 503, Some(Metric::RefusedDraining)),
-        (&path, true, false, 101, None),
-        (&path, false, true, 503, Some(Metric::RefusedDraining)),
+    // What was checked before holds only as long as the keys do, and is then checked again; who has no token yet is
+    // asked for one later.
+    let (same, more, others) = (None, Some(true), Some(false));
+    for (target, keys, draining, expected, counted) in [
+        (&with_token, same, false, 101, None),
+        (&with_token, more, false, 101, None),
+        (&with_token, others, false, 401, Some(Metric::RefusedToken)),
+        (&with_token, others, true, 401, Some(Metric::RefusedToken)),
+        (&with_token, more, true, 503, Some(Metric::RefusedDraining)),
+        (&with_token, same, true, 503, Some(Metric::RefusedDraining)),
+        (&path, others, false, 101, None),
+        (&path, same, true, 503, Some(Metric::RefusedDraining)),
     ] {
         let mut world = World::with(|options| options.shards = 2);
         let who = world.try_accept(0).unwrap();
@@ -210,18 +215,55 @@ fn a_socket_that_is_handed_over_too_late_is_refused_by_its_new_shard() {
             world.handle(1, Input::Drain(600_000));
         }
         let (shard, effects) = &mut world.hosts[1];
-        if keys_changed {
-            let mut newer = (*shard.options.verifier).clone();
-            newer.generation += 1;
-            shard.on_keys(std::sync::Arc::new(newer));
+        if let Some(still_good) = keys {
+            shard.on_keys(newer_keys(&shard.options.verifier, still_good));
         }
         let id = shard.on_adopt(world.now, passport, effects).unwrap();
         world.owners.insert(id, who);
         world.sockets[who].id = id;
         world.run();
-        assert_eq!(world.status(who), expected, "{target}, keys changed: {keys_changed}, draining: {draining}");
+        assert_eq!(world.status(who), expected, "{target}, keys: {keys:?}, draining: {draining}");
         assert!(counted.is_none_or(|metric| world.read(metric) == 1), "{target}");
         assert_eq!(world.is_open(who), expected == 101, "{target}");
+    }
+}
+
+/// Other keys, under which the tokens of these are good or are not.
+fn newer_keys(verifier: &Verifier, still_good: bool) -> Arc<Verifier> {
+    let issuer = (!still_good).then(|| "another".to_owned());
+    Arc::new(Verifier { issuer, generation: verifier.generation + 1, ..verifier.clone() })
+}
+
+#[test]
+fn an_upgrade_that_is_held_while_the_keys_change_is_judged_by_the_new_ones() {
+    let token = token("ann");
+    for (path, expected) in [
+        (format!("/ws/chat/s?token={token}"), [101, 401]),
+        (format!("/api/v1/ws/ann?token={token}"), [101, 401]),
+        (format!("/api/sse/chat:s?token={token}"), [200, 401]),
+        // Who has brought no token yet, or is let in without one, rests on no key.
+        ("/ws/chat/s".to_owned(), [101, 101]),
+        ("/api/v1/ws/ann".to_owned(), [101, 101]),
+    ] {
+        for (still_good, expected) in [true, false].into_iter().zip(expected) {
+            for home in [0, 1] {
+                let mut world = World::with(|options| {
+                    (options.shards, options.connections_max, options.globetrotter_open) = (2, 1, true);
+                });
+                let first = world.upgrade_on(0, "/ws/chat/s");
+                let held = world.upgrade_on(home, &path);
+                assert!(world.sockets[held].taken.is_empty(), "{path} is held");
+                for host in [0, 1] {
+                    let newer = newer_keys(&world.hosts[host].0.options.verifier, still_good);
+                    world.handle(host, Input::Mesh(ShardId(9), MeshMessage::Keys(newer)));
+                }
+                let id = world.sockets[first].id;
+                world.handle(id.shard.index(), Input::Gone(id));
+                world.wait(HOLD_RETRY_MS + 250);
+                assert_eq!(world.status(held), expected, "{path} {still_good}");
+                assert_eq!(world.is_open(held), expected != 401);
+            }
+        }
     }
 }
 
