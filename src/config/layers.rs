@@ -128,6 +128,18 @@ impl Settings {
         document
     }
 
+    /// What holds in a gateway that was started with others and has heard of these: of what takes effect at a start,
+    /// still theirs.
+    #[must_use]
+    pub fn until_restart(&self, started: &Self) -> Self {
+        let of = |settings: &Self, effect: Effect| {
+            let entries = settings.0.iter().filter(move |(_, entry)| entry.key.effect == effect);
+            entries.map(|(path, entry)| (*path, entry.clone())).collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (of(self, Effect::Reload), of(started, Effect::Restart));
+        Self(ours.into_iter().chain(theirs).collect())
+    }
+
     /// What is different in `newer`.
     #[must_use]
     pub fn changes(&self, newer: &Self) -> Vec<Change> {
@@ -193,6 +205,16 @@ mod tests {
             "a default that is written out, however, is no change"
         );
         assert!(old.changes(&old).is_empty());
+    }
+
+    #[test]
+    fn until_the_next_start_what_waits_for_it_is_as_it_was() {
+        let (listen, upgrades, path) = ("server.listen", "limits.upgrades", "globetrotter.open");
+        let started = settings(&[(upgrades, Value::from(5)), (path, Value::from(true))]);
+        let heard = settings(&[(upgrades, Value::from(6)), (listen, Value::from("[::]:1"))]);
+        let holds = heard.until_restart(&started);
+        assert_eq!(holds.document(), settings(&[(upgrades, Value::from(6)), (path, Value::from(true))]).document());
+        assert_eq!(heard.until_restart(&heard).document(), heard.document());
     }
 
     #[test]

@@ -48,15 +48,32 @@ impl Source {
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<Serve, Faults> {
         let (settings, mut faults) = self.layers()?;
-        let document = Value::Table(settings.document());
-        let file = File::deserialize(document).map_err(|error| {
-            StartError::new(error.to_string(), "the table of keys", "report this: the value was judged good before")
-        })?;
+        let file = file_of(&settings)?;
         let serve = Laid { source: self, settings: &settings, file, faults: &mut faults }.serve();
         match serve {
             Some(serve) if faults.is_empty() => Ok(Serve { settings, ..serve }),
             _ => Err(Faults(faults)),
         }
+    }
+
+    /// Reads the configuration for a gateway that runs since it was started with these settings. It has to be good for
+    /// the next start, and so has what holds until then.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_again(&self, started: &Settings) -> Result<Serve, Faults> {
+        let serve = self.load()?;
+        let (settings, mut faults) = (serve.settings.until_restart(started), Vec::new());
+        let file = file_of(&settings)?;
+        Laid { source: self, settings: &settings, file, faults: &mut faults }.contradictions();
+        if faults.is_empty() {
+            return Ok(serve);
+        }
+        for fault in &mut faults {
+            fault.remedy +=
+                "; what CONFIG.md marks \"start\" holds as it was at the start of the gateway until the next";
+        }
+        Err(Faults(faults))
     }
 
     fn layers(&self) -> Result<(Settings, Vec<StartError>), StartError> {
@@ -112,6 +129,13 @@ impl Source {
         };
         all.into_iter().filter_map(entry).collect()
     }
+}
+
+/// The settings as a document of the file's form.
+fn file_of(settings: &Settings) -> Result<File, StartError> {
+    File::deserialize(Value::Table(settings.document())).map_err(|error| {
+        StartError::new(error.to_string(), "the table of keys", "report this: the value was judged good before")
+    })
 }
 
 /// All layers as one, and what is still found wrong with them.

@@ -202,3 +202,40 @@ fn shards_are_pinned_when_asked_or_when_there_is_one_for_each_processor() {
     assert_eq!(placed(Some(1), Some(vec![2]), &four, &at).unwrap_err().place, "--cpus");
     assert_eq!(placed(Some(2), Some(vec![0]), &four, &at).unwrap_err().place, "--shards and --cpus");
 }
+
+/// What a gateway that was started with one file makes of another.
+fn again(before: &str, after: &str) -> Result<Serve, Faults> {
+    let place = Place::new(before);
+    let line = ["waystation", "serve", "--config"].map(OsString::from).into_iter().chain([place.file().into()]);
+    let Ok(Wanted::Serve(serve)) = read_line(line, &environment(&[]), &machine(&[0, 1], 2)) else {
+        panic!("{before:?} is good");
+    };
+    fs::write(place.file(), after).unwrap();
+    serve.source.load_again(&serve.settings)
+}
+
+#[test]
+fn what_holds_until_the_next_start_is_held_against_what_holds_at_once() {
+    let (open, caps) = ("[globetrotter]\nopen = true\n", "[auth]\nrequire_caps = true\n");
+    for (before, after, good) in [
+        (open, caps, false),
+        (open, "[globetrotter]\nopen = false\n[auth]\nrequire_caps = true\n", false),
+        (open, "[globetrotter]\nopen = true\n[auth]\nrequire_caps = true\n", false),
+        (open, open, true),
+        (open, "", true),
+        (caps, "", true),
+        (caps, caps, true),
+        // Good until then, and from then on.
+        (caps, open, true),
+        ("", "[auth]\nissuer = \"me\"\n", false),
+    ] {
+        let outcome = again(before, after);
+        assert_eq!(outcome.is_ok(), good, "{before:?} {after:?} {outcome:?}");
+        assert!(outcome.is_err() || again(after, after).is_ok(), "{after:?} would not start");
+    }
+    let told = again(open, caps).unwrap_err().0;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].what.contains("`globetrotter.open` = true"), "{told:?}");
+    assert!(told[0].place.contains("gateway.toml, line 2, column 16"), "{told:?}");
+    assert!(told[0].remedy.contains("holds as it was at the start"), "{told:?}");
+}
