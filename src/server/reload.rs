@@ -2,8 +2,8 @@
 //! set alone when only that changes.
 //!
 //! A thread of its own looks at the files, so that no shard ever touches a disk. What it reads is good as a whole or
-//! refused as a whole: then what held before stays, a line of the log and a number say so, and the same files are not
-//! tried again. What is good goes to every shard as one set of rules with a higher number, and one of keys if those are
+//! refused as a whole: then what held before stays, a line of the log and a number say so, and it is tried again when one
+//! of the files that it names is another, or is there at last. What is good goes to every shard as one set of rules with a higher number, and one of keys if those are
 //! others than before; the differences are logged, and of those that wait for the next start it is said.
 
 mod sight;
@@ -67,6 +67,8 @@ struct Reloader {
     /// Whether tokens are held against configured keys, not the development key.
     has_keys: bool,
     ring: KeyRing,
+    /// The files of the configuration that holds.
+    files: Vec<PathBuf>,
     sight: Sight,
     connections: u64,
     post: Post<Parcel>,
@@ -80,6 +82,8 @@ struct Reloader {
     generation: u32,
     /// What was last said against the JWK set.
     told: Option<String>,
+    /// Why the configuration as it stands is refused, if it is.
+    refusal: Option<Faults>,
 }
 
 /// Starts the thread. Each item that is sent makes it read everything again; it ends when the sender is dropped.
@@ -109,6 +113,7 @@ impl Reloader {
             settings: wanted.settings.clone(),
             has_keys: wanted.auth.has_keys(),
             sight: Sight::of(files(wanted)),
+            files: files(wanted),
             ring,
             connections,
             post,
@@ -119,6 +124,7 @@ impl Reloader {
             rules: None,
             generation: 1,
             told: None,
+            refusal: None,
         }
     }
 
@@ -133,7 +139,7 @@ impl Reloader {
             let quiet = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
             let pause = if quiet { JWKS_LOOK_MS } else { MESH_RETRY_MS };
             let asked = match orders.recv_timeout(Duration::from_millis(pause)) {
-                Ok(()) => Some("SIGHUP"),
+                Ok(()) => Some(SIGNAL),
                 Err(RecvTimeoutError::Timeout) => {
                     since_look += pause;
                     let due = since_look >= JWKS_LOOK_MS;
@@ -166,34 +172,43 @@ impl Reloader {
 
     /// Reads everything again. Returns whether it is in force.
     fn read_again(&mut self, cause: &str) -> bool {
-        // Before the files are read: what is written meanwhile is a change.
-        self.sight.look();
-        let outcome = self.whole_file().map_err(Faults::from).and_then(|()| self.source.load()).and_then(|wanted| {
-            let mut ring = self.ring_of(&wanted)?;
-            let verifier = ring.verifier(self.verifier.generation + 1).map_err(|error| {
-                let place = ring.set().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
-                crate::config::StartError::new(error, place, "see OPERATIONS.md, keys for tokens")
-            })?;
-            Ok((wanted, ring, verifier))
-        });
-        match outcome {
+        match self.read() {
             Ok((wanted, ring, verifier)) => {
                 self.generation += 1;
                 self.tell_changes(cause, &wanted);
                 self.rules = Some(Arc::new(self.rules_of(&wanted)));
                 (self.ring, self.told) = (ring, None);
                 self.take_keys(verifier);
-                self.sight.follow(files(&wanted));
+                self.files = files(&wanted);
+                self.sight.follow(self.files.clone());
+                self.refusal = None;
                 (self.settings, self.has_keys) = (wanted.settings, wanted.auth.has_keys());
                 self.metrics.count(Metric::ConfigApplied);
                 self.metrics.set(Metric::ConfigBad, 0);
                 true
             }
             Err(faults) => {
-                self.refuse(cause, &faults);
+                self.refuse(cause, faults);
                 false
             }
         }
+    }
+
+    /// What the files say now, as it would hold. Files are looked at before they are read: what is written meanwhile is
+    /// a change. Those of keys are followed whatever comes of it, as many as a configuration may name.
+    fn read(&mut self) -> Result<(Serve, KeyRing, Verifier), Faults> {
+        self.sight.follow(self.files.clone());
+        self.sight.look();
+        self.whole_file()?;
+        let wanted = self.source.load_again(&self.started)?;
+        let named = files(&wanted).into_iter().chain(wanted.auth.jwks.clone());
+        self.sight.follow(self.files.iter().cloned().chain(named).collect());
+        let mut ring = self.ring_of(&wanted)?;
+        let verifier = ring.verifier(self.verifier.generation + 1).map_err(|error| {
+            let place = ring.set().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
+            crate::config::StartError::new(error, place, "see OPERATIONS.md, keys for tokens")
+        })?;
+        Ok((wanted, ring, verifier))
     }
 
     /// Whether the file is there to be read. One that is empty is being written, or was lost with a full disk; a pipe has
@@ -253,9 +268,17 @@ impl Reloader {
         }
     }
 
-    fn refuse(&self, cause: &str, faults: &Faults) {
+    /// What was said already is said again to who asks only: a file may change often and be wrong as before.
+    fn refuse(&mut self, cause: &str, faults: Faults) {
         self.metrics.count(Metric::ConfigRefused);
         self.metrics.set(Metric::ConfigBad, 1);
+        if cause == SIGNAL || self.refusal.as_ref() != Some(&faults) {
+            Self::tell_refusal(cause, &faults);
+        }
+        self.refusal = Some(faults);
+    }
+
+    fn tell_refusal(cause: &str, faults: &Faults) {
         let count = faults.0.len();
         tracing::error!(cause, faults = count, "the configuration is refused whole, what held before stays");
         for fault in faults.0.iter().take(CONFIG_FAULTS_TOLD_MAX) {
@@ -306,6 +329,9 @@ impl Reloader {
         }
     }
 }
+
+/// Why everything is read again when somebody asks for it.
+const SIGNAL: &str = "SIGHUP";
 
 /// The files that make everything to be read again: the configuration's, and those of keys.
 fn files(wanted: &Serve) -> Vec<PathBuf> {

@@ -259,3 +259,46 @@ fn who_is_held_while_the_keys_change_comes_in_if_the_new_ones_know_its_token() {
         until("nobody is in", SOON, || number("waystation_connections") == 0);
     }
 }
+
+#[test]
+fn a_refused_file_is_said_once_and_holds_when_the_key_that_it_names_has_come() {
+    let config = |name: &str| {
+        format!(
+            "[auth]\nkeys = [{{ algorithm = \"HS384\", secret_file = \"{name}.key\" }}]\n[admin]\nloopback = true\n"
+        )
+    };
+    let configured = Configured::new(&config("a"), &["--shards", "1"]);
+    let gateway = &configured.gateway;
+    let late = configured.file.with_file_name("late.key");
+    let said = || gateway.log().matches("refused whole").count();
+    let token = by_secret(Algorithm::HS384, SECOND, &claims_of("guest"));
+    configured.put(&config("late"));
+    until("it is refused", SOON, || configured.count("refused") == 1);
+    // As wrong as before, again and again.
+    for tries in 2..=3 {
+        put(&late, SECOND, 0o644);
+        until("it is refused again", SOON, || configured.count("refused") >= tries);
+        std::fs::remove_file(&late).unwrap();
+    }
+    assert_eq!(said(), 2, "that it is not there, and that everybody can read it: {}", gateway.log());
+    put(&late, SECOND, 0o600);
+    until("it is in force without a signal", SOON, || configured.count("applied") == 1);
+    assert_eq!(gateway.metric("waystation_config_bad", ""), 0);
+    until("the key is the new one", SOON, || is_let_in(gateway, &token));
+}
+
+#[test]
+fn what_would_end_a_start_ends_a_reload_too_also_against_what_still_holds() {
+    let admin = "[admin]\nloopback = true\n";
+    let configured = Configured::new(&format!("{admin}[globetrotter]\nopen = true\n"), &["--shards", "1"]);
+    let gateway = &configured.gateway;
+    configured.put(&format!("{admin}[auth]\nrequire_caps = true\n"));
+    gateway.signal(Signal::HUP);
+    until("it is refused", SOON, || configured.count("refused") == 1);
+    let log = gateway.log();
+    for part in ["`globetrotter.open` = true", "line 4, column 8", "line 4, column 16", "until the next"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    let answer = raw::ask(gateway, &raw::upgrade_head(gateway, "/api/v1/ws/ann", ""));
+    assert_eq!(answer.status, 101, "who brings no token is let in as before");
+}

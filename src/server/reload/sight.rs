@@ -39,10 +39,14 @@ impl Sight {
         }
     }
 
-    /// These from now on. Those that were followed before are as they were when they were read.
+    /// These from now on, each once. Those that were followed before are as they were when they were read; the others
+    /// as they are now, or not there yet.
     pub(super) fn follow(&mut self, files: Vec<PathBuf>) {
         let mut before = std::mem::take(&mut self.0);
         for path in files {
+            if self.0.iter().any(|seen| seen.path == path) {
+                continue;
+            }
             let known = before.iter().position(|seen| seen.path == path);
             self.0.push(known.map_or_else(
                 || {
@@ -97,5 +101,19 @@ mod tests {
         sight.follow(Vec::new());
         fs::remove_file(&path).unwrap();
         assert!(!sight.has_changed());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_yet_has_changed_once_it_is() {
+        let path = std::env::temp_dir().join(format!("waystation-sight-late-{}", std::process::id()));
+        let mut sight = Sight::of(Vec::new());
+        sight.follow(vec![path.clone(), path.clone()]);
+        assert_eq!(sight.0.len(), 1);
+        assert!(!sight.has_changed() && !sight.has_changed(), "nothing is there");
+        fs::write(&path, "a").unwrap();
+        assert_eq!([0; 2].map(|_| sight.has_changed()), [false, true]);
+        sight.look();
+        assert!(!sight.has_changed());
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -216,3 +216,36 @@ fn a_file_that_changes_is_in_force_whole_or_not_at_all() {
     let (keys, _) = watched.all();
     assert_eq!((keys.generation, keys.verify(&token(SECOND), 1001).is_err()), (3, true));
 }
+
+#[test]
+fn a_refused_configuration_is_tried_again_when_a_file_that_it_names_is_there() {
+    let config =
+        |name: &str| format!("[auth]\nkeys = [{{ algorithm = \"HS256\", secret_file = \"{name}\" }}]\n").into_bytes();
+    let watched = Watched::new(&[("a.key", SECRET), ("gateway.toml", &config("a.key"))]);
+    let counted = |metric| watched.metrics.read(metric);
+    watched.put("gateway.toml", &config("late.key"));
+    assert!(watched.quiet());
+    assert_eq!((counted(Metric::ConfigRefused), counted(Metric::ConfigBad)), (1, 1), "and it is tried once");
+    // There, but not as it should be; then mended without being written anew.
+    let late = watched.scratch.path().join("late.key");
+    put(&late, SECOND, 0o644);
+    assert!(watched.quiet());
+    assert_eq!((counted(Metric::ConfigRefused), counted(Metric::ConfigBad)), (2, 1));
+    fs::set_permissions(&late, fs::Permissions::from_mode(0o600)).unwrap();
+    let (keys, _) = watched.all();
+    assert!(keys.verify(&token(SECOND), 1001).is_ok());
+    assert_eq!((counted(Metric::ConfigRefused), counted(Metric::ConfigBad)), (2, 0));
+    // A file that only refused ones have named is looked at no longer than they are there.
+    watched.put("gateway.toml", b"[auth]\njwks_file = \"later.json\"\n");
+    watched.order();
+    assert!(watched.quiet());
+    watched.put("gateway.toml", &config("late.key"));
+    assert_eq!(watched.rules().generation, 3);
+    watched.put("later.json", set_of(&[SECRET]).as_bytes());
+    assert!(watched.quiet());
+    watched.put("gateway.toml", b"[auth]\njwks_file = \"latest.json\"\n");
+    assert!(watched.quiet());
+    watched.put("latest.json", set_of(&[SECRET]).as_bytes());
+    let (keys, rules) = watched.all();
+    assert!(keys.verify(&token(SECRET), 1001).is_ok() && rules.generation == 4);
+}
