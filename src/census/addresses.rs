@@ -149,6 +149,11 @@ impl Addresses {
         free
     }
 
+    /// A connection is in that had to ask nobody. It counts, and nobody has to go for it.
+    pub fn sit(&mut self, address: AddressKey) {
+        *self.seats.entry(address).or_default() += 1;
+    }
+
     /// A connection that had a place is gone.
     pub fn leave(&mut self, address: AddressKey) {
         if let Entry::Occupied(mut seats) = self.seats.entry(address) {
@@ -267,6 +272,18 @@ mod tests {
         all.set_limits(&Limits { bad_tokens: Rate::a_minute(1), ..Limits::UNLIMITED });
         let bad = [0; 2].map(|_| all.judge(at, Question::BadToken, NOW));
         assert_eq!(bad, [Verdict::Pass, Verdict::Late(60_000)]);
+    }
+
+    #[test]
+    fn who_is_in_already_counts_over_the_limit_as_well() {
+        let mut all = addresses(|limits| limits.connections_per_address = 2);
+        let at = key("192.0.2.1");
+        (0..3).for_each(|_| all.sit(at));
+        for _ in 0..2 {
+            assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Full);
+            all.leave(at);
+        }
+        assert_eq!(all.judge(at, Question::Seat, NOW), Verdict::Pass);
     }
 
     #[test]

@@ -43,6 +43,13 @@ impl Strangers {
         oldest.map(|(_, conn)| conn)
     }
 
+    /// Notes one that is here already; nobody goes for it.
+    pub fn note(&mut self, address: AddressKey, since: Millis, conn: ConnId) {
+        if self.max > 0 {
+            self.of.entry(address).or_default().insert((since, conn));
+        }
+    }
+
     /// One is known now, or gone.
     pub fn leave(&mut self, address: AddressKey, since: Millis, conn: ConnId) {
         if let Entry::Occupied(mut strangers) = self.of.entry(address) {
@@ -74,6 +81,19 @@ mod tests {
             assert_eq!(left, gone.into_iter().map(conn).collect::<Vec<_>>(), "{count}");
             assert_eq!(strangers.enter(AddressKey::V6(1), Millis(9), conn(9)), None, "another address");
         }
+    }
+
+    #[test]
+    fn who_was_here_before_the_limit_goes_as_others_come() {
+        let mut strangers = Strangers::new(0);
+        strangers.note(HERE, Millis(0), conn(0));
+        assert!(strangers.of.is_empty());
+        strangers.set_max(2);
+        for _ in 0..2 {
+            (0..3).for_each(|slot| strangers.note(HERE, Millis(slot.into()), conn(slot)));
+        }
+        let gone: Vec<_> = (3..6).filter_map(|slot| strangers.enter(HERE, Millis(slot.into()), conn(slot))).collect();
+        assert_eq!(gone, [conn(0), conn(1), conn(2)]);
     }
 
     #[test]

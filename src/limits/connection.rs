@@ -60,6 +60,9 @@ pub const DRAIN_SILENT_MS: u64 = 1000;
 /// Slots of connections that a walk looks at in one turn, to tell everybody of a drain or to close a wave. About as
 /// much as a turn's fan-out.
 pub const WALK_SLOTS_PER_TURN_MAX: u32 = 256;
+/// Memberships that are held against a new policy in one turn; the walk goes on with the next one in the next turn. A
+/// connection may have a hundred that end, and a backend thousands that are looked at.
+pub const PERMIT_LOOKS_PER_TURN: u32 = 256;
 /// Waves in which a drain closes them: a tenth of the clients comes back at a time.
 pub const DRAIN_WAVES: u64 = 10;
 

@@ -84,15 +84,20 @@ impl Shard {
         let count = self.slots.find(id).map_or(0, |conn| conn.memberships.len());
         for index in 0..count {
             let Some(at) = self.slots.find(id).and_then(|conn| conn.memberships.at(index)) else { break };
-            let watch = self.watch_of(id, at.room);
-            let changed = self.rooms.at_mut(at.room).is_some_and(|room| {
-                let apart = room.members.at(at.place).is_some_and(|member| member.watch == Watch::Apart);
-                !apart && room.members.set_watch(at.place, watch)
-            });
-            if changed {
-                self.attend(now, id, at, effects);
-                self.close_attendance(at.room, effects);
-            }
+            self.attend_one_anew(now, id, at, effects);
+        }
+    }
+
+    /// The same in one channel.
+    pub(super) fn attend_one_anew(&mut self, now: Now, id: ConnId, at: Membership, effects: &mut Effects) {
+        let watch = self.watch_of(id, at.room);
+        let changed = self.rooms.at_mut(at.room).is_some_and(|room| {
+            let apart = room.members.at(at.place).is_some_and(|member| member.watch == Watch::Apart);
+            !apart && room.members.set_watch(at.place, watch)
+        });
+        if changed {
+            self.attend(now, id, at, effects);
+            self.close_attendance(at.room, effects);
         }
     }
 

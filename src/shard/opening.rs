@@ -361,6 +361,10 @@ impl Shard {
         if self.has_no_place(&passport) {
             return self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedFull, effects);
         }
+        if passport.endpoint.door != Door::Echo {
+            // Whoever passed the gate may not have heard yet that addresses have a limit.
+            self.sit_late(now, id, effects);
+        }
         if passport.endpoint.door == Door::EventStream {
             return self.admit_stream(now, id, passport, effects);
         }

@@ -13,7 +13,7 @@ use super::connection::Stage;
 use super::effect::{Effect, Effects};
 use super::message::census::{CensusMessage, Dismissal};
 use super::message::{MeshMessage, Reserved};
-use crate::census::addresses::Addresses;
+use crate::census::addresses::{AddressKey, Addresses};
 use crate::census::limits::Limits;
 use crate::census::users::{Answered, CheckedIn, Lent, Seat, UserKey, Users};
 use crate::code::CloseCode;
@@ -71,6 +71,51 @@ impl Shard {
             None => CensusMessage::CheckIn { conn: id, user, resource: self.seat_key(door, name), at_most },
         };
         self.post_census(now, home, message, effects);
+    }
+
+    /// A connection that came while there was no limit counts from now on in what there is one on. Nobody goes for it.
+    /// Returns whether a shard that has to hear of it takes no more at the moment; then it is to be called again.
+    pub(super) fn count_late(&mut self, now: Now, slot: u32, effects: &mut Effects) -> bool {
+        let Some((id, conn)) = self.slots.tenant_mut(slot) else { return false };
+        if matches!(conn.stage, Stage::Leaving) {
+            return false; // Whoever takes it in counts it.
+        }
+        let address = AddressKey::of(conn.peer);
+        let at_address = route::address_home(&self.options.key, address.bytes(), self.options.shards);
+        let on_resource = conn.own.as_ref().map(|own| route::home(&self.options.key, own, self.options.shards));
+        if effects.congested(at_address) || on_resource.is_some_and(|home| effects.congested(home)) {
+            return true;
+        }
+        if conn.stranger {
+            self.strangers.note(address, conn.accepted, id);
+        }
+        self.sit_late(now, id, effects);
+        self.stay_late(now, id, effects);
+        false
+    }
+
+    /// Counts a connection at its address, if it has passed the gate and does not yet.
+    pub(super) fn sit_late(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let wanted = self.options.limits.connections_per_address > 0;
+        let Some(conn) = self.slots.find_mut(id).filter(|_| wanted) else { return };
+        if !conn.counted.in_all || conn.counted.at_address || conn.door == Door::Echo {
+            return;
+        }
+        conn.counted.at_address = true;
+        let address = AddressKey::of(conn.peer);
+        let home = route::address_home(&self.options.key, address.bytes(), self.options.shards);
+        self.post_census(now, home, CensusMessage::Sit { address }, effects);
+    }
+
+    /// Counts a connection on its resource, if it has checked in and does not yet.
+    fn stay_late(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let wanted = self.options.limits.connections_per_resource > 0;
+        let Some(conn) = self.slots.find_mut(id).filter(|_| wanted) else { return };
+        let Some(name) = conn.own.clone().filter(|_| conn.checked_in && !conn.occupies) else { return };
+        conn.occupies = true;
+        let home = route::home(&self.options.key, &name, self.options.shards);
+        let resource = self.resource_key(&name);
+        self.post_census(now, home, CensusMessage::Stay { resource }, effects);
     }
 
     /// What a connection's place is about. Flat frames have places of their own: whoever opens another kind of client
@@ -146,6 +191,8 @@ impl Shard {
             }
             CensusMessage::Occupy { conn, resource } => self.on_occupy(now, conn, resource, effects),
             CensusMessage::Vacate { resource } => self.on_vacate(resource),
+            CensusMessage::Sit { address } => self.registry.addresses.sit(address),
+            CensusMessage::Stay { resource } => *self.registry.resources.entry(resource).or_default() += 1,
             CensusMessage::Dismiss { conn, why } => self.dismiss(now, conn, why, effects),
             CensusMessage::Ask { conn, address, question } => {
                 let verdict = self.registry.addresses.judge(address, question, now.millis());

@@ -2,7 +2,8 @@
 //!
 //! Rules come whole and are in force from the next input on. Nobody is closed for them: who is in stays in, over a limit
 //! that is lower now as well, and only memberships and registrations that the policy no longer allows are ended, some
-//! connections a turn. Shards hear of them one after the other, so what one counts for another must be right under either
+//! connections a turn. What was not counted while it had no limit is counted when it has one, some connections a turn as
+//! well: what is off keeps nothing. Shards hear of them one after the other, so what one counts for another must be right under either
 //! of two rules.
 
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use super::Shard;
 use super::connection::Stage;
 use super::effect::Effects;
 use super::strangers;
-use crate::auth::Policy;
+use crate::auth::{Policy, Verb};
 use crate::census::limits::Limits;
+use crate::ids::ConnId;
 use crate::metrics::Metric;
 use crate::time::Now;
 use crate::wire::upgrade::Origins;
@@ -43,23 +45,43 @@ impl Shard {
         let Rules { generation, policy, origins, limits, unlimited, connections_max } = rules;
         self.rules = *generation;
         let stricter = *self.options.policy != **policy;
+        let before = self.options.limits;
         self.options.policy = Arc::clone(policy);
         self.options.origins = Arc::clone(origins);
         self.options.limits = if *unlimited { Limits::UNLIMITED } else { *limits };
         self.options.unlimited = *unlimited;
         self.options.connections_max = *connections_max;
         self.registry.set_limits(&self.options.limits);
+        let off = |before: u32, now: u32| before == 0 && now > 0;
+        let now = &self.options.limits;
+        let begun = off(before.connections_per_address, now.connections_per_address)
+            || off(before.connections_per_resource, now.connections_per_resource)
+            || off(before.strangers_per_address, now.strangers_per_address);
         self.strangers.set_max(strangers::most(&self.options));
         self.metrics.set(Metric::RulesGeneration, u64::from(*generation));
         if stricter {
             self.begin_to_permit_anew();
         }
+        if begun {
+            self.begin_to_count();
+        }
     }
 
-    /// Lets a connection do what the policy allows it now, and ends what it no longer does.
-    pub(super) fn permit_anew(&mut self, now: Now, slot: u32, effects: &mut Effects) {
-        let Some((id, conn)) = self.slots.tenant_mut(slot) else { return };
-        if matches!(conn.stage, Stage::Open) {
+    /// Lets a connection do what the policy allows it now, and ends what it no longer does, looking at its memberships
+    /// below one of them, or at all. Returns below which it has to go on when there are no `looks` left.
+    ///
+    /// From the last to the first: what is left takes the last one to its place, which was looked at, and what is
+    /// joined meanwhile was permitted by the same policy.
+    pub(super) fn permit_anew(
+        &mut self,
+        now: Now,
+        slot: u32,
+        below: Option<u32>,
+        looks: &mut u32,
+        effects: &mut Effects,
+    ) -> Option<u32> {
+        let (id, conn) = self.slots.tenant_mut(slot).filter(|(_, conn)| matches!(conn.stage, Stage::Open))?;
+        if below.is_none() {
             let own = conn.claims.clone().zip(conn.own.clone());
             if let Some(verbs) = own.map(|(claims, own)| self.verbs(&claims, &own))
                 && let Some(conn) = self.slots.find_mut(id)
@@ -68,8 +90,28 @@ impl Shard {
             }
             self.end_forbidden_patterns(now, id, effects);
             self.end_forbidden_methods(now, id, effects);
-            self.leave_forbidden(now, id, effects);
-            self.attend_anew(now, id, effects);
+        }
+        let count = self.slots.find(id).map_or(0, |conn| conn.memberships.len());
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        for below in (0..below.map_or(count, |below| below.min(count))).rev() {
+            if *looks == 0 {
+                return Some(below + 1);
+            }
+            *looks -= 1;
+            self.permit_membership(now, id, below as usize, effects);
+        }
+        None
+    }
+
+    /// Ends a membership that the policy no longer allows.
+    fn permit_membership(&mut self, now: Now, id: ConnId, index: usize, effects: &mut Effects) {
+        let Some(conn) = self.slots.find(id) else { return };
+        let Some(at) = conn.memberships.at(index) else { return };
+        let room = self.rooms.at(at.room).zip(conn.claims.as_ref());
+        if room.is_some_and(|(room, claims)| self.permits(claims, &room.name, Verb::Subscribe)) {
+            self.attend_one_anew(now, id, at, effects);
+        } else {
+            self.leave_with_notice(now, id, index, Some("permission_denied"), effects);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Shard;
 use super::effect::Effects;
-use crate::limits::{CHANNEL_SWEEP_COUNT, SWEEPS_PER_TURN_MAX, WALK_SLOTS_PER_TURN_MAX};
+use crate::limits::{CHANNEL_SWEEP_COUNT, PERMIT_LOOKS_PER_TURN, SWEEPS_PER_TURN_MAX, WALK_SLOTS_PER_TURN_MAX};
 use crate::payload::Payload;
 use crate::time::Now;
 
@@ -15,10 +15,12 @@ pub(super) enum Walk {
     Tell(Payload, u32),
     /// Closes the connections of a wave from this slot on.
     Wave(u64, u32),
+    /// Counts connections from this slot on in what there is a limit on now.
+    Count(u32),
     /// Sweeps so many channels more.
     Sweep(usize),
-    /// Ends from this slot on what the policy no longer allows.
-    Permit(u32),
+    /// Ends from this slot on what the policy no longer allows, and of its connection below this membership.
+    Permit(u32, Option<u32>),
     /// Looks at automatic memberships that may have been quiet for long.
     Quiet,
 }
@@ -52,8 +54,14 @@ impl Shard {
 
     /// Begins to end what the policy no longer allows; from the start, if that is under way for an older one.
     pub(super) fn begin_to_permit_anew(&mut self) {
-        self.walks.retain(|walk| !matches!(walk, Walk::Permit(_)));
-        self.begin_walk(Walk::Permit(0));
+        self.walks.retain(|walk| !matches!(walk, Walk::Permit(..)));
+        self.begin_walk(Walk::Permit(0, None));
+    }
+
+    /// Begins to count who came while there was no limit; from the start, if that is under way.
+    pub(super) fn begin_to_count(&mut self) {
+        self.walks.retain(|walk| !matches!(walk, Walk::Count(_)));
+        self.begin_walk(Walk::Count(0));
     }
 
     /// One turn's steps.
@@ -73,11 +81,8 @@ impl Shard {
                     (from..to).for_each(|slot| self.on_wave_reaches(now, slot, wave, effects));
                     (to < self.slots.count()).then_some(Walk::Wave(wave, to))
                 }
-                Walk::Permit(from) => {
-                    let to = self.stretch(from, &mut slots);
-                    (from..to).for_each(|slot| self.permit_anew(now, slot, effects));
-                    (to < self.slots.count()).then_some(Walk::Permit(to))
-                }
+                Walk::Permit(from, below) => self.permit(now, (from, below), &mut slots, effects),
+                Walk::Count(from) => self.count_all(now, from, &mut slots, effects),
                 Walk::Sweep(left) => {
                     let count = left.min(SWEEPS_PER_TURN_MAX);
                     slots = 0;
@@ -93,6 +98,38 @@ impl Shard {
                 self.walks.push_front(rest);
             }
         }
+    }
+
+    /// One turn's steps of counting who is in. A shard that takes no messages is waited for.
+    fn count_all(&mut self, now: Now, from: u32, slots: &mut u32, effects: &mut Effects) -> Option<Walk> {
+        let to = self.stretch(from, slots);
+        let stopped = (from..to).find(|slot| self.count_late(now, *slot, effects));
+        if stopped.is_some() {
+            *slots = 0;
+        }
+        let next = stopped.unwrap_or(to);
+        (next < self.slots.count()).then_some(Walk::Count(next))
+    }
+
+    /// One turn's steps of holding everybody against the policy. Memberships bound them as well as slots do.
+    fn permit(
+        &mut self,
+        now: Now,
+        (mut slot, mut below): (u32, Option<u32>),
+        slots: &mut u32,
+        effects: &mut Effects,
+    ) -> Option<Walk> {
+        let mut looks = PERMIT_LOOKS_PER_TURN;
+        let to = self.stretch(slot, slots);
+        while slot < to {
+            below = self.permit_anew(now, slot, below, &mut looks, effects);
+            if below.is_some() {
+                *slots = 0;
+                return Some(Walk::Permit(slot, below));
+            }
+            slot += 1;
+        }
+        (to < self.slots.count()).then_some(Walk::Permit(to, None))
     }
 
     /// Where a walk from this slot on ends in this turn, and what is left of the turn's steps then.

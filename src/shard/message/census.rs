@@ -120,6 +120,16 @@ pub enum CensusMessage {
         /// What its endpoint was about.
         resource: u64,
     },
+    /// To the address's shard: a connection from there is in already, over a limit as well.
+    Sit {
+        /// Where it comes from.
+        address: AddressKey,
+    },
+    /// To the resource's shard: a connection is on it already, over a limit as well.
+    Stay {
+        /// What its endpoint is about.
+        resource: u64,
+    },
     /// To the connection's shard: it has to go.
     Dismiss {
         /// Which.

@@ -1,9 +1,17 @@
 //! Other rules while connections are open: what holds from then on, what ends, and what two shards count for each other
 //! while only one of them has heard.
 
+use super::consumers::pattern;
+use super::service::service;
 use super::*;
 use crate::auth::{ChannelRate, Pattern, PolicyRow, Verb, Verbs};
+use crate::census::limits::Limits;
+use crate::limits::{
+    AUTOMATIC_PER_CONNECTION_MAX, HOLD_RETRY_MS, MEMBERSHIPS_PER_CONNECTION_MAX, PERMIT_LOOKS_PER_TURN,
+    WALK_SLOTS_PER_TURN_MAX,
+};
 use crate::shard::rules::Rules;
+use crate::shard::walks::Walk;
 
 impl World {
     fn rules(&mut self, host: usize, generation: u32, change: impl FnOnce(&mut Rules)) {
@@ -143,4 +151,168 @@ fn who_may_no_longer_see_who_is_there_is_not_told_any_more() {
     world.wait(1000);
     world.heard(ann);
     assert!(told(&mut world, "dan") > 0, "and is again who may again");
+}
+
+#[test]
+fn so_many_memberships_are_held_against_a_new_policy_in_a_turn_and_no_more() {
+    let max = u64::from(PERMIT_LOOKS_PER_TURN);
+    let each = MEMBERSHIPS_PER_CONNECTION_MAX as u64;
+    let mut world = World::new();
+    // One with as many channels as a backend may have, and then users with as many as they may join.
+    let (author, backend) = (world.legacy("/ws", "ann"), service(&mut world, 0, "svc"));
+    world.say(backend, &pattern("chat:*", None));
+    for index in 0..AUTOMATIC_PER_CONNECTION_MAX {
+        world.say(author, &publish(&format!("chat:{index}"), "1", &json!({})));
+    }
+    world.heard(backend);
+    world.heard(author);
+    let users: Vec<Who> = (0..4).map(|index| world.known("/ws", &format!("u{index}"))).collect();
+    for who in &users {
+        let names: Vec<String> = (0..each).map(|index| format!("trip:{index}")).collect();
+        names.chunks(50).for_each(|names| world.say(*who, &subscribe(names)));
+        world.heard(*who);
+    }
+    let all = AUTOMATIC_PER_CONNECTION_MAX as u64 + 4 * each;
+    assert_eq!(world.read(Metric::Memberships), all);
+    let none = PolicyRow { verbs: Some(Verbs::NONE), ..row("trip:*") };
+    world.rules(0, 2, |rules| rules.policy = policy(&[none]));
+    let mut before = all;
+    for turn in 1..=all.div_ceil(max) {
+        world.jump(0);
+        // What is joined and left in between is looked at once or twice, and never passed over.
+        if turn == 33 {
+            world.say(users[3], r#"{"type":"unsubscribe","channels":["trip:7","trip:99"]}"#);
+            world.say(users[3], &subscribe(&["chat:7".to_owned()]));
+            before -= 1;
+        }
+        let now = world.read(Metric::Memberships);
+        assert!(before - now <= max, "turn {turn}: {before} to {now}");
+        before = now;
+    }
+    assert_eq!(
+        before,
+        AUTOMATIC_PER_CONNECTION_MAX as u64 + 1,
+        "a backend may all, and what was joined meanwhile is in"
+    );
+    assert!(!world.hosts[0].0.walks.iter().any(|walk| matches!(walk, Walk::Permit(..))));
+    assert!(users.iter().all(|who| world.is_open(*who)) && world.is_open(backend));
+    let heard = world.heard(users[0]);
+    assert_eq!(of_type(&heard, "unsubscribed").len() as u64, each);
+}
+
+/// Two shards, of which the second hears of a limit before or after the first.
+fn with_limit(world: &mut World, second_first: bool, generation: u32, change: fn(&mut Limits)) {
+    let order = if second_first { [1, 0] } else { [0, 1] };
+    for host in order {
+        world.rules(host, generation, |rules| change(&mut rules.limits));
+        world.jump(0);
+    }
+    world.wait(250);
+}
+
+fn leave(world: &mut World, who: Who) {
+    let id = world.sockets[who].id;
+    world.handle(id.shard.index(), Input::Gone(id));
+    world.run();
+}
+
+#[test]
+fn who_came_from_an_address_before_there_was_a_limit_counts_under_it() {
+    for second_first in [false, true] {
+        let mut world = World::with(|options| (options.shards, options.echo) = (2, true));
+        let echo = world.upgrade_on(0, "/echo");
+        let mut inside: Vec<Who> = (0..6).map(|n| world.known(&format!("/ws/chat/{n}"), &format!("u{n}"))).collect();
+        let held = |world: &mut World, path: &str| {
+            let who = world.upgrade_on(0, path);
+            (who, world.sockets[who].taken.is_empty())
+        };
+        with_limit(&mut world, second_first, 2, |limits| limits.connections_per_address = 7);
+        let (seventh, waits) = held(&mut world, "/ws/chat/x");
+        assert!(!waits, "six are in, and who echoes is not counted");
+        let (eighth, waits) = held(&mut world, &format!("/ws/chat/y?token={}", token("late")));
+        assert!(waits, "seven are in");
+        inside.extend([seventh, eighth]);
+        leave(&mut world, inside[0]);
+        world.wait(HOLD_RETRY_MS + 250);
+        assert!(world.is_open(eighth) && world.is_open(echo));
+        // Off, two more, and on again: everybody counts once.
+        with_limit(&mut world, second_first, 3, |limits| limits.connections_per_address = 0);
+        inside.extend((0..2).map(|n| world.known("/ws", &format!("v{n}"))));
+        with_limit(&mut world, second_first, 4, |limits| limits.connections_per_address = 9);
+        assert!(held(&mut world, "/ws/chat/z").1, "nine are in");
+        assert!(inside[1..].iter().all(|who| world.is_open(*who)), "nobody is closed for it");
+        for who in 0..world.sockets.len() {
+            leave(&mut world, who);
+        }
+        let fresh = (0..10).filter(|_| !held(&mut world, "/ws/chat/z").1).count();
+        assert_eq!(fresh, 9, "whoever was counted has given the place back");
+    }
+}
+
+#[test]
+fn who_is_handed_to_a_shard_that_knows_of_the_limit_counts_there() {
+    for home in [0, 1] {
+        let mut world = World::with(|options| options.shards = 2);
+        let channel = at_home("chat:", 1, 2);
+        let path = format!("/ws/{}", channel.replace(':', "/"));
+        let limit = |rules: &mut Rules| rules.limits.connections_per_address = 1;
+        world.rules(1, 2, limit);
+        let first = world.upgrade_on(0, &path);
+        assert_eq!(world.status(first), 101);
+        world.rules(0, 2, limit);
+        world.wait(250);
+        let second = world.upgrade_on(home, &path);
+        assert!(world.sockets[second].taken.is_empty(), "one is in");
+        leave(&mut world, first);
+        world.wait(HOLD_RETRY_MS + 250);
+        assert_eq!(world.status(second), 101);
+    }
+}
+
+#[test]
+fn who_was_on_a_resource_before_there_was_a_limit_counts_under_it() {
+    for second_first in [false, true] {
+        let mut world = World::with(|options| options.shards = 2);
+        let inside: Vec<Who> = (0..3).map(|n| world.known("/ws/chat/s", &format!("u{n}"))).collect();
+        let open = world.known("/ws", "ann");
+        with_limit(&mut world, second_first, 2, |limits| limits.connections_per_resource = 2);
+        assert!(inside.iter().all(|who| world.is_open(*who)), "who is in stays in");
+        for (left, who) in inside.iter().take(2).enumerate() {
+            let late = world.known("/ws/chat/s", &format!("late{left}"));
+            assert!(!world.is_open(late), "{left} have left");
+            leave(&mut world, *who);
+        }
+        let late = world.known("/ws/chat/s", "last");
+        assert!(world.is_open(late) && world.is_open(open));
+    }
+}
+
+#[test]
+fn who_was_unknown_before_there_was_a_limit_goes_as_others_come() {
+    let mut world = World::with(|options| options.shards = 1);
+    let silent: Vec<Who> = (0..4).filter_map(|_| world.try_accept(0)).collect();
+    world.rules(0, 2, |rules| rules.limits.strangers_per_address = 4);
+    world.wait(250);
+    let late: Vec<Who> = (0..2).filter_map(|_| world.try_accept(0)).collect();
+    world.run();
+    let ended: Vec<bool> = silent.iter().chain(&late).map(|who| world.sockets[*who].end.is_some()).collect();
+    assert_eq!(ended, [true, true, false, false, false, false]);
+}
+
+#[test]
+fn so_many_connections_are_counted_late_in_a_turn_and_no_more() {
+    let max = WALK_SLOTS_PER_TURN_MAX;
+    let mut world = World::new();
+    for n in 0..=max {
+        world.known("/ws", &format!("u{n}"));
+    }
+    world.rules(0, 2, |rules| rules.limits.connections_per_address = 1);
+    let at = |world: &World| {
+        let count = |walk: &Walk| if let Walk::Count(at) = walk { Some(*at) } else { None };
+        world.hosts[0].0.walks.iter().find_map(count)
+    };
+    world.jump(0);
+    assert_eq!(at(&world), Some(max));
+    world.jump(0);
+    assert_eq!(at(&world), None);
 }
