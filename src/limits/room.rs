@@ -78,6 +78,9 @@ pub const CHANNEL_SWEEP_COUNT: usize = 1024;
 /// Channels of a sweep looked at in one turn; the rest follows in the next ones: each is
 /// looked at with its members and the events that it forgets.
 pub const SWEEPS_PER_TURN_MAX: usize = 64;
+/// Places of channels whose way of delivery is held against a new policy in one turn; the rest follows in the next ones.
+/// Each is a look through the rows.
+pub const DELIVER_LOOKS_PER_TURN: u32 = 256;
 /// How long an empty channel without events is remembered, so that a client that comes back to it finds the
 /// same epoch.
 pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;

@@ -10,35 +10,44 @@ use crate::limits::CURSORS_PER_CHANNEL_MAX;
 
 /// The positions of a channel's users, within the channel's present epoch.
 #[derive(Clone, Debug, Default)]
-pub struct Cursors(Vec<(Arc<str>, Seq)>);
+pub struct Cursors {
+    /// Up to here nobody is owed anything: it was delivered to whoever was there.
+    floor: Seq,
+    of: Vec<(Arc<str>, Seq)>,
+}
 
 impl Cursors {
-    /// A user has everything up to `seq`.
-    pub fn advance(&mut self, user: &Arc<str>, seq: Seq) {
-        let index = self.0.iter().position(|(name, _)| name == user);
-        let before = index.map(|index| self.0.remove(index)).map_or(Seq(0), |(_, seq)| seq);
-        if self.0.len() >= CURSORS_PER_CHANNEL_MAX {
-            self.0.remove(0);
-        }
-        self.0.push((Arc::clone(user), before.max(seq)));
+    /// The channel delivers until it is acknowledged from now on, and has not since this event.
+    pub fn begin_after(&mut self, last: Seq) {
+        self.floor = self.floor.max(last);
     }
 
-    /// The last event that a user has acknowledged; 0 if none.
+    /// A user has everything up to `seq`.
+    pub fn advance(&mut self, user: &Arc<str>, seq: Seq) {
+        let index = self.of.iter().position(|(name, _)| name == user);
+        let before = index.map(|index| self.of.remove(index)).map_or(Seq(0), |(_, seq)| seq);
+        if self.of.len() >= CURSORS_PER_CHANNEL_MAX {
+            self.of.remove(0);
+        }
+        self.of.push((Arc::clone(user), before.max(seq)));
+    }
+
+    /// The last event that a user has acknowledged or is not owed; 0 if none.
     #[must_use]
     pub fn of(&self, user: &str) -> Seq {
-        self.0.iter().find(|(name, _)| **name == *user).map_or(Seq(0), |(_, seq)| *seq)
+        self.of.iter().find(|(name, _)| **name == *user).map_or(self.floor, |(_, seq)| self.floor.max(*seq))
     }
 
     /// Users known.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.of.len()
     }
 
     /// Whether nobody is known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.of.is_empty()
     }
 }
 
@@ -56,6 +65,19 @@ mod tests {
             assert_eq!(cursors.of(user), Seq(expected));
         }
         assert_eq!((cursors.of("bob"), cursors.of("eve"), cursors.len()), (Seq(1), Seq(0), 2));
+    }
+
+    #[test]
+    fn nobody_is_owed_what_came_before_the_channel_began_to_wait_for_acknowledgements() {
+        let (ann, bob): (Arc<str>, Arc<str>) = (Arc::from("ann"), Arc::from("bob"));
+        let mut cursors = Cursors::default();
+        cursors.advance(&ann, Seq(3));
+        for (begun, expected) in [(0, [3, 0]), (2, [3, 2]), (7, [7, 7]), (5, [7, 7])] {
+            cursors.begin_after(Seq(begun));
+            assert_eq!([cursors.of("ann"), cursors.of("bob")], expected.map(Seq), "{begun}");
+        }
+        cursors.advance(&bob, Seq(9));
+        assert_eq!([cursors.of("ann"), cursors.of("bob")], [7, 9].map(Seq));
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::time::Now;
 pub(super) struct Debt {
     pub(super) epoch: Epoch,
     pub(super) last: Seq,
+    /// Whether it delivered until it was acknowledged.
+    pub(super) until_acked: bool,
     pub(super) service: Box<RoomService>,
 }
 
@@ -33,7 +35,7 @@ impl Shard {
         if self.debts.len() >= GROUP_DEBTS_MAX {
             return self.metrics.count(Metric::GroupDebtsForgotten);
         }
-        self.debts.insert(room.name.clone(), Debt { epoch, last, service });
+        self.debts.insert(room.name.clone(), Debt { epoch, last, until_acked: room.until_acked, service });
     }
 
     /// Opens some of the channels that owe something to a group which has a consumer again.

@@ -227,8 +227,9 @@ impl Shard {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let (oldest, last) = (room.history.oldest(), room.history.last());
         let epoch = room.history.epoch();
-        let cursors =
-            room.service.as_ref().filter(|_| room.until_acked).map(|service| Box::new(service.cursors.clone()));
+        let until_acked = room.until_acked;
+        let cursors = || room.service.as_ref().map(|service| service.cursors.clone()).unwrap_or_default();
+        let cursors = until_acked.then(|| Box::new(cursors()));
         let Role::Home { followers, .. } = &mut room.role else {
             debug_assert!(false, "an attachment comes to the channel's home");
             return;
@@ -253,6 +254,7 @@ impl Shard {
             oldest
         };
         let tail = Tail {
+            until_acked,
             channel: Arc::clone(channel),
             attachment,
             epoch,
@@ -308,6 +310,7 @@ impl Shard {
                 let events: Vec<Event> = seqs.filter_map(|seq| history.event(seq).cloned()).collect();
                 follower.next = Seq(first.0 + events.len() as u64);
                 let tail = Tail {
+                    until_acked: room.until_acked,
                     channel: Arc::clone(&room.name),
                     attachment: follower.attachment,
                     epoch: history.epoch(),

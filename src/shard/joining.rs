@@ -223,9 +223,14 @@ impl Shard {
             }
         };
         self.metrics.add(Metric::Channels, 1);
-        let until_acked = self.options.policy.until_acked(channel);
+        // A mirror is told by its home.
+        let until_acked = home == self.id && self.options.policy.until_acked(channel);
         let mut room = Room::new(name, history, role, (until_acked, now.millis()));
-        room.service = debt.map(|debt| debt.service);
+        if let Some(debt) = debt {
+            room.until_acked = debt.until_acked;
+            room.service = Some(debt.service);
+            room.deliver(until_acked);
+        }
         Ok(self.rooms.insert(room))
     }
 

@@ -175,6 +175,9 @@ pub struct Committed {
 /// A stretch of a channel's events for a shard that follows it.
 #[derive(Debug)]
 pub struct Tail {
+    /// Whether the channel delivers until it is acknowledged. Only its home says so: all shards hear of other rules, and
+    /// none at the same moment.
+    pub until_acked: bool,
     /// The channel.
     pub channel: Arc<str>,
     /// Which attachment of the receiver this belongs to.

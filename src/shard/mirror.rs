@@ -35,6 +35,7 @@ impl Shard {
         if *attachment != tail.attachment {
             return; // Sent before the home knew that the members here had left.
         }
+        room.until_acked = tail.until_acked;
         if tail.goal.is_some() {
             *goal = tail.goal;
             *answers += 1;

@@ -205,6 +205,18 @@ impl Room {
         }
     }
 
+    /// Delivers until it is acknowledged from now on, or no longer. What came before was delivered by the rule before:
+    /// where nothing was owed, nothing of it is owed now, and what was owed then no longer is.
+    pub(super) fn deliver(&mut self, until_acked: bool) {
+        if std::mem::replace(&mut self.until_acked, until_acked) || !until_acked {
+            return;
+        }
+        let last = self.history.last();
+        if last > Seq(0) {
+            self.service.get_or_insert_default().cursors.begin_after(last);
+        }
+    }
+
     /// Asks a mirror's home where the channel is, unless an answer is on its way already. The attachment
     /// itself is such a question, and is made by whoever brings the first member in.
     pub(super) fn ask_home(&mut self, effects: &mut Effects) {

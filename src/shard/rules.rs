@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::connection::Stage;
 use super::effect::Effects;
+use super::rooms::{Role, RoomId};
 use super::strangers;
 use crate::auth::{Policy, Verb};
 use crate::census::limits::Limits;
@@ -61,10 +62,19 @@ impl Shard {
         self.metrics.set(Metric::RulesGeneration, u64::from(*generation));
         if stricter {
             self.begin_to_permit_anew();
+            self.begin_to_deliver_anew();
         }
         if begun {
             self.begin_to_count();
         }
+    }
+
+    /// Delivers in a channel at home here as the policy says now. The shards that follow it hear of it with the next
+    /// event, or when they ask where somebody is to begin.
+    pub(super) fn deliver_anew(&mut self, room: RoomId) {
+        let Some(room) = self.rooms.at_mut(room).filter(|room| matches!(room.role, Role::Home { .. })) else { return };
+        let until_acked = self.options.policy.until_acked(&room.name);
+        room.deliver(until_acked);
     }
 
     /// Lets a connection do what the policy allows it now, and ends what it no longer does, looking at its memberships

@@ -4,7 +4,10 @@
 
 use super::Shard;
 use super::effect::Effects;
-use crate::limits::{CHANNEL_SWEEP_COUNT, PERMIT_LOOKS_PER_TURN, SWEEPS_PER_TURN_MAX, WALK_SLOTS_PER_TURN_MAX};
+use super::rooms::RoomId;
+use crate::limits::{
+    CHANNEL_SWEEP_COUNT, DELIVER_LOOKS_PER_TURN, PERMIT_LOOKS_PER_TURN, SWEEPS_PER_TURN_MAX, WALK_SLOTS_PER_TURN_MAX,
+};
 use crate::payload::Payload;
 use crate::time::Now;
 
@@ -17,6 +20,8 @@ pub(super) enum Walk {
     Wave(u64, u32),
     /// Counts connections from this slot on in what there is a limit on now.
     Count(u32),
+    /// Delivers in channels from this place on as the policy says now.
+    Deliver(u32),
     /// Sweeps so many channels more.
     Sweep(usize),
     /// Ends from this slot on what the policy no longer allows, and of its connection below this membership.
@@ -58,6 +63,12 @@ impl Shard {
         self.begin_walk(Walk::Permit(0, None));
     }
 
+    /// Begins to deliver as the policy says now; from the start, if that is under way for an older one.
+    pub(super) fn begin_to_deliver_anew(&mut self) {
+        self.walks.retain(|walk| !matches!(walk, Walk::Deliver(_)));
+        self.begin_walk(Walk::Deliver(0));
+    }
+
     /// Begins to count who came while there was no limit; from the start, if that is under way.
     pub(super) fn begin_to_count(&mut self) {
         self.walks.retain(|walk| !matches!(walk, Walk::Count(_)));
@@ -83,6 +94,12 @@ impl Shard {
                 }
                 Walk::Permit(from, below) => self.permit(now, (from, below), &mut slots, effects),
                 Walk::Count(from) => self.count_all(now, from, &mut slots, effects),
+                Walk::Deliver(from) => {
+                    slots = 0;
+                    let to = from.saturating_add(DELIVER_LOOKS_PER_TURN).min(self.rooms.places());
+                    (from..to).for_each(|place| self.deliver_anew(RoomId::of(place)));
+                    (to < self.rooms.places()).then_some(Walk::Deliver(to))
+                }
                 Walk::Sweep(left) => {
                     let count = left.min(SWEEPS_PER_TURN_MAX);
                     slots = 0;

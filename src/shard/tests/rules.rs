@@ -1,14 +1,15 @@
 //! Other rules while connections are open: what holds from then on, what ends, and what two shards count for each other
 //! while only one of them has heard.
 
-use super::consumers::pattern;
+use super::consumers::{join, pattern, user_on};
 use super::service::service;
 use super::*;
+use crate::auth::caps::Deliver;
 use crate::auth::{ChannelRate, Pattern, PolicyRow, Verb, Verbs};
 use crate::census::limits::Limits;
 use crate::limits::{
-    AUTOMATIC_PER_CONNECTION_MAX, HOLD_RETRY_MS, MEMBERSHIPS_PER_CONNECTION_MAX, PERMIT_LOOKS_PER_TURN,
-    WALK_SLOTS_PER_TURN_MAX,
+    AUTOMATIC_PER_CONNECTION_MAX, DELIVER_LOOKS_PER_TURN, HOLD_RETRY_MS, MEMBERSHIPS_PER_CONNECTION_MAX,
+    PERMIT_LOOKS_PER_TURN, WALK_SLOTS_PER_TURN_MAX,
 };
 use crate::shard::rules::Rules;
 use crate::shard::walks::Walk;
@@ -315,4 +316,142 @@ fn so_many_connections_are_counted_late_in_a_turn_and_no_more() {
     assert_eq!(at(&world), Some(max));
     world.jump(0);
     assert_eq!(at(&world), None);
+}
+
+fn come(world: &mut World, host: usize, user: &str) -> (Who, Vec<u64>) {
+    let who = user_on(world, host, user);
+    let heard = join(world, who, "chat:s");
+    (who, seqs(&heard, "note"))
+}
+
+fn say(world: &mut World, who: Who, ids: std::ops::RangeInclusive<u32>) {
+    for id in ids {
+        world.say(who, &publish("chat:s", &id.to_string(), &json!({})));
+    }
+}
+
+fn until_acked() -> Arc<Policy> {
+    policy(&[PolicyRow { deliver: Some(Deliver::UntilAcked), ..row("chat:*") }])
+}
+
+/// The home of `chat:s` among two shards, and the other one.
+fn home_and_other() -> [usize; 2] {
+    let key = options().key;
+    let home = crate::route::home(&key, "chat:s", 2).index();
+    [home, 1 - home]
+}
+
+#[test]
+fn an_open_channel_owes_from_the_change_of_its_delivery_on_and_nothing_from_before() {
+    let [home, other] = home_and_other();
+    for at in [home, other] {
+        for order in [[home, other], [other, home]] {
+            let mut world = World::with(|options| options.shards = 2);
+            let bob = world.known("/ws/chat/s", "bob");
+            let (ann, heard) = come(&mut world, at, "ann");
+            assert!(heard.is_empty());
+            say(&mut world, bob, 1..=2);
+            leave(&mut world, ann);
+            for host in order {
+                world.rules(host, 2, |rules| rules.policy = until_acked());
+                world.wait(250);
+            }
+            let (ann, heard) = come(&mut world, at, "ann");
+            assert!(heard.is_empty(), "what was there live is not sent again: {heard:?}");
+            leave(&mut world, ann);
+            say(&mut world, bob, 3..=4);
+            for _ in 0..2 {
+                let (ann, heard) = come(&mut world, at, "ann");
+                assert_eq!(heard, [3, 4], "until it is acknowledged");
+                leave(&mut world, ann);
+            }
+            let ann = user_on(&mut world, at, "ann");
+            let heard = join(&mut world, ann, "chat:s");
+            let event = of_type(&heard, "note")[0].clone();
+            let payload = json!({ "channel": "chat:s", "epoch": event["epoch"], "seq": 3 });
+            world.say(ann, &json!({ "type": "ack", "payload": payload }).to_string());
+            leave(&mut world, ann);
+            assert_eq!(come(&mut world, at, "ann").1, [4]);
+            assert_eq!(come(&mut world, other, "cat").1, [3, 4], "whoever it is");
+            // Rules that say the same change nothing.
+            for host in order {
+                world.rules(host, 3, |rules| rules.policy = until_acked());
+                world.wait(250);
+            }
+            assert_eq!(come(&mut world, at, "dan").1, [3, 4]);
+            // Live again: nothing is owed any more, and not when it is asked for once more.
+            for (generation, rows) in [(4, policy(&[])), (5, until_acked())] {
+                for host in order {
+                    world.rules(host, generation, |rules| rules.policy = Arc::clone(&rows));
+                    world.wait(250);
+                }
+                assert!(come(&mut world, at, "eve").1.is_empty(), "generation {generation}");
+            }
+            say(&mut world, bob, 5..=5);
+            assert_eq!(come(&mut world, at, "eve").1, [5]);
+        }
+    }
+}
+
+#[test]
+fn while_one_shard_has_heard_of_another_delivery_the_home_alone_decides() {
+    let [home, other] = home_and_other();
+    for first in [home, other] {
+        let mut world = World::with(|options| options.shards = 2);
+        let bob = world.known("/ws/chat/s", "bob");
+        // A member there keeps the follower at it.
+        let (watcher, _) = come(&mut world, other, "eve");
+        say(&mut world, bob, 1..=2);
+        world.rules(first, 2, |rules| rules.policy = until_acked());
+        world.wait(250);
+        say(&mut world, bob, 3..=4);
+        let owed: &[u64] = if first == home { &[3, 4] } else { &[] };
+        for at in [home, other] {
+            let (ann, heard) = come(&mut world, at, "ann");
+            assert_eq!(heard, owed, "first {first}, at {at}");
+            leave(&mut world, ann);
+        }
+        assert_eq!(seqs(&world.heard(watcher), "note"), [1, 2, 3, 4], "who is in gets everything once");
+    }
+}
+
+#[test]
+fn a_legacy_client_is_asked_what_it_has_once_its_open_channel_waits_for_that() {
+    for at in home_and_other() {
+        let mut world = World::with(|options| options.shards = 2);
+        let bob = world.known("/ws/chat/s", "bob");
+        let (legacy, _) = come(&mut world, at, "ann");
+        let pings = |world: &mut World, id: u32| {
+            say(world, bob, id..=id);
+            let taken = std::mem::take(&mut world.sockets[legacy].taken);
+            taken.windows(4).filter(|bytes| bytes == b"ack:").count()
+        };
+        assert_eq!(pings(&mut world, 1), 0);
+        for host in 0..2 {
+            world.rules(host, 2, |rules| rules.policy = until_acked());
+        }
+        world.wait(250);
+        assert_eq!([2, 3].map(|id| pings(&mut world, id)), [1, 1]);
+    }
+}
+
+#[test]
+fn so_many_channels_are_held_against_a_new_policy_in_a_turn_and_no_more() {
+    let max = DELIVER_LOOKS_PER_TURN as usize;
+    for count in [max - 1, max, max + 1] {
+        let mut world = World::new();
+        let ann = world.known("/ws", "ann");
+        for index in 0..count {
+            world.say(ann, &publish(&format!("chat:{index}"), "1", &json!({})));
+        }
+        world.rules(0, 2, |rules| rules.policy = until_acked());
+        let at = |world: &World| {
+            let deliver = |walk: &Walk| if let Walk::Deliver(at) = walk { Some(*at as usize) } else { None };
+            world.hosts[0].0.walks.iter().find_map(deliver)
+        };
+        world.jump(0);
+        assert_eq!(at(&world), (count > max).then_some(max), "{count}");
+        world.jump(0);
+        assert_eq!(at(&world), None);
+    }
 }
