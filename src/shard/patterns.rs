@@ -288,7 +288,8 @@ impl Shard {
                     service.enlisted.remove(index);
                     room.patterns_seen = 0;
                 }
-                Ok(next) => (one.after, one.refused) = (Some(Seq(next.0 - 1)), false),
+                // One that was a member of nothing any more when it left has read nothing, and begins with the first.
+                Ok(next) => (one.after, one.refused) = (Some(Seq(next.0.saturating_sub(1))), false),
                 Err(Refused(after)) => (one.after, one.refused) = (Some(after), true),
             }
         }
