@@ -16,9 +16,10 @@ pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 /// Operation ids that a channel remembers; over it the oldest of who has most is forgotten. An hour of a busy chat, and
 /// at most 80 KiB.
 pub const DEDUP_ENTRIES_MAX: usize = 512;
-/// How many of them one user may have before it pushes out its own instead of others': an eighth, half a minute of
-/// messages at the rate of a chat.
-pub const DEDUP_SHARE_MAX: u16 = 64;
+/// How many of them one user has for sure: over the bound the oldest of whoever has most goes, as long as that is more
+/// than this. More than a client has unanswered at one time as a rule, and so few that it takes more than fifty users
+/// together to push out anybody else's.
+pub const DEDUP_SHARE_MAX: u16 = 8;
 
 // Floor 3: what goes on in a room, and who is there
 

@@ -3,8 +3,8 @@
 //! An operation is known by user and id, through a keyed 128-bit hash: two of them meet with a
 //! probability of 2^-118 at the bound, and a client cannot aim at it without the key.
 //!
-//! At the bound the operations of those go first who have more than a share: a member that publishes id after id
-//! pushes out its own, and the retry of a quiet one is recognised all the same.
+//! At the bound the operations of whoever has most go first, as long as that is more than a share: members that publish id
+//! after id push out their own and each other's, and the retry of a quiet one is recognised all the same.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -135,15 +135,12 @@ impl Dedup {
         self.order.is_empty()
     }
 
-    /// Forgets the oldest of the author who has its share, else of whoever has most of those with more than that,
-    /// else of all.
+    /// Forgets the oldest of whoever has most, if anybody has more than a share; else of the author who would be the
+    /// first, else of all.
     fn make_place(&mut self, author: u64) {
         let count = |author: &u64| self.authors.get(author).copied().unwrap_or(0);
-        let whose = if count(&author) >= DEDUP_SHARE_MAX {
-            Some(author)
-        } else {
-            self.heavy.iter().max_by_key(|heavy| count(heavy)).copied()
-        };
+        let heaviest = self.heavy.iter().max_by_key(|heavy| count(heavy)).copied();
+        let whose = heaviest.or_else(|| (count(&author) >= DEDUP_SHARE_MAX).then_some(author));
         let oldest = whose.and_then(|whose| self.order.iter().position(|place| place.author == whose));
         self.forget(oldest.unwrap_or(0));
     }
@@ -248,6 +245,26 @@ mod tests {
         publish(&mut dedup, "ann", 0..share);
         assert_eq!((known(&mut dedup, "ann", share), known(&mut dedup, "bob", share)), (share, share));
         assert_eq!(known(&mut dedup, "eve", DEDUP_ENTRIES_MAX), DEDUP_ENTRIES_MAX - 2 * share);
+    }
+
+    #[test]
+    fn many_who_fill_it_together_push_out_nothing_of_a_quiet_one() {
+        let share = usize::from(DEDUP_SHARE_MAX);
+        // As many as could each have more than a share beside the quiet one's.
+        let most = (DEDUP_ENTRIES_MAX - share) / (share + 1);
+        for many in [1, 8, most] {
+            let mut dedup = Dedup::default();
+            for round in 0..3 * DEDUP_ENTRIES_MAX / many {
+                for one in 0..many {
+                    publish(&mut dedup, &one.to_string(), round..round + 1);
+                }
+                if (DEDUP_ENTRIES_MAX / many..).take(share).any(|at| at == round) {
+                    let id = round - DEDUP_ENTRIES_MAX / many;
+                    publish(&mut dedup, "ann", id..id + 1);
+                }
+            }
+            assert_eq!((known(&mut dedup, "ann", share), dedup.len()), (share, DEDUP_ENTRIES_MAX), "{many}");
+        }
     }
 
     #[test]
