@@ -55,8 +55,11 @@ fn done(outcome: Result<(), StartError>) -> ExitCode {
 fn check(wanted: &Serve) -> Result<(), StartError> {
     let keys = if wanted.auth.has_keys() { KeyRing::read(&wanted.auth)?.first()?.keys.iter().count() } else { 0 };
     let shards = wanted.shards.len();
-    let _nobody_listens =
-        writeln!(io::stdout().lock(), "the configuration is good: {shards} shards, {keys} configured keys");
+    let listen = wanted.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let _nobody_listens = writeln!(
+        io::stdout().lock(),
+        "the configuration is good: {shards} shards, {keys} configured keys, on {listen}"
+    );
     Ok(())
 }
 

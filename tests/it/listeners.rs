@@ -89,7 +89,10 @@ fn a_server_of_a_unix_socket_alone_says_how_to_reach_it() {
             .spawn()
             .unwrap();
     until("it listens", SOON, || UnixStream::connect(&path).is_ok_and(ready));
-    let greeting = fs::read_to_string(directory.path().join("out")).unwrap();
+    // The shards answer a moment before the lines are printed.
+    let greeting = || fs::read_to_string(directory.path().join("out")).unwrap();
+    until("it has said where", SOON, || greeting().contains("  waystation token"));
+    let greeting = greeting();
     assert!(greeting.contains(&format!("listens on {unix}\n")), "{greeting}");
     assert!(greeting.contains(&format!("ws+unix:{}:/ws/chat/demo?token=", path.display())), "{greeting}");
     assert!(!greeting.contains("browser:\n"), "{greeting}");
