@@ -5,7 +5,7 @@ pub(crate) mod machine;
 
 use serde_json::Value;
 
-use crate::gateway::command;
+use crate::gateway::{Directory, command};
 use machine::{Change, Machine};
 
 use Change::{Gone, Is};
@@ -368,6 +368,17 @@ fn this_machine_is_examined_with_a_ring_that_is_tried() {
     let ring = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "io_uring").unwrap();
     assert_eq!((&ring["seen"], &ring["severity"]), (&"a ring can be built".into(), &"ok".into()), "{ring}");
     assert_eq!(said["errors"], 0, "the gateway starts here, as the other tests show: {said:#}");
+}
+
+#[test]
+fn of_an_image_without_files_nothing_is_told_but_that() {
+    let place = Directory::new();
+    let root = place.path().join("an image");
+    std::fs::create_dir(&root).unwrap();
+    let output = command(&["doctor", "--json", "--root", root.to_str().unwrap()]).output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((findings(&said), said["checks"].as_array().unwrap().len()), (vec![("kernel", "error")], 1), "{said:#}");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

@@ -55,8 +55,8 @@ pub(in crate::tune) fn limits(plan: &Plan, head: &str) -> String {
         let Some(row) = crate::tune::row(name) else { continue };
         out.push_str(&comment(&format!("{name}: {}.", row.why)));
     }
-    // No session can be given more than the kernel allows, and one that asks for more is refused.
-    let files = plan.descriptors().min(1 << 20);
+    // A session that asks for more than fs.nr_open is refused: the settings beside this raise it where it is less.
+    let files = plan.descriptors();
     for (item, value) in [("nofile", files.to_string()), ("memlock", "unlimited".to_owned())] {
         let _infallible = write!(out, "waystation soft {item} {value}\nwaystation hard {item} {value}\n");
     }
@@ -102,6 +102,7 @@ pub(super) fn tuned() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CONFIGURED_CONNECTIONS_MAX;
     use crate::tune::render::MILLION;
 
     #[test]
@@ -125,8 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn limits_stay_within_what_the_kernel_allows() {
-        let text = limits(&Plan { connections: 1 << 20, ..MILLION }, "head");
-        assert!(text.contains("waystation hard nofile 1048576\n"), "{text}");
+    fn limits_hold_what_is_planned_and_stay_within_what_the_settings_make_the_kernel_allow() {
+        for connections in [1, 100_000, 1_000_000, u64::from(CONFIGURED_CONNECTIONS_MAX)] {
+            let plan = Plan { connections, ..MILLION };
+            let text = limits(&plan, "head");
+            let value =
+                |line: &str, sign: &str| line.rsplit(sign).next().and_then(|word| word.trim().parse::<u64>().ok());
+            let files = text.lines().find(|line| line.starts_with("waystation hard nofile")).unwrap();
+            let settings = sysctl(&plan, &|_| Some(Vec::new()), "head");
+            let most = settings.lines().find(|line| line.starts_with("fs.nr_open")).unwrap();
+            assert_eq!(value(files, " "), Some(plan.descriptors()), "{connections}");
+            assert!(value(most, "=") >= Some(plan.descriptors()), "{connections}: {most}");
+        }
     }
 }

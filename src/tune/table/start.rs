@@ -105,6 +105,9 @@ fn kernel(host: &Host, _: &Plan) -> Option<Answer> {
 fn io_uring(host: &Host, _: &Plan) -> Option<Answer> {
     let place = "/proc/sys/kernel/io_uring_disabled";
     let value = host.number(place);
+    if value.is_none() && host.live.is_none() && !host.has("/proc/sys/kernel") {
+        return None;
+    }
     let seen = value.map_or_else(|| "not there, as before Linux 6.6".to_owned(), |value| value.to_string());
     let member = || {
         let group = host.read("/proc/sys/kernel/io_uring_group").unwrap_or_default();
