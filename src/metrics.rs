@@ -70,6 +70,7 @@ metrics! {
     HistoryBytes: Gauge "waystation_history_bytes" "" "Bytes of retained events";
     RoomBytes: Gauge "waystation_room_bytes" "" "Bytes of remembered operations and of events put together for a crowd";
     OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
+    Blocked: Gauge "waystation_blocked_connections" "" "Connections whose socket takes nothing at the moment";
     Draining: Gauge "waystation_draining" "" "1 while the shard drains";
     RulesGeneration: Gauge "waystation_config_generation" "" "Counts the configurations that were in force";
     ConfigBad: Gauge "waystation_config_bad" "" "1 while the configuration as it stands is refused and an older one holds";
@@ -107,10 +108,79 @@ metrics! {
     ClosedReplaced: Counter "waystation_closed_total" "reason=\"replaced\"" "Connections ended by reason";
     ClosedLimit: Counter "waystation_closed_total" "reason=\"limit\"" "Connections ended by reason";
     ClosedAdmin: Counter "waystation_closed_total" "reason=\"admin\"" "Connections ended by reason";
+    Closed1000: Counter "waystation_close_codes_total" "code=\"1000\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1001: Counter "waystation_close_codes_total" "code=\"1001\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1002: Counter "waystation_close_codes_total" "code=\"1002\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1003: Counter "waystation_close_codes_total" "code=\"1003\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1005: Counter "waystation_close_codes_total" "code=\"1005\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1006: Counter "waystation_close_codes_total" "code=\"1006\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1007: Counter "waystation_close_codes_total" "code=\"1007\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1008: Counter "waystation_close_codes_total" "code=\"1008\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1009: Counter "waystation_close_codes_total" "code=\"1009\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1011: Counter "waystation_close_codes_total" "code=\"1011\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed1012: Counter "waystation_close_codes_total" "code=\"1012\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4000: Counter "waystation_close_codes_total" "code=\"4000\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4001: Counter "waystation_close_codes_total" "code=\"4001\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4003: Counter "waystation_close_codes_total" "code=\"4003\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4008: Counter "waystation_close_codes_total" "code=\"4008\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4009: Counter "waystation_close_codes_total" "code=\"4009\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4010: Counter "waystation_close_codes_total" "code=\"4010\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4013: Counter "waystation_close_codes_total" "code=\"4013\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    Closed4029: Counter "waystation_close_codes_total" "code=\"4029\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
+    ClosedOther: Counter "waystation_close_codes_total" "code=\"other\"" "Connections ended by the code of the close frame; 1005 without a code, 1006 without a frame";
     MessagesIn: Counter "waystation_messages_received_total" "" "Messages received from clients";
+    ReceivedChatMessage: Counter "waystation_commands_total" "type=\"chat_message\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedPublish: Counter "waystation_commands_total" "type=\"publish\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedTripUpdate: Counter "waystation_commands_total" "type=\"trip_update\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedHeartbeat: Counter "waystation_commands_total" "type=\"heartbeat\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedPing: Counter "waystation_commands_total" "type=\"ping\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedPong: Counter "waystation_commands_total" "type=\"pong\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAuth: Counter "waystation_commands_total" "type=\"auth\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAck: Counter "waystation_commands_total" "type=\"ack\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedBatch: Counter "waystation_commands_total" "type=\"batch\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedCursorUpdate: Counter "waystation_commands_total" "type=\"cursor_update\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedChatTypingStart: Counter "waystation_commands_total" "type=\"chat_typing_start\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedChatTypingStop: Counter "waystation_commands_total" "type=\"chat_typing_stop\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAgentStatusUpdate: Counter "waystation_commands_total" "type=\"agent_status_update\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAgentTaskStart: Counter "waystation_commands_total" "type=\"agent_task_start\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAgentTaskProgress: Counter "waystation_commands_total" "type=\"agent_task_progress\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAgentTaskComplete: Counter "waystation_commands_total" "type=\"agent_task_complete\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedAgentError: Counter "waystation_commands_total" "type=\"agent_error\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedToolCallStart: Counter "waystation_commands_total" "type=\"tool_call_start\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedToolCallProgress: Counter "waystation_commands_total" "type=\"tool_call_progress\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedToolCallComplete: Counter "waystation_commands_total" "type=\"tool_call_complete\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedToolCallError: Counter "waystation_commands_total" "type=\"tool_call_error\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedSubscribe: Counter "waystation_commands_total" "type=\"subscribe\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedUnsubscribe: Counter "waystation_commands_total" "type=\"unsubscribe\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedRequest: Counter "waystation_commands_total" "type=\"request\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedResponse: Counter "waystation_commands_total" "type=\"response\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedRegister: Counter "waystation_commands_total" "type=\"register\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedCancel: Counter "waystation_commands_total" "type=\"cancel\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedStartAgent: Counter "waystation_commands_total" "type=\"start_agent\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedStopAgent: Counter "waystation_commands_total" "type=\"stop_agent\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedResourceUsage: Counter "waystation_commands_total" "type=\"resource_usage\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedTripFieldEditingStart: Counter "waystation_commands_total" "type=\"trip_field_editing_start\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedTripFieldEditingStop: Counter "waystation_commands_total" "type=\"trip_field_editing_stop\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedTripCollaborationJoin: Counter "waystation_commands_total" "type=\"trip_collaboration_join\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedTripCollaborationLeave: Counter "waystation_commands_total" "type=\"trip_collaboration_leave\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedFlat: Counter "waystation_commands_total" "type=\"flat\"" "Messages acted on, those of a batch each for itself, by type";
+    ReceivedOther: Counter "waystation_commands_total" "type=\"other\"" "Messages acted on, those of a batch each for itself, by type";
     BytesIn: Counter "waystation_received_bytes_total" "" "Bytes received from clients";
     Ignored: Counter "waystation_ignored_total" "" "Flat messages that ask for nothing known";
     Published: Counter "waystation_published_total" "" "Events sequenced by channels at home here";
+    PublishedChatMessage: Counter "waystation_events_total" "type=\"chat_message\"" "Events sequenced by channels at home here, by type";
+    PublishedTripUpdateBroadcast: Counter "waystation_events_total" "type=\"trip_update_broadcast\"" "Events sequenced by channels at home here, by type";
+    PublishedAgentStatusUpdate: Counter "waystation_events_total" "type=\"agent_status_update\"" "Events sequenced by channels at home here, by type";
+    PublishedAgentTaskStart: Counter "waystation_events_total" "type=\"agent_task_start\"" "Events sequenced by channels at home here, by type";
+    PublishedAgentTaskProgress: Counter "waystation_events_total" "type=\"agent_task_progress\"" "Events sequenced by channels at home here, by type";
+    PublishedAgentTaskComplete: Counter "waystation_events_total" "type=\"agent_task_complete\"" "Events sequenced by channels at home here, by type";
+    PublishedAgentError: Counter "waystation_events_total" "type=\"agent_error\"" "Events sequenced by channels at home here, by type";
+    PublishedToolCallStart: Counter "waystation_events_total" "type=\"tool_call_start\"" "Events sequenced by channels at home here, by type";
+    PublishedToolCallProgress: Counter "waystation_events_total" "type=\"tool_call_progress\"" "Events sequenced by channels at home here, by type";
+    PublishedToolCallComplete: Counter "waystation_events_total" "type=\"tool_call_complete\"" "Events sequenced by channels at home here, by type";
+    PublishedToolCallError: Counter "waystation_events_total" "type=\"tool_call_error\"" "Events sequenced by channels at home here, by type";
+    PublishedSystemStats: Counter "waystation_events_total" "type=\"system_stats\"" "Events sequenced by channels at home here, by type";
+    PublishedOther: Counter "waystation_events_total" "type=\"other\"" "Events sequenced by channels at home here, by type";
     Duplicates: Counter "waystation_duplicates_total" "" "Publishes answered from the dedup window";
     Requests: Counter "waystation_requests_total" "" "Requests of clients to services and to history";
     RequestsLate: Counter "waystation_requests_late_total" "" "Requests that nobody answered in time";
@@ -118,6 +188,9 @@ metrics! {
     GroupDebtsForgotten: Counter "waystation_group_positions_forgotten_total" "" "Channels forgotten with the position of a group that had not acknowledged all of them";
     ConsumersLate: Counter "waystation_consumers_late_total" "" "Channels taken from a consumer of a group that did not acknowledge in time";
     Delivered: Counter "waystation_delivered_total" "" "Channel events written towards members";
+    LaneCritical: Counter "waystation_lane_frames_total" "lane=\"critical\"" "Frames written from a lane; the normal lane is what channels deliver";
+    LaneHigh: Counter "waystation_lane_frames_total" "lane=\"high\"" "Frames written from a lane; the normal lane is what channels deliver";
+    LaneLow: Counter "waystation_lane_frames_total" "lane=\"low\"" "Frames written from a lane; the normal lane is what channels deliver";
     Sends: Counter "waystation_sends_total" "" "Writes to sockets";
     ShortWrites: Counter "waystation_short_writes_total" "" "Writes that the socket took in part or not at all";
     BytesOut: Counter "waystation_sent_bytes_total" "" "Bytes written to sockets";
@@ -142,6 +215,63 @@ metrics! {
     TickedAt: Gauge "waystation_ticked_micros" "" "Host-monotonic microseconds of the shard's last turn";
 }
 
+/// What lies in a shard's inbox: not counted, but worked out of what the shards count.
+pub const MESH_DEPTH: Description = Description {
+    family: "waystation_mesh_depth",
+    labels: "",
+    kind: Kind::Gauge,
+    help: "Messages of other shards that wait in the shard's inbox",
+};
+
+impl Metric {
+    /// Where a connection's end is counted that was told so: the code of its close frame.
+    #[must_use]
+    pub const fn of_close(code: u16) -> Self {
+        match code {
+            1000 => Self::Closed1000,
+            1001 => Self::Closed1001,
+            1002 => Self::Closed1002,
+            1003 => Self::Closed1003,
+            1005 => Self::Closed1005,
+            1006 => Self::Closed1006,
+            1007 => Self::Closed1007,
+            1008 => Self::Closed1008,
+            1009 => Self::Closed1009,
+            1011 => Self::Closed1011,
+            1012 => Self::Closed1012,
+            4000 => Self::Closed4000,
+            4001 => Self::Closed4001,
+            4003 => Self::Closed4003,
+            4008 => Self::Closed4008,
+            4009 => Self::Closed4009,
+            4010 => Self::Closed4010,
+            4013 => Self::Closed4013,
+            4029 => Self::Closed4029,
+            _ => Self::ClosedOther,
+        }
+    }
+
+    /// Where an event of this type is counted when it is sequenced.
+    #[must_use]
+    pub fn of_event(kind: &str) -> Self {
+        match kind {
+            "chat_message" => Self::PublishedChatMessage,
+            "trip_update_broadcast" => Self::PublishedTripUpdateBroadcast,
+            "agent_status_update" => Self::PublishedAgentStatusUpdate,
+            "agent_task_start" => Self::PublishedAgentTaskStart,
+            "agent_task_progress" => Self::PublishedAgentTaskProgress,
+            "agent_task_complete" => Self::PublishedAgentTaskComplete,
+            "agent_error" => Self::PublishedAgentError,
+            "tool_call_start" => Self::PublishedToolCallStart,
+            "tool_call_progress" => Self::PublishedToolCallProgress,
+            "tool_call_complete" => Self::PublishedToolCallComplete,
+            "tool_call_error" => Self::PublishedToolCallError,
+            "system_stats" => Self::PublishedSystemStats,
+            _ => Self::PublishedOther,
+        }
+    }
+}
+
 /// A histogram of microseconds with four buckets to each power of two: 25 % resolution, fixed memory.
 #[derive(Debug)]
 pub struct Histogram {
@@ -159,8 +289,13 @@ impl Histogram {
 
     /// Adds one observation. Only the owning shard calls this.
     pub fn record(&self, micros: u64) {
-        add(&self.buckets[Self::index(micros)], 1);
-        add(&self.sum, micros);
+        self.record_many(micros, 1);
+    }
+
+    /// Adds the same observation so many times.
+    pub fn record_many(&self, micros: u64, times: u64) {
+        add(&self.buckets[Self::index(micros)], times);
+        add(&self.sum, micros.saturating_mul(times));
     }
 
     /// Count of each bucket.
@@ -202,7 +337,7 @@ pub enum Timing {
     Turn,
     /// From accept to the 101.
     Handshake,
-    /// From the event's sequencing to the write towards a member.
+    /// From the event's sequencing to the end of the turn that handed it to the kernel.
     Delivery,
     /// From our ping to its pong.
     RoundTrip,
@@ -218,7 +353,10 @@ impl Timing {
         match self {
             Self::Turn => ("waystation_turn_micros", "Duration of a shard's turn"),
             Self::Handshake => ("waystation_handshake_micros", "From accept to the switch of protocols"),
-            Self::Delivery => ("waystation_delivery_micros", "From sequencing to the last write of a fan-out pass"),
+            Self::Delivery => (
+                "waystation_delivery_micros",
+                "From sequencing to the end of the turn that wrote the event, for each member; of several in one write the oldest counts",
+            ),
             Self::RoundTrip => ("waystation_round_trip_micros", "From our ping to a client's pong"),
         }
     }
@@ -289,6 +427,30 @@ fn add(value: &AtomicU64, amount: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_counted_under_their_type_and_those_of_others_together() {
+        for metric in Metric::ALL.iter().filter(|metric| metric.describe().family == "waystation_events_total") {
+            let kind = metric.describe().label_value();
+            assert_eq!(Metric::of_event(kind), *metric, "{kind}");
+        }
+        for kind in ["", "note", "chat_messages", "Chat_message"] {
+            assert_eq!(Metric::of_event(kind), Metric::PublishedOther, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_observation_many_times_is_as_many_observations() {
+        let metrics = Metrics::default();
+        let histogram = metrics.timing(Timing::Delivery);
+        histogram.record_many(7, 5);
+        histogram.record_many(7, 0);
+        (0..5).for_each(|_| metrics.timing(Timing::Turn).record(7));
+        assert!(histogram.counts().eq(metrics.timing(Timing::Turn).counts()));
+        assert_eq!((histogram.counts().sum::<u64>(), histogram.sum()), (5, 35));
+        histogram.record_many(u64::MAX, 2);
+        assert_eq!(histogram.counts().last(), Some(2));
+    }
 
     #[test]
     fn a_family_stands_together_and_has_one_kind_and_one_help() {

@@ -10,7 +10,7 @@ use std::path::Path;
 use waystation::admin::process;
 use waystation::code::{CloseCode, ErrorCode};
 use waystation::envelope::kinds::ROWS;
-use waystation::metrics::{Kind, Metric, Timing};
+use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const HELD: [&str; 2] = ["<!-- held: begin -->", "<!-- held: end -->"];
@@ -316,7 +316,7 @@ fn series() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = Timing::ALL.iter().flat_map(histogram).collect();
     names.extend(Metric::ALL.iter().map(|metric| metric.describe().family.to_owned()));
     names.extend(process::FAMILIES.map(|(family, ..)| family.to_owned()));
-    names.insert("waystation_build_info".to_owned());
+    names.extend(["waystation_build_info", MESH_DEPTH.family].map(str::to_owned));
     names
 }
 

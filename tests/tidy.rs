@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use waystation::metrics::{Kind, Metric, Timing};
+use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
 
 const LINES_MAX: usize = 600;
 /// The lowest floor that may know sockets, threads and `async`.
@@ -335,6 +335,7 @@ fn metrics_table() -> String {
             None => rows.push((row.family.to_owned(), kind, vec![row.labels], row.help)),
         }
     }
+    rows.push((MESH_DEPTH.family.to_owned(), "gauge", vec![""], MESH_DEPTH.help));
     for (name, help) in Timing::ALL.iter().map(|timing| timing.describe()) {
         rows.push((name.replace("_micros", "_seconds"), "histogram", vec![""], help));
     }

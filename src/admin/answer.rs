@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{exposition, process};
+use crate::mesh::Traffic;
 use crate::metrics::Metrics;
 use crate::wire::http::Response;
 
@@ -17,8 +18,8 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All numbers.
-pub(super) fn metrics(all: &[Arc<Metrics>]) -> Response {
-    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process::numbers(), all))
+pub(super) fn metrics(all: &[Arc<Metrics>], traffic: &[Arc<Traffic>]) -> Response {
+    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process::numbers(), all, traffic))
 }
 
 /// The bytes of an answer to `method`.
@@ -38,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_the_policy_and_is_kept_by_nobody_unless_it_says_so() {
-        let numbers = String::from_utf8(encode(metrics(&[Metrics::shared()]), "GET")).unwrap();
+        let numbers = String::from_utf8(encode(metrics(&[Metrics::shared()], &[]), "GET")).unwrap();
         for line in [
             &format!("Content-Type: {EXPOSITION_TYPE}"),
             "Cache-Control: no-store",

@@ -2,22 +2,24 @@
 //!
 //! Each family stands once, with its help and type, then one line for each shard: the label `shard` is on
 //! every line of a shard, so a sum is the reader's to make and a lame shard is seen. Histograms are kept in
-//! microseconds and shown in seconds, with only those bucket bounds that were reached.
+//! microseconds and shown in seconds, with the same bounds whatever was reached: a power of two each.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::process::Number;
-use crate::metrics::{Histogram, Kind, Metric, Metrics, Timing};
+use crate::ids::ShardId;
+use crate::mesh::{Traffic, depth};
+use crate::metrics::{Histogram, Kind, MESH_DEPTH, Metric, Metrics, Timing};
 
 /// Renders every family: the process's, then the shards'. Writing to a string cannot fail.
-pub(super) fn render(process: &[Number], shards: &[Arc<Metrics>]) -> String {
-    let mut out = String::with_capacity(16 * 1024);
-    let _infallible = build(&mut out, process, shards);
+pub(super) fn render(process: &[Number], shards: &[Arc<Metrics>], traffic: &[Arc<Traffic>]) -> String {
+    let mut out = String::with_capacity(64 * 1024);
+    let _infallible = build(&mut out, process, shards, traffic);
     out
 }
 
-fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>]) -> std::fmt::Result {
+fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>], traffic: &[Arc<Traffic>]) -> std::fmt::Result {
     for number in process {
         family(out, number.family, number.help, number.kind)?;
         writeln!(out, "{} {}", number.family, number.value)?;
@@ -40,6 +42,12 @@ fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>]) -> std::
             writeln!(out, "{}{{shard=\"{shard}\"{comma}{}}} {}", row.family, row.labels, metrics.read(metric))?;
         }
     }
+    family(out, MESH_DEPTH.family, MESH_DEPTH.help, "gauge")?;
+    let numbers = || (0..).map(ShardId).take(traffic.len());
+    for to in numbers() {
+        let waits: u64 = numbers().map(|from| depth(traffic, from, to)).sum();
+        writeln!(out, "{}{{shard=\"{}\"}} {waits}", MESH_DEPTH.family, to.0)?;
+    }
     for &timing in Timing::ALL {
         let (name, help) = timing.describe();
         let name = name.replace("_micros", "_seconds");
@@ -61,9 +69,9 @@ fn histogram(out: &mut String, name: &str, shard: usize, histogram: &Histogram) 
     let mut total = 0;
     for (index, count) in histogram.counts().enumerate() {
         total += count;
-        // The last bucket holds everything above the one before: it has no bound of its own.
-        if count > 0 && index + 1 < Histogram::BUCKETS {
-            let bound = Seconds(Histogram::upper_bound(index));
+        // Four buckets to a power of two. Microseconds are whole, with what is begun left off: 3 is less than 4.
+        if index % 4 == 3 && index / 4 < POWERS_SHOWN {
+            let bound = Seconds(Histogram::upper_bound(index) + 1);
             writeln!(out, "{name}_bucket{{shard=\"{shard}\",le=\"{bound}\"}} {total}")?;
         }
     }
@@ -71,6 +79,10 @@ fn histogram(out: &mut String, name: &str, shard: usize, histogram: &Histogram) 
     writeln!(out, "{name}_sum{{shard=\"{shard}\"}} {}", Seconds(histogram.sum()))?;
     writeln!(out, "{name}_count{{shard=\"{shard}\"}} {total}")
 }
+
+/// Bounds that are shown, from 4 microseconds to 67 seconds: enough for a percentile within a factor of two, and few
+/// enough for a hundred shards. Samples in `system:stats` tell it four times as well.
+const POWERS_SHOWN: usize = 25;
 
 /// Microseconds printed as seconds, exactly.
 struct Seconds(u64);
@@ -97,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_family_has_one_head_and_a_line_for_each_shard() {
-        let text = render(&[], &two_shards());
+        let text = render(&[], &two_shards(), &[]);
         for family in Metric::ALL.iter().map(|metric| metric.describe().family) {
             assert_eq!(text.matches(&format!("# TYPE {family} ")).count(), 1, "{family}");
             assert_eq!(text.matches(&format!("# HELP {family} ")).count(), 1, "{family}");
@@ -108,28 +120,32 @@ mod tests {
     }
 
     #[test]
-    fn histograms_are_cumulative_in_seconds_and_end_without_a_bound() {
-        let text = render(&[], &two_shards());
-        let turns: Vec<&str> = text
-            .lines()
-            .filter(|line| line.starts_with("waystation_turn_seconds_") && line.contains("\"1\""))
-            .collect();
-        assert_eq!(
-            turns,
-            [
-                r#"waystation_turn_seconds_bucket{shard="1",le="0.000001"} 2"#,
-                r#"waystation_turn_seconds_bucket{shard="1",le="0.001023"} 3"#,
-                r#"waystation_turn_seconds_bucket{shard="1",le="+Inf"} 4"#,
-                r#"waystation_turn_seconds_sum{shard="1"} 4294.968197"#,
-                r#"waystation_turn_seconds_count{shard="1"} 4"#,
-            ]
-        );
+    fn histograms_are_cumulative_in_seconds_with_the_same_bounds_whatever_was_reached() {
+        let text = render(&[], &two_shards(), &[]);
+        let of = |shard: &str| -> Vec<&str> {
+            let lines = text.lines().filter(|line| line.starts_with("waystation_turn_seconds_"));
+            lines.filter(|line| line.contains(shard)).collect()
+        };
+        let turns = of("\"1\"");
+        assert_eq!(turns.len(), POWERS_SHOWN + 3);
+        for line in [
+            r#"waystation_turn_seconds_bucket{shard="1",le="0.000004"} 2"#,
+            r#"waystation_turn_seconds_bucket{shard="1",le="0.000512"} 2"#,
+            r#"waystation_turn_seconds_bucket{shard="1",le="0.001024"} 3"#,
+            r#"waystation_turn_seconds_bucket{shard="1",le="67.108864"} 3"#,
+            r#"waystation_turn_seconds_bucket{shard="1",le="+Inf"} 4"#,
+            r#"waystation_turn_seconds_sum{shard="1"} 4294.968197"#,
+            r#"waystation_turn_seconds_count{shard="1"} 4"#,
+        ] {
+            assert!(turns.contains(&line), "{line}: {turns:#?}");
+        }
+        assert_eq!(of("\"0\"").len(), turns.len());
         assert!(text.contains("waystation_turn_seconds_count{shard=\"0\"} 0\n"));
     }
 
     #[test]
     fn every_line_is_a_comment_or_a_name_with_labels_and_a_number() {
-        for line in render(&[], &two_shards()).lines().filter(|line| !line.starts_with("# ")) {
+        for line in render(&[], &two_shards(), &[]).lines().filter(|line| !line.starts_with("# ")) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");
             let (name, labels) = series.split_once('{').unwrap();

@@ -257,10 +257,10 @@ async fn answer_backend(
 /// # Cancel safety
 /// As [`respond`].
 async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: &Office) -> Result<Response, Refusal> {
-    let Office { metrics, asker, tally, .. } = office;
+    let Office { metrics, asker, tally, known, .. } = office;
     match route {
         Route::Asset => assets::answer(request).ok_or(Refusal::NOT_FOUND),
-        Route::Metrics => Ok(answer::metrics(metrics)),
+        Route::Metrics => Ok(answer::metrics(metrics, &known.traffic)),
         Route::Health => Ok(numbers::health(asker, tally, metrics).await),
         Route::Numbers => numbers::numbers(asker, tally, metrics).await,
         Route::Connections => numbers::connections(asker, &request.query, metrics).await,

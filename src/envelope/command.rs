@@ -21,6 +21,7 @@ use super::tree::{Kind, Object, Value};
 use crate::code::ErrorCode;
 use crate::ids::Position;
 use crate::limits;
+use crate::metrics::Metric;
 
 /// A message from a client.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Inbound<'a> {
     pub priority: Option<Priority>,
     /// What the message takes from its sender's rate.
     pub tokens: u32,
+    /// Where it is counted.
+    pub received: Metric,
     /// What it asks for.
     pub command: Command<'a>,
 }
@@ -357,6 +360,7 @@ pub(super) fn read<'a>(
         exclude_sender: flag(exclude, "exclude_sender must be true or false").map_err(&reject)?,
         priority: priority.map(|value| body.strings.priority(value)).transpose().map_err(&reject)?,
         tokens: 1,
+        received: row.map_or(Metric::ReceivedOther, |row| row.received),
         command: Command::Unknown { kind },
     };
     if let Some(row) = row {

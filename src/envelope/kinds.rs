@@ -4,6 +4,8 @@
 //! `session::duty` to say, because verbs belong to a higher floor. The rows stand in the order in which they
 //! are looked for, the frequent ones first.
 
+use crate::metrics::Metric;
+
 /// What a message from a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
@@ -84,54 +86,56 @@ pub struct Row {
     pub cost: Cost,
     /// Where its body stands.
     pub form: Form,
+    /// Where it is counted.
+    pub received: Metric,
 }
 
-const fn row(ask: Ask, name: &'static str, aliases: &'static [&'static str]) -> Row {
+const fn row(ask: Ask, received: Metric, name: &'static str, aliases: &'static [&'static str]) -> Row {
     let cost = match ask {
         Ask::Heartbeat | Ask::Ping | Ask::Pong | Ask::Ack | Ask::Response => Cost::Free,
         Ask::Batch => Cost::PerTen,
         _ => Cost::One,
     };
     let form = if matches!(ask, Ask::Publish | Ask::Batch) { Form::Wrapped } else { Form::Any };
-    Row { name, aliases, ask, cost, form }
+    Row { name, aliases, ask, cost, form, received }
 }
 
 /// Every type of message that this server knows.
 pub const ROWS: &[Row] = &[
-    row(Ask::Chat, "chat_message", &["user_message"]),
-    row(Ask::Publish, "publish", &[]),
-    row(Ask::TripUpdate, "trip_update", &[]),
-    row(Ask::Heartbeat, "heartbeat", &["connection_heartbeat"]),
-    row(Ask::Ping, "ping", &[]),
-    row(Ask::Pong, "pong", &[]),
-    row(Ask::Auth, "auth", &["authentication", "authenticate"]),
-    row(Ask::Ack, "ack", &[]),
-    row(Ask::Batch, "batch", &[]),
-    row(Ask::Cursor, "cursor_update", &[]),
-    row(Ask::Typing, "chat_typing_start", &["user_typing", "typing", "typing_start"]),
-    row(Ask::TypingStop, "chat_typing_stop", &["user_stop_typing", "typing_stop"]),
-    row(Ask::Report, "agent_status_update", &["status_update"]),
-    row(Ask::Report, "agent_task_start", &["task_start"]),
-    row(Ask::Report, "agent_task_progress", &["task_progress"]),
-    row(Ask::Report, "agent_task_complete", &["task_complete"]),
-    row(Ask::Report, "agent_error", &[]),
-    row(Ask::Report, "tool_call_start", &[]),
-    row(Ask::Report, "tool_call_progress", &[]),
-    row(Ask::Report, "tool_call_complete", &[]),
-    row(Ask::Report, "tool_call_error", &[]),
-    row(Ask::Subscribe, "subscribe", &[]),
-    row(Ask::Unsubscribe, "unsubscribe", &[]),
-    row(Ask::Request, "request", &[]),
-    row(Ask::Response, "response", &[]),
-    row(Ask::Register, "register", &[]),
-    row(Ask::Cancel, "cancel", &[]),
-    row(Ask::Call, "start_agent", &[]),
-    row(Ask::Call, "stop_agent", &[]),
-    row(Ask::Call, "resource_usage", &[]),
-    row(Ask::Relay, "trip_field_editing_start", &["field_editing_start"]),
-    row(Ask::Relay, "trip_field_editing_stop", &["field_editing_stop"]),
-    row(Ask::Relay, "trip_collaboration_join", &["collaboration_join"]),
-    row(Ask::Relay, "trip_collaboration_leave", &["collaboration_leave"]),
+    row(Ask::Chat, Metric::ReceivedChatMessage, "chat_message", &["user_message"]),
+    row(Ask::Publish, Metric::ReceivedPublish, "publish", &[]),
+    row(Ask::TripUpdate, Metric::ReceivedTripUpdate, "trip_update", &[]),
+    row(Ask::Heartbeat, Metric::ReceivedHeartbeat, "heartbeat", &["connection_heartbeat"]),
+    row(Ask::Ping, Metric::ReceivedPing, "ping", &[]),
+    row(Ask::Pong, Metric::ReceivedPong, "pong", &[]),
+    row(Ask::Auth, Metric::ReceivedAuth, "auth", &["authentication", "authenticate"]),
+    row(Ask::Ack, Metric::ReceivedAck, "ack", &[]),
+    row(Ask::Batch, Metric::ReceivedBatch, "batch", &[]),
+    row(Ask::Cursor, Metric::ReceivedCursorUpdate, "cursor_update", &[]),
+    row(Ask::Typing, Metric::ReceivedChatTypingStart, "chat_typing_start", &["user_typing", "typing", "typing_start"]),
+    row(Ask::TypingStop, Metric::ReceivedChatTypingStop, "chat_typing_stop", &["user_stop_typing", "typing_stop"]),
+    row(Ask::Report, Metric::ReceivedAgentStatusUpdate, "agent_status_update", &["status_update"]),
+    row(Ask::Report, Metric::ReceivedAgentTaskStart, "agent_task_start", &["task_start"]),
+    row(Ask::Report, Metric::ReceivedAgentTaskProgress, "agent_task_progress", &["task_progress"]),
+    row(Ask::Report, Metric::ReceivedAgentTaskComplete, "agent_task_complete", &["task_complete"]),
+    row(Ask::Report, Metric::ReceivedAgentError, "agent_error", &[]),
+    row(Ask::Report, Metric::ReceivedToolCallStart, "tool_call_start", &[]),
+    row(Ask::Report, Metric::ReceivedToolCallProgress, "tool_call_progress", &[]),
+    row(Ask::Report, Metric::ReceivedToolCallComplete, "tool_call_complete", &[]),
+    row(Ask::Report, Metric::ReceivedToolCallError, "tool_call_error", &[]),
+    row(Ask::Subscribe, Metric::ReceivedSubscribe, "subscribe", &[]),
+    row(Ask::Unsubscribe, Metric::ReceivedUnsubscribe, "unsubscribe", &[]),
+    row(Ask::Request, Metric::ReceivedRequest, "request", &[]),
+    row(Ask::Response, Metric::ReceivedResponse, "response", &[]),
+    row(Ask::Register, Metric::ReceivedRegister, "register", &[]),
+    row(Ask::Cancel, Metric::ReceivedCancel, "cancel", &[]),
+    row(Ask::Call, Metric::ReceivedStartAgent, "start_agent", &[]),
+    row(Ask::Call, Metric::ReceivedStopAgent, "stop_agent", &[]),
+    row(Ask::Call, Metric::ReceivedResourceUsage, "resource_usage", &[]),
+    row(Ask::Relay, Metric::ReceivedTripFieldEditingStart, "trip_field_editing_start", &["field_editing_start"]),
+    row(Ask::Relay, Metric::ReceivedTripFieldEditingStop, "trip_field_editing_stop", &["field_editing_stop"]),
+    row(Ask::Relay, Metric::ReceivedTripCollaborationJoin, "trip_collaboration_join", &["collaboration_join"]),
+    row(Ask::Relay, Metric::ReceivedTripCollaborationLeave, "trip_collaboration_leave", &["collaboration_leave"]),
 ];
 
 /// The row of a message type; `None` if this server does not know it.
@@ -154,6 +158,7 @@ mod tests {
                 assert!(seen.insert(*name) && name.len() <= EVENT_TYPE_BYTES_MAX, "{name}");
                 assert_eq!(find(name), Some(row));
             }
+            assert_eq!(row.received.describe().label_value(), row.name, "it is counted under its first name");
         }
         for name in ["", "Auth", "chat", "stream_start", "publish "] {
             assert_eq!(find(name), None, "{name}");

@@ -109,6 +109,7 @@ impl Host {
         let woken = self.outbox.wake_all();
         self.metrics.add(Metric::Wakes, woken);
         self.now = self.clock.now();
+        self.shard.flushed(self.now);
         self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
         let left = others || unvisited || !self.sockets.dirty.is_empty();
         Ok(left || timed || collected > 0 || taken > 0 || sent > 0)

@@ -56,6 +56,8 @@ pub enum Place {
     Health,
     /// To the readiness report.
     Ready,
+    /// Whether every shard ticks.
+    Alive,
     /// To the report of who is in which trip, for the GlobeTrotter clients.
     Stats,
     /// Elsewhere: the administration's.
@@ -84,6 +86,7 @@ pub fn place(path: &str) -> Result<Place, HttpError> {
         (Some("echo"), None, ..) => Place::Endpoint(Endpoint { door: Door::Echo, channel: None }),
         (Some("health"), None, ..) => Place::Health,
         (Some("readyz"), None, ..) if !prefixed => Place::Ready,
+        (Some("healthz"), None, ..) if !prefixed => Place::Alive,
         _ => Place::Elsewhere,
     };
     Ok(place)
@@ -229,6 +232,8 @@ mod tests {
             ("/health", Place::Health),
             ("/api/health", Place::Health),
             ("/readyz", Place::Ready),
+            ("/healthz", Place::Alive),
+            ("/api/healthz", Place::Elsewhere),
             ("/", Place::Elsewhere),
             ("/api", Place::Elsewhere),
             ("/apiws", Place::Elsewhere),

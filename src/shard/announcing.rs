@@ -3,7 +3,7 @@
 //!
 //! Which these are is found by chance: of the deliveries every so-manieth is looked at, so that a channel is met as
 //! often as it is busy, and a shard with a hundred thousand quiet ones goes through none of them. That is done only
-//! while somebody watches. Absent: what the numbers mean, and the clock by which they are taken.
+//! while somebody watches. And whether every shard ticks, as each can tell by the others' numbers. Absent: what the numbers mean, and the clock by which they are taken.
 
 use std::sync::Arc;
 
@@ -15,10 +15,13 @@ use super::rooms::{Room, RoomId};
 use crate::auth::is_system;
 use crate::code::ErrorCode;
 use crate::ids::{ConnId, Seq};
-use crate::limits::{BUSY_CHANNELS_MAX, BUSY_CHANNELS_TOLD, BUSY_LOOKS, SAMPLES_BYTES_MAX, SAMPLES_KEPT};
-use crate::metrics::Metric;
+use crate::limits::{
+    BUSY_CHANNELS_MAX, BUSY_CHANNELS_TOLD, BUSY_LOOKS, SAMPLES_BYTES_MAX, SAMPLES_KEPT, SHARD_SILENT_MS,
+};
+use crate::metrics::{Metric, Metrics};
 use crate::room::history::Retention;
 use crate::time::Now;
+use crate::wire::http::Response;
 
 /// Where the gateway tells its numbers.
 pub const STATS_CHANNEL: &str = "system:stats";
@@ -120,6 +123,21 @@ impl Busy {
 }
 
 impl Shard {
+    /// Whether every shard has turned lately, and which have not. This one does as it answers.
+    pub(super) fn alive(&self, now: Now) -> Response {
+        let ticked = |metrics: &Metrics| metrics.read(Metric::TickedAt);
+        let silent = |metrics: &Metrics| now.micros.saturating_sub(ticked(metrics)) > SHARD_SILENT_MS * 1000;
+        let others = self.peers.iter().enumerate().filter(|(index, _)| *index != self.id.index());
+        let silent: Vec<String> =
+            others.filter(|(_, metrics)| silent(metrics)).map(|(index, _)| index.to_string()).collect();
+        let shards = self.options.shards;
+        if silent.is_empty() {
+            return Response::json(200, format!(r#"{{"status":"healthy","shards":{shards}}}"#));
+        }
+        let silent = silent.join(",");
+        Response::json(503, format!(r#"{{"status":"unhealthy","shards":{shards},"silent":[{silent}]}}"#))
+    }
+
     /// Publishes what the gateway says of itself, at its channel's home. Says whether anybody watches.
     pub(super) fn announce(&mut self, now: Now, payload: &[u8], effects: &mut Effects) -> Result<Reply, ErrorCode> {
         let room = self.open_room(now, STATS_CHANNEL)?;

@@ -31,6 +31,11 @@ const FLAT_RULES: Rules = Rules { binary: true, ..TEXT_RULES };
 /// What `/echo` takes.
 const ECHO_RULES: Rules = Rules { message_bytes_max: ECHO_MESSAGE_BYTES_MAX, fragments_max: None, binary: true };
 
+/// Where a message is counted.
+fn received(parsed: &Result<Inbound<'_>, Rejected<'_>>) -> Metric {
+    parsed.as_ref().map_or(Metric::ReceivedOther, |inbound| inbound.received)
+}
+
 /// Whether to go on with what else has come from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Go {
@@ -207,6 +212,7 @@ impl Shard {
         let parsed = parser.parse(text);
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         if matches!(conn.stage, Stage::Auth) {
+            self.metrics.count(received(&parsed));
             return self.on_first_text(now, id, text, parsed, effects);
         }
         if conn.is_owed_too_many_answers() {
@@ -243,6 +249,7 @@ impl Shard {
         parsed: &Result<Inbound<'_>, Rejected<'_>>,
         effects: &mut Effects,
     ) -> Go {
+        self.metrics.count(received(parsed));
         match parsed {
             Ok(inbound) => {
                 let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };

@@ -56,6 +56,7 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
         conn.stage = Stage::Ending;
         conn.paused = None;
+        self.metrics.count(Metric::of_close(close_code_of(&last)));
         let before = conn.outbox.bytes();
         let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
         held.for_each(|answer| conn.outbox.push_over(answer.frame));
@@ -90,11 +91,14 @@ impl Shard {
         self.take_gate(id);
         self.know(id);
         let Some(conn) = self.slots.remove(id) else { return };
+        self.metrics.subtract(Metric::Blocked, u64::from(conn.blocked.is_some()));
         self.discount(conn.peer, conn.counted.clone(), effects);
         if conn.upgraded {
             self.metrics.subtract(Metric::Connections, 1);
             if conn.is_upgraded() {
                 self.metrics.count(metric);
+                // RFC 6455 section 7.1.5: without a close frame it is 1006.
+                self.metrics.count(Metric::Closed1006);
             }
         }
         self.metrics.subtract(Metric::OutboxBytes, conn.outbox.bytes() as u64);
@@ -176,6 +180,11 @@ impl Shard {
 /// How long a client is asked to wait before it comes back. It adds its own jitter.
 const RECONNECT_AFTER_MS: u64 = 1000;
 
+/// The code in a close frame of ours (RFC 6455 section 5.5.1); 1005 stands for none.
+fn close_code_of(frame: &[u8]) -> u16 {
+    frame.get(2..4).and_then(|code| code.try_into().ok()).map_or(1005, u16::from_be_bytes)
+}
+
 /// Whether others hear of it at once: who was cut off may come back.
 const fn parting_of(metric: Metric) -> Parting {
     match metric {
@@ -199,6 +208,17 @@ const fn metric_of(code: CloseCode) -> Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_that_is_sent_is_counted_under_its_number() {
+        for (code, _) in CloseCode::TABLE {
+            let metric = Metric::of_close(close_code_of(&close_frame(*code, "why")));
+            assert_eq!(metric.describe().label_value(), code.0.to_string(), "{code:?}");
+        }
+        let empty = crate::wire::encoder::frame(crate::wire::encoder::Opcode::Close, &[]);
+        assert_eq!(Metric::of_close(close_code_of(&empty)), Metric::Closed1005);
+        assert_eq!(Metric::of_close(3000), Metric::ClosedOther, "what a client makes up");
+    }
 
     #[test]
     fn a_close_is_counted_by_its_code() {

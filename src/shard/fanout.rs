@@ -7,7 +7,7 @@
 use super::Shard;
 use super::connection::{Connection, Membership};
 use super::effect::Effects;
-use super::rooms::{Room, RoomId};
+use super::rooms::{Role, Room, RoomId};
 use crate::envelope::globetrotter::IdForm;
 use crate::ids::Seq;
 use crate::limits::{LOOK_AHEAD_COUNT, SHED_SWEEPS_MAX, VISITS_PER_CHANNEL, VISITS_PER_TURN_BUSY, VISITS_PER_TURN_MAX};
@@ -19,6 +19,7 @@ impl Shard {
     /// One turn's visits; fewer while `others_wait`. Returns whether more are to be made.
     pub fn fan_out(&mut self, now: Now, others_wait: bool, effects: &mut Effects) -> bool {
         self.latest = now;
+        self.flushed(now);
         for id in std::mem::take(&mut self.behind) {
             if let Some(room) = self.rooms.at_mut(id) {
                 room.behind = false;
@@ -71,7 +72,7 @@ impl Shard {
         let visits = room.left.min(u32::try_from(turns).unwrap_or(u32::MAX));
         let next = room.history.next();
         let fleeting = room.fleeting.as_deref();
-        let mut owed = 0;
+        let (mut owed, mut first) = (0, Seq(0));
         for _ in 0..visits {
             let place = if room.cursor >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
@@ -88,12 +89,21 @@ impl Shard {
                 if conn.service.is_some() {
                     list_as_ready(conn, member, Membership { room: id, place, form: IdForm::default() });
                 }
-                owed += u64::from(member.next < next);
+                (owed, first) = (owed + 1, member.next);
                 mark_connection(conn_id, conn, effects);
             }
         }
         room.left -= visits;
-        self.busy.note(owed, now, id, room);
+        // Whom something was told as it happens is owed no event; who resumes gets what others have had long since.
+        let first = first.max(room.timed.next());
+        if owed > 0
+            && first < next
+            && !matches!(room.role, Role::Mirror { goal, .. } if goal.is_none_or(|goal| first <= goal))
+            && let Some(oldest) = room.history.event(first)
+        {
+            self.timing.push((oldest.micros, owed * (next.0 - first.0)));
+            self.busy.note(owed, now, id, room);
+        }
         if room.left > 0 {
             self.line.push_back(id);
         } else {
@@ -107,13 +117,18 @@ impl Shard {
                 "a round visits everybody"
             );
             room.needed = room.needed_now;
-            if let Some(event) = room.history.latest().filter(|event| event.seq != room.timed) {
-                room.timed = event.seq;
-                let took = now.micros.saturating_sub(event.micros);
-                self.metrics.timing(Timing::Delivery).record(took);
-            }
+            room.timed = room.history.last();
         }
         visits as usize
+    }
+
+    /// What was visited is written by now: one record for each visited channel and turn, as heavy as its deliveries.
+    pub fn flushed(&mut self, now: Now) {
+        let delivery = self.metrics.timing(Timing::Delivery);
+        for (micros, deliveries) in &self.timing {
+            delivery.record_many(now.micros.saturating_sub(*micros), *deliveries);
+        }
+        self.timing.clear();
     }
 
     /// Notes that a connection is owed something: it is written to once, in this turn's flush.

@@ -78,6 +78,7 @@ impl Shard {
             let (rest, skip) = batch.take_rest(bytes);
             conn.outbox.put_back(rest, skip);
             conn.blocked = Some(Moment::of(now.millis()));
+            self.metrics.add(Metric::Blocked, 1);
             if !conn.stuck_timer {
                 conn.stuck_timer = true;
                 self.wheel.insert(now.millis().after(STUCK_MS), Timer::Stuck(id));
@@ -103,7 +104,7 @@ impl Shard {
     /// The socket takes bytes again.
     pub(super) fn on_writable(&mut self, id: ConnId, effects: &mut Effects) {
         if let Some(conn) = self.slots.find_mut(id) {
-            conn.blocked = None;
+            self.metrics.subtract(Metric::Blocked, u64::from(conn.blocked.take().is_some()));
             super::fanout::mark_connection(id, conn, effects);
         }
     }
@@ -527,12 +528,18 @@ fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
 
 /// Moves a lane's frames into the batch, as far as its portion goes.
 fn take_lane(conn: &mut Connection, lane: Lane, portion: Portion, batch: &mut Batch, metrics: &Metrics) {
-    let before = conn.outbox.bytes();
+    let (before, parts) = (conn.outbox.bytes(), batch.parts());
     while batch.takes(portion)
         && let Some(frame) = conn.outbox.pop(lane)
     {
         batch.push(frame, 0);
     }
+    let counted = match lane {
+        Lane::Critical => Metric::LaneCritical,
+        Lane::High => Metric::LaneHigh,
+        Lane::Low => Metric::LaneLow,
+    };
+    metrics.add(counted, (batch.parts() - parts) as u64);
     metrics.subtract(Metric::OutboxBytes, (before - conn.outbox.bytes()) as u64);
 }
 

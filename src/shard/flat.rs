@@ -101,6 +101,7 @@ impl Shard {
             if let Some(go) = self.charge_flat(now, id, text, effects) {
                 return go;
             }
+            self.metrics.count(Metric::ReceivedFlat);
             match relay {
                 Ok(relay) => self.on_flat_relay(now, id, &relay, effects),
                 Err((code, message)) => self.on_flat_fault(now, id, code, message, effects),
@@ -111,6 +112,7 @@ impl Shard {
             if let Some(go) = (!free).then(|| self.charge_flat(now, id, text, effects)).flatten() {
                 return go;
             }
+            self.metrics.count(Metric::ReceivedFlat);
             match message {
                 Ok(message) => self.on_flat_message(now, id, &message, effects),
                 Err((code, message)) => self.on_flat_fault(now, id, code, message, effects),
@@ -246,6 +248,7 @@ fn channel_of(trip: TripRef<'_>) -> String {
 /// What the walk needs of a message that is about a channel.
 const fn in_channel(channel: &str) -> Inbound<'_> {
     Inbound {
+        received: Metric::ReceivedFlat,
         id: None,
         channel: Some(channel),
         ack: false,

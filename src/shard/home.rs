@@ -129,6 +129,7 @@ impl Shard {
         }
         let event = Event::new(committed.seq, now.unix_ms, now.micros, proposal.excluded, frame, more);
         self.metrics.count(Metric::Published);
+        self.metrics.count(Metric::of_event(proposal.kind));
         self.append(now, id, event);
         self.line_up(id);
         if self.patterns.version() > 0 {

@@ -244,6 +244,9 @@ pub struct Shard {
     spreading: Vec<usize>,
     /// News that the members of rooms here are told.
     rumours: VecDeque<Rumour>,
+    /// Of the channels visited in this turn, when the oldest event was sequenced and how many deliveries there are. As
+    /// many as a turn visits.
+    timing: Vec<(u64, u64)>,
     /// Which channels are the busiest, while somebody watches.
     busy: Busy,
     /// Which events without a channel were sent already.
@@ -306,6 +309,7 @@ impl Shard {
             debts: BTreeMap::new(),
             spreading: Vec::new(),
             rumours: VecDeque::new(),
+            timing: Vec::new(),
             busy: Busy::default(),
             direct: Dedup::default(),
             repeats: Repeats::default(),

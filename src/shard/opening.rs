@@ -259,6 +259,7 @@ impl Shard {
             Place::Health => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"healthy"}"#))),
             Place::Ready if self.draining => read_only().map(|()| Decision::Respond(HttpError::UNAVAILABLE.response())),
             Place::Ready => read_only().map(|()| Decision::Respond(Response::json(200, r#"{"status":"ready"}"#))),
+            Place::Alive => read_only().map(|()| Decision::Respond(self.alive(now))),
             Place::Stats => read_only().and_then(|()| self.may_count(now, request, peer)).map(|()| Decision::Count),
             Place::Elsewhere => Ok(Decision::Administer),
             Place::Endpoint(Endpoint { door: Door::Echo, .. }) if !self.options.echo => Err(head(HttpError::NOT_FOUND)),

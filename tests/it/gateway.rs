@@ -235,6 +235,11 @@ impl Gateway {
         Duration::from_millis(10 * ticks)
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);

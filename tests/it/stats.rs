@@ -1,12 +1,14 @@
 //! What the gateway says of itself in `system:stats`: that the numbers are right, over several shards and under
 //! traffic, who may watch, and that nobody else sends there.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::gateway::{ALL_CAPS, Gateway};
+use crate::gateway::{ALL_CAPS, Gateway, SOON, until};
 use crate::raw::{Answer, ask};
 
 const CHANNEL: &str = "system:stats";
@@ -201,4 +203,86 @@ fn a_server_that_drains_says_so_as_long_as_somebody_hears_it() {
     });
     assert!(told, "{}", gateway.log());
     assert_eq!(gateway.wait(Duration::from_secs(30)).code(), Some(0), "{}", gateway.log());
+}
+
+/// A thread that is stopped alone, as one that hangs. It goes on when this is dropped, or its tracer ends.
+struct Stopped(libc::pid_t);
+
+impl Stopped {
+    #[expect(unsafe_code, reason = "nothing else stops a single thread")]
+    fn thread(gateway: &Gateway, name: &str) -> Self {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap();
+        let named = tasks
+            .map(|task| task.unwrap().path())
+            .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name));
+        let thread: libc::pid_t = named.unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // SAFETY: these requests take no pointers, and nothing of this process is touched by them.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, 0, 0) };
+        assert_eq!(seized, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: as above.
+        let stopped = unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0) };
+        assert_eq!(stopped, 0, "{}", std::io::Error::last_os_error());
+        let mut status = 0;
+        // SAFETY: the status is written to a number that is ours.
+        let waited = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) };
+        assert!(waited == thread && libc::WIFSTOPPED(status), "{waited} {status}");
+        Self(thread)
+    }
+}
+
+impl Drop for Stopped {
+    #[expect(unsafe_code, reason = "as it was stopped")]
+    fn drop(&mut self) {
+        // SAFETY: takes no pointers. If the thread is gone there is nothing to be done.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) };
+    }
+}
+
+/// What `/healthz` says, if a shard answers that turns.
+fn health(gateway: &Gateway) -> Option<(u16, Value)> {
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address).as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.get(9..12)?.parse().unwrap(), serde_json::from_str(body).unwrap()))
+}
+
+#[test]
+fn a_shard_that_hangs_is_named_and_the_others_go_on() {
+    let gateway = Gateway::with(&["--shards", "2", "--limits", "unlimited"]);
+    until("it is well", SOON, || health(&gateway) == Some((200, json!({ "status": "healthy", "shards": 2 }))));
+    let published =
+        |shard: u16| gateway.metric("waystation_events_total", &format!("shard=\"{shard}\",type=\"system_stats\""));
+    until("a sample is published", SOON, || published(0) + published(1) > 0);
+    let home = u16::from(published(1) > 0);
+    // The kernel deals out connections by chance: one of these is on the shard that goes on.
+    let mut watchers = Vec::new();
+    let at_home = format!("shard=\"{home}\"");
+    let mut watcher = loop {
+        let before = gateway.metric("waystation_connections", &at_home);
+        let watcher = watcher(&gateway);
+        if gateway.metric("waystation_connections", &at_home) > before {
+            break watcher;
+        }
+        watchers.push(watcher);
+    };
+    watch(&mut watcher);
+    let hangs = 1 - home;
+    let answering = |watcher: &mut Client, expected: [bool; 2]| {
+        until("samples say so", SOON, || {
+            let sample = sample(watcher);
+            let shards = sample["shards"].as_array().unwrap();
+            shards.iter().zip(expected).all(|(shard, expected)| shard["answering"] == expected)
+        });
+    };
+    answering(&mut watcher, [true, true]);
+    let stopped = Stopped::thread(&gateway, &format!("shard-{hangs}"));
+    answering(&mut watcher, [home == 0, home == 1]);
+    let unwell = json!({ "status": "unhealthy", "shards": 2, "silent": [hangs] });
+    until("its health says so", SOON, || health(&gateway) == Some((503, unwell.clone())));
+    drop(stopped);
+    answering(&mut watcher, [true, true]);
+    until("it is well again", SOON, || health(&gateway).is_some_and(|(status, _)| status == 200));
 }

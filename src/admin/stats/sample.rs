@@ -39,6 +39,7 @@ pub(super) struct Sample<'a> {
     mesh: Mesh,
     slow: Slow,
     refusals: Vec<Refusal>,
+    closes: Vec<Close>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top_channels: Option<Vec<Channel<'a>>>,
     findings: &'a [Finding],
@@ -109,12 +110,20 @@ struct Mesh {
 #[derive(Clone, Debug, Serialize)]
 struct Slow {
     gaps_per_s: f64,
+    paused: u64,
     closed: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Refusal {
     reason: &'static str,
+    total: u64,
+    per_s: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Close {
+    code: u16,
     total: u64,
     per_s: f64,
 }
@@ -155,8 +164,13 @@ impl<'a> Sample<'a> {
             handshake: between.latency(Timing::Handshake),
             shards: between.shards(&known.cpus),
             mesh: between.mesh(),
-            slow: Slow { gaps_per_s: between.rate(Metric::Gaps), closed: after.sum(Metric::ClosedSlow) },
+            slow: Slow {
+                gaps_per_s: between.rate(Metric::Gaps),
+                paused: after.sum(Metric::Blocked),
+                closed: after.sum(Metric::ClosedSlow),
+            },
             refusals: between.refusals(),
+            closes: between.closes(),
             top_channels: busiest.map(|rows| rows.iter().take(BUSY_CHANNELS_TOLD).map(channel).collect()),
             findings: &known.findings[..known.findings.len().min(FINDINGS_TOLD_MAX)],
         }
@@ -235,6 +249,16 @@ impl Between<'_> {
             depth: self.after.mesh.iter().map(|row| row.iter().map(|(_, depth)| *depth).collect()).collect(),
             full_per_s: self.rate(Metric::MeshFull),
         }
+    }
+
+    /// By the code of the close frame; what clients make up is not among them.
+    fn closes(&self) -> Vec<Close> {
+        let rows = Metric::ALL.iter().filter(|metric| metric.describe().family == "waystation_close_codes_total");
+        let row = |&metric: &Metric| {
+            let code = metric.describe().label_value().parse().ok()?;
+            Some(Close { code, total: self.after.sum(metric), per_s: self.rate(metric) })
+        };
+        rows.filter_map(row).filter(|close| close.total > 0).collect()
     }
 
     fn refusals(&self) -> Vec<Refusal> {

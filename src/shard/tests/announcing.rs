@@ -1,8 +1,11 @@
 //! The gateway's own channel: who may be there, what it keeps, and which channels are found to be busy.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::code::ErrorCode;
-use crate::limits::{BUSY_CHANNELS_MAX, BUSY_CHANNELS_TOLD, BUSY_LOOKS, SAMPLES_KEPT};
+use crate::limits::{BUSY_CHANNELS_MAX, BUSY_CHANNELS_TOLD, BUSY_LOOKS, SAMPLES_KEPT, SHARD_SILENT_MS};
+use crate::metrics::Timing;
 use crate::shard::STATS_CHANNEL;
 use crate::shard::message::outside::{Ask, Busiest, Reply};
 
@@ -181,4 +184,124 @@ fn a_shard_has_so_many_channels_in_view_and_one_that_is_busy_is_among_them() {
         assert_eq!(busiest.len(), BUSY_CHANNELS_TOLD);
         assert_eq!(busiest[0], (format!("trip:{}", count - 1), 1, BUSY_LOOKS + 1), "{round}");
     }
+}
+
+#[test]
+fn a_shard_that_has_not_ticked_for_two_seconds_is_named_to_who_asks_another() {
+    let mut world = World::with(|options| options.shards = 3);
+    let all: Vec<_> = world.hosts.iter().map(|(shard, _)| Arc::clone(shard.metrics())).collect();
+    world.hosts.iter_mut().for_each(|(shard, _)| shard.set_peers(all.clone()));
+    world.jump(60_000);
+    let ask = |world: &mut World| {
+        let who = world.upgrade_on(0, "/healthz");
+        let text = String::from_utf8(std::mem::take(&mut world.sockets[who].taken)).unwrap();
+        (text[9..12].parse::<u16>().unwrap(), text.split("\r\n\r\n").nth(1).unwrap().to_owned())
+    };
+    for (late_ms, silent) in [(0, None), (SHARD_SILENT_MS, None), (SHARD_SILENT_MS + 1, Some("[1,2]"))] {
+        all[1..].iter().for_each(|metrics| metrics.set(Metric::TickedAt, (60_000 - late_ms) * 1000));
+        let body = silent.map_or_else(
+            || r#"{"status":"healthy","shards":3}"#.to_owned(),
+            |silent| format!(r#"{{"status":"unhealthy","shards":3,"silent":{silent}}}"#),
+        );
+        assert_eq!(ask(&mut world), (if silent.is_none() { 200 } else { 503 }, body), "{late_ms}");
+    }
+}
+
+#[test]
+fn a_delivery_takes_until_the_end_of_the_turn_that_writes_it_and_counts_for_each_member() {
+    let mut world = World::new();
+    let members: Vec<Who> = ["ann", "bob", "eve"].map(|user| world.legacy("/ws/trips/1/collab", user)).into();
+    let timing = |world: &World| {
+        let metrics = Arc::clone(world.hosts[0].0.metrics());
+        let histogram = metrics.timing(Timing::Delivery);
+        (histogram.counts().sum::<u64>(), histogram.sum())
+    };
+    let end_turn = |world: &mut World, micros| {
+        let now = Now { micros: world.now.micros + micros, ..world.now };
+        world.hosts[0].0.flushed(now);
+    };
+    end_turn(&mut world, 0);
+    let (before, _) = timing(&world);
+    world.put(members[0], &text(&note(1)));
+    world.hosts[0].0.fan_out(world.now, false, &mut Effects::new(1));
+    end_turn(&mut world, 500);
+    assert_eq!(timing(&world), (before + 3, 1500), "one event for three");
+    // Two events in one write: both count, by the older.
+    world.put(members[0], &text(&note(1)));
+    world.now.micros += 100;
+    world.put(members[0], &text(&note(1)));
+    world.hosts[0].0.fan_out(world.now, false, &mut Effects::new(1));
+    end_turn(&mut world, 300);
+    assert_eq!(timing(&world), (before + 9, 1500 + 6 * 400));
+    end_turn(&mut world, 9_000);
+    assert_eq!(timing(&world).0, before + 9, "nothing twice");
+}
+
+#[test]
+fn what_was_is_no_delivery_however_old_it_is() {
+    for shards in [1, 2] {
+        let mut world = World::with(|options| options.shards = shards);
+        let channel = at_home("trip:", 0, shards);
+        let trip = channel.strip_prefix("trip:").unwrap().to_owned();
+        let ann = world.legacy(&format!("/ws/trips/{trip}/collab"), "ann");
+        (0..5).for_each(|_| world.say(ann, &note(trip.parse().unwrap())));
+        world.hosts.iter_mut().for_each(|(shard, _)| shard.flushed(world.now));
+        let all = |world: &World| -> u64 {
+            world.hosts.iter().map(|(shard, _)| shard.metrics().timing(Timing::Delivery).sum()).sum()
+        };
+        let before = all(&world);
+        world.wait(10_000);
+        let late = world.client_on(usize::from(shards) - 1, true, "/ws", "bob");
+        world.say(late, &json!({ "type": "subscribe", "channels": [channel] }).to_string());
+        let place = of_type(&world.heard(late), "subscribed")[0]["payload"].clone();
+        let since = json!({ &channel: { "epoch": place["epoch"], "seq": 0 } });
+        world.say(late, &json!({ "type": "subscribe", "channels": [channel], "since": since }).to_string());
+        assert_eq!(seqs(&world.heard(late), "note").len(), 5, "{shards}");
+        world.hosts.iter_mut().for_each(|(shard, _)| shard.flushed(world.now));
+        assert_eq!(all(&world) - before, 0, "{shards}");
+    }
+}
+
+#[test]
+fn messages_are_counted_by_what_they_are_and_events_too() {
+    let mut world = World::new();
+    let ann = world.known("/ws/trips/1/collab", "ann");
+    let before: Vec<u64> = Metric::ALL.iter().map(|metric| world.read(*metric)).collect();
+    world.say(ann, &note(1));
+    world.say(ann, &json!({ "type": "trip_update", "payload": { "field": "a", "value": 1 } }).to_string());
+    let two = [json!({ "type": "ping" }), json!({ "type": "nonsense" })];
+    world.say(ann, &json!({ "type": "batch", "payload": { "messages": two } }).to_string());
+    world.say(ann, "no JSON");
+    let grown = |metric: Metric| world.read(metric) - before[metric as usize];
+    for (metric, expected) in [
+        (Metric::ReceivedPublish, 1),
+        (Metric::ReceivedTripUpdate, 1),
+        (Metric::ReceivedBatch, 1),
+        (Metric::ReceivedPing, 1),
+        (Metric::ReceivedOther, 2),
+        (Metric::ReceivedAuth, 0),
+        (Metric::PublishedOther, 1),
+        (Metric::PublishedTripUpdateBroadcast, 1),
+        (Metric::Published, 2),
+        (Metric::MessagesIn, 4),
+    ] {
+        assert_eq!(grown(metric), expected, "{metric:?}");
+    }
+    assert!(grown(Metric::LaneLow) > 0 && grown(Metric::LaneCritical) > 0);
+}
+
+#[test]
+fn a_socket_that_takes_nothing_is_counted_until_it_does_or_is_gone() {
+    let mut world = World::new();
+    let slow = [world.legacy("/ws/trips/1/collab", "ann"), world.legacy("/ws/trips/1/collab", "bob")];
+    slow.iter().for_each(|who| world.sockets[*who].room = 0);
+    let third = world.legacy("/ws/trips/1/collab", "eve");
+    world.say(third, &note(1));
+    assert_eq!(world.read(Metric::Blocked), 2);
+    world.open(slow[0], usize::MAX);
+    assert_eq!(world.read(Metric::Blocked), 1);
+    let id = world.sockets[slow[1]].id;
+    world.handle(0, Input::Gone(id));
+    world.run();
+    assert_eq!((world.read(Metric::Blocked), world.read(Metric::Closed1006)), (0, 1));
 }

@@ -126,6 +126,22 @@ fn refusals_are_told_by_reason_the_most_frequent_first() {
 }
 
 #[test]
+fn ends_are_told_by_code_and_what_is_slow_by_how() {
+    let between = |shards: &[Arc<Metrics>]| {
+        shards[0].add(Metric::Closed1000, 3);
+        shards[1].add(Metric::Closed4013, 1);
+        shards[1].add(Metric::ClosedOther, 1);
+        shards[0].add(Metric::Blocked, 2);
+        shards[1].add(Metric::ClosedSlow, 1);
+        shards[1].add(Metric::Gaps, 10);
+    };
+    let sample = sample(|_| {}, between, None);
+    let expected = json!([{ "code": 1000, "total": 3, "per_s": 1.5 }, { "code": 4013, "total": 1, "per_s": 0.5 }]);
+    assert_eq!(sample["closes"], expected);
+    assert_eq!(sample["slow"], json!({ "gaps_per_s": 5.0, "paused": 2, "closed": 1 }));
+}
+
+#[test]
 fn channels_are_told_while_somebody_watches_and_no_more_than_the_bound() {
     assert_eq!(sample(|_| {}, |_| {}, None).get("top_channels"), None);
     assert_eq!(sample(|_| {}, |_| {}, Some(&[]))["top_channels"], json!([]));
