@@ -104,6 +104,14 @@ impl Client {
         self.send_text(&message.to_string());
     }
 
+    /// Sends all of them in one write: the server reads them at one moment, however slow this client is.
+    pub(crate) fn send_at_once(&mut self, messages: &[Value]) {
+        for message in messages {
+            self.socket.write(Message::text(message.to_string())).unwrap();
+        }
+        self.socket.flush().unwrap();
+    }
+
     pub(crate) fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
