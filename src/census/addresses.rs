@@ -55,8 +55,11 @@ pub enum Question {
         /// Whether a place is wanted too.
         seat: bool,
     },
-    /// Somebody without a token wants to come in, and a place.
-    Anonymous,
+    /// Somebody without a token wants to come in; with `seat`, also a place.
+    Anonymous {
+        /// Whether a place is wanted too.
+        seat: bool,
+    },
     /// A token was bad.
     BadToken,
     /// A place is wanted, once more.
@@ -69,8 +72,9 @@ impl Question {
     pub const fn concerns(self, limits: &Limits) -> bool {
         let counts = match self {
             Self::Upgrade { .. } => !limits.upgrades.is_unlimited(),
+            Self::Anonymous { .. } => !limits.anonymous_upgrades.is_unlimited(),
             Self::BadToken => !limits.bad_tokens.is_unlimited(),
-            Self::Anonymous | Self::Seat => false,
+            Self::Seat => false,
         };
         counts || self.wants_seat() && limits.connections_per_address > 0
     }
@@ -79,8 +83,8 @@ impl Question {
     #[must_use]
     pub const fn wants_seat(self) -> bool {
         match self {
-            Self::Upgrade { seat, .. } => seat,
-            Self::Anonymous | Self::Seat => true,
+            Self::Upgrade { seat, .. } | Self::Anonymous { seat } => seat,
+            Self::Seat => true,
             Self::BadToken => false,
         }
     }
@@ -103,6 +107,7 @@ pub struct Addresses {
     seats_max: u32,
     seats: HashMap<AddressKey, u32>,
     upgrades: Paces<(AddressKey, UserKey)>,
+    anonymous_upgrades: Paces<AddressKey>,
     bad_tokens: Paces<AddressKey>,
 }
 
@@ -114,6 +119,7 @@ impl Addresses {
             seats_max: limits.connections_per_address,
             seats: HashMap::new(),
             upgrades: Paces::new(limits.upgrades, ADDRESSES_PER_SHARD_MAX),
+            anonymous_upgrades: Paces::new(limits.anonymous_upgrades, ADDRESSES_PER_SHARD_MAX),
             bad_tokens: Paces::new(limits.bad_tokens, ADDRESSES_PER_SHARD_MAX),
         }
     }
@@ -122,6 +128,7 @@ impl Addresses {
     pub const fn set_limits(&mut self, limits: &Limits) {
         self.seats_max = limits.connections_per_address;
         self.upgrades.set_rate(limits.upgrades);
+        self.anonymous_upgrades.set_rate(limits.anonymous_upgrades);
         self.bad_tokens.set_rate(limits.bad_tokens);
     }
 
@@ -131,7 +138,8 @@ impl Addresses {
             Question::Upgrade { user, .. } => self.upgrades.try_take((address, user), now),
             Question::BadToken => self.bad_tokens.try_take(address, now),
             // The bad tokens of an address say nothing about who brings none yet: behind one address there are many.
-            Question::Anonymous | Question::Seat => Ok(()),
+            Question::Anonymous { .. } => self.anonymous_upgrades.try_take(address, now),
+            Question::Seat => Ok(()),
         };
         match rate {
             Err(wait_ms) => Verdict::Late(u32::try_from(wait_ms).unwrap_or(u32::MAX)),
@@ -172,6 +180,7 @@ mod tests {
 
     const NOW: Millis = Millis(5000);
     const USER: UserKey = UserKey([1, 2]);
+    const ANYBODY: Question = Question::Anonymous { seat: true };
 
     fn addresses(change: impl FnOnce(&mut Limits)) -> Addresses {
         let mut limits = Limits::default();
@@ -215,13 +224,27 @@ mod tests {
     }
 
     #[test]
+    fn upgrades_without_a_token_are_counted_by_address() {
+        for (upgrades, expected) in [(2, Verdict::Pass), (3, Verdict::Pass), (4, Verdict::Late(20_000))] {
+            let mut all = addresses(|limits| limits.anonymous_upgrades = Rate::a_minute(3));
+            let at = key("2001:db8::1");
+            let last = (0..upgrades).map(|_| all.judge(at, ANYBODY, NOW)).last();
+            assert_eq!(last, Some(expected), "{upgrades}");
+            for other in [Question::BadToken, Question::Seat, Question::Upgrade { user: USER, seat: true }] {
+                assert_eq!(all.judge(at, other, NOW), Verdict::Pass, "{other:?}");
+            }
+            assert_eq!(all.judge(key("192.0.2.1"), ANYBODY, NOW), Verdict::Pass, "another address");
+        }
+    }
+
+    #[test]
     fn after_too_many_bad_tokens_bad_ones_come_too_early_and_nobody_else_does() {
         for bad in [59, 60, 61, 600] {
             let mut all = addresses(|_| {});
             let at = key("2001:db8::1");
             let late = (0..bad).filter(|_| all.judge(at, Question::BadToken, NOW) != Verdict::Pass).count();
             assert_eq!(late, usize::saturating_sub(bad, 60), "{bad}");
-            for other in [Question::Anonymous, Question::Seat, Question::Upgrade { user: USER, seat: true }] {
+            for other in [ANYBODY, Question::Seat, Question::Upgrade { user: USER, seat: true }] {
                 assert_eq!(all.judge(at, other, NOW), Verdict::Pass, "{bad} {other:?}");
             }
             assert_eq!(all.judge(key("192.0.2.1"), Question::BadToken, NOW), Verdict::Pass, "another address");
@@ -232,7 +255,7 @@ mod tests {
     fn an_address_has_its_places_and_they_are_given_out_again() {
         let mut all = addresses(|limits| limits.connections_per_address = 2);
         let at = key("192.0.2.1");
-        let first: Vec<Verdict> = (0..3).map(|_| all.judge(at, Question::Anonymous, NOW)).collect();
+        let first: Vec<Verdict> = (0..3).map(|_| all.judge(at, ANYBODY, NOW)).collect();
         assert_eq!(first, [Verdict::Pass, Verdict::Pass, Verdict::Full]);
         assert_eq!(all.judge(at, Question::Upgrade { user: USER, seat: false }, NOW), Verdict::Pass);
         assert_eq!(all.judge(at, Question::BadToken, NOW), Verdict::Pass, "no place is wanted");
@@ -289,11 +312,12 @@ mod tests {
     #[test]
     fn an_address_is_asked_about_only_where_a_limit_could_answer() {
         let upgrade = |seat| Question::Upgrade { user: USER, seat };
-        let all = [upgrade(true), upgrade(false), Question::Anonymous, Question::BadToken, Question::Seat];
+        let all = [upgrade(true), upgrade(false), ANYBODY, Question::BadToken, Question::Seat];
         let one = Rate::a_minute(1);
         for (limits, expected) in [
             (Limits::UNLIMITED, [false; 5]),
             (Limits { upgrades: one, ..Limits::UNLIMITED }, [true, true, false, false, false]),
+            (Limits { anonymous_upgrades: one, ..Limits::UNLIMITED }, [false, false, true, false, false]),
             (Limits { bad_tokens: one, ..Limits::UNLIMITED }, [false, false, false, true, false]),
             (Limits { connections_per_address: 1, ..Limits::UNLIMITED }, [true, false, true, false, true]),
         ] {

@@ -1,9 +1,9 @@
 //! The limits that hold across connections, and those of each kind of endpoint, as configured.
 
 use crate::limits::{
-    BAD_TOKENS_PER_MINUTE_DEFAULT, CONNECTIONS_ON_FLAT_DEFAULT, CONNECTIONS_ON_NAMED_DEFAULT,
-    CONNECTIONS_ON_OPEN_DEFAULT, CONNECTIONS_PER_USER_DEFAULT, STRANGERS_PER_ADDRESS_DEFAULT,
-    UPGRADES_PER_MINUTE_DEFAULT, USER_MESSAGES_PER_MINUTE_DEFAULT,
+    ANONYMOUS_UPGRADES_PER_MINUTE_DEFAULT, BAD_TOKENS_PER_MINUTE_DEFAULT, CONNECTIONS_ON_FLAT_DEFAULT,
+    CONNECTIONS_ON_NAMED_DEFAULT, CONNECTIONS_ON_OPEN_DEFAULT, CONNECTIONS_PER_USER_DEFAULT,
+    STRANGERS_PER_ADDRESS_DEFAULT, UPGRADES_PER_MINUTE_DEFAULT, USER_MESSAGES_PER_MINUTE_DEFAULT,
 };
 use crate::rate::Rate;
 
@@ -55,6 +55,8 @@ pub struct Limits {
     pub user_messages: Rate,
     /// Upgrades of one user from one address.
     pub upgrades: Rate,
+    /// Upgrades without a token from one address.
+    pub anonymous_upgrades: Rate,
     /// Tokens with a bad signature from one address.
     pub bad_tokens: Rate,
 }
@@ -75,6 +77,7 @@ impl Limits {
         strangers_per_address: 0,
         user_messages: Rate::UNLIMITED,
         upgrades: Rate::UNLIMITED,
+        anonymous_upgrades: Rate::UNLIMITED,
         bad_tokens: Rate::UNLIMITED,
     };
 }
@@ -96,6 +99,7 @@ impl Default for Limits {
             strangers_per_address: STRANGERS_PER_ADDRESS_DEFAULT,
             user_messages: Rate::a_minute(USER_MESSAGES_PER_MINUTE_DEFAULT),
             upgrades: Rate::a_minute(UPGRADES_PER_MINUTE_DEFAULT),
+            anonymous_upgrades: Rate::a_minute(ANONYMOUS_UPGRADES_PER_MINUTE_DEFAULT),
             bad_tokens: Rate::a_minute(BAD_TOKENS_PER_MINUTE_DEFAULT),
         }
     }
@@ -116,8 +120,10 @@ mod tests {
             ("connections of one user in all", CONNECTIONS_PER_USER_DEFAULT),
             ("messages a minute of one user over all connections", USER_MESSAGES_PER_MINUTE_DEFAULT),
             ("upgrades a minute of one user from one address", UPGRADES_PER_MINUTE_DEFAULT),
+            ("upgrades a minute without a token from one address", ANONYMOUS_UPGRADES_PER_MINUTE_DEFAULT),
             ("bad tokens a minute from one address", BAD_TOKENS_PER_MINUTE_DEFAULT),
         ] {
+            let count = if count < 1000 { count.to_string() } else { format!("{},{:03}", count / 1000, count % 1000) };
             let row = format!("\n| {what} | {count} |");
             assert!(document.contains(&row), "{row}");
         }

@@ -24,6 +24,11 @@ pub const USER_MESSAGES_PER_MINUTE_DEFAULT: u32 = 600;
 /// Upgrades a minute of one user from one address by default; over it: HTTP 429. A client that reconnects every
 /// second, which none should.
 pub const UPGRADES_PER_MINUTE_DEFAULT: u32 = 60;
+/// Upgrades without a token, which may bring one in the first frame, from one address a minute by default; over it:
+/// HTTP 429. Behind one address there may be a whole company or some ten thousand phones of one carrier, who all come
+/// back at once after a restart and may wait for nobody; a thousand a second that goes on for longer is none of these,
+/// and costs a core a twentieth of its time.
+pub const ANONYMOUS_UPGRADES_PER_MINUTE_DEFAULT: u32 = 60_000;
 /// Tokens with a bad signature from one address a minute by default; over it: HTTP 429 for a further bad one in a
 /// request. Good ones and upgrades without a token pass, or one neighbour could lock out all others.
 pub const BAD_TOKENS_PER_MINUTE_DEFAULT: u32 = 60;

@@ -54,14 +54,13 @@ impl Shard {
         page: Option<Box<str>>,
         effects: &mut Effects,
     ) {
+        let seat = self.options.limits.connections_per_address > 0;
         let question = match &passport {
             None => Question::BadToken,
             Some(passport) => match &passport.claims {
-                Some(claims) => {
-                    let seat = self.options.limits.connections_per_address > 0;
-                    Question::Upgrade { user: self.user_key(&claims.user), seat }
-                }
-                None => Question::Anonymous,
+                Some(claims) if claims.are_proven() => Question::Upgrade { user: self.user_key(&claims.user), seat },
+                // Whom somebody claims to be tells nothing: a name for each upgrade would get around every rate.
+                Some(_) | None => Question::Anonymous { seat },
             },
         };
         let is_echo = passport.as_ref().is_some_and(|passport| passport.endpoint.door == Door::Echo);

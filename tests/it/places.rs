@@ -77,6 +77,25 @@ fn a_user_who_connects_too_often_is_told_when_to_come_back() {
 }
 
 #[test]
+fn an_address_that_opens_too_often_without_a_token_is_told_when_to_come_back() {
+    let gateway = Gateway::with(&["--shards", "2", "--set", "limits.upgrades_without_token=3"]);
+    for _ in 0..3 {
+        drop(Raw::upgraded(&gateway, "/ws/chat/s"));
+    }
+    let answer = raw::ask(&gateway, &raw::upgrade_head(&gateway, "/ws/chat/s", ""));
+    assert_eq!(answer.status, 429, "{}", answer.head);
+    assert!(answer.header("Retry-After").is_some_and(|seconds| seconds.parse::<u64>().is_ok()), "{}", answer.head);
+    Raw::admitted(&gateway, "/ws", &gateway.token("ada"));
+    assert_eq!(gateway.metric("waystation_refused_total", "reason=\"upgrade_rate\""), 1);
+    // The default is for thousands who share an address.
+    let gateway = Gateway::with(&["--shards", "2"]);
+    for _ in 0..200 {
+        drop(Raw::upgraded(&gateway, "/ws/chat/s"));
+    }
+    assert_eq!(gateway.metric("waystation_refused_total", "reason=\"upgrade_rate\""), 0);
+}
+
+#[test]
 fn an_address_that_guesses_tokens_is_stopped_and_its_neighbours_are_not() {
     let gateway = Gateway::with(&["--shards", "2"]);
     let ask = |query: &str| raw::ask(&gateway, &raw::upgrade_head(&gateway, &format!("/ws{query}"), ""));

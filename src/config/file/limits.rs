@@ -25,6 +25,8 @@ pub struct Limits {
     pub messages_per_user: Option<u32>,
     /// Upgrades a minute of one user from one address.
     pub upgrades: Option<u32>,
+    /// Upgrades a minute without a token from one address.
+    pub upgrades_without_token: Option<u32>,
     /// Bad tokens a minute from one address.
     pub bad_tokens: Option<u32>,
     /// `/ws/chat/…`
@@ -85,6 +87,7 @@ impl Limits {
             strangers_per_address: self.strangers_per_address.unwrap_or(default.strangers_per_address),
             user_messages: a_minute(self.messages_per_user, default.user_messages),
             upgrades: a_minute(self.upgrades, default.upgrades),
+            anonymous_upgrades: a_minute(self.upgrades_without_token, default.anonymous_upgrades),
             bad_tokens: a_minute(self.bad_tokens, default.bad_tokens),
         }
     }

@@ -73,6 +73,12 @@ pub(super) const KEYS: &[Key] = doors! {
         ),
         key("limits.messages_per_user", MINUTELY, "600", "messages a minute of one user over all connections"),
         key("limits.upgrades", MINUTELY, "60", "upgrades a minute of one user from one address"),
+        key(
+            "limits.upgrades_without_token",
+            MINUTELY,
+            "60_000",
+            "upgrades a minute from one address whose token has yet to come in the first frame",
+        ),
         key("limits.bad_tokens", MINUTELY, "60", "tokens with a bad signature a minute from one address"),
     ]
     "chat" "3" "120" "20";

@@ -152,6 +152,38 @@ fn upgrades_of_one_user_from_one_address_have_their_rate() {
 }
 
 #[test]
+fn upgrades_without_a_token_from_one_address_have_their_rate() {
+    for (shards, count) in [(1, 59_usize), (1, 60), (1, 61), (3, 61)] {
+        // Whoever names a user without proof is nobody's user.
+        for open in [false, true] {
+            let mut world = limited(shards, |options| {
+                (options.limits.anonymous_upgrades, options.globetrotter_open) = (Rate::a_minute(60), open);
+            });
+            let ask = |world: &mut World, path: &str| {
+                let who = world.upgrade_on(0, path);
+                world.status(who)
+            };
+            let path = |index: usize| if open { format!("/api/v1/ws/u{index}") } else { "/ws/chat/s".to_owned() };
+            let refused = (0..count).filter(|index| ask(&mut world, &path(*index)) == 429).count();
+            assert_eq!(refused, count.saturating_sub(60), "{open}");
+            assert_eq!(world.count(Metric::RefusedUpgradeRate), refused);
+            assert_eq!(ask(&mut world, &format!("/ws?token={}", token("ann"))), 101, "with a token");
+            if refused > 0 {
+                let head = String::from_utf8_lossy(&world.sockets[60].taken).into_owned();
+                assert!(head.contains("\r\nRetry-After: 1\r\n"), "{head}");
+                world.peer = SocketAddr::from(([192, 0, 2, 1], 1));
+                assert_eq!(ask(&mut world, &path(99)), 101, "another address");
+                world.peer = SocketAddr::from(([127, 0, 0, 1], 1));
+                world.wait(1000);
+                let after = [98, 97].map(|index| ask(&mut world, &path(index)));
+                assert_eq!(after, [101, 429], "a second earns one");
+            }
+            world.empty();
+        }
+    }
+}
+
+#[test]
 fn an_upgrade_whose_token_comes_later_counts_then() {
     for (known, expected) in [(false, "connection_close 1000 close 1000"), (true, "connection_close 4008 close 4008")] {
         for shards in [1, 3] {
