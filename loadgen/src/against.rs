@@ -129,7 +129,7 @@ impl Entrant {
             TcpStream::connect(address).map_err(|error| format!("{address} does not accept: {error}"))?;
             return plan::run(scenario, &self.setting);
         };
-        let launched = Launched::start(command, server_cpu, address)?;
+        let launched = Launched::start(command, server_cpu, self.setting.door())?;
         let outcome = Process::new(launched.id()).and_then(|process| {
             self.setting.server = Some(process);
             plan::run(scenario, &self.setting)

@@ -161,6 +161,11 @@ pub const SIDE_ERROR_BYTES_MAX: u64 = 4096;
 pub const BOOTSTRAP_DRAWS_COUNT: usize = 4000;
 /// Time a server that the program started has until it accepts.
 pub const SERVER_START_NS: u64 = 15_000_000_000;
+/// Time a server has for its answer whether it is ready; over it, it is asked anew.
+pub const READY_ANSWER_NS: u64 = 1_000_000_000;
+/// Accepts in a row after which a server counts as ready that cannot tell: the first alone may be one of its threads'
+/// that is there before the others.
+pub const READY_ACCEPTS_COUNT: u32 = 3;
 /// Time in which an address must become free before a server is started on it: the listener of a server that has just
 /// ended is gone within milliseconds.
 pub const ADDRESS_FREE_NS: u64 = 2_000_000_000;

@@ -118,7 +118,7 @@ impl Contest<'_> {
     fn run_one(&self, which: usize, scenario: &Scenario, settings: &mut [Setting; 2]) -> Result<Report, String> {
         let setting = &mut settings[which];
         let of_server = |error| format!("server {}: {error}", name(which));
-        let server = Launched::start(self.commands[which], self.cpu, setting.target.address).map_err(of_server)?;
+        let server = Launched::start(self.commands[which], self.cpu, setting.door()).map_err(of_server)?;
         setting.server = Some(Process::new(server.id())?);
         let report = plan::run(scenario, setting).map_err(of_server)?;
         server.end().map_err(of_server)?;

@@ -14,6 +14,7 @@ use crate::course::{self, Step, StepKind};
 use crate::deal::{self, Part, Share};
 use crate::engine::{Engine, Target};
 use crate::gate::Gates;
+use crate::launch::Door;
 use crate::limits::{THREADS_COUNT_MAX, WAIT_NS_MAX};
 use crate::live::{Recorder, Stop, View, Watcher};
 use crate::merge;
@@ -78,6 +79,14 @@ impl Setting {
             start_at: None,
             baton: None,
         }
+    }
+}
+
+impl Setting {
+    /// Where a server that is started for it is waited for.
+    #[must_use]
+    pub fn door(&self) -> Door<'_> {
+        Door { address: self.target.address, ready: self.adapter.open.ready.as_deref() }
     }
 }
 

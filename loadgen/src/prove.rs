@@ -147,7 +147,7 @@ impl Verdict {
 impl Host<'_> {
     fn run(self, scenario: &Scenario, setting: &mut Setting) -> Result<Report, String> {
         let Host::Started(command, cpu) = self else { return plan::run(scenario, setting) };
-        let server = Launched::start(command, cpu, setting.target.address)?;
+        let server = Launched::start(command, cpu, setting.door())?;
         setting.server = Some(Process::new(server.id())?);
         let report = plan::run(scenario, setting)?;
         server.end()?;

@@ -159,10 +159,14 @@ fn listen_tcp(wanted: SocketAddr, shards: usize, sharing: Sharing) -> Result<Lis
     let mut of_shards = Vec::new();
     let mut address = wanted;
     for _ in 0..shards {
-        let socket = open(address).map_err(|errno| refused(address, errno))?;
+        let socket = bound(address, Reuse::Port).map_err(|errno| refused(address, errno))?;
         let name = getsockname(&socket).map_err(|errno| refused(address, errno))?;
         address = name.try_into().map_err(|errno| refused(address, errno))?;
         of_shards.push(Listener { socket, spread: Spread::ByKernel });
+    }
+    // Only then: whoever gets through to one of them has all of them there.
+    for listener in &of_shards {
+        begin(&listener.socket).map_err(|errno| refused(address, errno))?;
     }
     Ok(Listening { address: Address::Tcp(address), of_shards, file: None })
 }
@@ -189,11 +193,9 @@ enum Reuse {
     Port,
 }
 
-fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let socket = bound(address, Reuse::Port)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    start_listening(&socket, ACCEPT_BACKLOG)?;
-    Ok(socket)
+fn begin(socket: &OwnedFd) -> Result<(), Errno> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    start_listening(socket, ACCEPT_BACKLOG)
 }
 
 fn bound(address: SocketAddr, reuse: Reuse) -> Result<OwnedFd, Errno> {

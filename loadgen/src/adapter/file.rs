@@ -41,6 +41,7 @@ struct WrittenOpen {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     subprotocol: Option<String>,
+    ready: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -228,7 +229,13 @@ fn check_open(open: &WrittenOpen, token: &WrittenToken) -> Result<Open, String> 
     if let Some(subprotocol) = &open.subprotocol {
         headers.push(line("open.subprotocol", &format!("Sec-WebSocket-Protocol: {subprotocol}"), &[])?);
     }
+    if let Some(ready) = &open.ready
+        && !(ready.starts_with('/') && ready.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        return Err(format!("open.ready: {ready:?} must be a path, as in \"/readyz\""));
+    }
     Ok(Open {
+        ready: open.ready.clone(),
         path: line("open.path", &open.path, &OPENING)?,
         query: some("open.query", &open.query, &OPENING)?,
         headers,

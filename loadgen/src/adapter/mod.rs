@@ -66,6 +66,8 @@ pub(crate) struct Open {
     pub(crate) headers: Vec<Template>,
     pub(crate) token_query: Option<Template>,
     pub(crate) token_header: Option<Template>,
+    /// The path that is answered 200 once the server is ready.
+    pub(crate) ready: Option<String>,
 }
 
 /// One step between the upgrade and the first publish.

@@ -58,6 +58,8 @@ fn wrong_files_are_refused_with_the_key_and_what_it_must_be() {
     refused(&open("headers = { X = \"a\\r\\nb\" }"), &["open.headers", "control characters"]);
     refused(&open("query = \"{token}\""), &["open.query", "{token}: must be one of"]);
     refused(&open("subprotocol = \"{room}\""), &["open.subprotocol", "{room}"]);
+    refused(&open("ready = \"readyz\""), &["open.ready", "readyz"]);
+    refused(&open("ready = \"/ready now\""), &["open.ready", "/ready now"]);
 }
 
 #[test]

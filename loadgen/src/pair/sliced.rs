@@ -74,7 +74,7 @@ impl Slicing {
         let folder = Folder::new()?;
         folder.write(scenario)?;
         let start = |which: usize| {
-            let server = Launched::start_apart(contest.commands[which], contest.cpu, settings[which].target.address);
+            let server = Launched::start_apart(contest.commands[which], contest.cpu, settings[which].door());
             // It runs when its generator lets it.
             let stopped = server.and_then(|server| server.stop().map(|()| server));
             stopped.map_err(|error| format!("server {}: {error}", name(which)))
