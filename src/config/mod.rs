@@ -128,7 +128,11 @@ pub fn read(
         Verb::Config(ConfigVerb::Check(args)) => {
             source(args).load().map(|serve| Wanted::Check(Box::new(serve))).map_err(Refusal::Start)
         }
-        Verb::Health(args) => source(args).load().map(|serve| Wanted::Health(Box::new(serve))).map_err(Refusal::Start),
+        Verb::Health(mut args) => {
+            // Nothing is kept or read there, and who asks may have no home.
+            args.data.get_or_insert_with(|| "/".into());
+            source(args).load().map(|serve| Wanted::Health(Box::new(serve))).map_err(Refusal::Start)
+        }
         Verb::Config(ConfigVerb::Show(args)) => {
             source(args).load().map(|serve| Wanted::Print(render::show(&serve.settings).into())).map_err(Refusal::Start)
         }
