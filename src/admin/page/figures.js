@@ -62,7 +62,7 @@ export class Figures {
     if (table.matches(":hover, :focus-within")) return;
     fillOrSay(table, (top ?? []).map(({ channel, members, per_s }) => [
       { head: true, name: true, text: String(channel), act: () => this.follow(String(channel)) }, number(members), number(per_s),
-    ]), top ? "No channel has members." : UNKNOWN);
+    ]), top ? "No channel is busy now." : UNKNOWN);
   }
 
   findings(all) {
@@ -73,7 +73,7 @@ export class Figures {
     const worst = (a, b) => SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity);
     list.replaceChildren(...(all ?? []).toSorted(worst).map(({ id, severity, title, remedy }) => make("li", {},
       make("span", { className: `severity ${severity === "error" ? "bad" : severity === "warning" ? "warn" : ""}`, textContent: String(severity) }),
-      make("div", {}, make("strong", { textContent: String(title) }), make("p", { className: "quiet" }, make("code", { textContent: String(id) }), ` ${remedy ?? ""}`)))));
+      make("div", {}, make("p", { textContent: String(title ?? id) }), make("p", { className: "quiet", textContent: String(remedy ?? "") })))));
     list.hidden = !all?.length;
     list.nextElementSibling.hidden = !list.hidden;
     write(list.nextElementSibling, all ? "Nothing: this host is set up as it should be." : "Not known.");
