@@ -68,7 +68,7 @@ class Plot {
       cursor: { sync: { key: "time" }, drag: { x: false, y: false, setScale: false }, y: false },
       scales: { x: { time: true, range: (_, min, max) => [max - this.span, max] }, y },
       series: [{}, ...kind.series.map(([, name, of]) => ({ label: name, stroke: colour(of), width: 1.5, points: { show: false } }))],
-      axes: [{ ...beside, size: 26, values: time, grid: { show: false } }, { ...beside, size: 50, values: (_, splits) => splits.map(label), ...(kind.log && { splits: tens, filter: null }) }],
+      axes: [{ ...beside, size: 26, values: time, grid: { show: false } }, { ...beside, size: 50, values: (_, splits) => splits.map(label), ...(kind.log && { splits: tens, filter: (_, splits) => splits }) }],
       hooks: { setCursor: [(plot) => this.read(plot.cursor.idx)] },
     }, this.data, this.place);
     $("canvas", this.place).setAttribute("aria-hidden", "true");
