@@ -16,8 +16,10 @@ pub(super) enum Wish {
     Nothing,
     /// To end the run early.
     End,
-    /// To stop the program until it is continued.
-    Suspend,
+    /// To stop the program until it is continued, and what was pressed behind that: to end the run then, or nothing.
+    Suspend {
+        then_end: bool,
+    },
 }
 
 /// Looks at the keys.
@@ -48,7 +50,7 @@ fn wish(bytes: &[u8]) -> Wish {
     while let Some((&first, after)) = rest.split_first() {
         rest = match (first, after) {
             (b'q' | CONTROL_C, _) | (ESCAPE, [] | [ESCAPE, ..]) => return Wish::End,
-            (CONTROL_Z, _) => return Wish::Suspend,
+            (CONTROL_Z, behind) => return Wish::Suspend { then_end: asks_for_the_end(behind) },
             (ESCAPE, [b'[' | b'O', sequence @ ..]) => {
                 let end = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte));
                 end.and_then(|end| sequence.get(end + 1..)).unwrap_or_default()
@@ -58,6 +60,11 @@ fn wish(bytes: &[u8]) -> Wish {
         };
     }
     Wish::Nothing
+}
+
+/// Whether the run is to end by these keys, however often the program is to stop before.
+fn asks_for_the_end(bytes: &[u8]) -> bool {
+    matches!(wish(bytes), Wish::End | Wish::Suspend { then_end: true })
 }
 
 const CONTROL_C: u8 = 0x03;
@@ -74,9 +81,11 @@ mod tests {
             (&b"q"[..], Wish::End),
             (b"\x1b", Wish::End),
             (b"\x03", Wish::End),
-            (b"\x1a", Wish::Suspend),
+            (b"\x1a", Wish::Suspend { then_end: false }),
             (b"abq", Wish::End),
-            (b"\x1aq", Wish::Suspend),
+            (b"\x1aq", Wish::Suspend { then_end: true }),
+            (b"\x1a\x1ax\x03", Wish::Suspend { then_end: true }),
+            (b"\x1a\x1ax", Wish::Suspend { then_end: false }),
             (b"", Wish::Nothing),
             (b"Q\rc", Wish::Nothing),
             (b"\x1b[A", Wish::Nothing),

@@ -40,7 +40,12 @@ impl Show {
         let drawn = screen.draw(picture, now_ns).and_then(|()| keys::look());
         match drawn {
             Ok(Wish::End) => stop.request(),
-            Ok(Wish::Suspend) => screen::suspend(),
+            Ok(Wish::Suspend { then_end }) => {
+                screen::suspend();
+                if then_end {
+                    stop.request();
+                }
+            }
             Ok(Wish::Nothing) | Err(_) => {}
         }
         if stop.requested() || drawn.is_err() {
