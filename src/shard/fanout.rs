@@ -72,7 +72,7 @@ impl Shard {
         let visits = room.left.min(u32::try_from(turns).unwrap_or(u32::MAX));
         let next = room.history.next();
         let fleeting = room.fleeting.as_deref();
-        let (mut owed, mut first) = (0, Seq(0));
+        let mut owed = 0_u32;
         for _ in 0..visits {
             let place = if room.cursor >= places { 0 } else { room.cursor };
             room.cursor = place + 1;
@@ -89,18 +89,20 @@ impl Shard {
                 if conn.service.is_some() {
                     list_as_ready(conn, member, Membership { room: id, place, form: IdForm::default() });
                 }
-                (owed, first) = (owed + 1, member.next);
+                // At most one for each visit.
+                owed = owed.wrapping_add(1);
                 mark_connection(conn_id, conn, effects);
             }
         }
         room.left -= visits;
         // Whom something was told as it happens is owed no event; who resumes gets what others have had long since.
-        let first = first.max(room.timed.next());
+        let first = room.needed_now.max(room.timed.next());
         if owed > 0
             && first < next
             && !matches!(room.role, Role::Mirror { goal, .. } if goal.is_none_or(|goal| first <= goal))
             && let Some(oldest) = room.history.event(first)
         {
+            let owed = u64::from(owed);
             self.timing.push((oldest.micros, owed * (next.0 - first.0)));
             self.busy.note(owed, now, id, room);
         }
