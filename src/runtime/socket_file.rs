@@ -8,6 +8,7 @@
 //! next start replaces it. Absent: making directories.
 
 use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use super::address::Address;
 use super::listen::{ListenError, Options, Sharing, soon};
-use crate::limits::ACCEPT_BACKLOG;
+use crate::limits::{ACCEPT_BACKLOG, SOCKET_PATH_BYTES_MAX};
 
 /// A socket's file that this process made.
 #[derive(Debug)]
@@ -42,23 +43,35 @@ pub(super) fn make(path: &Path, options: Options) -> Result<(SocketFile, OwnedFd
     let address = Address::Unix(path.to_owned());
     let refused = |errno| ListenError::of(&address, errno);
     let _lock = lock_directory(path).map_err(refused)?;
-    match fs::symlink_metadata(path) {
-        Err(_absent) => {}
-        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NoSocket(address)),
-        Ok(_) => {
-            if options.sharing == Sharing::Alone {
-                soon(|| stale(path)).map_err(refused)?;
-            }
-            fs::remove_file(path).map_err(|error| refused(errno_of(&error)))?;
-        }
+    let found = fs::symlink_metadata(path).ok();
+    if found.as_ref().is_some_and(|found| !found.file_type().is_socket()) {
+        return Err(ListenError::NoSocket(address));
     }
-    let socket = bound(path).map_err(refused)?;
+    if found.is_some() && options.sharing == Sharing::Alone {
+        soon(|| stale(path)).map_err(refused)?;
+    }
+    let followed = found.is_some() && options.sharing == Sharing::WithOthers;
+    let at = if followed { beside(path) } else { path.to_owned() };
+    match fs::remove_file(&at) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(refused(errno_of(&error))),
+        _ => {}
+    }
+    let socket = bound(&at).map_err(refused)?;
     // From here on the file is ours, and goes with this value if anything below fails.
-    let identity = identity(path).ok_or_else(|| refused(Errno::NOENT))?;
-    let file = SocketFile { path: path.to_owned(), identity };
-    fs::set_permissions(path, Permissions::from_mode(options.mode)).map_err(|error| refused(errno_of(&error)))?;
+    let identity = identity(&at).ok_or_else(|| refused(Errno::NOENT))?;
+    let mut file = SocketFile { path: at, identity };
+    fs::set_permissions(&file.path, Permissions::from_mode(options.mode)).map_err(|error| refused(errno_of(&error)))?;
     listen(&socket, ACCEPT_BACKLOG).map_err(refused)?;
+    fs::rename(&file.path, path).map_err(|error| refused(errno_of(&error)))?;
+    path.clone_into(&mut file.path);
     Ok((file, socket))
+}
+
+/// Where the file of a server that follows another is made, to take the other's place in one step: whoever connects
+/// meanwhile finds one of the two. A path that leaves no room for a second name is without a file for a moment.
+fn beside(path: &Path) -> PathBuf {
+    let other = path.with_file_name(format!(".{}", std::process::id()));
+    if other.as_os_str().len() <= SOCKET_PATH_BYTES_MAX { other } else { path.to_owned() }
 }
 
 /// Whether nobody listens there: `ADDRINUSE` if somebody does.
@@ -102,6 +115,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use super::*;
 
@@ -149,6 +163,40 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok(), "the first has removed the second's file");
         drop(second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn whoever_connects_while_one_follows_another_finds_one_of_the_two() {
+        let path = place("step").join("ws.sock");
+        let mut current = make(&path, SHARED).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let lost = scope.spawn(|| {
+                let attempts = std::iter::from_fn(|| (!over.load(SeqCst)).then(|| UnixStream::connect(&path)));
+                attempts.filter_map(Result::err).map(|error| error.kind()).collect::<Vec<_>>()
+            });
+            for _ in 0..200 {
+                // The one before goes when this one has its place.
+                current = make(&path, SHARED).unwrap();
+            }
+            over.store(true, SeqCst);
+            assert_eq!(lost.join().unwrap(), []);
+        });
+        drop(current);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_path_without_room_for_a_second_name_is_followed_all_the_same() {
+        let place = place("long");
+        let rest = SOCKET_PATH_BYTES_MAX - place.as_os_str().len() - 4;
+        let path = place.join("d".repeat(rest)).join("ab");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        assert_eq!((path.as_os_str().len(), beside(&path)), (SOCKET_PATH_BYTES_MAX, path.clone()));
+        let first = make(&path, SHARED).unwrap();
+        let _second = make(&path, SHARED).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok());
     }
 
     #[test]
