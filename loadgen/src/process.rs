@@ -189,6 +189,18 @@ fn own_weight(pid: u32) -> Option<Weight> {
     })
 }
 
+/// Whether this process was told to ignore a signal, `SigIgn` of proc(5); not if that cannot be read.
+pub(crate) fn ignores(signal: i32) -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_ignored(&status, signal))
+}
+
+/// Signal 1 is the lowest bit of the mask.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).is_some_and(|rest| rest & 1 == 1))
+}
+
 fn first_number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
@@ -236,6 +248,16 @@ mod tests {
         // The kernel counts by core and brings the peak up to date now and then: some pages off.
         assert!(weight.rss_peak_bytes + 4 * 1024 * 1024 > weight.rss_bytes);
         assert!(own.anonymous_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn what_is_ignored_stands_in_the_mask() {
+        let status = "SigBlk:\t0000000000000000\nSigIgn:\t8000000000001001\nSigCgt:\t0000000000000002\n";
+        for (signal, expected) in [(1, true), (2, false), (13, true), (64, true), (65, false), (0, false), (-1, false)]
+        {
+            assert_eq!(is_ignored(status, signal), expected, "{signal}");
+        }
+        assert!(!is_ignored("SigIgn:\tnonsense\n", 1) && !is_ignored("", 1));
     }
 
     #[test]

@@ -52,8 +52,10 @@ impl Session {
              --set duration_s=120.0 --set lateness_p99_max_us=10000000 --set starved_max=1 --url {url} {flags} > {out}; \
              {resumed} echo code $?; stty -a"
         );
-        let mut script = Command::new("script");
-        script.args(["-qec", &command, "/dev/null"]).env("SHELL", "/bin/sh");
+        // Whoever runs the tests may have told them to outlive a terminal, which the shell here is not to.
+        let hangup = if name == "nohup" { "--ignore-signal=HUP" } else { "--default-signal=HUP" };
+        let mut script = Command::new("env");
+        script.args([hangup, "script", "-qec", &command, "/dev/null"]).env("SHELL", "/bin/sh");
         script.env("TERM", if name == "dumb" { "dumb" } else { "xterm" });
         script.env("LC_ALL", if name == "ascii" { "C" } else { "C.UTF-8" });
         script.env("BEFORE", if name == "plain" { "env NO_COLOR=1" } else { "env -u NO_COLOR" });
@@ -332,6 +334,28 @@ fn the_run_ends_with_its_result_when_the_terminal_is_closed() {
     let minute = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
     let mut ended = [rustix::event::PollFd::new(&program, rustix::event::PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut ended, Some(&minute)).unwrap(), 1, "it goes on for a terminal that is gone");
+    let stdout = std::fs::read_to_string(&session.stdout).unwrap();
+    std::fs::remove_file(&session.stdout).unwrap();
+    assert!(stdout.contains("INVALID   ended early"), "{stdout}");
+}
+
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_does() {
+    let server = Server::start();
+    let mut session = Session::start("nohup", &server, USUAL, "");
+    session.wait_to_see(&["measure  measured"]);
+    let program = session.program();
+    kill("-HUP", &program);
+    session.child.kill().unwrap();
+    session.child.wait().unwrap();
+    let pid = program.parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    let moment = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+    let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut ended, Some(&moment)).unwrap(), 0, "it ended with its terminal");
+    kill("-TERM", &program);
+    let minute = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut ended, Some(&minute)).unwrap(), 1, "it goes on when told to end");
     let stdout = std::fs::read_to_string(&session.stdout).unwrap();
     std::fs::remove_file(&session.stdout).unwrap();
     assert!(stdout.contains("INVALID   ended early"), "{stdout}");

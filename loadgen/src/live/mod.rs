@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
+use crate::process;
 pub(crate) use recorder::{Gauges, Recorder};
 pub(crate) use watcher::Watcher;
 
@@ -54,13 +55,16 @@ pub struct Stop {
 
 impl Stop {
     /// One that the signals to end set: the first ends the run early, with a report; the second ends the program. The
-    /// signal to stop finds the terminal given back.
+    /// signal to stop finds the terminal given back. A run that was started to outlive its terminal (`nohup`) does.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn on_signals() -> io::Result<Self> {
         let stop = Self::default();
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP])?;
+        let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGTSTP])?;
+        if !process::ignores(SIGHUP) {
+            signals.add_signal(SIGHUP)?;
+        }
         let wish = stop.clone();
         // A thread and no handler: it may be the one that gives the terminal back.
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
