@@ -74,11 +74,18 @@ pub(super) fn check_directory(directory: &Path) -> Result<(), StartError> {
     }
 }
 
-/// Asks the file system itself: permission bits say nothing of a read-only or full one.
+/// Asks the file system itself: permission bits say nothing of a read-only or full one. What is made is new: root signs
+/// tokens in a service's directory, where a link of that service's would lead it to any file.
 fn try_writing(directory: &Path) -> io::Result<()> {
     let probe = directory.join(format!(".probe.{}", std::process::id()));
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)?;
-    fs::remove_file(probe)
+    let make = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe);
+    make().or_else(|error| match error.kind() {
+        // Left by a process of the same number that was killed.
+        io::ErrorKind::AlreadyExists => fs::remove_file(&probe).and_then(|()| make()),
+        _ => Err(error),
+    })?;
+    // One of the same number in another container may have taken it away.
+    fs::remove_file(probe).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Takes pages of 4 KiB only. The allocator would ask for huge ones, and then a small object in each of
@@ -203,6 +210,20 @@ mod tests {
             assert_eq!(check_directory(&inner).is_ok(), good, "{mode:o}");
         }
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 0, "no probe is left");
+    }
+
+    #[test]
+    fn no_link_in_a_directory_is_followed_and_what_a_killed_process_left_is_no_hindrance() {
+        let scratch = Scratch::new();
+        let (file, probe) =
+            (scratch.path().join("file"), scratch.path().join(format!(".probe.{}", std::process::id())));
+        fs::write(&file, "precious").unwrap();
+        std::os::unix::fs::symlink(&file, &probe).unwrap();
+        check_directory(scratch.path()).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"precious");
+        fs::write(&probe, "left").unwrap();
+        check_directory(scratch.path()).unwrap();
+        assert!(!probe.exists());
     }
 
     #[test]
