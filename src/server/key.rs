@@ -10,6 +10,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use crate::config::StartError;
 use crate::limits::KEY_FILE_BYTES_MAX;
 
@@ -51,6 +53,12 @@ impl Whose {
     fn allows(self, us: u32, owner: u32, owner_of_directory: u32) -> bool {
         owner == us || owner == 0 || (self == Self::OfTheDirectory && us == 0 && owner == owner_of_directory)
     }
+
+    /// Whether a key may be made where there is none. One that root makes in a service's directory could not be read by
+    /// the service, which would start no more.
+    fn may_make(self, us: u32, owner_of_directory: u32) -> bool {
+        self == Self::Own || us != 0 || owner_of_directory == 0
+    }
 }
 
 /// Reads the key in `directory`, or makes it.
@@ -69,6 +77,11 @@ fn obtain_of(directory: &Path, whose: Whose) -> Result<DevelopmentKey, StartErro
     let read = |path: &Path| read(path, whose);
     if let Some(secret) = read(&path)? {
         return Ok(DevelopmentKey { path, made: false, secret });
+    }
+    let (us, owner) = (geteuid().as_raw(), owner_of(directory));
+    if !whose.may_make(us, owner) {
+        let how = format!("is not there, and user {owner}, who has the directory, could not read one of root's");
+        return Err(wrong(&path, &how, "start the gateway once, which makes it, or sign as that user"));
     }
     let made = make(directory, &path).map_err(|error| {
         StartError::new(
@@ -94,9 +107,8 @@ fn read(path: &Path, whose: Whose) -> Result<Option<[u8; SECRET_BYTES]>, StartEr
         Err(error) => return Err(wrong(path, &format!("cannot be read: {error}"), elsewhere)),
     };
     let meta = file.metadata().map_err(|error| wrong(path, &format!("cannot be read: {error}"), elsewhere))?;
-    let us = rustix::process::geteuid().as_raw();
-    let directory = path.parent().and_then(|directory| fs::metadata(directory).ok());
-    let owner = directory.map_or(us, |meta| meta.uid());
+    let us = geteuid().as_raw();
+    let owner = path.parent().map_or(us, owner_of);
     if !meta.is_file() || !whose.allows(us, meta.uid(), owner) {
         return Err(wrong(path, &format!("is no file of this user (owner {}, we are {us})", meta.uid()), elsewhere));
     }
@@ -111,6 +123,11 @@ fn read(path: &Path, whose: Whose) -> Result<Option<[u8; SECRET_BYTES]>, StartEr
         .and_then(|_| decode(text.trim_end()))
         .map(Some)
         .ok_or_else(|| wrong(path, &format!("does not hold {} hexadecimal digits", 2 * SECRET_BYTES), elsewhere))
+}
+
+/// Who has a directory; this user, where that cannot be seen.
+fn owner_of(directory: &Path) -> u32 {
+    fs::metadata(directory).map_or_else(|_| geteuid().as_raw(), |meta| meta.uid())
 }
 
 /// Makes the key unless another process was faster. Returns whether it is ours.
@@ -177,6 +194,23 @@ mod tests {
         ] {
             let found = [Whose::Own, Whose::OfTheDirectory].map(|whose| whose.allows(us, owner, directory));
             assert_eq!(found, [own, to_sign], "{us} {owner} {directory}");
+        }
+    }
+
+    #[test]
+    fn root_makes_no_key_in_the_directory_of_a_service_that_could_not_read_it() {
+        for (us, directory, own, to_sign) in
+            [(7, 7, true, true), (7, 0, true, true), (0, 0, true, true), (0, 7, true, false)]
+        {
+            let found = [Whose::Own, Whose::OfTheDirectory].map(|whose| whose.may_make(us, directory));
+            assert_eq!(found, [own, to_sign], "{us} {directory}");
+        }
+        if geteuid().is_root() {
+            let scratch = Scratch::new();
+            std::os::unix::fs::chown(scratch.path(), Some(65534), None).unwrap();
+            let error = obtain_to_sign(scratch.path()).unwrap_err();
+            assert!(error.remedy.contains("start the gateway once"), "{error}");
+            assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
         }
     }
 
