@@ -5,8 +5,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::{Serve, StartError};
 use crate::limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_DEADLINE_MS};
@@ -30,9 +34,8 @@ pub(super) fn ask(wanted: &Serve) -> Result<(), StartError> {
                 exchange(stream, expects)
             })
         }
-        Address::Unix(path) => UnixStream::connect(path).and_then(|stream| {
+        Address::Unix(path) => connect_within(path, DEADLINE).and_then(|stream| {
             stream.set_read_timeout(Some(DEADLINE))?;
-            stream.set_write_timeout(Some(DEADLINE))?;
             exchange(stream, wanted.proxies.expect_header(Peer::Unix))
         }),
     };
@@ -41,6 +44,15 @@ pub(super) fn ask(wanted: &Serve) -> Result<(), StartError> {
         Ok(status) => unwell(format!("the gateway is not ready: {status}")),
         Err(error) => unwell(format!("the gateway does not answer: {error}")),
     }
+}
+
+/// A connection to a Unix socket, which also bounds its writes. The kernel would wait as long as the queue of a gateway
+/// that accepts nobody is full: for ever, if it hangs.
+fn connect_within(path: &Path, deadline: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(deadline))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// Asks, and gives the line with the status.
@@ -61,13 +73,14 @@ fn exchange(mut stream: impl Read + Write, expects_header: bool) -> io::Result<S
 }
 
 /// An address that a client on this machine can use: an unspecified one is reached by loopback.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    // The scope of a link-local address stays with it.
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        _ => {}
+    }
+    address
 }
 
 const DEADLINE: Duration = Duration::from_millis(HEALTH_DEADLINE_MS);
@@ -83,6 +96,7 @@ mod tests {
             ("0.0.0.0:8000", "127.0.0.1:8000"),
             ("[::]:80", "[::1]:80"),
             ("192.0.2.1:1", "192.0.2.1:1"),
+            ("[fe80::1%2]:80", "[fe80::1%2]:80"),
         ] {
             assert_eq!(reachable(listening.parse().unwrap()).to_string(), near);
         }
@@ -98,6 +112,23 @@ mod tests {
             far.shutdown(std::net::Shutdown::Write).unwrap();
             assert_eq!(exchange(near, false).is_ok(), whole, "{bytes}");
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it measures how long a real socket is waited for")]
+    fn a_gateway_that_accepts_nobody_is_not_waited_for_beyond_the_deadline() {
+        let path = std::env::temp_dir().join(format!("waystation-health-{}.sock", std::process::id()));
+        let _absent = std::fs::remove_file(&path);
+        let address = SockAddr::unix(&path).unwrap();
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&address).unwrap();
+        listener.listen(0).unwrap();
+        let began = std::time::Instant::now();
+        let deadline = Duration::from_millis(200);
+        let (good, error): (Vec<_>, Vec<_>) = (0..2).map(|_| connect_within(&path, deadline)).partition(Result::is_ok);
+        assert_eq!((good.len(), error.len()), (1, 1), "the queue holds one");
+        assert!(began.elapsed() >= deadline && began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
