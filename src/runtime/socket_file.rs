@@ -9,11 +9,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
@@ -60,7 +60,7 @@ pub(super) fn make(path: &Path, options: Options) -> Result<(SocketFile, OwnedFd
     // From here on the file is ours, and goes with this value if anything below fails.
     let identity = identity(&at).ok_or_else(|| refused(Errno::NOENT))?;
     let mut file = SocketFile { path: at, identity };
-    fs::set_permissions(&file.path, Permissions::from_mode(options.mode)).map_err(|error| refused(errno_of(&error)))?;
+    set_mode(&file, options.mode).map_err(|error| refused(errno_of(&error)))?;
     listen(&socket, ACCEPT_BACKLOG).map_err(refused)?;
     fs::rename(&file.path, path).map_err(|error| refused(errno_of(&error)))?;
     path.clone_into(&mut file.path);
@@ -74,9 +74,10 @@ fn beside(path: &Path) -> PathBuf {
     if other.as_os_str().len() <= SOCKET_PATH_BYTES_MAX { other } else { path.to_owned() }
 }
 
-/// Whether nobody listens there: `ADDRINUSE` if somebody does.
+/// Whether nobody listens there: `ADDRINUSE` if somebody does, also with a queue so full that one would have to wait.
 fn stale(path: &Path) -> Result<(), Errno> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match connect(&socket, &SocketAddrUnix::new(path)?) {
         Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
         Err(errno @ (Errno::ACCESS | Errno::PERM)) => Err(errno),
@@ -88,6 +89,21 @@ fn bound(path: &Path) -> Result<OwnedFd, Errno> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
+}
+
+/// Gives the file its mode, and no other file: who has the directory could put a link in its place meanwhile.
+fn set_mode(file: &SocketFile, mode: u32) -> std::io::Result<()> {
+    let held = open(&file.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let found = File::from(held.try_clone()?).metadata()?;
+    if (found.dev(), found.ino()) != file.identity || !found.file_type().is_socket() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    let mode = Permissions::from_mode(mode);
+    // The only way to what is held so before Linux 6.6. Where nothing is mounted there, a root of its own is all there is.
+    match fs::set_permissions(format!("/proc/self/fd/{}", held.as_raw_fd()), mode.clone()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::set_permissions(&file.path, mode),
+        done => done,
+    }
 }
 
 /// Keeps other servers from making or removing files beside this one until it is dropped. Somebody who never lets go
@@ -197,6 +213,33 @@ mod tests {
         let _second = make(&path, SHARED).unwrap();
         drop(first);
         assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_listens_and_accepts_nobody() {
+        let path = place("full").join("ws.sock");
+        let hangs = bound(&path).unwrap();
+        listen(&hangs, 0).unwrap();
+        let _waits = UnixStream::connect(&path).unwrap();
+        assert!(matches!(make(&path, ALONE), Err(ListenError::InUse(_))));
+        drop(hangs);
+        assert!(make(&path, ALONE).is_ok());
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_sockets_keeps_its_mode() {
+        let place = place("swapped");
+        let (path, other) = (place.join("ws.sock"), place.join("other"));
+        let (file, _socket) = make(&path, ALONE).unwrap();
+        fs::write(&other, "precious").unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(&path).unwrap();
+        for swap in [std::os::unix::fs::symlink::<&Path, &Path>, |from, to| fs::hard_link(from, to)] {
+            swap(&other, &path).unwrap();
+            assert!(set_mode(&file, 0o666).is_err());
+            assert_eq!(fs::metadata(&other).unwrap().mode() & 0o7777, 0o600);
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]
