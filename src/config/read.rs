@@ -75,9 +75,8 @@ pub(super) fn value(key: &'static Key, text: &str, origin: &Origin) -> Read {
     let written = match key.kind {
         Kind::One(_) if !text.starts_with(['"', '\'']) => quoted,
         Kind::Many(..) if !text.trim_start().starts_with('[') => listed(),
-        // An address of IPv6 begins with a bracket too.
-        Kind::Some(..) if !text.trim_start().starts_with("[\"") => listed(),
-        _ => text.to_owned(),
+        Kind::Some(..) if !is_list_of_texts(text) => listed(),
+        _ => text.trim().to_owned(),
     };
     let fault = |fault: Fault| StartError::new(fault.what, origin.to_string(), fault.remedy);
     let outcome = match DeValue::parse(&written) {
@@ -94,6 +93,11 @@ pub(super) fn value(key: &'static Key, text: &str, origin: &Origin) -> Read {
         }
         Err(faults) => Read { entries: Vec::new(), faults: faults.into_iter().map(fault).collect() },
     }
+}
+
+/// Whether a list is written as in TOML. An address of IPv6 begins with a bracket too.
+fn is_list_of_texts(text: &str) -> bool {
+    text.trim_start().strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(['"', '\'', ']']))
 }
 
 /// Reads the variable of a name that begins as ours do.

@@ -62,6 +62,26 @@ fn good(text: &str) -> Serve {
 }
 
 #[test]
+fn a_list_in_a_variable_is_written_with_commas_or_as_in_toml_and_an_address_of_ipv6_is_no_list() {
+    for (written, expected) in [
+        ("[::1]:9", Some("[::1]:9")),
+        ("[::1]:9, 127.0.0.1:9", Some("[::1]:9 127.0.0.1:9")),
+        ("[\"[::1]:9\"]", Some("[::1]:9")),
+        (" [ \"[::1]:9\", '127.0.0.1:9' ]", Some("[::1]:9 127.0.0.1:9")),
+        ("['127.0.0.1:9']", Some("127.0.0.1:9")),
+        ("[]", None),
+        ("[ ]", None),
+        ("", None),
+        ("['127.0.0.1:9'", None),
+    ] {
+        let loaded = load("", &[("WAYSTATION__SERVER__LISTEN", written)], &[]);
+        let listen =
+            loaded.ok().map(|serve| serve.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        assert_eq!(listen.as_deref(), expected, "{written}");
+    }
+}
+
+#[test]
 fn the_file_beats_the_default_a_variable_the_file_and_a_flag_the_variable() {
     let text = "[server]\nspin_us = 1\n[limits]\nupgrades = 1\n[limits.chat]\nmessages = 1\n";
     let variables = [("WAYSTATION__SERVER__SPIN_US", "2"), ("WAYSTATION__LIMITS__CHAT__MESSAGES", "2")];
