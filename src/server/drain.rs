@@ -3,22 +3,23 @@
 //! SIGHUP makes the configuration to be read again, and ends nothing.
 //! SIGTERM and SIGINT mean the same: every shard says good-bye to its connections and ends, and the exit
 //! code is 0. A second signal is an operator who will not wait. A thread that ends unasked takes the rest
-//! down in order, and the exit code says so.
+//! down in order, and the exit code says so. Whatever hangs, the process ends a little after the drain's window.
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, after, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 
-use super::engine::{Engine, Member};
+use super::engine::{Awaited, Engine, Member};
 use super::notify;
 use crate::config::StartError;
-use crate::limits::DRAIN_WINDOW_MS;
+use crate::limits::{DRAIN_LATEST_MS, DRAIN_WINDOW_MS};
 
 /// Catches the signals that the server knows. Called before any thread starts, so that none is missed.
 pub(super) fn signals() -> Result<Signals, StartError> {
@@ -33,9 +34,14 @@ fn refused(error: &io::Error) -> StartError {
 pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
     let Engine { members, drain, reload } = engine;
     let (handle, asked) = (signals.handle(), Arc::new(AtomicBool::new(false)));
+    let (begin, begun) = bounded(1);
     let ends = thread::spawn({
         let asked = Arc::clone(&asked);
-        move || join_all(members, &asked, &handle)
+        move || {
+            let failures = join_all(members, &asked, (&begun, Duration::from_millis(DRAIN_LATEST_MS)));
+            handle.close();
+            failures
+        }
     });
     let mut drain = Some((drain, reload));
     for signal in signals.forever() {
@@ -54,6 +60,8 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
         drop(reload);
         notify::stopping();
         drain(DRAIN_WINDOW_MS);
+        // Taken by who waits for the threads, or they have ended already.
+        let _all_ended = begin.try_send(());
     }
     match ends.join() {
         Ok(0) => {
@@ -67,19 +75,32 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
     }
 }
 
-/// Waits for every thread and counts those that failed or ended before they were asked to; then ends the
-/// wait for signals. The first that ends unasked starts the drain of the others, by the signal that an
-/// operator would send.
-fn join_all(members: Vec<Member>, asked: &AtomicBool, signals: &Handle) -> usize {
+/// Waits for every thread and counts those that failed or ended before they were asked to. The first that ends unasked
+/// starts the drain of the others, by the signal that an operator would send. From when the drain has `begun` they are
+/// waited for so long: what goes on then ends with the process, and counts as failed if it is to be awaited.
+fn join_all(members: Vec<Member>, asked: &AtomicBool, (begun, latest): (&Receiver<()>, Duration)) -> usize {
     let (sender, ended) = bounded(members.len());
-    for Member { name, join } in members {
+    let mut left: Vec<(String, Awaited)> = Vec::new();
+    for Member { name, join, awaited } in members {
+        left.push((name.clone(), awaited));
         let sender = sender.clone();
         // Detached: it ends with its member, and the loop below waits for every one.
         drop(thread::spawn(move || sender.send((name, join()))));
     }
-    drop(sender);
-    let mut failures = 0;
-    for (name, outcome) in ended {
+    let (mut failures, mut late) = (0, never());
+    while !left.is_empty() {
+        let (name, outcome) = select! {
+            recv(ended) -> one => match one {
+                Ok(one) => one,
+                Err(_) => break,
+            },
+            recv(begun) -> _ => {
+                late = after(latest);
+                continue;
+            }
+            recv(late) -> _ => return failures + left.iter().filter(|one| is_missed(one)).count(),
+        };
+        left.retain(|(known, _)| *known != name);
         let unasked = !asked.swap(true, SeqCst);
         if let Err(error) = &outcome {
             tracing::error!(member = name, error, "thread failed");
@@ -92,6 +113,48 @@ fn join_all(members: Vec<Member>, asked: &AtomicBool, signals: &Handle) -> usize
             break;
         }
     }
-    signals.close();
     failures
+}
+
+/// Tells of a thread that has not ended in time. Whether that is a failure.
+fn is_missed((name, awaited): &(String, Awaited)) -> bool {
+    match awaited {
+        Awaited::ToTheEnd => tracing::error!(member = name, "thread does not end"),
+        Awaited::InTime => tracing::warn!(member = name, "answers that nobody takes are cut"),
+    }
+    *awaited == Awaited::ToTheEnd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that ends once the sender is dropped.
+    fn member(name: &str, awaited: Awaited, outcome: Result<(), String>) -> (Member, crossbeam_channel::Sender<()>) {
+        let (end, until) = bounded::<()>(0);
+        let join = Box::new(move || until.recv().map_or(outcome, |()| Ok(())));
+        (Member { name: name.to_owned(), join, awaited }, end)
+    }
+
+    /// Failures where the first `ended` of a shard, another that fails, and the administration end, and the others hang.
+    fn failures(ended: usize) -> usize {
+        let (begin, begun) = bounded(1);
+        begin.send(()).unwrap();
+        let (members, mut ends): (Vec<_>, Vec<_>) = [
+            member("shard-0", Awaited::ToTheEnd, Ok(())),
+            member("shard-1", Awaited::ToTheEnd, Err("it panicked".to_owned())),
+            member("admin", Awaited::InTime, Ok(())),
+        ]
+        .into_iter()
+        .unzip();
+        drop(ends.drain(..ended));
+        join_all(members, &AtomicBool::new(true), (&begun, Duration::from_millis(300)))
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_keeps_the_process_for_a_bounded_time_only() {
+        for (ended, expected) in [(0, 2), (1, 1), (2, 1), (3, 1)] {
+            assert_eq!(failures(ended), expected, "{ended} of 3 have ended");
+        }
+    }
 }

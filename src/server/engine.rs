@@ -41,6 +41,17 @@ pub(super) struct Member {
     pub(super) name: String,
     /// Waits for its end.
     pub(super) join: Join,
+    /// What it means if a drain is over and it goes on.
+    pub(super) awaited: Awaited,
+}
+
+/// What it means if a thread goes on after the drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// That it hangs.
+    ToTheEnd,
+    /// That somebody else does not take what it has to say: its end is not waited for.
+    InTime,
 }
 
 impl fmt::Debug for Member {
@@ -127,12 +138,12 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
     let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options, started };
     let (mut members, drain) = start_shards(shards, &metrics, (&post, &answers))?;
-    members.push(Member { name: "reload".to_owned(), join: joined(reloading) });
+    members.push(Member { name: "reload".to_owned(), join: joined(reloading), awaited: Awaited::ToTheEnd });
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
-    members.push(Member { name: "admin".to_owned(), join });
+    members.push(Member { name: "admin".to_owned(), join, awaited: Awaited::InTime });
     let Some(period) = watchdog else { return Ok(Engine { members, drain, reload }) };
     let (keep_watching, watching) = notify::watch(period, metrics).map_err(|error| failed(&error))?;
-    members.push(Member { name: "watchdog".to_owned(), join: joined(watching) });
+    members.push(Member { name: "watchdog".to_owned(), join: joined(watching), awaited: Awaited::ToTheEnd });
     let drain: Drain = Box::new(move |window_ms| {
         drop(keep_watching);
         drain(window_ms);
@@ -195,7 +206,7 @@ fn start_shards(
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(_panicked) => Err("it panicked".to_owned()),
         });
-        members.push(Member { name: format!("shard-{}", id.0), join });
+        members.push(Member { name: format!("shard-{}", id.0), join, awaited: Awaited::ToTheEnd });
     }
     let drain: Drain = Box::new(move |window_ms| {
         for shard in (0..count).map(ShardId) {

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::sysctl::comment;
-use crate::limits::{DRAIN_GRACE_MS, DRAIN_WINDOW_MS, WATCHDOG_MS_MIN};
+use crate::limits::{DRAIN_LATEST_MS, WATCHDOG_MS_MIN};
 
 /// Seconds of the watchdog: several of the shortest that an idle shard can satisfy.
 const WATCHDOG_S: u64 = 10;
 /// Seconds that a stop may take beyond the drain before it is forced.
-const STOP_SPARE_S: u64 = 9;
+const STOP_SPARE_S: u64 = 8;
 const _: () = assert!(WATCHDOG_S * 1000 > 2 * WATCHDOG_MS_MIN);
 
 /// Directives that belong together, and why they are there.
@@ -100,7 +100,7 @@ pub(super) const SERVICE: &[Group] = &[
 
 /// The lines whose values follow from the server's own times.
 fn times() -> Vec<String> {
-    let stop_s = (DRAIN_WINDOW_MS + DRAIN_GRACE_MS) / 1000 + STOP_SPARE_S;
+    let stop_s = DRAIN_LATEST_MS / 1000 + STOP_SPARE_S;
     vec![format!("WatchdogSec={WATCHDOG_S}s"), format!("TimeoutStopSec={stop_s}s")]
 }
 
@@ -129,6 +129,7 @@ pub(super) fn unit() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{DRAIN_GRACE_MS, DRAIN_WINDOW_MS};
 
     #[test]
     fn a_stop_outlasts_a_drain_and_every_directive_stands_once() {
@@ -137,7 +138,7 @@ mod tests {
             let line = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap();
             line.trim_end_matches('s').parse::<u64>().unwrap()
         };
-        assert!(value("TimeoutStopSec") * 1000 > DRAIN_WINDOW_MS + DRAIN_GRACE_MS);
+        assert!(value("TimeoutStopSec") * 1000 > DRAIN_LATEST_MS && DRAIN_LATEST_MS > DRAIN_WINDOW_MS + DRAIN_GRACE_MS);
         assert!(value("WatchdogSec") * 1000 >= WATCHDOG_MS_MIN);
         assert!(unit.contains("\nRestartPreventExitStatus=2 78\n"), "the exit codes of usage and of a refused start");
         let mut keys: Vec<&str> = unit
