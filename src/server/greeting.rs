@@ -13,7 +13,7 @@ pub(super) struct Greeting<'a> {
     pub(super) addresses: &'a [Address],
     /// Where each shard runs.
     pub(super) shards: &'a [Option<usize>],
-    /// How many connections the descriptors allow.
+    /// How many connections the descriptors and the configuration allow.
     pub(super) connections: u64,
     /// Whose tokens are good.
     pub(super) keys: Keys<'a>,

@@ -100,7 +100,8 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let loopback = all.iter().all(|one| one.address.is_loopback());
     let Places { addresses, files, listeners } = Places::of(all, wanted.shards.len());
     let count = verifier.keys.iter().count();
-    let findings = tuning::findings(reload::connections_max(wanted, connections) as u64, wanted.shards.len());
+    let room = reload::connections_max(wanted, connections) as u64;
+    let findings = tuning::findings(room, wanted.shards.len());
     let resources =
         engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys, findings, watchdog };
     let engine = engine::start(resources)?;
@@ -109,12 +110,12 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
         Some((key, token)) => greeting::Keys::Development(key, token),
         None => greeting::Keys::Configured(count),
     };
-    let greeting = greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections, keys };
+    let greeting = greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections: room, keys };
     let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
     warn(wanted, &addresses);
     let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    tracing::info!(listen, shards = wanted.shards.len(), connections, echo = wanted.echo, "listening");
-    notify::ready(wanted.shards.len(), connections);
+    tracing::info!(listen, shards = wanted.shards.len(), connections = room, echo = wanted.echo, "listening");
+    notify::ready(wanted.shards.len(), room);
     let ended = drain::wait(signals, engine);
     drop(files);
     Ok(ended)

@@ -58,7 +58,9 @@ fn by_shard(gateway: &Gateway, name: &str, shards: usize) -> Vec<u64> {
 fn several_addresses_are_one_server() {
     let directory = Directory::new();
     let (path, unix) = socket_in(&directory);
-    let gateway = Gateway::within(&directory, &["--shards", "2", "--listen", "[::1]:0", "--listen", &unix]);
+    let arguments = ["--shards", "2", "--listen", "[::1]:0", "--listen", &unix, "--set", "limits.connections=100"];
+    let gateway = Gateway::within(&directory, &arguments);
+    assert!(gateway.greeting.contains("; room for 100 connections\n"), "{}", gateway.greeting);
     let also: Vec<&str> = gateway.greeting.lines().filter_map(|line| line.strip_prefix("  and on ")).collect();
     let [six, file] = also[..] else { panic!("{}", gateway.greeting) };
     assert_eq!(file, unix);
