@@ -1,5 +1,5 @@
 //! Whatever a client writes: no panic, the same verdict on validity as `serde_json`, spans that are the text's
-//! own, and payloads built from it that are JSON again.
+//! own, payloads built from it that are JSON again, and the same meaning whichever of the three readers takes it.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use waystation::code::ErrorCode;
 use waystation::envelope::{Command, Inbound, Parser, body};
-use waystation::limits::{AUTH_FRAME_BYTES_MAX, JSON_DEPTH_MAX, MESSAGE_BYTES_MAX};
+use waystation::limits::{AUTH_FRAME_BYTES_MAX, JSON_BLANKS_MAX, JSON_DEPTH_MAX, MESSAGE_BYTES_MAX};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -21,16 +21,19 @@ fuzz_target!(|bytes: &[u8]| {
         Err(rejected) if rejected.code == ErrorCode::MessageTooLarge => assert!(text.len() > MESSAGE_BYTES_MAX),
         Err(_) => assert!(valid),
     }
-    // The same message with a number that only the second check accepts means the same.
+    // The same message means the same with more blanks than the first reader takes, and with a number behind them that
+    // only the last reader does.
     let Some(members) = text.strip_prefix('{') else { return };
     let Ok(inbound) = parser.parse(text) else { return };
     let plain = meaning(text, &inbound);
     // Further members of a flat message may go out with it; its time never does, and only a ping says it back.
     let name = if matches!(inbound.command, Command::Ping { .. }) { "big" } else { "timestamp" };
-    let other = format!("{{\"{name}\":1e400,{members}");
-    match parser.parse(&other) {
-        Ok(inbound) => assert_eq!(meaning(&other, &inbound), plain),
-        Err(_) => assert!(other.len() > AUTH_FRAME_BYTES_MAX),
+    let blanks = " ".repeat(JSON_BLANKS_MAX + 1);
+    for other in [format!("{{{blanks}{members}"), format!("{{{blanks}\"{name}\":1e400,{members}")] {
+        match parser.parse(&other) {
+            Ok(inbound) => assert_eq!(meaning(&other, &inbound), plain),
+            Err(_) => assert!(other.len() > AUTH_FRAME_BYTES_MAX),
+        }
     }
 });
 

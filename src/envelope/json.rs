@@ -1,16 +1,19 @@
 //! Texts from clients: is it JSON, where are its values, what does it ask for.
 //!
-//! Station 3 of the walk. `simd-json` checks a copy, because it undoes escapes in place; the values are
-//! then sliced from the untouched text along the marks that its first stage left behind. What it refuses
-//! although RFC 8259 allows it (integers over 64 bits, `1e400`, a lone `\ud83d`) gets a second, grammar-only
-//! check by `serde_json`, and the same walk. So a text means the same whichever of the two accepted it.
+//! Station 3 of the walk. A message as programs write it is checked, and its values are found, by one pass of our own
+//! ([`super::scan`]). What that does not accept is for two others to judge, so nothing is refused by one reader alone:
+//! `simd-json`, which passes 64 bytes at a time over the blanks of a text that is laid out for people, and, since it
+//! refuses integers over 64 bits, `1e400` and a lone `\ud83d` although RFC 8259 allows them, the grammar of `serde_json`.
+//! Values are sliced from the untouched text, so it means the same whichever of the three accepted it.
 //!
 //! Invariants: a refused text leaves the parser as good as new; nothing is allocated once the scratch has
 //! grown to the longest text; of a name that occurs twice in an object the last occurrence counts.
 
 use super::command::{self, Inbound, Rejected};
 use super::field::Fault;
-use super::tree::{self, Value};
+use super::marks::{mark, settle};
+use super::scan::scan;
+use super::tree::{Nodes, Value};
 use crate::code::ErrorCode;
 use crate::limits;
 use simd_json::{Buffers, INPUT_PADDING, Tape};
@@ -18,18 +21,22 @@ use std::fmt;
 
 /// Reads one text after another, with scratch that is kept between them.
 pub struct Parser {
-    /// The copy that `simd-json` writes to, then the room for strings whose escapes are undone.
+    /// The nodes of the text that is looked at.
+    nodes: Nodes,
+    /// Room for strings whose escapes are undone; before that the copy that `simd-json` writes to, which undoes escapes
+    /// in place.
     copy: Vec<u8>,
     buffers: Buffers,
     /// Empty between texts; only its memory is kept.
     tape: Tape<'static>,
-    /// The marks of a text that only the second check accepted.
+    /// The marks of a text that only the last check accepted.
     marks: Vec<u32>,
 }
 
 impl Default for Parser {
     fn default() -> Self {
         Self {
+            nodes: Nodes::default(),
             copy: Vec::new(),
             buffers: Buffers::with_max_depth(0, limits::JSON_DEPTH_MAX),
             tape: Tape(Vec::new()),
@@ -60,10 +67,22 @@ impl Parser {
 
     /// Checks the text. Returns its value, and scratch that is as long as the text.
     pub(super) fn read<'a>(&'a mut self, text: &'a str) -> Result<(&'a mut [u8], Value<'a>), Fault> {
-        const NO_JSON: Fault = (ErrorCode::InvalidJson, "the text is not JSON as RFC 8259 defines it");
         if text.len() > limits::MESSAGE_BYTES_MAX {
             return Err((ErrorCode::MessageTooLarge, "a message may have 65536 bytes"));
         }
+        if !scan(text, limits::JSON_DEPTH_MAX, &mut self.nodes) {
+            self.read_otherwise(text)?;
+        }
+        if self.copy.len() < text.len() {
+            self.copy.resize(text.len(), 0);
+        }
+        let root = self.nodes.root(text).ok_or(NO_JSON)?;
+        Ok((self.copy.get_mut(..text.len()).unwrap_or_default(), root))
+    }
+
+    /// Finds the nodes of a text that the scan did not accept, if another check does.
+    #[cold]
+    pub(super) fn read_otherwise(&mut self, text: &str) -> Result<(), Fault> {
         self.copy.clear();
         self.copy.extend_from_slice(text.as_bytes());
         self.copy.extend_from_slice(&[0; INPUT_PADDING]);
@@ -72,13 +91,12 @@ impl Parser {
         } else {
             // Only the grammar decides here: a raw value is skipped over, never made into a number or a string.
             serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|_| NO_JSON)?;
-            if tree::mark(text, &mut self.marks) > limits::JSON_DEPTH_MAX {
+            if mark(text, &mut self.marks) > limits::JSON_DEPTH_MAX {
                 return Err((ErrorCode::InvalidJson, "the text nests deeper than 32"));
             }
             &self.marks
         };
-        let root = Value::root(text, marks).ok_or(NO_JSON)?;
-        Ok((self.copy.get_mut(..text.len()).unwrap_or_default(), root))
+        settle(text, marks, &mut self.nodes).ok_or(NO_JSON)
     }
 
     /// Whether `simd-json` accepts the copy. The tape is dropped again: only the marks are of use.
@@ -89,6 +107,8 @@ impl Parser {
         accepted
     }
 }
+
+const NO_JSON: Fault = (ErrorCode::InvalidJson, "the text is not JSON as RFC 8259 defines it");
 
 #[cfg(test)]
 mod tests;

@@ -15,8 +15,10 @@ pub mod globetrotter;
 pub mod html;
 pub mod json;
 pub mod kinds;
+mod marks;
 pub mod notice;
 mod plain;
+mod scan;
 pub mod tree;
 pub mod tripsage;
 

@@ -1,21 +1,97 @@
 //! A walk over a JSON text that is already known to be valid.
 //!
-//! The text comes with its marks: the offsets of `{ } [ ] : ,` outside strings and of the first byte of
-//! every string, number and literal, in order. A value is a slice of the text and of the marks, so finding
-//! the raw span of a payload costs a step per mark, not per byte, and nothing is decoded that nobody reads.
+//! The text comes with its nodes, one for each value and for each member's name, in the order of the text; a node says
+//! where its value stands and how many of the following nodes lie inside it. So a value is a slice of the text and of
+//! the nodes, finding the raw span of a payload costs a step, and nothing is decoded that nobody reads.
 //!
-//! Deliberately absent: validation (that is `json`), and any tree in memory.
+//! Deliberately absent: validation and finding the nodes (that is `scan` and `marks`), and any tree in memory.
 
 use super::plain::is_plain;
+
+/// Where a value stands in its text, or a member's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Its first byte.
+    start: u32,
+    /// One past its last byte.
+    end: u32,
+    /// How many of the nodes behind this one lie inside the value. As long as the value is open: the node around it.
+    inside: u32,
+}
+
+/// The nodes of a text, while they are found and when all are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Nodes {
+    list: Vec<Node>,
+    /// The innermost object or array that has not ended; [`NOTHING`] if all have.
+    open: u32,
+}
+
+/// No node.
+const NOTHING: u32 = u32::MAX;
+
+impl Nodes {
+    /// Forgets the text before.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.open = NOTHING;
+    }
+
+    /// A name, or a value with nothing inside.
+    #[inline(always)]
+    pub(super) fn leaf(&mut self, start: usize, end: usize) -> Option<()> {
+        self.list.push(Node { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()?, inside: 0 });
+        Some(())
+    }
+
+    /// An object or array begins.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, start: usize) -> Option<()> {
+        let start = u32::try_from(start).ok()?;
+        let around = self.open;
+        self.open = u32::try_from(self.list.len()).ok()?;
+        self.list.push(Node { start, end: start, inside: around });
+        Some(())
+    }
+
+    /// The innermost that is open ends.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, end: usize) -> Option<()> {
+        let behind = u32::try_from(self.list.len()).ok()?;
+        let node = self.list.get_mut(self.open as usize)?;
+        let inside = behind.checked_sub(self.open)?.checked_sub(1)?;
+        self.open = node.inside;
+        node.inside = inside;
+        node.end = u32::try_from(end).ok()?;
+        Some(())
+    }
+
+    /// Where the innermost that is open begins.
+    #[inline(always)]
+    pub(super) fn open_start(&self) -> Option<usize> {
+        self.list.get(self.open as usize).map(|node| node.start as usize)
+    }
+
+    /// Whether all that began has ended.
+    #[inline(always)]
+    pub(super) const fn are_closed(&self) -> bool {
+        self.open == NOTHING
+    }
+
+    /// The value that a text holds of which these are the nodes, or `None` if there are none.
+    pub(super) fn root<'a>(&'a self, text: &'a str) -> Option<Value<'a>> {
+        Value::first(text, &self.list).map(|(value, _)| value)
+    }
+}
 
 /// A value inside a valid JSON text.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
     text: &'a str,
-    /// Never empty; the first is the value's first byte.
-    marks: &'a [u32],
-    /// One past the value's last byte.
-    end: usize,
+    node: Node,
+    /// The nodes inside the value.
+    inside: &'a [Node],
 }
 
 /// What a value is, as its first byte tells.
@@ -36,27 +112,28 @@ pub enum Kind {
 }
 
 impl<'a> Value<'a> {
-    /// The value that a valid text holds, or `None` if there are no marks.
-    #[must_use]
-    pub fn root(text: &'a str, marks: &'a [u32]) -> Option<Self> {
-        let (count, end) = match byte_at(text, *marks.first()?)? {
-            // The last mark of a valid text is the bracket that ends it.
-            b'{' | b'[' => (marks.len(), *marks.last()? as usize + 1),
-            _ => extent(text, marks)?,
-        };
-        Some(Self { text, marks: marks.get(..count)?, end })
+    /// The value to which the first node belongs, and the nodes behind it.
+    #[inline(always)]
+    fn first(text: &'a str, nodes: &'a [Node]) -> Option<(Self, &'a [Node])> {
+        let (&node, behind) = nodes.split_first()?;
+        let (inside, behind) = behind.split_at_checked(node.inside as usize)?;
+        Some((Self { text, node, inside }, behind))
     }
 
     /// The bytes of the value as they stand in the text.
     #[must_use]
     pub fn raw(&self) -> &'a str {
-        self.marks.first().and_then(|&start| self.text.get(start as usize..self.end)).unwrap_or("")
+        self.text.get(self.node.start as usize..self.node.end as usize).unwrap_or("")
+    }
+
+    fn first_byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.node.start as usize).copied()
     }
 
     /// What the value is.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.marks.first().and_then(|&start| byte_at(self.text, start)) {
+        match self.first_byte() {
             Some(b'{') => Kind::Object,
             Some(b'[') => Kind::Array,
             Some(b'"') => Kind::String,
@@ -66,27 +143,25 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether the value is `null`.
-    fn is_null(&self) -> bool {
-        self.marks.first().and_then(|&start| byte_at(self.text, start)) == Some(b'n')
-    }
-
     /// The value as an object, if it is one.
     #[must_use]
     pub fn object(self) -> Option<Object<'a>> {
-        (self.kind() == Kind::Object).then_some(Object(self))
+        (self.first_byte() == Some(b'{')).then_some(Object(self))
     }
 
     /// The elements, if the value is an array.
     #[must_use]
     pub fn elements(self) -> Option<Elements<'a>> {
-        (self.kind() == Kind::Array).then(|| Elements { text: self.text, marks: self.marks.get(1..).unwrap_or(&[]) })
+        (self.first_byte() == Some(b'[')).then_some(Elements { text: self.text, nodes: self.inside })
     }
 
     /// The characters between the quotes, escapes untouched, if the value is a string.
     #[must_use]
     pub fn escaped(&self) -> Option<&'a str> {
-        self.raw().strip_prefix('"')?.strip_suffix('"')
+        if self.first_byte() != Some(b'"') {
+            return None;
+        }
+        self.text.get(self.node.start as usize + 1..(self.node.end as usize).checked_sub(1)?)
     }
 
     /// The value as a whole number written in digits alone, if it is one and fits.
@@ -111,7 +186,7 @@ impl<'a> Object<'a> {
     /// The members in the text's order, duplicates included.
     #[must_use]
     pub fn members(&self) -> Members<'a> {
-        Members { text: self.0.text, marks: self.0.marks.get(1..).unwrap_or(&[]) }
+        Members { text: self.0.text, nodes: self.0.inside }
     }
 
     /// For each row of names, the value of the last member with one of them. `null` counts as absent:
@@ -124,17 +199,23 @@ impl<'a> Object<'a> {
     /// The same where a function tells a name's row: for frequent messages, of which a `match` knows the names at
     /// compile time.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn find_by<const N: usize>(&self, row_of: impl Fn(&str) -> Option<usize>) -> [Option<Value<'a>>; N] {
-        let mut found = [None; N];
-        for (key, value) in self.members() {
-            // No name that is looked for has an escape, so most keys are told as they stand.
-            let row = row_of(key.inner()).or_else(|| row_of(key.unescaped(&mut [0; KEY_BYTES_MAX])?));
+        let (text, nodes) = (self.0.text, self.0.inside);
+        // Where among the nodes; at the first of them is a name, so nought is nowhere.
+        let mut found = [0; N];
+        let mut at = 0;
+        while let Some([name, value]) = nodes.get(at..).and_then(<[Node]>::first_chunk) {
+            let inner = text.get(name.start as usize + 1..(name.end as usize).saturating_sub(1)).unwrap_or_default();
+            // No name that is looked for has an escape, so most are told as they stand.
+            let row = row_of(inner).or_else(|| row_of(unescaped(inner, &mut [0; KEY_BYTES_MAX])?));
             if let Some(slot) = row.and_then(|row| found.get_mut(row)) {
-                *slot = (!value.is_null()).then_some(value);
+                let is_null = text.as_bytes().get(value.start as usize) == Some(&b'n');
+                *slot = if is_null { 0 } else { at + 1 };
             }
+            at += 2 + value.inside as usize;
         }
-        found
+        found.map(|at| if at == 0 { None } else { Value::first(text, nodes.get(at..)?).map(|(value, _)| value) })
     }
 
     /// Whether a member has this name, be its value `null`.
@@ -164,31 +245,26 @@ impl<'a> Key<'a> {
     where
         'a: 'b,
     {
-        self.unescaped(scratch).unwrap_or_else(|| self.inner())
+        let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or("");
+        unescaped(inner, scratch).unwrap_or(inner)
     }
+}
 
-    /// The key without its quotes.
-    fn inner(&self) -> &'a str {
-        self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or("")
+/// What [`Key::name`] says of a key that has escapes; `None` of any other.
+#[cold]
+fn unescaped<'b>(inner: &str, scratch: &'b mut [u8; KEY_BYTES_MAX]) -> Option<&'b str> {
+    if is_plain(inner) || !has_escape(inner) {
+        return None;
     }
-
-    /// What [`Key::name`] says of a key that has escapes; `None` of any other.
-    #[cold]
-    fn unescaped<'b>(&self, scratch: &'b mut [u8; KEY_BYTES_MAX]) -> Option<&'b str> {
-        let inner = self.inner();
-        if is_plain(inner) || !has_escape(inner) {
-            return None;
-        }
-        let len = unescape(inner, scratch).unwrap_or(0);
-        Some(std::str::from_utf8(scratch.get(..len).unwrap_or(&[])).unwrap_or(""))
-    }
+    let len = unescape(inner, scratch).unwrap_or(0);
+    Some(std::str::from_utf8(scratch.get(..len).unwrap_or(&[])).unwrap_or(""))
 }
 
 /// Iterates over the members of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Members<'a> {
     text: &'a str,
-    marks: &'a [u32],
+    nodes: &'a [Node],
 }
 
 impl<'a> Iterator for Members<'a> {
@@ -196,18 +272,10 @@ impl<'a> Iterator for Members<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let marks = match self.marks {
-            [comma, rest @ ..] if byte_at(self.text, *comma) == Some(b',') => rest,
-            marks => marks,
-        };
-        // Key, colon, value; an object that ends here has `}` alone.
-        let [key, colon, value @ ..] = marks else { return None };
-        let key = *key as usize;
-        let key = self.text.get(key..trimmed(self.text, key, *colon as usize))?;
-        let (count, end) = extent(self.text, value)?;
-        let (marks, rest) = value.split_at_checked(count)?;
-        self.marks = rest;
-        Some((Key(key), Value { text: self.text, marks, end }))
+        let (name, rest) = self.nodes.split_first()?;
+        let (value, rest) = Value::first(self.text, rest)?;
+        self.nodes = rest;
+        Some((Key(self.text.get(name.start as usize..name.end as usize)?), value))
     }
 }
 
@@ -215,63 +283,17 @@ impl<'a> Iterator for Members<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {
     text: &'a str,
-    marks: &'a [u32],
+    nodes: &'a [Node],
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = Value<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match byte_at(self.text, *self.marks.first()?)? {
-            b',' => self.marks = self.marks.get(1..)?,
-            b']' => return None,
-            _ => {}
-        }
-        let (count, end) = extent(self.text, self.marks)?;
-        let (marks, rest) = self.marks.split_at_checked(count)?;
-        self.marks = rest;
-        Some(Value { text: self.text, marks, end })
+        let (value, rest) = Value::first(self.text, self.nodes)?;
+        self.nodes = rest;
+        Some(value)
     }
-}
-
-/// Where a scalar ends that was found between two marks. RFC 8259 section 2: these four and no others are
-/// insignificant.
-#[inline]
-fn trimmed(text: &str, start: usize, mut end: usize) -> usize {
-    let bytes = text.as_bytes();
-    while end > start && matches!(bytes.get(end - 1), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-        end -= 1;
-    }
-    end
-}
-
-fn byte_at(text: &str, mark: u32) -> Option<u8> {
-    text.as_bytes().get(mark as usize).copied()
-}
-
-/// How many marks the value at the front has, and where it ends in the text.
-#[inline]
-fn extent(text: &str, marks: &[u32]) -> Option<(usize, usize)> {
-    let first = *marks.first()?;
-    if !matches!(byte_at(text, first)?, b'{' | b'[') {
-        let next = marks.get(1).map_or(text.len(), |&next| next as usize);
-        return Some((1, trimmed(text, first as usize, next)));
-    }
-    extent_of_brackets(text, marks)
-}
-
-/// The same for an object or an array: as far as the bracket that ends it.
-fn extent_of_brackets(text: &str, marks: &[u32]) -> Option<(usize, usize)> {
-    let mut depth = 0_u32;
-    for (index, &mark) in marks.iter().enumerate() {
-        // Of what marks stand at, this bit makes braces of brackets and nothing else a brace.
-        let byte = byte_at(text, mark)? | 0x20;
-        depth = depth.wrapping_add(u32::from(byte == b'{')).wrapping_sub(u32::from(byte == b'}'));
-        if depth == 0 {
-            return Some((index + 1, mark as usize + 1));
-        }
-    }
-    None
 }
 
 /// Whether a JSON string's inside has escapes. A plain loop: such strings are short.
@@ -323,34 +345,6 @@ fn code_point(digits: &str) -> Option<(char, usize)> {
         return None;
     }
     char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)).map(|char| (char, 10))
-}
-
-/// Finds the marks of a valid text one byte at a time, and how deep it nests.
-pub(super) fn mark(text: &str, marks: &mut Vec<u32>) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut escaped, mut in_scalar) = (false, false, false);
-    marks.clear();
-    for (at, byte) in (0_u32..).zip(text.bytes()) {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-        let structural = matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"');
-        let blank = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-        if structural || !(blank || in_scalar) {
-            marks.push(at);
-        }
-        in_string = byte == b'"';
-        in_scalar = !(structural || blank);
-    }
-    deepest
 }
 
 #[cfg(test)]

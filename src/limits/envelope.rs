@@ -4,6 +4,9 @@
 
 /// Nesting of a JSON text; deeper: `INVALID_JSON`.
 pub const JSON_DEPTH_MAX: usize = 32;
+/// Blanks between two tokens of a JSON text that is read byte by byte; a text with more goes to the reader that passes
+/// over 64 bytes at a time. Deeper than programs indent what they send.
+pub const JSON_BLANKS_MAX: usize = 32;
 /// Bytes of an authentication frame; over it: close 4000.
 pub const AUTH_FRAME_BYTES_MAX: usize = 24 * 1024;
 /// Channels in one authentication frame or `subscribe`; over it: `INVALID_MESSAGE_FORMAT`.

@@ -7,7 +7,8 @@
 use super::outgoing::{MESSAGE_KIND, UPDATE_KIND, VIA, write_members, write_trip_id};
 use super::{Area, IdForm, TripRef};
 use crate::envelope::event::{write_field, write_instant, write_key, write_string};
-use crate::envelope::tree::{self, Kind, Object, Value};
+use crate::envelope::marks::settle_valid;
+use crate::envelope::tree::{Kind, Nodes, Object, Value};
 
 /// What is known of an event beside its payload.
 #[derive(Clone, Copy, Debug)]
@@ -38,17 +39,17 @@ const OWN_KINDS: [&str; 9] = [
 /// Appends the event as flat clients see it. Returns whether they do.
 pub fn write_shown(facts: &Facts<'_>, payload: &[u8], out: &mut Vec<u8>) -> bool {
     let Ok(text) = std::str::from_utf8(payload) else { return false };
-    let mut marks = Vec::new();
-    tree::mark(text, &mut marks);
-    let Some(payload) = Value::root(text, &marks).and_then(Value::object) else { return false };
+    let mut nodes = Nodes::default();
+    let payload = settle_valid(text, &mut nodes).and_then(|()| nodes.root(text)).and_then(Value::object);
+    let Some(payload) = payload else { return false };
     write_object(facts, payload, out)
 }
 
 /// The same from the text of the event's plain frame.
 pub fn write_shown_again(channel: &str, unix_ms: u64, plain: &str, out: &mut Vec<u8>) -> bool {
-    let mut marks = Vec::new();
-    tree::mark(plain, &mut marks);
-    let Some(event) = Value::root(plain, &marks).and_then(Value::object) else { return false };
+    let mut nodes = Nodes::default();
+    let event = settle_valid(plain, &mut nodes).and_then(|()| nodes.root(plain)).and_then(Value::object);
+    let Some(event) = event else { return false };
     let [kind, user, payload] = event.find([&["type"], &["user_id"], &["payload"]]);
     let text = |value: Option<Value<'_>>| value.and_then(|value| serde_json::from_str::<String>(value.raw()).ok());
     let (Some(kind), Some(payload)) = (text(kind), payload.and_then(Value::object)) else { return false };

@@ -1,5 +1,7 @@
 //! The parser as a whole: what each text asks for, what is refused and why.
 
+mod readers;
+
 use super::*;
 use crate::envelope::{Command, Publish};
 
