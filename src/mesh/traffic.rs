@@ -1,8 +1,8 @@
 //! What goes between every two shards, as numbers that anybody may read.
 //!
 //! Each shard counts what it puts to the others and what it takes from them, and nobody else writes these numbers. What
-//! was put and not yet taken is how deep a queue is: nobody has to look into one. Absent: what threads put that are no
-//! shards.
+//! was put and not yet taken is how deep a queue is: nobody has to look into one. They are written for every message, so
+//! no two shards write to one cache line. Absent: what threads put that are no shards.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,38 +11,49 @@ use crate::ids::ShardId;
 /// One shard's numbers, by the other shard.
 #[derive(Debug)]
 pub struct Traffic {
-    put: Box<[AtomicU64]>,
-    taken: Box<[AtomicU64]>,
+    with: Box<[Counts]>,
+}
+
+/// One shard's numbers of another. As large as what processors fetch at a time, which are two lines of 64 bytes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counts {
+    put: AtomicU64,
+    taken: AtomicU64,
 }
 
 impl Traffic {
     /// Nothing yet, among so many shards.
     #[must_use]
     pub fn among(shards: usize) -> Self {
-        let none = || (0..shards).map(|_| AtomicU64::new(0)).collect();
-        Self { put: none(), taken: none() }
+        Self { with: (0..shards).map(|_| Counts::default()).collect() }
     }
 
     /// Something was put to a shard. Only the owner calls this, as the next.
     pub(super) fn note_put(&self, to: ShardId) {
-        add(&self.put, to);
+        if let Some(counts) = self.with.get(to.index()) {
+            add(&counts.put);
+        }
     }
 
     /// Something was taken that a shard had put.
     pub(super) fn note_taken(&self, from: ShardId) {
-        add(&self.taken, from);
+        // A number beyond the shards stands for a thread that is none.
+        if let Some(counts) = self.with.get(from.index()) {
+            add(&counts.taken);
+        }
     }
 
     /// How much was put to a shard.
     #[must_use]
     pub fn put(&self, to: ShardId) -> u64 {
-        read(&self.put, to)
+        self.with.get(to.index()).map_or(0, |counts| counts.put.load(Relaxed))
     }
 
     /// How much was taken from a shard.
     #[must_use]
     pub fn taken(&self, from: ShardId) -> u64 {
-        read(&self.taken, from)
+        self.with.get(from.index()).map_or(0, |counts| counts.taken.load(Relaxed))
     }
 }
 
@@ -55,13 +66,6 @@ pub fn depth(all: &[impl AsRef<Traffic>], from: ShardId, to: ShardId) -> u64 {
     all.get(from.index()).map_or(0, |owner| owner.as_ref().put(to)).saturating_sub(taken)
 }
 
-fn add(counts: &[AtomicU64], other: ShardId) {
-    // A number beyond the shards stands for a thread that is none.
-    if let Some(count) = counts.get(other.index()) {
-        count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-}
-
-fn read(counts: &[AtomicU64], other: ShardId) -> u64 {
-    counts.get(other.index()).map_or(0, |count| count.load(Relaxed))
+fn add(count: &AtomicU64) {
+    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
 }
