@@ -70,7 +70,9 @@ impl Shard {
         let places = u32::try_from(room.members.places()).unwrap_or(u32::MAX);
         room.left = room.left.min(places);
         let visits = room.left.min(u32::try_from(turns).unwrap_or(u32::MAX));
+        let goes_round = room.cursor.saturating_add(visits) > places;
         let next = room.history.next();
+        let mut needed = next;
         let fleeting = room.fleeting.as_deref();
         let mut owed = 0_u32;
         for _ in 0..visits {
@@ -78,7 +80,7 @@ impl Shard {
             room.cursor = place + 1;
             let Some(member) = room.members.at_mut(place) else { continue };
             if member.start.is_none() {
-                room.needed_now = room.needed_now.min(member.next);
+                needed = needed.min(member.next);
             }
             if member.start.is_none()
                 && (member.greeting.is_some()
@@ -95,8 +97,9 @@ impl Shard {
             }
         }
         room.left -= visits;
+        room.needed_now = room.needed_now.min(needed);
         // Whom something was told as it happens is owed no event; who resumes gets what others have had long since.
-        let first = room.needed_now.max(room.timed.next());
+        let first = needed.max(room.timed.next());
         if owed > 0
             && first < next
             && !matches!(room.role, Role::Mirror { goal, .. } if goal.is_none_or(|goal| first <= goal))
@@ -105,6 +108,12 @@ impl Shard {
             let owed = u64::from(owed);
             self.timing.push((oldest.micros, owed * (next.0 - first.0)));
             self.busy.note(owed, now, id, room);
+        }
+        if goes_round {
+            // Events may come faster than a crowd is visited, so that no round ends: since the cursor stood here last it
+            // has been everywhere.
+            room.timed = Seq(room.timed.0 + u64::from(room.ahead));
+            room.ahead = u32::try_from(room.history.last().0.saturating_sub(room.timed.0)).unwrap_or(u32::MAX);
         }
         if room.left > 0 {
             self.line.push_back(id);
@@ -119,7 +128,7 @@ impl Shard {
                 "a round visits everybody"
             );
             room.needed = room.needed_now;
-            room.timed = room.history.last();
+            (room.timed, room.ahead) = (room.history.last(), 0);
         }
         visits as usize
     }

@@ -283,7 +283,7 @@ impl Shard {
         if let Role::Home { followers, .. } = &mut room.role {
             followers.retain(|follower| (follower.shard, follower.attachment) != (from, attachment));
         }
-        room.idle_since = now.millis();
+        room.note_idle(now.millis());
         self.release_follower(now, id, from, effects);
     }
 

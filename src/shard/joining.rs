@@ -387,7 +387,7 @@ impl Shard {
         if super::fault::is(super::fault::Fault::CursorLost) {
             room.left = 0;
         }
-        room.idle_since = now;
+        room.note_idle(now);
         if room.fleeting.is_some() || room.attendance.is_some() {
             self.part(self.latest, id, membership.room, parting, effects);
         }

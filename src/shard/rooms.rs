@@ -152,7 +152,7 @@ pub(super) struct Room {
     pub(super) until_acked: bool,
     /// Where among the members the next visit is.
     pub(super) cursor: u32,
-    /// The last event of which the time until everybody was visited was noted.
+    /// The last event that everybody was visited for.
     pub(super) timed: Seq,
     /// Visits until everybody was visited since the last event.
     pub(super) left: u32,
@@ -162,8 +162,10 @@ pub(super) struct Room {
     pub(super) needed: Seq,
     /// The same, for the round under way.
     pub(super) needed_now: Seq,
-    /// Since when nobody is in it.
-    pub(super) idle_since: Millis,
+    /// By how many events the last one was ahead of that when the cursor began with the first place.
+    pub(super) ahead: u32,
+    /// Since when nobody is in it, in seconds since the host started.
+    idle_since_s: u32,
     /// The version of the pattern subscriptions that it has been compared with.
     pub(super) patterns_seen: u64,
     /// What those need who acknowledge or subscribe by pattern.
@@ -187,13 +189,14 @@ impl Room {
             fleeting: None,
             attendance: None,
             timed: Seq(0),
+            ahead: 0,
             queued: false,
             behind: false,
             cursor: 0,
             left: 0,
             needed,
             needed_now: needed,
-            idle_since: now,
+            idle_since_s: seconds(now),
         }
     }
 
@@ -215,6 +218,16 @@ impl Room {
         if last > Seq(0) {
             self.service.get_or_insert_default().cursors.begin_after(last);
         }
+    }
+
+    /// Somebody has left. What counts is the last time.
+    pub(super) fn note_idle(&mut self, now: Millis) {
+        self.idle_since_s = seconds(now);
+    }
+
+    /// For how long nobody was in it, to the second.
+    pub(super) fn idle_ms(&self, now: Millis) -> u64 {
+        u64::from(seconds(now).saturating_sub(self.idle_since_s)) * 1000
     }
 
     /// Asks a mirror's home where the channel is, unless an answer is on its way already. The attachment
@@ -309,6 +322,11 @@ impl Room {
             Role::Mirror { .. } => here,
         }
     }
+}
+
+/// Whole seconds since the host started, which are enough for a century.
+fn seconds(at: Millis) -> u32 {
+    u32::try_from(at.0 / 1000).unwrap_or(u32::MAX)
 }
 
 const _: () = assert!(size_of::<Attendance>() <= 64, "a box for each room in which somebody watches");

@@ -234,7 +234,7 @@ impl Shard {
             unneeded &= dedup.is_none();
         }
         room.count_bytes(&self.metrics);
-        if unneeded && now.millis().since(room.idle_since) >= CHANNEL_IDLE_MS {
+        if unneeded && room.idle_ms(now.millis()) >= CHANNEL_IDLE_MS {
             self.drop_room(id);
         } else if looked_at == 0 && behind {
             // What a crowd needs is noted by visits, which take their turns.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::code::ErrorCode;
-use crate::limits::{BUSY_CHANNELS_MAX, BUSY_CHANNELS_TOLD, BUSY_LOOKS, SAMPLES_KEPT, SHARD_SILENT_MS};
+use crate::limits::{
+    BUSY_CHANNELS_MAX, BUSY_CHANNELS_TOLD, BUSY_LOOKS, HISTORY_COUNT_DEFAULT, SAMPLES_KEPT, SHARD_SILENT_MS,
+    VISITS_PER_TURN_MAX,
+};
 use crate::metrics::Timing;
 use crate::shard::STATS_CHANNEL;
 use crate::shard::message::outside::{Ask, Busiest, Reply};
@@ -235,6 +238,40 @@ fn a_delivery_takes_until_the_end_of_the_turn_that_writes_it_and_counts_for_each
     assert_eq!(timing(&world), (before + 9, 1500 + 6 * 400));
     end_turn(&mut world, 9_000);
     assert_eq!(timing(&world).0, before + 9, "nothing twice");
+}
+
+#[test]
+fn a_crowd_with_events_faster_than_its_rounds_has_the_times_of_its_deliveries() {
+    let mut world = World::new();
+    let ann = world.legacy("/ws", "ann");
+    for _ in 0..3 * VISITS_PER_TURN_MAX + 10 {
+        world.legacy("/ws/trips/1/collab", "bob");
+    }
+    let of = |world: &World| {
+        let metrics = Arc::clone(world.hosts[0].0.metrics());
+        let histogram = metrics.timing(Timing::Delivery);
+        (histogram.counts().sum::<u64>(), histogram.sum(), metrics.read(Metric::Delivered))
+    };
+    // More events than are kept for who is slow, and each part of the run is as the others.
+    world.busiest(0);
+    for part in 0..6 {
+        let before = of(&world);
+        for _ in 0..HISTORY_COUNT_DEFAULT {
+            world.put(ann, &text(&note(1)));
+            world.now.micros += 1000;
+            let (shard, effects) = &mut world.hosts[0];
+            assert!(shard.fan_out(world.now, false, effects), "no round ends");
+            world.apply(0);
+        }
+        let after = of(&world);
+        let (count, sum, delivered) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+        assert!((delivered..delivered * 3 / 2).contains(&count), "part {part}: {count} times, {delivered} deliveries");
+        // Everybody is visited in every fourth turn. The next one ends it, and those who are visited together were not
+        // all visited together before.
+        assert!(sum / count <= 6000, "part {part}: {} us", sum / count);
+    }
+    let rows = world.busiest(0);
+    assert!(matches!(&rows[..], [(name, _, _)] if name == "trip:1"), "{rows:?}");
 }
 
 #[test]
