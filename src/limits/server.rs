@@ -48,7 +48,7 @@ pub const KEY_FILE_BYTES_MAX: usize = 4096;
 pub const JWKS_FILE_BYTES_MAX: usize = 512 * 1024;
 /// Pause between two looks at a JWK set's file. A look is one system call.
 pub const JWKS_LOOK_MS: u64 = 500;
-/// Descriptors kept back for logs, keys, rings and the administration executor.
+/// Descriptors kept back for logs, keys, the files of Unix sockets, rings and the administration executor.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// Descriptors of a shard: its two rings, its listener, its eventfds, with room to spare.
 pub const DESCRIPTORS_PER_SHARD: u64 = 16;

@@ -4,16 +4,17 @@
 //! that does not listen yet. Whether somebody listens on a file that is there already is asked by connecting to it.
 //! Between that question and the answer's use no other server of ours may ask, so the directory is locked for it.
 //!
-//! At the end the file is removed if it is still the one that was made. A process that is killed leaves it, and the
-//! next start replaces it. Absent: making directories.
+//! At the end the file is removed if it is still the one that was made. It is known by its number, which the file system
+//! gives to no other as long as somebody has the file open, and so this value has: the listeners may be closed long
+//! before. A process that is killed leaves the file, and the next start replaces it. Absent: making directories.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock, fstat, lstat, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
@@ -25,14 +26,14 @@ use crate::limits::{ACCEPT_BACKLOG, SOCKET_PATH_BYTES_MAX};
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and number of the file, by which it is known again.
-    identity: (u64, u64),
+    /// The file itself, whose number is nobody else's meanwhile. It is neither read nor connected to by this.
+    held: OwnedFd,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let _lock = lock_directory(&self.path);
-        if identity(&self.path).is_some_and(|found| found == self.identity) {
+        if is_at(&self.held, &self.path) {
             let _already_gone = fs::remove_file(&self.path);
         }
     }
@@ -58,8 +59,8 @@ pub(super) fn make(path: &Path, options: Options) -> Result<(SocketFile, OwnedFd
     }
     let socket = bound(&at).map_err(refused)?;
     // From here on the file is ours, and goes with this value if anything below fails.
-    let identity = identity(&at).ok_or_else(|| refused(Errno::NOENT))?;
-    let mut file = SocketFile { path: at, identity };
+    let held = open(&at, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(refused)?;
+    let mut file = SocketFile { path: at, held };
     set_mode(&file, options.mode).map_err(|error| refused(errno_of(&error)))?;
     listen(&socket, ACCEPT_BACKLOG).map_err(refused)?;
     fs::rename(&file.path, path).map_err(|error| refused(errno_of(&error)))?;
@@ -93,9 +94,8 @@ fn bound(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Gives the file its mode, and no other file: who has the directory could put a link in its place meanwhile.
 fn set_mode(file: &SocketFile, mode: u32) -> std::io::Result<()> {
-    let held = open(&file.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let found = File::from(held.try_clone()?).metadata()?;
-    if (found.dev(), found.ino()) != file.identity || !found.file_type().is_socket() {
+    let held = &file.held;
+    if !is_at(held, &file.path) || !File::from(held.try_clone()?).metadata()?.file_type().is_socket() {
         return Err(ErrorKind::NotFound.into());
     }
     let mode = Permissions::from_mode(mode);
@@ -120,8 +120,10 @@ fn lock_directory(path: &Path) -> Result<File, Errno> {
     Ok(directory)
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+/// Whether a file still has this path.
+fn is_at(file: &OwnedFd, path: &Path) -> bool {
+    let numbers = |found: Stat| (found.st_dev, found.st_ino);
+    fstat(file).is_ok_and(|held| lstat(path).is_ok_and(|found| numbers(found) == numbers(held)))
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {
@@ -130,6 +132,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -200,6 +203,19 @@ mod tests {
         });
         drop(current);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_that_was_given_the_number_of_one_before_is_another() {
+        let path = place("number").join("ws.sock");
+        for _ in 0..20 {
+            // The first one has closed its listener and not ended yet.
+            let (first, socket) = make(&path, ALONE).unwrap();
+            drop(socket);
+            let _second = make(&path, ALONE).unwrap();
+            drop(first);
+            assert!(UnixStream::connect(&path).is_ok(), "the first has removed the second's file");
+        }
     }
 
     #[test]
