@@ -18,6 +18,8 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]
+# Seconds for whatever should happen at once: a starved machine takes many for a page.
+PATIENCE = 120
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"tab": "\ue004", "enter": "\ue007", "space": "\ue00d", "left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015"}
 
@@ -40,6 +42,7 @@ class Browser:
         asked = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
         session = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": asked}})
         self.base += f"/session/{session['sessionId']}"
+        self.ask("POST", "/timeouts", {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE})
 
     def __enter__(self):
         return self
@@ -50,7 +53,7 @@ class Browser:
         except OSError:
             pass
         self.driver.terminate()
-        self.driver.wait(10)
+        self.driver.wait(PATIENCE)
         self.driver.stdout.close()
         try:
             self.profile.cleanup()
@@ -61,7 +64,7 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=2 * PATIENCE) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             value = json.load(error)["value"]
@@ -77,7 +80,7 @@ class Browser:
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
-    def wait(self, what, script, *arguments, seconds=30):
+    def wait(self, what, script, *arguments, seconds=PATIENCE):
         """Waits until a function body returns something true, and returns it."""
         end = time.monotonic() + seconds
         while not (found := self.run(script, *arguments)):
