@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod server;
+mod stats;
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

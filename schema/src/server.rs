@@ -7,6 +7,7 @@ use waystation::code::ErrorCode;
 use waystation::envelope::kinds::{Ask, ROWS};
 
 use super::described;
+use super::stats::SystemStats;
 
 /// The answer to a good authentication frame. No other frame but its opposite has a `success` at the top.
 #[derive(JsonSchema)]
@@ -388,6 +389,7 @@ fn events() -> Vec<(&'static str, Place, Value)> {
         ("cancel", Notice, described::<Cancel>()),
         ("chat_message", Channel, described::<ChatMessage>()),
         ("trip_update_broadcast", Channel, described::<TripUpdateBroadcast>()),
+        ("system_stats", Channel, described::<SystemStats>()),
         ("presence", Passing, described::<Presence>()),
         ("chat_typing_start", Passing, described::<ChatTyping>()),
         ("chat_typing_stop", Passing, described::<ChatTyping>()),

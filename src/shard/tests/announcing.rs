@@ -13,7 +13,7 @@ use crate::shard::STATS_CHANNEL;
 use crate::shard::message::outside::{Ask, Busiest, Reply};
 
 impl World {
-    fn announce(&mut self, payload: &str) -> Result<Reply, ErrorCode> {
+    pub(super) fn announce(&mut self, payload: &str) -> Result<Reply, ErrorCode> {
         let shards = u16::try_from(self.hosts.len()).unwrap();
         let home = crate::route::home(&options().key, STATS_CHANNEL, shards);
         self.ask(home.index(), Ask::Announce(Box::from(payload.as_bytes())))

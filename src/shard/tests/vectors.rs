@@ -60,7 +60,10 @@ impl Cast {
     fn enter(&mut self, world: &mut World, step: &Value) {
         let name = step["open"].as_str().unwrap();
         let kind = step["as"].as_str().unwrap_or("legacy");
-        let claims = if kind == "service" { json!({ "role": "service" }) } else { json!({}) };
+        let mut claims = if kind == "service" { json!({ "role": "service" }) } else { json!({}) };
+        if step["caps"].is_object() {
+            claims["caps"] = step["caps"].clone();
+        }
         let ttl_s = step["ttl_s"].as_u64().unwrap_or(LATER_S);
         let mut frame = json!({ "token": token_with(name, ttl_s, claims) });
         if kind == "known" || kind == "bundling" {
@@ -119,6 +122,10 @@ impl Cast {
         } else if step["awake"].is_string() {
             let who = self.who(step, "awake");
             world.open(who, usize::MAX);
+        } else if let Some(file) = step["announce"].as_str() {
+            let sample: Value =
+                serde_json::from_str(&std::fs::read_to_string(format!("{FOLDER}/{file}")).unwrap()).unwrap();
+            world.announce(&sample.to_string()).unwrap();
         } else if let Some(ms) = step["drain_ms"].as_u64() {
             world.handle(0, Input::Drain(ms));
             world.run();

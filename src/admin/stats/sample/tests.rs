@@ -44,6 +44,42 @@ fn ticked(shards: &[Arc<Metrics>]) {
     shards.iter().for_each(|metrics| metrics.set(Metric::TickedAt, 11 * STEP));
 }
 
+/// A sample with every field that there is.
+fn full() -> Value {
+    let mut mesh = Mesh::<u8>::new(2, Capacities { control: 8, data: 8 }).unwrap();
+    let mut ends: Vec<_> = (0..2).map(|shard| mesh.take_end(ShardId(shard)).unwrap()).collect();
+    let traffic = mesh.traffic();
+    let shards: Vec<Arc<Metrics>> = (0..2).map(|_| Metrics::shared()).collect();
+    let before = Reading { cpu_s: Some(1.0), ..Reading::take(&shards, &traffic, 10 * STEP) };
+    (0..3).for_each(|item| ends[0].outbox.try_put(ShardId(1), Lane::Data, item).unwrap());
+    ticked(&shards);
+    Metric::ALL.iter().filter(|metric| **metric != Metric::TickedAt).for_each(|metric| shards[1].add(*metric, 1));
+    for timing in Timing::ALL {
+        (1..=1000).for_each(|micros| shards[1].timing(*timing).record(micros));
+    }
+    let rss_bytes = Some(20_000_000.0);
+    let after = Reading { cpu_s: Some(1.5), rss_bytes, ..Reading::take(&shards, &traffic, 11 * STEP) };
+    let known = known(1);
+    let busiest = [Busiest { channel: Arc::from("trip:lisbon"), members: 3, per_s: 9 }];
+    let sample = Sample::between((&before, &after), 1_795_000_000_000, &known, Some(&busiest));
+    let mut sample: Value = serde_json::from_slice(&sample.encode()).unwrap();
+    sample["version"] = json!("0.0.0");
+    while ends[1].inbox.try_take(Lane::Data).is_some() {}
+    sample
+}
+
+/// The schema's tests hold it to the schema, field by field. `UPDATE_EXPECT=1` writes it anew.
+#[test]
+fn a_sample_with_every_field_is_the_golden_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/stats.json");
+    let full = full();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(path, serde_json::to_string_pretty(&full).unwrap() + "\n").unwrap();
+    }
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(full, golden);
+}
+
 #[test]
 fn totals_are_sums_and_rates_are_for_a_second() {
     let before = |shards: &[Arc<Metrics>]| {
