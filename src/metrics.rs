@@ -181,6 +181,19 @@ metrics! {
     PublishedToolCallError: Counter "waystation_events_total" "type=\"tool_call_error\"" "Events sequenced by channels at home here, by type";
     PublishedSystemStats: Counter "waystation_events_total" "type=\"system_stats\"" "Events sequenced by channels at home here, by type";
     PublishedOther: Counter "waystation_events_total" "type=\"other\"" "Events sequenced by channels at home here, by type";
+    OwedChatMessage: Counter "waystation_deliveries_total" "type=\"chat_message\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedTripUpdateBroadcast: Counter "waystation_deliveries_total" "type=\"trip_update_broadcast\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedAgentStatusUpdate: Counter "waystation_deliveries_total" "type=\"agent_status_update\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedAgentTaskStart: Counter "waystation_deliveries_total" "type=\"agent_task_start\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedAgentTaskProgress: Counter "waystation_deliveries_total" "type=\"agent_task_progress\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedAgentTaskComplete: Counter "waystation_deliveries_total" "type=\"agent_task_complete\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedAgentError: Counter "waystation_deliveries_total" "type=\"agent_error\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedToolCallStart: Counter "waystation_deliveries_total" "type=\"tool_call_start\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedToolCallProgress: Counter "waystation_deliveries_total" "type=\"tool_call_progress\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedToolCallComplete: Counter "waystation_deliveries_total" "type=\"tool_call_complete\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedToolCallError: Counter "waystation_deliveries_total" "type=\"tool_call_error\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedSystemStats: Counter "waystation_deliveries_total" "type=\"system_stats\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
+    OwedOther: Counter "waystation_deliveries_total" "type=\"other\"" "Deliveries by type, counted as the event comes: one for each member here but an author that excludes itself";
     Duplicates: Counter "waystation_duplicates_total" "" "Publishes answered from the dedup window";
     Requests: Counter "waystation_requests_total" "" "Requests of clients to services and to history";
     RequestsLate: Counter "waystation_requests_late_total" "" "Requests that nobody answered in time";
@@ -251,23 +264,23 @@ impl Metric {
         }
     }
 
-    /// Where an event of this type is counted when it is sequenced.
+    /// Where an event of this type is counted when it is sequenced, and where its deliveries are.
     #[must_use]
-    pub fn of_event(kind: &str) -> Self {
+    pub fn of_event(kind: &str) -> (Self, Self) {
         match kind {
-            "chat_message" => Self::PublishedChatMessage,
-            "trip_update_broadcast" => Self::PublishedTripUpdateBroadcast,
-            "agent_status_update" => Self::PublishedAgentStatusUpdate,
-            "agent_task_start" => Self::PublishedAgentTaskStart,
-            "agent_task_progress" => Self::PublishedAgentTaskProgress,
-            "agent_task_complete" => Self::PublishedAgentTaskComplete,
-            "agent_error" => Self::PublishedAgentError,
-            "tool_call_start" => Self::PublishedToolCallStart,
-            "tool_call_progress" => Self::PublishedToolCallProgress,
-            "tool_call_complete" => Self::PublishedToolCallComplete,
-            "tool_call_error" => Self::PublishedToolCallError,
-            "system_stats" => Self::PublishedSystemStats,
-            _ => Self::PublishedOther,
+            "chat_message" => (Self::PublishedChatMessage, Self::OwedChatMessage),
+            "trip_update_broadcast" => (Self::PublishedTripUpdateBroadcast, Self::OwedTripUpdateBroadcast),
+            "agent_status_update" => (Self::PublishedAgentStatusUpdate, Self::OwedAgentStatusUpdate),
+            "agent_task_start" => (Self::PublishedAgentTaskStart, Self::OwedAgentTaskStart),
+            "agent_task_progress" => (Self::PublishedAgentTaskProgress, Self::OwedAgentTaskProgress),
+            "agent_task_complete" => (Self::PublishedAgentTaskComplete, Self::OwedAgentTaskComplete),
+            "agent_error" => (Self::PublishedAgentError, Self::OwedAgentError),
+            "tool_call_start" => (Self::PublishedToolCallStart, Self::OwedToolCallStart),
+            "tool_call_progress" => (Self::PublishedToolCallProgress, Self::OwedToolCallProgress),
+            "tool_call_complete" => (Self::PublishedToolCallComplete, Self::OwedToolCallComplete),
+            "tool_call_error" => (Self::PublishedToolCallError, Self::OwedToolCallError),
+            "system_stats" => (Self::PublishedSystemStats, Self::OwedSystemStats),
+            _ => (Self::PublishedOther, Self::OwedOther),
         }
     }
 }
@@ -430,12 +443,16 @@ mod tests {
 
     #[test]
     fn events_are_counted_under_their_type_and_those_of_others_together() {
-        for metric in Metric::ALL.iter().filter(|metric| metric.describe().family == "waystation_events_total") {
-            let kind = metric.describe().label_value();
-            assert_eq!(Metric::of_event(kind), *metric, "{kind}");
+        let of = |family| Metric::ALL.iter().filter(move |metric| metric.describe().family == family);
+        let pairs = of("waystation_events_total").zip(of("waystation_deliveries_total"));
+        for (event, deliveries) in pairs {
+            let kind = event.describe().label_value();
+            assert_eq!(Metric::of_event(kind), (*event, *deliveries), "{kind}");
+            assert_eq!(deliveries.describe().label_value(), kind);
         }
+        assert_eq!(of("waystation_events_total").count(), of("waystation_deliveries_total").count());
         for kind in ["", "note", "chat_messages", "Chat_message"] {
-            assert_eq!(Metric::of_event(kind), Metric::PublishedOther, "{kind:?}");
+            assert_eq!(Metric::of_event(kind), (Metric::PublishedOther, Metric::OwedOther), "{kind:?}");
         }
     }
 

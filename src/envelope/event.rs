@@ -55,9 +55,20 @@ pub fn write_event(head: &EventHead<'_>, payload: &[u8], out: &mut Vec<u8>) -> R
     start..end
 }
 
+/// The type of an event as [`open_event`] wrote it: what stands up to the next quotation mark, as no name of ours has one.
+#[must_use]
+pub fn kind_of(event: &[u8]) -> &str {
+    let rest = event.get(OPENING.len()..).unwrap_or_default();
+    let end = memchr::memchr(b'"', rest).unwrap_or(0);
+    std::str::from_utf8(&rest[..end]).unwrap_or_default()
+}
+
+/// How every event begins, up to the name of its type.
+const OPENING: [u8; 53] = *b"{\"id\":\"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\",\"type\":\"";
+
 /// Appends an event up to its payload, and returns where that begins.
 pub fn open_event(head: &EventHead<'_>, out: &mut Vec<u8>) -> usize {
-    let mut opening = *b"{\"id\":\"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\",\"type\":\"";
+    let mut opening = OPENING;
     opening[7..43].copy_from_slice(&uuid(head.id));
     out.extend_from_slice(&opening);
     write_escaped(head.kind, out);

@@ -129,13 +129,23 @@ impl Shard {
         }
         let event = Event::new(committed.seq, now.unix_ms, now.micros, proposal.excluded, frame, more);
         self.metrics.count(Metric::Published);
-        self.metrics.count(Metric::of_event(proposal.kind));
+        let (sequenced, deliveries) = Metric::of_event(proposal.kind);
+        self.metrics.count(sequenced);
+        self.count_deliveries(id, deliveries, proposal.excluded);
         self.append(now, id, event);
         self.line_up(id);
         if self.patterns.version() > 0 {
             self.serve_patterns(now, id, effects);
         }
         self.answer(now, proposal, Ok(committed), effects);
+    }
+
+    /// An event comes to the members here. Counted at once for all of them, which costs the same whatever their number:
+    /// in the visits it would cost each of them something.
+    pub(super) fn count_deliveries(&self, id: RoomId, deliveries: Metric, excluded: Option<ConnId>) {
+        let Some(room) = self.rooms.at(id) else { return };
+        let author = usize::from(excluded.is_some_and(|author| author.shard == self.id));
+        self.metrics.add(deliveries, room.members.len().saturating_sub(author) as u64);
     }
 
     /// Station 8, first half: an event is encoded once for each encoding in use.

@@ -6,9 +6,11 @@ use super::effect::Effects;
 use super::joining::{fallback, settle};
 use super::message::Tail;
 use super::rooms::{Role, Room, RoomId};
+use crate::envelope::event::kind_of;
 use crate::ids::Seq;
 use crate::metrics::Metric;
 use crate::time::Now;
+use crate::wire::encoder::payload_of;
 
 impl Shard {
     /// The channel's home has no place for it: whoever is in it here is told, and may try again.
@@ -43,6 +45,8 @@ impl Shard {
                 room.service.get_or_insert_default().cursors = *cursors;
             }
         }
+        // Up to the goal it is what was before anybody here was a member.
+        let goal = *goal;
         if tail.epoch != room.history.epoch() || tail.first != room.history.next() {
             // The first tail gives the position to start from. A later jump says that this shard fell off
             // the home's history: members that needed what lies between find out by their positions.
@@ -50,6 +54,10 @@ impl Shard {
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
         }
         for event in tail.events {
+            if goal.is_some_and(|goal| event.seq > goal) {
+                let (_, deliveries) = Metric::of_event(kind_of(payload_of(event.plain())));
+                self.count_deliveries(id, deliveries, event.excluded);
+            }
             self.append(now, id, event);
         }
         self.settle_members(id, effects);

@@ -35,6 +35,23 @@ fn whole() -> EventHead<'static> {
 }
 
 #[test]
+fn the_type_of_an_event_is_read_where_it_was_written() {
+    for kind in ["chat_message", "n", &"x".repeat(100)] {
+        assert_eq!(kind_of(event(&EventHead { kind, ..whole() }, "{}").as_bytes()), kind);
+        let short = EventHead { kind, channel: None, op_id: None, user_id: None, session_id: None, ..whole() };
+        assert_eq!(kind_of(event(&short, r#"{"type":"other"}"#).as_bytes()), kind);
+    }
+    assert_eq!(
+        kind_of(event(&EventHead { kind: "a\"b", ..whole() }, "{}").as_bytes()),
+        "a\\",
+        "no name that is counted"
+    );
+    for cut in 0..=OPENING.len() {
+        assert_eq!(kind_of(&event(&whole(), "{}").as_bytes()[..cut]), "", "{cut}");
+    }
+}
+
+#[test]
 fn an_instant_that_is_at_hand_is_taken() {
     let instant = rfc3339(TIME);
     let head = EventHead { unix_ms: 0, instant: Some(&instant), ..whole() };

@@ -43,6 +43,40 @@ fn a_turn_visits_so_many_members_and_fewer_while_others_wait() {
 }
 
 #[test]
+fn deliveries_are_counted_by_type_where_the_members_are() {
+    let mut world = World::with(|options| options.shards = 2);
+    let channel = at_home("trip:", 0, 2);
+    let author = world.legacy(&format!("/ws/trips/{}/collab", channel.trim_start_matches("trip:")), "ann");
+    // Members that stay on the shard that accepted them: two at the channel's home, three on the other.
+    for host in [0, 0, 1, 1, 1] {
+        let who = world.client_on(host, false, "/ws", "bob");
+        world.say(who, &subscribe(std::slice::from_ref(&channel)));
+    }
+    let counts = |world: &World| {
+        [Metric::OwedTripUpdateBroadcast, Metric::OwedOther]
+            .map(|metric| [0, 1].map(|host: usize| world.hosts[host].0.metrics().read(metric)))
+    };
+    assert_eq!(counts(&world), [[0, 0]; 2]);
+    // What was there before a shard had members was never delivered there.
+    let other = at_home("chat:", 0, 2);
+    world.say(author, &publish(&other, "before", &json!({})));
+    let late = world.client_on(1, false, "/ws", "eve");
+    world.say(late, &subscribe(&[other]));
+    assert_eq!(counts(&world), [[0, 0]; 2]);
+    world.say(author, r#"{"type":"trip_update","field":"title","value":"Lisbon"}"#);
+    assert_eq!(counts(&world), [[3, 3], [0, 0]]);
+    for number in 0..4 {
+        world.say(author, &publish(&channel, &number.to_string(), &json!({})));
+    }
+    assert_eq!(counts(&world), [[3, 3], [12, 12]]);
+    let payload = json!({ "channel": channel, "type": "note", "payload": {} });
+    world.say(author, &json!({ "type": "publish", "exclude_sender": true, "payload": payload }).to_string());
+    assert_eq!(counts(&world), [[3, 3], [14, 15]], "without the author");
+    // All of them keep up, so what is counted ahead is what is written.
+    assert_eq!(world.read(Metric::Delivered), 3 + 3 + 14 + 15);
+}
+
+#[test]
 fn whoever_joins_or_leaves_during_a_round_takes_nobody_elses_visit() {
     // The round may have begun anywhere, and some of it may be over.
     for members in [1, 2, 3, VISITS_PER_TURN_MAX + 5] {
