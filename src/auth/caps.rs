@@ -369,6 +369,12 @@ impl Policy {
         self.rates.len() > 0
     }
 
+    /// Whether another policy has the same rates, under the same numbers.
+    #[must_use]
+    pub fn has_rates_of(&self, other: &Self) -> bool {
+        self.rates == other.rates
+    }
+
     /// Whether what happens in `channel` is delivered until it is acknowledged. That is so for all who are in it, so a
     /// pattern with `{user}` says nothing of it.
     #[must_use]

@@ -21,9 +21,9 @@ impl Shard {
     /// The rate, and the milliseconds after which there is one.
     pub(super) fn spend(&mut self, now: Now, id: ConnId, channel: &str, user: &str) -> Result<(), (Rate, u64)> {
         let Some((row, rate)) = self.channel_rate(id, channel, user) else { return Ok(()) };
-        let rules = self.rules;
+        let rates = self.rates;
         let Some(conn) = self.slots.find_mut(id) else { return Ok(()) };
-        let spent = conn.spent.get_or_insert_default().rows_of(rules);
+        let spent = conn.spent.get_or_insert_default().rows_of(rates);
         let at = spent.iter().position(|(other, _)| *other == row).unwrap_or_else(|| {
             spent.push((row, Bucket::full(rate, now.millis())));
             spent.len() - 1
@@ -49,9 +49,9 @@ impl Shard {
         let named = inbound.channel.map(|name| super::admission::full_name(name, user));
         let Some(channel) = named.as_deref().or(conn.own.as_deref()) else { return false };
         let Some((row, rate)) = self.channel_rate(id, channel, user) else { return false };
-        let rules = self.rules;
+        let rates = self.rates;
         let Some(spent) = self.slots.find_mut(id).and_then(|conn| conn.spent.as_mut()) else { return false };
-        let Some((_, bucket)) = spent.rows_of(rules).iter().find(|(other, _)| *other == row) else { return false };
+        let Some((_, bucket)) = spent.rows_of(rates).iter().find(|(other, _)| *other == row) else { return false };
         let mut bucket = *bucket;
         // On a copy: nothing is taken.
         let Err(retry_ms) = bucket.try_take(rate, now.millis()) else { return false };

@@ -181,8 +181,8 @@ impl Paused {
 /// What a connection has spent where few are limited.
 #[derive(Debug, Default)]
 pub(super) struct Spent {
-    /// Of which rules the rows are.
-    rules: u32,
+    /// Of which rates the rows are.
+    rates: u32,
     /// What is left of the rates of channels, by the policy's row.
     rows: Vec<(usize, Bucket)>,
     /// When the client was last told that its rate is used up.
@@ -190,10 +190,10 @@ pub(super) struct Spent {
 }
 
 impl Spent {
-    /// What is left of the rates of these rules. Rows of other rules are others, and are forgotten.
-    pub(super) fn rows_of(&mut self, rules: u32) -> &mut Vec<(usize, Bucket)> {
-        if self.rules != rules {
-            self.rules = rules;
+    /// What is left of these rates. Rows of other rates are others, and are forgotten.
+    pub(super) fn rows_of(&mut self, rates: u32) -> &mut Vec<(usize, Bucket)> {
+        if self.rates != rates {
+            self.rates = rates;
             self.rows.clear();
         }
         &mut self.rows

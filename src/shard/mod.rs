@@ -218,6 +218,8 @@ pub struct Shard {
     draining: bool,
     /// Counts the rules that held, from 1.
     rules: u32,
+    /// The rules that brought the rates of channels which hold.
+    rates: u32,
     /// Walks through many connections or channels, of which each turn does some steps.
     walks: VecDeque<Walk>,
     /// The numbers of all shards, for those who ask.
@@ -296,6 +298,7 @@ impl Shard {
             attachments: 0,
             draining: false,
             rules: 1,
+            rates: 1,
             walks: VecDeque::new(),
             peers: Vec::new(),
             pending: Pending::default(),

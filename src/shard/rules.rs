@@ -46,6 +46,10 @@ impl Shard {
         let Rules { generation, policy, origins, limits, unlimited, connections_max } = rules;
         self.rules = *generation;
         let stricter = *self.options.policy != **policy;
+        // What is left of rates that stay is not given anew: who has used them up waits on.
+        if !policy.has_rates_of(&self.options.policy) {
+            self.rates = *generation;
+        }
         let before = self.options.limits;
         self.options.policy = Arc::clone(policy);
         self.options.origins = Arc::clone(origins);

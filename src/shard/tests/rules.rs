@@ -104,6 +104,31 @@ fn rates_of_channels_begin_anew_with_other_rows() {
 }
 
 #[test]
+fn rates_of_channels_that_stay_are_not_given_anew() {
+    for known in [true, false] {
+        let mut world = World::with(|options| options.unlimited = false);
+        let who = world.client(known, "/ws/chat/s", "ann");
+        let rate = |pattern: &str| PolicyRow { rate: Some(ChannelRate { per_minute: 6, burst: 1 }), ..row(pattern) };
+        let passed = |world: &mut World, ids| acks(world, who, ids).0;
+        world.rules(0, 2, |rules| rules.policy = policy(&[rate("chat:s")]));
+        assert_eq!(passed(&mut world, 0..1), 1);
+        for generation in 3..6 {
+            // The same again, other limits, and rows that say nothing of rates.
+            let more = if generation == 5 { vec![rate("chat:s"), row("trip:*")] } else { vec![rate("chat:s")] };
+            world.rules(0, generation, |rules| {
+                rules.policy = policy(&more);
+                rules.limits.connections_per_user = 7 + generation;
+            });
+            let id = generation + 10;
+            assert_eq!(passed(&mut world, id..id + 1), 0, "known {known}, rules {generation}");
+        }
+        world.wait(10_500);
+        // The legacy client's message waited, and comes with what time brings.
+        assert_eq!(passed(&mut world, 30..31), 1, "known {known}");
+    }
+}
+
+#[test]
 fn places_of_an_address_are_given_back_whichever_shard_hears_first() {
     for first in [0, 1] {
         let mut world = World::with(|options| options.shards = 2);
