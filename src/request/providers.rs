@@ -53,12 +53,14 @@ impl Providers {
         }
     }
 
-    /// The connection that is to answer this time: one after the other.
-    pub fn pick(&mut self, method: &str) -> Option<ConnId> {
+    /// The connection that is to answer this time: one after the other, but for those who were asked before.
+    pub fn pick(&mut self, method: &str, asked: &[Option<ConnId>]) -> Option<ConnId> {
         let row = self.0.get_mut(method)?;
-        let index = if row.next < row.providers.len() { row.next } else { 0 };
+        let turn = row.next.min(row.providers.len());
+        let mut order = (turn..row.providers.len()).chain(0..turn);
+        let index = order.find(|index| !asked.contains(&Some(row.providers[*index])))?;
         row.next = index + 1;
-        row.providers.get(index).copied()
+        Some(row.providers[index])
     }
 
     /// Providers of a method.
@@ -78,13 +80,13 @@ mod tests {
     }
 
     fn picks(providers: &mut Providers, count: usize) -> Vec<u32> {
-        (0..count).filter_map(|_| providers.pick("m")).map(|conn| conn.slot).collect()
+        (0..count).filter_map(|_| providers.pick("m", &[])).map(|conn| conn.slot).collect()
     }
 
     #[test]
     fn providers_take_turns_whoever_comes_and_goes() {
         let mut providers = Providers::default();
-        assert_eq!(providers.pick("m"), None);
+        assert_eq!(providers.pick("m", &[]), None);
         for slot in [1, 2, 3, 2] {
             assert_eq!(providers.register("m", conn(slot)), Ok(()));
         }
@@ -95,8 +97,23 @@ mod tests {
         providers.remove("m", conn(3));
         assert_eq!(picks(&mut providers, 2), [2, 2]);
         providers.remove("m", conn(2));
-        assert_eq!((providers.pick("m"), providers.count("m")), (None, 0));
+        assert_eq!((providers.pick("m", &[]), providers.count("m")), (None, 0));
         assert!(providers.0.is_empty(), "a method without providers is forgotten");
+    }
+
+    #[test]
+    fn who_was_asked_before_is_passed_over_whoever_had_a_turn_meanwhile() {
+        let mut providers = Providers::default();
+        (1..=3).for_each(|slot| providers.register("m", conn(slot)).unwrap());
+        let mut pick = |asked: &[u32]| {
+            let asked: Vec<Option<ConnId>> = asked.iter().map(|slot| Some(conn(*slot))).chain([None]).collect();
+            providers.pick("m", &asked).map(|conn| conn.slot)
+        };
+        assert_eq!(pick(&[]), Some(1));
+        assert_eq!(pick(&[2]), Some(3), "the turn goes on from there");
+        assert_eq!(pick(&[1]), Some(2));
+        assert_eq!(pick(&[1, 3]), Some(2), "the only one who is left");
+        assert_eq!((pick(&[3, 1, 2]), pick(&[])), (None, Some(3)), "nobody's turn is lost where nobody is left");
     }
 
     #[test]

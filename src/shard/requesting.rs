@@ -150,7 +150,7 @@ impl Shard {
             user,
             method: Box::from(request.method),
             params: params.into_boxed_slice(),
-            tries: 0,
+            asked: [None; PROVIDERS_TRIED_MAX],
         };
         self.metrics.count(Metric::Requests);
         self.send_request(now, home, RequestMessage::Ask(Box::new(call)), effects);
@@ -334,18 +334,20 @@ impl Shard {
         }
     }
 
-    /// Has somebody answer a request whose method is at home here.
+    /// Has somebody answer a request whose method is at home here: one who was not asked before, whoever of those is
+    /// gone, and whose turn other requests have made it meanwhile.
     fn find_provider(&mut self, now: Now, mut call: Box<Call>, effects: &mut Effects) {
         let asker = call.asker.shard;
-        let failure = match self.providers.pick(&call.method) {
-            None => NO_METHOD,
-            Some(_) if usize::from(call.tries) >= self.providers.count(&call.method).min(PROVIDERS_TRIED_MAX) => {
-                Failure::Code(ErrorCode::Overloaded, "everybody who answers this method is busy")
-            }
-            Some(provider) => {
-                call.tries += 1;
-                return self.send_request(now, provider.shard, RequestMessage::Call(call, provider), effects);
-            }
+        if let Some(free) = call.asked.iter().position(Option::is_none)
+            && let Some(provider) = self.providers.pick(&call.method, &call.asked)
+        {
+            call.asked[free] = Some(provider);
+            return self.send_request(now, provider.shard, RequestMessage::Call(call, provider), effects);
+        }
+        let failure = if self.providers.count(&call.method) > 0 {
+            Failure::Code(ErrorCode::Overloaded, "everybody who answers this method is busy")
+        } else {
+            NO_METHOD
         };
         self.send_request(now, asker, RequestMessage::Reply(call.ticket, Err(failure)), effects);
     }

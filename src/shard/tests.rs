@@ -20,6 +20,7 @@ mod named;
 mod opening;
 mod outside;
 mod places;
+mod providers;
 mod rooms;
 mod rules;
 mod service;

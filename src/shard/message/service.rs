@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::code::ErrorCode;
 use crate::ids::{ConnId, ConnectionName, Epoch, Seq, ShardId};
+use crate::limits::PROVIDERS_TRIED_MAX;
 use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::request::Ticket;
@@ -26,8 +27,8 @@ pub struct Call {
     pub method: Box<str>,
     /// Raw JSON.
     pub params: Box<[u8]>,
-    /// How many providers were tried.
-    pub tries: u8,
+    /// Who was asked already.
+    pub asked: [Option<ConnId>; PROVIDERS_TRIED_MAX],
 }
 
 /// What part of a channel's history somebody wants.

@@ -3,8 +3,8 @@
 use super::*;
 use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, METHODS_PER_CONNECTION_MAX, OUTBOX_BYTES_MAX,
-    OVERLOADED_RETRY_MS, PROVIDERS_PER_METHOD_MAX, PROVIDERS_TRIED_MAX, REQUEST_DEADLINE_MS,
-    REQUESTS_PER_CONNECTION_MAX, SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
+    OVERLOADED_RETRY_MS, PROVIDERS_PER_METHOD_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
+    SPREADS_PER_SHARD_MAX, WORKING_PER_CONNECTION_MAX,
 };
 
 /// A backend on the open door.
@@ -24,13 +24,13 @@ pub(super) fn service(world: &mut World, host: usize, user: &str) -> Who {
 }
 
 /// A user on the open door of a host.
-fn user_on(world: &mut World, host: usize, user: &str) -> Who {
+pub(super) fn user_on(world: &mut World, host: usize, user: &str) -> Who {
     let who = world.upgrade_on(host, &format!("/ws?token={}", token(user)));
     world.heard(who);
     who
 }
 
-fn shards(count: u16) -> World {
+pub(super) fn shards(count: u16) -> World {
     World::with(|options| options.shards = count)
 }
 
@@ -45,7 +45,7 @@ fn send_to(target: &str, id: &str, note: u32) -> String {
     .to_string()
 }
 
-fn request(method: &str, id: &str, params: &Value) -> String {
+pub(super) fn request(method: &str, id: &str, params: &Value) -> String {
     json!({ "type": "request", "payload": { "id": id, "method": method, "params": params } }).to_string()
 }
 
@@ -54,7 +54,7 @@ fn register(methods: &[&str]) -> String {
 }
 
 /// Offers to answer methods, and returns what is said to that.
-fn offer(world: &mut World, who: Who, methods: &[&str]) -> Value {
+pub(super) fn offer(world: &mut World, who: Who, methods: &[&str]) -> Value {
     world.say(who, &register(methods));
     only(world, who, "register_response")
 }
@@ -66,7 +66,7 @@ fn respond(id: &Value, outcome: &Value) -> String {
 }
 
 /// The payload of the only frame that came.
-fn only(world: &mut World, who: Who, kind: &str) -> Value {
+pub(super) fn only(world: &mut World, who: Who, kind: &str) -> Value {
     let frames = world.heard(who);
     assert_eq!((frames.len(), frames[0]["type"].as_str()), (1, Some(kind)), "{frames:?}");
     frames[0]["payload"].clone()
@@ -430,26 +430,6 @@ fn requests_are_bounded_for_who_asks_and_for_who_answers() {
         refused += world.heard(who).len();
     }
     assert_eq!(refused, REQUESTS_PER_CONNECTION_MAX, "who works on {WORKING_PER_CONNECTION_MAX} takes no more");
-}
-
-#[test]
-fn a_request_is_passed_on_to_so_many_providers_and_no_more() {
-    for (over, answered) in [(0, true), (1, false), (2, false)] {
-        let busy = PROVIDERS_TRIED_MAX - 1 + over;
-        let mut world = World::new();
-        let providers: Vec<Who> = (0..=busy).map(|_| service(&mut world, 0, "svc")).collect();
-        for provider in &providers {
-            offer(&mut world, *provider, &["plan"]);
-        }
-        for provider in &providers[..busy] {
-            let conn = world.hosts[0].0.slots.find_mut(world.sockets[*provider].id).unwrap();
-            let others = (1..).map(|number| (ShardId(0), crate::request::Ticket(u64::MAX - number)));
-            conn.service.as_mut().unwrap().working.extend(others.take(WORKING_PER_CONNECTION_MAX));
-        }
-        let ann = world.legacy("/ws", "ann");
-        world.say(ann, &request("plan", "q", &json!({})));
-        assert_eq!((world.heard(providers[busy]).len(), world.heard(ann).len()), (answered.into(), (!answered).into()));
-    }
 }
 
 #[test]
