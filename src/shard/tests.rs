@@ -21,6 +21,7 @@ mod opening;
 mod outside;
 mod places;
 mod providers;
+mod returning;
 mod rooms;
 mod rules;
 mod service;

@@ -22,7 +22,7 @@ pub(super) fn join(world: &mut World, who: Who, channel: &str) -> Vec<Value> {
     world.heard(who)
 }
 
-fn ack(world: &mut World, who: Who, event: &Value) {
+pub(super) fn ack(world: &mut World, who: Who, event: &Value) {
     let message = json!({ "type": "ack", "payload": {
         "channel": event["channel"], "epoch": event["epoch"], "seq": event["seq"] } });
     world.say(who, &message.to_string());
