@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::gateway::{Gateway, until};
+use crate::gateway::{Gateway, SOON, until};
 use crate::raw::{FIN, PING, PONG, Raw, frame, text_frame};
 
-const READERS: usize = 12;
+const READERS: usize = 6;
 const STUCK: usize = 12;
-const EVENTS: usize = 1500;
+/// Few and large: those that do not read are cut after 30 seconds, and a slow machine has to be through with these by then.
+const EVENTS: usize = 250;
+const EVENT_BYTES: usize = 32 * 1024;
 
 /// A member that will not read. Its receive buffer is small, so that its socket fills soon, and large enough
 /// for a segment of the loopback device, so that it empties soon too.
@@ -25,15 +27,19 @@ fn member(gateway: &Gateway, token: &str) -> Raw {
     raw
 }
 
-/// Publishes `EVENTS` events of 8 KiB and has every reader read each at once. Gives the slowest step.
+/// Publishes `EVENTS` events and has every reader read each at once. Gives the slowest step.
 fn run(readers: &mut [Client], from: usize) -> Duration {
-    let content = "x".repeat(8 * 1024);
+    let content = "x".repeat(EVENT_BYTES);
     let mut slowest = Duration::ZERO;
     for seq in from..from + EVENTS {
         let start = Instant::now();
         readers[0].send(&json!({ "type": "chat_message", "payload": { "content": content } }));
         for reader in &mut *readers {
-            let text = reader.text();
+            // Heartbeats come among them where this takes long.
+            let mut text = reader.text();
+            while text.contains(r#""type":"connection_heartbeat""#) {
+                text = reader.text();
+            }
             assert!(text.contains(&format!(r#""seq":{seq},"#)), "{}", &text[..200]);
         }
         slowest = slowest.max(start.elapsed());
@@ -42,7 +48,7 @@ fn run(readers: &mut [Client], from: usize) -> Duration {
 }
 
 /// Has the server use each of its receive buffers once: their memory is of no connection.
-fn warm_up(gateway: &Gateway) {
+pub(crate) fn warm_up(gateway: &Gateway) {
     let mut raw = member(gateway, &gateway.token("warm"));
     let pongs = frame(FIN | PONG, &[b'x'; 125]).repeat(64);
     for _ in 0..1000 {
@@ -62,9 +68,10 @@ fn readers_that_never_read_hurt_nobody_and_are_bounded_told_and_cut() {
     let tokens = gateway.token_row("stuck", STUCK + 1);
     let mut stuck: Vec<Raw> = tokens.iter().map(|token| member(&gateway, token)).collect();
     let beside = run(&mut readers, 1 + EVENTS);
-    // Wall clock of a shared machine: an order of magnitude is what is shown here.
-    assert!(beside < alone * 10 + Duration::from_secs(1), "slowest step {alone:?} alone, {beside:?} beside them");
-    // 12 MiB were published twice over. History and the live part are bounded, and each stuck connection
+    // Wall clock of a shared machine, which may be away for seconds. Who waited for a stuck reader would wait for the 30
+    // seconds after which it is cut.
+    assert!(beside < alone * 10 + Duration::from_secs(10), "slowest step {alone:?} alone, {beside:?} beside them");
+    // 8 MiB were published twice over. History and the live part are bounded, and each stuck connection
     // holds what a write left over: one batch.
     let grown = gateway.anonymous_kib().saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB more");
@@ -75,6 +82,9 @@ fn readers_that_never_read_hurt_nobody_and_are_bounded_told_and_cut() {
     let (mut last, mut gaps) = (EVENTS, Vec::new());
     while last < 2 * EVENTS {
         let event: Value = serde_json::from_str(&late.text()).unwrap();
+        if event["type"] == "connection_heartbeat" {
+            continue;
+        }
         if event["type"] == "gap" {
             let (from, to) =
                 (event["payload"]["from_seq"].as_u64().unwrap(), event["payload"]["to_seq"].as_u64().unwrap());
@@ -87,16 +97,16 @@ fn readers_that_never_read_hurt_nobody_and_are_bounded_told_and_cut() {
             assert_eq!(event["seq"], last, "a hole that no gap announces");
         }
     }
-    assert!(!gaps.is_empty(), "{EVENTS} events of 8 KiB fitted into buffers");
+    assert!(!gaps.is_empty(), "{EVENTS} events of {EVENT_BYTES} bytes fitted into buffers");
     // The others never do, and are cut after 30 seconds without a byte.
     let slow = u64::try_from(STUCK).unwrap();
-    until("stuck readers are closed", Duration::from_secs(40), || {
+    until("stuck readers are closed", 3 * SOON, || {
         gateway.metric("waystation_closed_total", "reason=\"slow\"") == slow
     });
     for raw in &mut stuck {
         raw.rest();
     }
-    until("their connections are gone", Duration::from_secs(10), || {
+    until("their connections are gone", SOON, || {
         gateway.metric("waystation_connections", "") == u64::try_from(READERS + 1).unwrap()
     });
     late.write(&text_frame(r#"{"type":"chat_message","payload":{"content":"I am here"}}"#));
@@ -114,13 +124,11 @@ fn answers_that_nobody_reads_end_the_connection() {
     let before = gateway.anonymous_kib();
     // The write fails once the server no longer reads and closes.
     let mut sent = 0;
-    raw.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    raw.stream.set_write_timeout(Some(SOON)).unwrap();
     while sent < 512 * 1024 * 1024 && std::io::Write::write_all(&mut raw.stream, &pings).is_ok() {
         sent += pings.len();
     }
-    until("it is closed", Duration::from_secs(15), || {
-        gateway.metric("waystation_closed_total", "reason=\"slow\"") == 1
-    });
+    until("it is closed", 3 * SOON, || gateway.metric("waystation_closed_total", "reason=\"slow\"") == 1);
     let grown = gateway.anonymous_kib().saturating_sub(before);
     assert!(grown < 4 * 1024, "{grown} KiB more after {sent} bytes of pings");
 }
@@ -138,9 +146,7 @@ fn an_echo_that_is_not_read_stops_the_reading_and_loses_nothing() {
             writer.write(&frame(FIN | 0x2, &index.to_le_bytes().repeat(2048)));
         }
     });
-    until("what is queued has reached its bound", Duration::from_secs(15), || {
-        gateway.metric("waystation_outbox_bytes", "") > 256 * 1024
-    });
+    until("what is queued has reached its bound", SOON, || gateway.metric("waystation_outbox_bytes", "") > 256 * 1024);
     let grown = gateway.anonymous_kib().saturating_sub(before);
     assert!(grown < 4 * 1024, "{grown} KiB more");
     for index in 0..count {

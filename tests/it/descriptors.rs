@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::gateway::{Gateway, until};
+use crate::gateway::{Gateway, SOON, until};
 use crate::raw::{self, Raw, upgrade_head};
 
 // One after the other: what the second inherits must not reach the first.
@@ -31,14 +31,14 @@ fn accepting_goes_on_when_descriptors_return() {
     canary.set_patience(Duration::from_millis(2000));
     let silence = canary.socket.read();
     assert!(silence.is_err(), "{silence:?}");
-    canary.set_patience(crate::gateway::SOON);
+    canary.set_patience(SOON);
     let used = gateway.processor_time() - used;
     assert!(used <= Duration::from_millis(200), "{used:?} of processor time in two seconds of nothing");
     speak(&mut canary, "still full");
     held.clear();
     let token = gateway.token("bob");
     let mut bob = None;
-    until("somebody is let in again", Duration::from_secs(10), || {
+    until("somebody is let in again", SOON, || {
         bob = Client::try_open(&gateway, &format!("/ws/chat/s?token={token}"), &[]).ok();
         bob.is_some()
     });
@@ -62,8 +62,11 @@ fn connections_beyond_the_bound_are_held_and_sockets_beyond_that_are_closed() {
         raw.write(upgrade_head(&gateway, "/ws", "").as_bytes());
         raw
     };
+    // The operator's token is made before anybody waits.
+    assert_eq!(gateway.metric("waystation_held_upgrades", ""), 0);
     let (mut first, mut second) = (knock(), knock());
-    assert!(first.is_silent_for(Duration::from_millis(1000)), "it is held");
+    until("they are held", SOON, || gateway.metric("waystation_held_upgrades", "") == 2);
+    assert!(first.is_silent_for(Duration::from_millis(200)), "it is held");
     assert_eq!(raw::get(&gateway, "GET", "/health").status, 200, "what is no upgrade is answered");
     connected.truncate(room - 2);
     assert!(first.head().starts_with("HTTP/1.1 101 "), "a place has become free");
@@ -75,7 +78,7 @@ fn connections_beyond_the_bound_are_held_and_sockets_beyond_that_are_closed() {
     canary.send(&json!({ "type": "chat_message", "payload": { "content": "full" } }));
     assert_eq!(canary.event()["payload"]["content"], "full");
     held.clear();
-    until("there is room again", Duration::from_secs(10), || {
+    until("there is room again", SOON, || {
         let mut raw = Raw::connect(&gateway);
         let asked = std::io::Write::write_all(&mut raw.stream, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
         asked.is_ok() && raw.rest().starts_with(b"HTTP/1.1 200 ")

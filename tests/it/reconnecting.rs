@@ -5,12 +5,10 @@
 //! close it opens five more; a reply with a `null` in it is no reply; once it was connected it comes back after every
 //! close code but 1000, at most five times between two successes.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::client::{Client, Seen, has_null};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, SOON};
 
 const ATTEMPTS_MAX: usize = 5;
 /// More than any test here should see: a loop is told from a number.
@@ -34,7 +32,7 @@ fn one_socket(gateway: &Gateway, path: &str, auth: &Value) -> Outcome {
         Ok(client) => client,
         Err((status, _)) => return Outcome::NotOpened(status),
     };
-    client.set_patience(Duration::from_secs(15));
+    client.set_patience(SOON);
     client.send(auth);
     let (mut connected, mut refused) = (false, false);
     loop {
@@ -120,7 +118,7 @@ fn a_refusal_costs_a_shipped_client_one_socket() {
 #[test]
 fn a_token_that_ends_costs_one_socket_more_and_no_loop() {
     let gateway = Gateway::start();
-    let short = gateway.token_with("ada", &["--ttl", "2s"]);
+    let short = gateway.token_with("ada", &["--ttl", "8s"]);
     let auth = json!({ "token": short, "session_id": "s", "channels": ["session:s"] });
     let sockets = left_to_itself(&gateway, "/api/ws/chat/s", &auth);
     assert_eq!(sockets, [Outcome::Connected(4001), Outcome::Refused(4001)]);

@@ -149,7 +149,7 @@ fn a_bad_file_is_refused_whole_and_told_and_the_mended_one_holds_without_a_signa
     let mut ann = Client::join_known(gateway, "/ws/chat/s", &gateway.token("ann"));
     configured.put("[limits.chat]\nmessages = 1\nburst = 1\n[limits]\nupgrades = \"many\"\nbad_token = 1\n");
     gateway.signal(Signal::HUP);
-    until("it is refused", SOON, || configured.count("refused") == 1);
+    until("it is refused", SOON, || configured.count("refused") >= 1);
     assert_eq!(gateway.metric("waystation_config_bad", ""), 1);
     let log = gateway.log();
     for part in
@@ -273,7 +273,7 @@ fn a_refused_file_is_said_once_and_holds_when_the_key_that_it_names_has_come() {
     let said = || gateway.log().matches("refused whole").count();
     let token = by_secret(Algorithm::HS384, SECOND, &claims_of("guest"));
     configured.put(&config("late"));
-    until("it is refused", SOON, || configured.count("refused") == 1);
+    until("it is refused", SOON, || configured.count("refused") >= 1);
     // As wrong as before, again and again.
     for tries in 2..=3 {
         put(&late, SECOND, 0o644);
@@ -294,7 +294,7 @@ fn what_would_end_a_start_ends_a_reload_too_also_against_what_still_holds() {
     let gateway = &configured.gateway;
     configured.put(&format!("{admin}[auth]\nrequire_caps = true\n"));
     gateway.signal(Signal::HUP);
-    until("it is refused", SOON, || configured.count("refused") == 1);
+    until("it is refused", SOON, || configured.count("refused") >= 1);
     let log = gateway.log();
     for part in ["`globetrotter.open` = true", "line 4, column 8", "line 4, column 16", "until the next"] {
         assert!(log.contains(part), "{part}: {log}");
