@@ -104,6 +104,8 @@ impl CloseCode {
     pub const PROTOCOL: Self = Self(1002);
     /// Binary data on a text endpoint.
     pub const UNSUPPORTED: Self = Self(1003);
+    /// The socket ended without a close frame. Never sent (RFC 6455 section 7.4.1): only records have it.
+    pub const ABNORMAL: Self = Self(1006);
     /// Text that is not UTF-8.
     pub const INVALID_UTF8: Self = Self(1007);
     /// Ten invalid messages in a row from a known client.

@@ -20,6 +20,7 @@ pub mod headcount;
 pub mod metrics;
 pub mod payload;
 pub mod rate;
+pub mod recorder;
 pub mod wheel;
 
 // Floor 2: languages

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{exposition, process};
-use crate::mesh::Traffic;
+use crate::mesh::{Losses, Traffic};
 use crate::metrics::Metrics;
 use crate::wire::http::Response;
 
@@ -18,8 +18,9 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All numbers.
-pub(super) fn metrics(all: &[Arc<Metrics>], traffic: &[Arc<Traffic>]) -> Response {
-    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process::numbers(), all, traffic))
+pub(super) fn metrics(all: &[Arc<Metrics>], losses: &Losses, traffic: &[Arc<Traffic>]) -> Response {
+    let process: Vec<_> = process::numbers().into_iter().chain([process::log_lost(losses)]).collect();
+    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process, all, traffic))
 }
 
 /// The bytes of an answer to `method`.
@@ -39,7 +40,8 @@ mod tests {
 
     #[test]
     fn every_answer_has_the_policy_and_is_kept_by_nobody_unless_it_says_so() {
-        let numbers = String::from_utf8(encode(metrics(&[Metrics::shared()], &[]), "GET")).unwrap();
+        let numbers = encode(metrics(&[Metrics::shared()], &Losses::default(), &[]), "GET");
+        let numbers = String::from_utf8(numbers).unwrap();
         for line in [
             &format!("Content-Type: {EXPOSITION_TYPE}"),
             "Cache-Control: no-store",

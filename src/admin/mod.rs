@@ -11,17 +11,21 @@ mod api;
 mod asking;
 mod assets;
 mod body;
+mod desk;
+pub mod entrance;
 mod exposition;
 mod numbers;
 pub mod process;
 mod refusal;
 mod route;
 mod stats;
+mod trail;
 mod written;
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +39,9 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use crate::auth::{Claims, Policy};
 use crate::limits::{
     ADMIN_IO_MEMORY_BYTES, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_MS, ADMIN_LINGERING_COUNT_MAX, ADMIN_OPEN_COUNT_MAX,
-    ADMIN_RING_ENTRIES, ADMIN_WRITE_DEADLINE_MS,
+    ADMIN_RING_ENTRIES, ADMIN_WRITE_DEADLINE_MS, DESK_CLIENTS_MAX,
 };
-use crate::mesh::{AdminJob, Hatch, Parcel, Post, Transport};
+use crate::mesh::{AdminJob, Hatch, Losses, Parcel, Post, Transport, hatch};
 use crate::metrics::Metrics;
 use crate::route::HashKey;
 use crate::shard::message::AdminRequest;
@@ -45,10 +49,13 @@ use crate::shard::message::outside::Answered;
 use crate::wire::cors;
 use crate::wire::http::{Request, Response};
 use asking::Asker;
+use desk::Desk;
+pub use desk::{SetFilter, Tools};
 use numbers::Tally;
 use refusal::Refusal;
 use route::Route;
 pub use stats::{Finding, Known};
+pub use trail::dump;
 
 /// What the answers are made of.
 #[derive(Debug)]
@@ -63,10 +70,14 @@ pub struct Options {
     pub key: HashKey,
     /// Whether who connects from this machine may ask what needs `admin`.
     pub loopback: bool,
+    /// What was said to the log and not written.
+    pub losses: Arc<Losses>,
     /// The way to the shards.
     pub post: Post<Parcel>,
     /// What samples of the numbers say beside them.
     pub known: Known,
+    /// Where the administration's Unix socket listens, if there is one, and what it works with.
+    pub desk: Option<(UnixListener, Tools)>,
 }
 
 /// What the executor keeps.
@@ -75,7 +86,9 @@ struct Office {
     metrics: Vec<Arc<Metrics>>,
     policy: RefCell<Arc<Policy>>,
     loopback: bool,
+    losses: Arc<Losses>,
     asker: Asker,
+    key: HashKey,
     tally: Tally,
     known: Known,
 }
@@ -99,10 +112,10 @@ pub fn spawn(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
 /// # Cancel safety
 /// Dropping the future drops the sockets that wait; answers under way end with their executor.
 async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) {
-    let Options { metrics, policy, policies, key, loopback, post, known } = options;
+    let Options { metrics, policy, policies, key, loopback, losses, post, known, desk } = options;
     let (asker, tally) = (Asker::new(post, key), Tally::default());
     let policy = RefCell::new(policy);
-    let office = Rc::new(Office { metrics, policy, loopback, asker, tally, known });
+    let office = Rc::new(Office { metrics, policy, loopback, losses, asker, key, tally, known });
     let at_answers = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
@@ -119,6 +132,9 @@ async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
         stats::run(&at_samples.asker, &at_samples.metrics, &at_samples.known).await;
     })
     .detach();
+    if let Some((listener, tools)) = desk {
+        open_desk(&office, listener, tools);
+    }
     let open = Rc::new(Semaphore::new(ADMIN_OPEN_COUNT_MAX as u64));
     let lingering = Rc::new(Semaphore::new(ADMIN_LINGERING_COUNT_MAX as u64));
     take_all(inbox, async |job| {
@@ -140,6 +156,17 @@ async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
     // Every permit back: every answer is done. Each is bounded by its deadlines, and so is this.
     let _all_answered = open.acquire(ADMIN_OPEN_COUNT_MAX as u64).await;
     let _all_closed = lingering.acquire(ADMIN_LINGERING_COUNT_MAX as u64).await;
+}
+
+/// Serves who comes through the Unix socket from now on.
+fn open_desk(office: &Rc<Office>, listener: UnixListener, tools: Tools) {
+    let opened = hatch(DESK_CLIENTS_MAX).and_then(|(post, entrance)| entrance::open(listener, post).map(|()| entrance));
+    match opened {
+        Ok(entrance) => {
+            glommio::spawn_local(desk::serve(entrance, Desk::new(Rc::clone(office), tools))).detach();
+        }
+        Err(error) => tracing::error!(%error, "the administration's socket cannot be served"),
+    }
 }
 
 /// Takes what comes through a hatch until nobody is left to put something.
@@ -260,7 +287,7 @@ async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: 
     let Office { metrics, asker, tally, known, .. } = office;
     match route {
         Route::Asset => assets::answer(request).ok_or(Refusal::NOT_FOUND),
-        Route::Metrics => Ok(answer::metrics(metrics, &known.traffic)),
+        Route::Metrics => Ok(answer::metrics(metrics, &office.losses, &known.traffic)),
         Route::Health => Ok(numbers::health(asker, tally, metrics).await),
         Route::Numbers => numbers::numbers(asker, tally, metrics).await,
         Route::Connections => numbers::connections(asker, &request.query, metrics).await,

@@ -1,10 +1,13 @@
-//! What the kernel says of this process, under the names that every Prometheus client library uses.
+//! What the kernel says of this process, under the names that every Prometheus client library uses; and what no shard
+//! counts.
 //!
 //! Read when somebody asks, by the thread that answers. What cannot be read is left out, so that a container which hides
 //! a file of `/proc` costs one family and not the answer.
 
 use procfs::process::{LimitValue, Process};
 use procfs::{boot_time_secs, page_size, ticks_per_second};
+
+use crate::mesh::Losses;
 
 /// One number of the process.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +23,7 @@ pub struct Number {
 }
 
 /// Name, kind and help of each, in the order in which they are shown.
-pub const FAMILIES: [(&str, &str, &str); 7] = [
+pub const FAMILIES: [(&str, &str, &str); 8] = [
     ("process_cpu_seconds_total", "counter", "Processor time of the process, user and system, in seconds"),
     ("process_resident_memory_bytes", "gauge", "Memory of the process that is in RAM"),
     ("process_virtual_memory_bytes", "gauge", "Addresses that the process has mapped"),
@@ -28,15 +31,17 @@ pub const FAMILIES: [(&str, &str, &str); 7] = [
     ("process_open_fds", "gauge", "Descriptors that are open"),
     ("process_max_fds", "gauge", "Descriptors that may be open"),
     ("process_start_time_seconds", "gauge", "When the process began, in seconds since 1970"),
+    ("waystation_log_lost_total", "counter", "Lines that were said to the log and not written"),
 ];
 
 /// What can be read now.
 #[must_use]
 pub fn numbers() -> Vec<Number> {
-    let Ok(process) = Process::myself() else { return Vec::new() };
-    let stat = process.stat().ok();
+    let process = Process::myself().ok();
+    let process = process.as_ref();
+    let stat = process.and_then(|process| process.stat().ok());
     let ticks = float(ticks_per_second());
-    let limit = || match process.limits().ok()?.max_open_files.soft_limit {
+    let limit = || match process?.limits().ok()?.max_open_files.soft_limit {
         LimitValue::Value(count) => Some(float(count)),
         LimitValue::Unlimited => None,
     };
@@ -46,12 +51,19 @@ pub fn numbers() -> Vec<Number> {
         stat.map(|stat| float(stat.rss.saturating_mul(page_size()))),
         stat.map(|stat| float(stat.vsize)),
         stat.map(|stat| float(u64::try_from(stat.num_threads).unwrap_or(0))),
-        open_descriptors(&process).map(float),
+        process.and_then(open_descriptors).map(float),
         limit(),
         stat.zip(boot_time_secs().ok()).map(|(stat, boot)| float(boot) + float(stat.starttime) / ticks),
     ];
     let rows = FAMILIES.iter().zip(values);
     rows.filter_map(|(&(family, kind, help), value)| Some(Number { family, kind, help, value: value? })).collect()
+}
+
+/// What was said to the log and not written.
+#[must_use]
+pub fn log_lost(losses: &Losses) -> Number {
+    let (family, kind, help) = FAMILIES[FAMILIES.len() - 1];
+    Number { family, kind, help, value: float(losses.count()) }
 }
 
 /// Since Linux 6.2 the directory's size is their number; before, they are counted, which takes a step for each.
@@ -77,7 +89,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the wall clock is what the number is held against")]
     fn a_process_knows_itself() {
-        assert_eq!(numbers().len(), FAMILIES.len());
+        assert_eq!(numbers().len() + 1, FAMILIES.len());
         assert!(value("process_resident_memory_bytes") > 1_000_000.0);
         assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
         assert!(value("process_threads") >= 1.0 && value("process_max_fds") >= value("process_open_fds"));

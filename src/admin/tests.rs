@@ -49,7 +49,17 @@ fn options(shards: u16) -> Options {
     let (_, policies) = hatch(1).unwrap();
     let known =
         Known { started: std::time::Instant::now(), cpus: Vec::new(), traffic: Vec::new(), findings: Vec::new() };
-    Options { metrics, policy, policies, key: [0; 16], loopback: false, post: mesh.post(ShardId::OUTSIDE), known }
+    Options {
+        metrics,
+        policy,
+        policies,
+        key: [0; 16],
+        loopback: false,
+        losses: Arc::default(),
+        post: mesh.post(ShardId::OUTSIDE),
+        known,
+        desk: None,
+    }
 }
 
 fn start() -> (HatchPost<AdminJob>, ExecutorJoinHandle<()>) {

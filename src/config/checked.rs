@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::StartError;
+use super::desk::Asked;
 use super::key::VARIABLE_PREFIX;
 use super::layers::Settings;
 use super::load::Source;
@@ -39,6 +40,8 @@ pub enum Wanted {
     Doctor(Doctor),
     /// Show, write and take back what a host should be set to.
     Tune(TuneVerb),
+    /// Ask a running gateway.
+    Ask(Asked),
 }
 
 /// A gateway to run.
@@ -71,6 +74,10 @@ pub struct Serve {
     pub policy: Policy,
     /// Whether who connects from this machine may administer without a token.
     pub admin_loopback: bool,
+    /// Where the administration's Unix socket is to be, and whether somebody has said so; `None` for none.
+    pub admin_socket: Option<(PathBuf, bool)>,
+    /// Bytes of each shard's recorder.
+    pub recorder_bytes: usize,
     /// What a channel's history keeps.
     pub retention: Retention,
     /// Whether GlobeTrotter clients are let in without a token.
@@ -144,6 +151,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object.
     Json,
+    /// `key=value`, all of it.
+    Logfmt,
 }
 
 /// Tokens to print.
@@ -186,13 +195,15 @@ impl Users {
 pub struct Environment {
     /// `STATE_DIRECTORY`, as systemd sets it: one or more paths with colons between.
     pub state_directory: Option<OsString>,
+    /// `RUNTIME_DIRECTORY`, in the same form.
+    pub runtime_directory: Option<OsString>,
     /// `XDG_STATE_HOME`.
     pub xdg_state_home: Option<OsString>,
     /// `HOME`.
     pub home: Option<OsString>,
     /// `WAYSTATION_LOG`: log directives.
     pub log: Option<OsString>,
-    /// `WAYSTATION_LOG_FORMAT`: `text` or `json`.
+    /// `WAYSTATION_LOG_FORMAT`: `text`, `json` or `logfmt`.
     pub log_format: Option<OsString>,
     /// `CREDENTIALS_DIRECTORY`, where systemd puts what `LoadCredential=` names.
     pub credentials_directory: Option<OsString>,
@@ -210,6 +221,7 @@ impl Environment {
         settings.sort();
         Self {
             state_directory: read("STATE_DIRECTORY"),
+            runtime_directory: read("RUNTIME_DIRECTORY"),
             xdg_state_home: read("XDG_STATE_HOME"),
             home: read("HOME"),
             log: read("WAYSTATION_LOG"),

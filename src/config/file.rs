@@ -13,6 +13,7 @@ pub mod log;
 pub mod origins;
 pub mod policy;
 pub mod proxies;
+pub mod recorder;
 pub mod server;
 mod values;
 
@@ -45,6 +46,8 @@ pub struct File {
     pub globetrotter: globetrotter::GlobeTrotter,
     /// Who administers.
     pub admin: admin::Admin,
+    /// What happened last.
+    pub recorder: recorder::Recorder,
     /// What channels keep.
     pub history: history::History,
     /// What holds in which channels.

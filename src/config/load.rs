@@ -8,6 +8,7 @@ use serde::Deserialize as _;
 use toml::Value;
 
 use super::checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, data_directory};
+use super::desk;
 use super::file::{self, File, limits::Profile, log::Format};
 use super::layers::{Entry, Origin, Settings};
 use super::read::{self, Read};
@@ -16,7 +17,7 @@ use super::units::CpuList;
 use super::written::{LimitsWritten, ServeArgs};
 use super::{Faults, StartError};
 use crate::auth::{Policy, PolicyRow};
-use crate::limits::{LISTEN_COUNT_MAX, SHARDS_COUNT_MAX};
+use crate::limits::{LISTEN_COUNT_MAX, RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX};
 use crate::room::history::Retention;
 use crate::runtime::address::Address;
 use crate::runtime::ring::RingSizes;
@@ -153,6 +154,7 @@ impl Laid<'_> {
         let policy = self.policy();
         let auth = self.auth();
         let data = self.data();
+        let admin_socket = self.admin_socket(data.as_deref());
         let shards = self.placed();
         let listen = self.listen();
         let origins = Origins::new(&self.file.origins.allowed);
@@ -175,13 +177,19 @@ impl Laid<'_> {
             spin_us: file.server.spin_us,
             ring: RingSizes::default(),
             logs: Logs {
-                format: if file.log.format == Some(Format::Json) { LogFormat::Json } else { LogFormat::Text },
+                format: match file.log.format {
+                    Some(Format::Json) => LogFormat::Json,
+                    Some(Format::Logfmt) => LogFormat::Logfmt,
+                    Some(Format::Text) | None => LogFormat::Text,
+                },
                 filter: file.log.filter.clone().unwrap_or_else(|| "info".to_owned()),
             },
             auth: auth?,
             origins,
             policy: policy?,
             admin_loopback: file.admin.loopback,
+            admin_socket,
+            recorder_bytes: file.recorder.bytes.unwrap_or(RECORDER_BYTES_DEFAULT),
             retention: Retention {
                 count: file.history.events.unwrap_or(retention.count),
                 bytes: file.history.bytes.unwrap_or(retention.bytes),
@@ -304,6 +312,15 @@ impl Laid<'_> {
             return None;
         }
         Some(listen)
+    }
+
+    /// Where the administration's Unix socket is to be, and whether somebody has said so.
+    fn admin_socket(&mut self, data: Option<&Path>) -> Option<(PathBuf, bool)> {
+        match self.file.admin.socket.clone() {
+            Some(path) if path == Path::new("off") => None,
+            Some(path) => self.resolved(path, &self.settings.origin("admin.socket")).map(|path| (path, true)),
+            None => Some((desk::usual_socket(data?, &self.source.environment), false)),
+        }
     }
 
     /// Which shard runs where.

@@ -8,6 +8,7 @@
 //! depends on a clock, and when to read again, which is the server's.
 
 pub mod checked;
+pub mod desk;
 pub mod file;
 pub mod key;
 pub mod layers;
@@ -28,6 +29,7 @@ use crate::limits::CONFIG_FAULTS_TOLD_MAX;
 use written::{ConfigVerb, Verb, Written};
 
 pub use checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
+pub use desk::Asked;
 pub use layers::{Change, Settings};
 pub use load::Source;
 pub use tuning::{Changing, Doctor, Planned, TuneVerb};
@@ -143,10 +145,19 @@ pub fn read(
             clap_complete::generate(shell, &mut Written::command(), "waystation", &mut script);
             Ok(Wanted::Print(script))
         }
+        Verb::Dump(records) => asked(records.usable("dump", environment)),
+        Verb::Tail(records) => asked(records.usable("tail", environment)),
+        Verb::Debug(debug) => asked(debug.usable(environment)),
+        Verb::Log(log) => asked(log.usable(environment)),
+        Verb::Stats(at) => asked(at.stats(environment)),
         Verb::Doctor(doctor) => Ok(Wanted::Doctor(doctor)),
         Verb::Tune(tune) => Ok(Wanted::Tune(tune.usable())),
         Verb::Man { page } => manual(&page).map(Wanted::Print),
     }
+}
+
+fn asked(outcome: Result<Asked, StartError>) -> Result<Wanted, Refusal> {
+    outcome.map(Wanted::Ask).map_err(|error| Refusal::Start(error.into()))
 }
 
 /// The manual page of a command, given by its words.

@@ -10,7 +10,7 @@ mod rows;
 use super::key::{Effect, Fallback, Key, Kind, Word};
 use crate::limits::{
     HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_ROWS_MAX,
-    PROXIES_COUNT_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX,
+    PROXIES_COUNT_MAX, RECORDER_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX,
 };
 
 /// Keys with one heading.
@@ -25,7 +25,7 @@ pub struct Section {
 }
 
 /// All sections.
-pub static SECTIONS: [Section; 10] = [
+pub static SECTIONS: [Section; 11] = [
     Section { name: "server", help: "where it listens and what it runs on", keys: SERVER },
     Section { name: "log", help: "what is logged, and how", keys: LOG },
     Section { name: "auth", help: "whose tokens are good", keys: AUTH },
@@ -34,6 +34,7 @@ pub static SECTIONS: [Section; 10] = [
     Section { name: "proxies", help: "what stands in front of the gateway", keys: PROXIES },
     Section { name: "globetrotter", help: "the GlobeTrotter dialect", keys: GLOBETROTTER },
     Section { name: "admin", help: "who administers", keys: ADMIN },
+    Section { name: "recorder", help: "what happened last, for `waystation dump` and `tail`", keys: RECORDER },
     Section { name: "history", help: "what channels keep", keys: HISTORY },
     Section { name: "policy", help: "what holds in which channels", keys: POLICY },
 ];
@@ -130,12 +131,12 @@ const LOG: &[Key] = &[
             judge: judges::log_filter,
         }),
         Fallback::Is("\"info\""),
-        Effect::Restart,
+        Effect::Reload,
         "what is logged. `WAYSTATION_LOG`",
     ),
     key(
         "log.format",
-        Kind::One(Word::Choice(&["text", "json"])),
+        Kind::One(Word::Choice(&["text", "json", "logfmt"])),
         Fallback::Is("\"text\""),
         Effect::Restart,
         "the form of a line. `WAYSTATION_LOG_FORMAT`",
@@ -231,12 +232,32 @@ const GLOBETROTTER: &[Key] = &[key(
     "lets clients of `/api/v1/ws/…` in without a token, as whatever user they name, to read and write every trip; not with `auth.require_caps`",
 )];
 
-const ADMIN: &[Key] = &[key(
-    "admin.loopback",
-    Kind::Flag,
-    NO,
+const ADMIN: &[Key] = &[
+    key(
+        "admin.loopback",
+        Kind::Flag,
+        NO,
+        Effect::Restart,
+        "who connects from this machine, and asks for `localhost` or a loopback address, administers without a token; not behind a proxy here, which makes everybody come from it",
+    ),
+    key(
+        "admin.socket",
+        PATH,
+        Fallback::Unset(
+            "`admin.sock` in `$RUNTIME_DIRECTORY`, else in the data directory",
+            "\"/run/waystation/admin.sock\"",
+        ),
+        Effect::Restart,
+        "the Unix socket of `waystation dump`, `tail`, `debug`, `log` and `stats`, for the server's user and root; `\"off\"` for none",
+    ),
+];
+
+const RECORDER: &[Key] = &[key(
+    "recorder.bytes",
+    Kind::Count { min: 0, max: RECORDER_BYTES_MAX as u64 },
+    Fallback::Is("1_048_576"),
     Effect::Restart,
-    "who connects from this machine, and asks for `localhost` or a loopback address, administers without a token; not behind a proxy here, which makes everybody come from it",
+    "bytes of each shard's flight recorder, 32 for each record, rounded down to a power of two; 0 for none",
 )];
 
 const HISTORY: &[Key] = &[

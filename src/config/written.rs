@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::desk::{Debug, Log, Records, Whereabouts};
 use super::tuning::{Doctor, TuneArgs};
 use super::units::{self, CpuList};
 use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
@@ -47,6 +48,16 @@ pub enum Verb {
     Doctor(Doctor),
     /// Show, write and take back what a host should be set to
     Tune(TuneArgs),
+    /// Show what happened last in a running gateway, in the order of time
+    Dump(Records),
+    /// Show what happens in a running gateway, until interrupted
+    Tail(Records),
+    /// Have a running gateway log what happens to a user or a connection, for a while
+    Debug(Debug),
+    /// Change what a running gateway logs, until its configuration is read again
+    Log(Log),
+    /// Print a running gateway's numbers, summed over its shards
+    Stats(Whereabouts),
 }
 
 /// What to do with the configuration.

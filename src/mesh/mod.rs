@@ -2,7 +2,7 @@
 //!
 //! A message to another shard, a socket that is handed over, the order to drain: each is a [`Parcel`]
 //! that is put into the receiver's [`Inbox`] or refused, now. Nobody waits for room. Order holds per
-//! sender and lane.
+//! sender and lane. What is said goes to the log's writer through queues of its own ([`log`]).
 //!
 //! Invariants: every queue has its full size from the start; a parcel that was put is taken without
 //! another parcel having to come (see [`wake`]). Absent: locks, broadcast, and any knowledge of what
@@ -10,12 +10,14 @@
 
 pub mod hatch;
 pub mod inbox;
+pub mod log;
 pub mod parcel;
 pub mod traffic;
 pub mod wake;
 
 pub use hatch::{Hatch, HatchPost, hatch};
 pub use inbox::{Capacities, Inbox, Mesh, MeshEnd, Outbox, Post};
+pub use log::{Level, Line, LogItem, LogPost, Losses, Value, log_queue};
 pub use parcel::{AdminJob, Parcel, Transport};
 pub use traffic::{Traffic, depth};
 pub use wake::Bell;

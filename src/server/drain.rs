@@ -1,6 +1,6 @@
 //! From the first signal to the exit code.
 //!
-//! SIGHUP makes the configuration to be read again, and ends nothing.
+//! SIGHUP makes the configuration to be read again and SIGUSR1 the recorder to be written, and neither ends anything.
 //! SIGTERM and SIGINT mean the same: every shard says good-bye to its connections and ends, and the exit
 //! code is 0. A second signal is an operator who will not wait. A thread that ends unasked takes the rest
 //! down in order, and the exit code says so. Whatever hangs, the process ends a little after the drain's window.
@@ -13,17 +13,18 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::engine::{Awaited, Engine, Member};
+use super::logs::Log;
 use super::notify;
 use crate::config::StartError;
 use crate::limits::{DRAIN_LATEST_MS, DRAIN_WINDOW_MS};
 
 /// Catches the signals that the server knows. Called before any thread starts, so that none is missed.
 pub(super) fn signals() -> Result<Signals, StartError> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| refused(&error))
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(|error| refused(&error))
 }
 
 fn refused(error: &io::Error) -> StartError {
@@ -31,7 +32,7 @@ fn refused(error: &io::Error) -> StartError {
 }
 
 /// Waits for a signal, drains, waits for the threads. The exit code is 0 after a drain.
-pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
+pub(super) fn wait(mut signals: Signals, engine: Engine, log: &Log) -> ExitCode {
     let Engine { members, drain, reload } = engine;
     let (handle, asked) = (signals.handle(), Arc::new(AtomicBool::new(false)));
     let (begin, begun) = bounded(1);
@@ -45,6 +46,10 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
     });
     let mut drain = Some((drain, reload));
     for signal in signals.forever() {
+        if signal == SIGUSR1 {
+            log.write_flight();
+            continue;
+        }
         if signal == SIGHUP {
             // Full: it is about to be read again anyway. Draining: it is too late for it.
             let _waits_already = drain.as_ref().map(|(_, reload)| reload.try_send(()));
@@ -52,6 +57,7 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
         }
         let Some((drain, reload)) = drain.take() else {
             tracing::warn!(signal, "second signal: ending without a drain");
+            log.flush();
             // The shell's convention for a process that a signal ended.
             std::process::exit(128 + signal);
         };
@@ -63,7 +69,7 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
         // Taken by who waits for the threads, or they have ended already.
         let _all_ended = begin.try_send(());
     }
-    match ends.join() {
+    let code = match ends.join() {
         Ok(0) => {
             tracing::info!("drained");
             ExitCode::SUCCESS
@@ -72,7 +78,9 @@ pub(super) fn wait(mut signals: Signals, engine: Engine) -> ExitCode {
             tracing::error!(failures = failures.unwrap_or(1), "did not end cleanly");
             ExitCode::FAILURE
         }
-    }
+    };
+    log.flush();
+    code
 }
 
 /// Waits for every thread and counts those that failed or ended before they were asked to. The first that ends unasked

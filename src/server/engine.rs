@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::flight::Flight;
 use super::keys::KeyRing;
+use super::logs::Log;
 use super::notify;
 use super::reload;
-use crate::admin;
+use crate::admin::{self, Tools};
 use crate::auth::{Policy, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
@@ -21,6 +24,7 @@ use crate::limits::{
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
+use crate::recorder::Ring;
 use crate::runtime::listen::Listener;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
@@ -95,6 +99,10 @@ pub(super) struct Start<'a> {
     pub(super) sockets: u64,
     /// What the doctor finds on this machine, the worst first.
     pub(super) findings: Vec<admin::Finding>,
+    /// What is said.
+    pub(super) log: &'a Log,
+    /// Where the administration's Unix socket listens.
+    pub(super) socket: Option<UnixListener>,
     /// How often the service manager wants to hear that every shard turns.
     pub(super) watchdog: Option<Duration>,
 }
@@ -109,12 +117,18 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let (post, inbox) = hatch::<AdminJob>(ADMIN_QUEUED_COUNT_MAX).map_err(|error| failed(&error))?;
     let (answers, answered) = hatch::<Answered>(ADMIN_QUESTIONS_MAX).map_err(|error| failed(&error))?;
     let (policies, changed) = hatch::<Arc<Policy>>(1).map_err(|error| failed(&error))?;
+    let rings = rings(start.wanted, start.listeners.len());
+    let shared: Arc<[Arc<Ring>]> = rings.clone().into();
+    start.log.set_flight(Flight::new(Arc::clone(&shared), &start.wanted.data));
+    let tools = Tools { rings: shared, started, log: start.log.post().clone(), set_filter: start.log.filter_setter() };
     let admin = admin::Options {
+        desk: start.socket.map(|socket| (socket, tools)),
         policies: changed,
         metrics: metrics.clone(),
         policy: Arc::clone(&options.policy),
         key: options.key,
         loopback: start.wanted.admin_loopback,
+        losses: Arc::clone(start.log.losses()),
         post: mesh.post(ShardId::OUTSIDE),
         known: admin::Known {
             started,
@@ -127,6 +141,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let watchdog = start.watchdog;
     let again = reload::Start {
         wanted: start.wanted,
+        log: start.log.clone(),
         ring: start.keys,
         verifier: Arc::clone(&options.verifier),
         connections: start.connections,
@@ -136,7 +151,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         metrics: metrics.first().map_or_else(Metrics::shared, Arc::clone),
     };
     let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
-    let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options, started };
+    let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options, started, rings };
     let (mut members, drain) = start_shards(shards, &metrics, (&post, &answers))?;
     members.push(Member { name: "reload".to_owned(), join: joined(reloading), awaited: Awaited::ToTheEnd });
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
@@ -162,6 +177,8 @@ struct Shards<'a> {
     mesh: Mesh<Parcel>,
     options: shard::Options,
     started: Instant,
+    /// Empty without recorders.
+    rings: Vec<Arc<Ring>>,
 }
 
 /// Starts the shards, each where it is placed, and gives the way to tell them to drain. A shard's post to
@@ -171,7 +188,7 @@ fn start_shards(
     metrics: &[Arc<Metrics>],
     (post, answers): (&HatchPost<AdminJob>, &HatchPost<Answered>),
 ) -> Result<(Vec<Member>, Drain), StartError> {
-    let Shards { wanted, listeners, mut mesh, options, started } = shards;
+    let Shards { wanted, listeners, mut mesh, options, started, rings } = shards;
     let count = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
@@ -196,9 +213,11 @@ fn start_shards(
             metrics: Arc::clone(metrics),
         };
         let (options, metrics, peers) = (options.clone(), Arc::clone(metrics), metrics_of_all.to_vec());
+        let ring = rings.get(id.index()).map(Arc::clone);
         let build = move || {
             let mut shard = Shard::new(id, options, metrics, Now::default());
             shard.set_peers(peers);
+            shard.set_recorder(ring);
             shard
         };
         let thread = runtime::spawn(seat, build).map_err(|error| failed(&error))?;
@@ -255,7 +274,14 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         retention: start.wanted.retention,
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,
         hot_members: HOT_MEMBERS,
+        // Each is given one that others read too.
+        recorder_bytes: 0,
     })
+}
+
+/// The shards' recorders; none if they are off.
+fn rings(wanted: &Serve, shards: usize) -> Vec<Arc<Ring>> {
+    (0..shards).filter_map(|_| Ring::with_bytes(wanted.recorder_bytes)).collect()
 }
 
 /// The start of the process, as all shards count time.

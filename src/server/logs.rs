@@ -1,15 +1,44 @@
-//! Logs: structured lines on standard error. Shards count instead of logging; what is logged is the start,
-//! the end, and what an operator must act on. Never a token, never content.
+//! Logs: structured lines on standard error, written by a thread of their own. What is logged is the start, the end, and
+//! what an operator must act on; shards count instead. Never a token, never content.
+//!
+//! Whoever logs puts a line into a bounded queue and goes on: a standard error that nobody reads blocks neither a shard,
+//! nor a drain, nor the message of a panic. The filter can be changed while the gateway runs.
 
+mod form;
+mod writer;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
-use tracing_subscriber::EnvFilter;
+use crossbeam_channel::bounded;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use crate::config::{LogFormat, Logs, StartError};
+use super::flight::Flight;
+use crate::admin::SetFilter;
+use crate::config::{Logs, StartError};
+use crate::limits::{LOG_FLUSH_MS, LOG_QUEUE_ITEMS};
+use crate::mesh::{Level, Line, LogItem, LogPost, Losses, Value, log_queue};
+use writer::{Sink, Writer};
+
+/// The log of this process.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    /// The way to the writer, for threads that are no shard.
+    post: LogPost,
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// What a panic writes besides, once there is something.
+    flight: Arc<OnceLock<Flight>>,
+}
 
 /// Sends what this process logs to standard error from now on.
-pub(super) fn start(logs: &Logs) -> Result<(), StartError> {
+pub(super) fn start(logs: &Logs) -> Result<Log, StartError> {
     let filter = EnvFilter::try_new(&logs.filter).map_err(|error| {
         StartError::new(
             format!("{:?} are no log directives: {error}", logs.filter),
@@ -17,23 +46,207 @@ pub(super) fn start(logs: &Logs) -> Result<(), StartError> {
             "write levels and targets, as in info,waystation=debug",
         )
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = match logs.format {
-        LogFormat::Text => lines.finish().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).finish().try_init(),
-    };
+    let losses = Arc::<Losses>::default();
+    let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
+    Writer::new(vec![items], losses, Sink::StandardError, logs.format).spawn("log").map_err(|error| failed(&error))?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let started = tracing_subscriber::registry().with(filter).with(Lines(post.clone())).try_init();
     // Refused only if logs were started before, which is as good.
     drop(started);
-    Ok(())
+    let log = Log { post, filter: handle, flight: Arc::default() };
+    say_panics(log.clone());
+    Ok(log)
+}
+
+fn failed(error: &io::Error) -> StartError {
+    StartError::new(format!("the log's thread cannot be started: {error}"), "the system", "see OPERATIONS.md, limits")
+        .passing()
+}
+
+/// A panic's message goes the way of all lines: the usual way would wait for who does not read.
+fn say_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(thread, place, "panicked: {}", panic.payload_as_str().unwrap_or("no text"));
+        // Captured only if `RUST_BACKTRACE` asks for it.
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            backtrace.to_string().lines().for_each(|line| tracing::error!("{line}"));
+        }
+        log.write_flight();
+        log.flush();
+    }));
+}
+
+impl Log {
+    /// Logs by these directives from now on.
+    ///
+    /// # Errors
+    /// What is wrong with them; then nothing is changed.
+    pub(super) fn set_filter(&self, directives: &str) -> Result<(), String> {
+        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        self.filter.reload(filter).map_err(|error| error.to_string())
+    }
+
+    /// Waits until what was said is written, for a while.
+    pub(super) fn flush(&self) {
+        let (done, flushed) = bounded(1);
+        if self.post.try_put(LogItem::Flush(done)).is_ok() {
+            let _late = flushed.recv_timeout(Duration::from_millis(LOG_FLUSH_MS));
+        }
+    }
+
+    /// What is written at a panic and when somebody asks for it.
+    pub(super) fn set_flight(&self, flight: Flight) {
+        let _set_once = self.flight.set(flight);
+    }
+
+    /// Writes it.
+    pub(super) fn write_flight(&self) {
+        self.flight.get().into_iter().for_each(Flight::write);
+    }
+
+    /// The way to the writer.
+    pub(super) const fn post(&self) -> &LogPost {
+        &self.post
+    }
+
+    /// What changes the filter for who may not know of this log.
+    pub(super) fn filter_setter(&self) -> SetFilter {
+        let log = self.clone();
+        Box::new(move |directives| log.set_filter(directives))
+    }
+
+    /// What was said and not written.
+    pub(super) const fn losses(&self) -> &Arc<Losses> {
+        self.post.losses()
+    }
+}
+
+/// Makes a line of each event.
+struct Lines(LogPost);
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let meta = event.metadata();
+        let mut reading = Reading::default();
+        event.record(&mut reading);
+        let level = match *meta.level() {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warn,
+            tracing::Level::INFO => Level::Info,
+            tracing::Level::DEBUG => Level::Debug,
+            tracing::Level::TRACE => Level::Trace,
+        };
+        let Reading { message, fields } = reading;
+        self.0.say(Line { unix_ms: unix_ms(), level, target: meta.target(), message: message.into(), fields });
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Reading {
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Reading {
+    fn put(&mut self, field: &Field, value: Value) {
+        match value {
+            Value::Text(text) if field.name() == "message" => self.message = text.into(),
+            value => self.fields.push((field.name(), value)),
+        }
+    }
+}
+
+impl Visit for Reading {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::Flag(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, Value::Number(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, Value::Signed(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Value::Real(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+}
+
+/// The wall clock.
+#[expect(clippy::disallowed_methods, reason = "a line says when it was said, by the thread that says it")]
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+impl Log {
+    /// A log that nobody writes.
+    pub(super) fn unheard() -> Self {
+        Self {
+            post: log_queue(1, &Arc::default()).0,
+            filter: reload::Layer::new(EnvFilter::new("off")).1,
+            flight: Arc::default(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LogFormat;
+    use tracing::subscriber::with_default;
 
     #[test]
     fn directives_that_do_not_parse_are_told_with_their_variable() {
         let logs = Logs { format: LogFormat::Text, filter: "waystation=loud".to_owned() };
         assert_eq!(start(&logs).unwrap_err().place, "WAYSTATION_LOG");
+    }
+
+    #[test]
+    fn an_event_becomes_a_line_if_the_filter_lets_it_which_can_be_changed() {
+        let losses = Arc::default();
+        let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
+        let (layer, handle) = reload::Layer::new(EnvFilter::new("info"));
+        let log = Log { post: post.clone(), filter: handle, flight: Arc::default() };
+        let subscriber = tracing_subscriber::registry().with(layer).with(Lines(post));
+        with_default(subscriber, || {
+            tracing::info!(count = 2, left = -1, quiet = false, error = %"none", "said {}", 1);
+            tracing::debug!("not said");
+            log.set_filter("off,waystation=debug").unwrap();
+            tracing::debug!("said now");
+            assert!(log.set_filter("waystation=loud").is_err());
+            tracing::debug!("still said");
+        });
+        let lines: Vec<Line> = items
+            .try_iter()
+            .map(|item| match item {
+                LogItem::Line(line) => *line,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let messages: Vec<&str> = lines.iter().map(|line| &*line.message).collect();
+        assert_eq!(messages, ["said 1", "said now", "still said"]);
+        let fields = [
+            ("count", Value::Signed(2)),
+            ("left", Value::Signed(-1)),
+            ("quiet", Value::Flag(false)),
+            ("error", "none".into()),
+        ];
+        assert_eq!((lines[0].level, &*lines[0].fields), (Level::Info, &fields[..]));
     }
 }

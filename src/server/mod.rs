@@ -4,9 +4,11 @@
 //! lines that tell the operator where to go. Whatever cannot work is refused before the first thread
 //! starts. Absent: rules of the gateway; they are all below.
 
+mod desk;
 mod doctor;
 mod drain;
 mod engine;
+mod flight;
 mod greeting;
 mod health;
 mod key;
@@ -18,10 +20,12 @@ mod token;
 mod tuning;
 
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use crate::admin::entrance;
 use crate::auth::Key;
 use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
@@ -42,6 +46,7 @@ pub fn run(wanted: Wanted) -> ExitCode {
             let _nobody_listens = io::stdout().lock().write_all(&text);
             ExitCode::SUCCESS
         }
+        Wanted::Ask(asked) => desk::ask(&asked).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Doctor(wanted) => tuning::doctor(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Tune(verb) => tuning::tune(&verb).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
     }
@@ -81,13 +86,18 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
 }
 
 fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
-    logs::start(&wanted.logs)?;
+    let log = logs::start(&wanted.logs)?;
+    serve_logged(wanted, &log).inspect_err(|_| log.flush())
+}
+
+fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError> {
     doctor::keep_pages_small();
     doctor::check_ring(wanted.shards.len(), wanted.ring)?;
     doctor::check_processors(&wanted.shards, Path::new(doctor::PROCESSORS))?;
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
     doctor::check_directory(&wanted.data)?;
+    let socket = admin_socket(wanted)?;
     let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options)?;
     let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
     let mut keys = match &key {
@@ -102,8 +112,20 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let count = verifier.keys.iter().count();
     let room = reload::connections_max(wanted, connections) as u64;
     let findings = tuning::findings(room, wanted.shards.len());
-    let resources =
-        engine::Start { wanted, listeners, loopback, connections, sockets, verifier, keys, findings, watchdog };
+    let has_socket = socket.is_some();
+    let resources = engine::Start {
+        wanted,
+        listeners,
+        loopback,
+        connections,
+        sockets,
+        verifier,
+        keys,
+        findings,
+        watchdog,
+        log,
+        socket,
+    };
     let engine = engine::start(resources)?;
     let development = key.as_ref().map(|key| Ok((key, token_for_everything(key)?))).transpose()?;
     let keys = match &development {
@@ -116,9 +138,13 @@ fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
     let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     tracing::info!(listen, shards = wanted.shards.len(), connections = room, echo = wanted.echo, "listening");
     notify::ready(wanted.shards.len(), room);
-    let ended = drain::wait(signals, engine);
+    let code = drain::wait(signals, engine, log);
     drop(files);
-    Ok(ended)
+    if let Some((path, _)) = wanted.admin_socket.as_ref().filter(|_| has_socket) {
+        // Whoever finds it gone has lost nothing: nobody answers there any more.
+        let _gone_already = std::fs::remove_file(path);
+    }
+    Ok(code)
 }
 
 /// What is listened on, by shard.
@@ -140,6 +166,22 @@ impl Places {
             listeners.iter_mut().zip(of_shards).for_each(|(shard, listener)| shard.push(listener));
         }
         Self { addresses, files, listeners }
+    }
+}
+
+/// The administration's Unix socket. One that was asked for must be; without the usual one there is no `dump`.
+fn admin_socket(wanted: &Serve) -> Result<Option<UnixListener>, StartError> {
+    let Some((path, asked_for)) = &wanted.admin_socket else { return Ok(None) };
+    match entrance::bind(path) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if *asked_for => {
+            let what = format!("the administration's socket cannot be made: {error}");
+            Err(StartError::new(what, path.display().to_string(), "give another as admin.socket, or \"off\""))
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "there is no socket for dump, tail and debug: set admin.socket");
+            Ok(None)
+        }
     }
 }
 

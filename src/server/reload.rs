@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::key;
 use super::keys::{KeyRing, warn_of_weak};
+use super::logs::Log;
 use crate::auth::{Key, Policy, Verifier};
 use crate::config::key::Effect;
 use crate::config::{Faults, LimitsProfile, Serve, Settings, Source};
@@ -34,6 +35,8 @@ use sight::Sight;
 pub(super) struct Start<'a> {
     /// What the gateway was started with.
     pub(super) wanted: &'a Serve,
+    /// The log, whose filter may change.
+    pub(super) log: Log,
     /// Its keys.
     pub(super) ring: KeyRing,
     /// What was made of them.
@@ -59,6 +62,7 @@ struct News {
 #[derive(Debug)]
 struct Reloader {
     source: Source,
+    log: Log,
     data: PathBuf,
     /// As at the start: what waits for the next one is different from this.
     started: Settings,
@@ -105,9 +109,10 @@ pub(super) fn connections_max(wanted: &Serve, connections: u64) -> usize {
 
 impl Reloader {
     fn new(start: Start<'_>) -> Self {
-        let Start { wanted, ring, verifier, connections, post, policies, metrics } = start;
+        let Start { wanted, log, ring, verifier, connections, post, policies, metrics } = start;
         Self {
             source: wanted.source.clone(),
+            log,
             data: wanted.data.clone(),
             started: wanted.settings.clone(),
             settings: wanted.settings.clone(),
@@ -175,6 +180,9 @@ impl Reloader {
         match self.read() {
             Ok((wanted, ring, verifier)) => {
                 self.generation += 1;
+                if let Err(error) = self.log.set_filter(&wanted.logs.filter) {
+                    tracing::error!(error, "the log's filter stays as it was");
+                }
                 self.tell_changes(cause, &wanted);
                 self.rules = Some(Arc::new(self.rules_of(&wanted)));
                 (self.ring, self.told) = (ring, None);

@@ -173,6 +173,7 @@ impl Shard {
         let own = self.slots.find(id).and_then(|conn| conn.own.as_deref());
         let own_verbs = own.map_or(Verbs::NONE, |own| self.verbs(&claims, own));
         self.know(id);
+        self.saw_user(now, id, &claims.user);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.stage = Stage::Open;
         self.wheel.insert(conn.live.first_look(), Timer::Live(id));
@@ -238,6 +239,7 @@ impl Shard {
 
     fn deny(&mut self, now: Now, id: ConnId, denied: &Denied, effects: &mut Effects) -> Go {
         self.metrics.count(Metric::RefusedToken);
+        self.saw_refused(now, id, denied.code);
         if denied.code == Denied::TOKEN.code && denied.close == Denied::TOKEN.close {
             self.ask_address(now, id, Question::BadToken, effects);
         }

@@ -213,6 +213,7 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         if matches!(conn.stage, Stage::Auth) {
             self.metrics.count(received(&parsed));
+            self.saw_message(now, id, parsed.as_ref().ok(), text.len());
             return self.on_first_text(now, id, text, parsed, effects);
         }
         if conn.is_owed_too_many_answers() {
@@ -238,6 +239,7 @@ impl Shard {
                 fee => return self.pause(now, id, fee, text, effects),
             }
         }
+        self.saw_message(now, id, parsed.as_ref().ok(), text.len());
         self.on_paid(now, id, &parsed, effects)
     }
 
@@ -286,6 +288,7 @@ impl Shard {
         let message = text.to_owned();
         conn.paused = Some(Box::new(Paused { message, rest: Vec::new(), read: 0, awaits }));
         effects.list.push(Effect::Pause(id));
+        self.saw_pause(id, awaits);
         Go::Paused
     }
 
@@ -409,6 +412,7 @@ impl Shard {
         details: Option<&str>,
         effects: &mut Effects,
     ) {
+        self.saw_refused(now, id, code);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.live.on_refused();
         let flat = conn.door.is_flat();

@@ -61,12 +61,14 @@ impl Shard {
         let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
         held.for_each(|answer| conn.outbox.push_over(answer.frame));
         let stream = conn.door == Door::EventStream;
+        let code = CloseCode(close_code_of(&last));
         let last = if stream { Payload::copy_of(event_stream::COMMENT) } else { last };
         // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
         conn.outbox.push_last(last);
         self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
         self.metrics.subtract(Metric::OutboxBytes, before as u64);
         self.metrics.count(metric);
+        self.saw_end(id, code, metric);
         self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
         self.leave_all(now.millis(), id, parting_of(metric), effects);
         self.mark(id, effects);
@@ -99,6 +101,7 @@ impl Shard {
                 self.metrics.count(metric);
                 // RFC 6455 section 7.1.5: without a close frame it is 1006.
                 self.metrics.count(Metric::Closed1006);
+                self.saw_end(id, CloseCode::ABNORMAL, metric);
             }
         }
         self.metrics.subtract(Metric::OutboxBytes, conn.outbox.bytes() as u64);

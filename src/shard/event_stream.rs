@@ -76,6 +76,7 @@ impl Shard {
         conn.door = Door::EventStream;
         let own = conn.own.clone();
         self.metrics.count(Metric::EventStreams);
+        self.saw_opened(now, id);
         self.metrics.add(Metric::Connections, 1);
         self.queue_bytes(now, id, Lane::Critical, Payload::copy_of(&opening), effects);
         effects.list.push(Effect::Stream(id));

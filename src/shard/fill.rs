@@ -20,6 +20,7 @@ use crate::limits::{BATCH_BYTES_MAX, JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_M
 use crate::metrics::{Metric, Metrics};
 use crate::outbox::Lane;
 use crate::payload::Payload;
+use crate::recorder::{Kind, Recorder};
 use crate::room::history::{Event, History};
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
@@ -48,8 +49,8 @@ impl Shard {
             return;
         }
         let unsent = batch.parts();
-        let mut tools =
-            Tools { now, id, known: conn.known, pen: &mut self.pen, metrics: &self.metrics, fleeting: false };
+        let (pen, recorder) = (&mut self.pen, &mut self.recorder);
+        let mut tools = Tools { now, id, known: conn.known, pen, recorder, metrics: &self.metrics, fleeting: false };
         let mut portions = batch.shares();
         loop {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
@@ -72,6 +73,12 @@ impl Shard {
         self.metrics.count(Metric::Sends);
         self.metrics.add(Metric::BytesOut, bytes as u64);
         let short = bytes < batch.bytes();
+        if short {
+            let left = batch.bytes() - bytes;
+            self.recorder.note(now.micros, Kind::Blocked, id, left as u64, bytes as u64);
+        } else if self.recorder.is_watched() {
+            self.recorder.note(now.micros, Kind::Written, id, batch.parts() as u64, bytes as u64);
+        }
         let Some(conn) = self.slots.find_mut(id) else { return batch.clear() };
         if short {
             self.metrics.count(Metric::ShortWrites);
@@ -161,6 +168,7 @@ struct Tools<'a> {
     id: ConnId,
     known: bool,
     pen: &'a mut Pen,
+    recorder: &'a mut Recorder,
     metrics: &'a Metrics,
     /// A channel has something to tell this connection as it happens.
     fleeting: bool,
@@ -334,6 +342,8 @@ impl Tools<'_> {
             return member.next < history.next() || member.unasked;
         }
         if member.next < history.oldest() {
+            let missed = history.oldest().0 - member.next.0;
+            self.recorder.note_gap(self.now.micros, self.id, missed, at.room.number());
             let gap = self.tell_gap(name, member, (history.epoch(), history.oldest()), reason);
             #[cfg(feature = "planted-faults")]
             let silent = super::fault::is(super::fault::Fault::GapSilent);

@@ -102,6 +102,7 @@ impl Shard {
                 return go;
             }
             self.metrics.count(Metric::ReceivedFlat);
+            self.saw_flat(now, id, text.len());
             match relay {
                 Ok(relay) => self.on_flat_relay(now, id, &relay, effects),
                 Err((code, message)) => self.on_flat_fault(now, id, code, message, effects),
@@ -113,6 +114,7 @@ impl Shard {
                 return go;
             }
             self.metrics.count(Metric::ReceivedFlat);
+            self.saw_flat(now, id, text.len());
             match message {
                 Ok(message) => self.on_flat_message(now, id, &message, effects),
                 Err((code, message)) => self.on_flat_fault(now, id, code, message, effects),

@@ -132,6 +132,7 @@ impl Shard {
         let (sequenced, deliveries) = Metric::of_event(proposal.kind);
         self.metrics.count(sequenced);
         self.count_deliveries(id, deliveries, proposal.excluded);
+        self.recorder.note_sequenced(now.micros, id.number(), proposal.author, committed.seq.0);
         self.append(now, id, event);
         self.line_up(id);
         if self.patterns.version() > 0 {

@@ -20,6 +20,7 @@ use crate::ids::{ConnId, Position, Seq};
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, MEMBERSHIPS_PER_CONNECTION_MAX};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
+use crate::recorder::Kind;
 use crate::room::history::History;
 use crate::room::members::{Member, Pending, Watch};
 use crate::room::presence::Parting;
@@ -150,6 +151,7 @@ impl Shard {
             conn.highs += u16::from(high);
         }
         self.metrics.add(Metric::Memberships, 1);
+        self.saw_membership(Kind::Joined, id, room);
         membership
     }
 
@@ -231,7 +233,9 @@ impl Shard {
             room.service = Some(debt.service);
             room.deliver(until_acked);
         }
-        Ok(self.rooms.insert(room))
+        let id = self.rooms.insert(room);
+        self.saw_channel(now, id, channel);
+        Ok(id)
     }
 
     /// Tells a mirror's home which encodings the members here use: with the first of them it attaches.
@@ -381,6 +385,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.metrics.subtract(Metric::Memberships, 1);
+        self.saw_membership(Kind::Left, id, membership.room);
         let Some(room) = self.rooms.at_mut(membership.room) else { return };
         room.members.leave(membership.place);
         #[cfg(feature = "planted-faults")]

@@ -13,6 +13,7 @@ pub mod effect;
 #[cfg(feature = "planted-faults")]
 pub mod fault;
 pub mod message;
+pub mod recording;
 pub mod rules;
 
 mod acking;
@@ -70,9 +71,12 @@ use crate::census::strangers::Strangers;
 use crate::envelope::Parser;
 use crate::headcount::Population;
 use crate::ids::{ConnId, ShardId};
-use crate::limits::{CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS};
+use crate::limits::{
+    CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, RECORDER_BYTES_DEFAULT,
+};
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
+use crate::recorder::{Recorder, Ring};
 use crate::request::{Pending, Providers};
 use crate::room::dedup::Dedup;
 use crate::room::group::{Consumer, Patterns};
@@ -142,6 +146,8 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Members from which a channel is hot.
     pub hot_members: usize,
+    /// Bytes of its recorder, unless it is given one; 0 for none.
+    pub recorder_bytes: usize,
 }
 
 impl Options {
@@ -168,6 +174,7 @@ impl Options {
             retention: Retention::default(),
             history_bytes_max: HISTORY_SHARD_BYTES_MAX,
             hot_members: HOT_MEMBERS,
+            recorder_bytes: RECORDER_BYTES_DEFAULT / 16,
         }
     }
 }
@@ -224,6 +231,8 @@ pub struct Shard {
     walks: VecDeque<Walk>,
     /// The numbers of all shards, for those who ask.
     peers: Vec<Arc<Metrics>>,
+    /// What happened last.
+    recorder: Recorder,
     /// Requests of connections here that wait.
     pending: Pending,
     /// Who answers the methods that are at home here.
@@ -301,6 +310,7 @@ impl Shard {
             rates: 1,
             walks: VecDeque::new(),
             peers: Vec::new(),
+            recorder: Recorder::new(Ring::with_bytes(options.recorder_bytes)),
             pending: Pending::default(),
             providers: Providers::default(),
             patterns: Patterns::default(),

@@ -204,6 +204,7 @@ impl Shard {
             Err((_, Metric::RefusedToken)) => self.knock(now, id, None, page.map(Box::from), effects),
             Err((error, metric)) => {
                 self.metrics.count(metric);
+                self.saw_status(now, id, error.status, metric);
                 let response = shared(error.response(), page);
                 self.respond(now, id, &response, request.method == "HEAD", effects);
             }
@@ -380,6 +381,7 @@ impl Shard {
         let known = passport.claims.is_some() || conn.door == Door::Echo;
         let took = now.millis().since(passport.accepted);
         self.metrics.count(Metric::Upgraded);
+        self.saw_opened(now, id);
         self.metrics.add(Metric::Connections, 1);
         self.metrics.timing(Timing::Handshake).record(took.saturating_mul(1000));
         self.queue(now, id, Lane::Critical, passport.response, effects);
@@ -401,6 +403,7 @@ impl Shard {
     /// Answers a request that leads nowhere, and closes.
     pub(super) fn refuse(&mut self, now: Now, id: ConnId, error: HttpError, metric: Metric, effects: &mut Effects) {
         self.metrics.count(metric);
+        self.saw_status(now, id, error.status, metric);
         self.respond_at_gate(now, id, error.response(), effects);
     }
 
@@ -413,6 +416,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.metrics.count(metric);
+        self.saw_status(now, id, HttpError::TOO_MANY_REQUESTS.status, metric);
         let seconds = wait_ms.div_ceil(1000).max(1).to_string();
         let response = HttpError::TOO_MANY_REQUESTS.response().header("Retry-After", &seconds);
         self.respond_at_gate(now, id, response, effects);

@@ -22,7 +22,7 @@ use crate::envelope::Encoding;
 use crate::envelope::notice::service::write_direct;
 use crate::envelope::tripsage::is_reserved;
 use crate::ids::{ConnId, ConnectionName, Epoch};
-use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_LISTED_MAX, SWEEP_SLOTS_MAX};
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_LISTED_MAX, RECORD_NAMES_MAX, SWEEP_SLOTS_MAX};
 use crate::metrics::Metric;
 use crate::room::dedup::Operation;
 use crate::route::HashKey;
@@ -53,6 +53,8 @@ impl Shard {
             Ask::Tally { from } => Ok(self.take_tally(from)),
             Ask::Announce(payload) => self.announce(now, &payload, effects),
             Ask::Busiest => Ok(self.busiest(now)),
+            Ask::Names { connections, channels } => Ok(self.names_outside(&connections, &channels)),
+            Ask::Places { connection, channel } => Ok(self.places_outside(connection, channel.as_deref())),
             Ask::Sweep { from, whose, act } => Ok(self.sweep_connections(now, from, &whose, &act, effects)),
         };
         reply(ticket, outcome, effects);
@@ -156,6 +158,23 @@ impl Shard {
         let conns = slots.filter_map(|slot| self.slots.tenant(slot)).take(limit);
         let members = conns.filter_map(|conn| Some((Arc::clone(conn.user()?), conn.name))).collect();
         Ok(Reply::Members { members, count })
+    }
+
+    fn names_outside(&self, connections: &[(u32, u32)], channels: &[u32]) -> Reply {
+        let shard = self.id;
+        let connection = |&(slot, generation)| {
+            let conn = self.slots.find(ConnId { shard, slot, generation })?;
+            Some((conn.name, conn.user().cloned()))
+        };
+        let channel = |&number| self.rooms.at(RoomId::of(number)).map(|room| Arc::clone(&room.name));
+        let connections = connections.iter().take(RECORD_NAMES_MAX).map(connection).collect();
+        let channels = channels.iter().take(RECORD_NAMES_MAX).map(channel).collect();
+        Reply::Names { connections, channels }
+    }
+
+    fn places_outside(&self, connection: Option<ConnectionName>, channel: Option<&str>) -> Reply {
+        let channel = channel.and_then(|name| self.rooms.find(name)).map(RoomId::number);
+        Reply::Places { connection: connection.map(|name| self.pen.holder_of(name)), channel }
     }
 
     /// The slots of a portion, and where the next begins.

@@ -117,6 +117,14 @@ impl Gateway {
         Self::launch(&Directory::new(), command, args)
     }
 
+    /// A server whose standard error is a file that is there already, as a pipe with a name.
+    pub(crate) fn with_standard_error(file: &Path, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 2>>\"$STANDARD_ERROR\"", "sh"]).env("STANDARD_ERROR", file);
+        command.arg(binary()).stdin(Stdio::null());
+        Self::launch(&Directory::new(), command, args)
+    }
+
     /// An address of the test's own in 127.0.0.0/8, at which a server can be started again: nobody else gets it meanwhile,
     /// as happens to ports that the kernel gives out.
     pub(crate) fn own_address() -> String {
@@ -167,6 +175,11 @@ impl Gateway {
     /// What it has written to standard error.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it has logged something. It is written by a thread of its own, soon after it is said.
+    pub(crate) fn until_logged(&self, text: &str) {
+        until(text, SOON, || self.log().contains(text));
     }
 
     /// A token of a user for an hour, under the default policy.

@@ -133,7 +133,7 @@ fn twenty_reloads_under_load_lose_nothing_and_close_nobody() {
     let closed = closed.lines().filter(|line| line.starts_with("waystation_closed_total") && !line.ends_with(" 0"));
     let closed: Vec<&str> = closed.filter(|line| !["normal", "gone"].iter().any(|by| line.contains(by))).collect();
     assert_eq!(closed, Vec::<&str>::new(), "nobody was closed by the gateway");
-    assert!(gateway.log().contains("changed: limits.chat.messages: 500001 -> 500002"), "{}", gateway.log());
+    gateway.until_logged("changed: limits.chat.messages: 500001 -> 500002");
 }
 
 fn claims_of(user: &str) -> Value {
@@ -151,11 +151,10 @@ fn a_bad_file_is_refused_whole_and_told_and_the_mended_one_holds_without_a_signa
     gateway.signal(Signal::HUP);
     until("it is refused", SOON, || configured.count("refused") >= 1);
     assert_eq!(gateway.metric("waystation_config_bad", ""), 1);
-    let log = gateway.log();
     for part in
         ["refused whole", "gateway.toml, line 5, column 12", "gateway.toml, line 6, column 1", "limits.bad_tokens"]
     {
-        assert!(log.contains(part), "{part}: {log}");
+        gateway.until_logged(part);
     }
     for n in 0..5 {
         ann.publish("chat:s", &n.to_string(), &json!({}));
@@ -173,13 +172,11 @@ fn a_bad_file_is_refused_whole_and_told_and_the_mended_one_holds_without_a_signa
         ann.publish("chat:s", &n.to_string(), &json!({}));
     }
     ann.event_of("nack");
-    let log = gateway.log();
     let place = configured.file.display();
-    assert!(log.contains(&format!("changed: limits.chat.messages: 120 -> 1 ({place}, line 2, column 12)")), "{log}");
-    assert!(log.contains("changed: limits.upgrades: 100 -> 60 (default)"), "{log}");
-    assert!(
-        log.contains(&format!("not changed: server.spin_us: 0 -> 7 ({place}, line 5, column 11), at the next start"))
-    );
+    gateway.until_logged(&format!("changed: limits.chat.messages: 120 -> 1 ({place}, line 2, column 12)"));
+    gateway.until_logged("changed: limits.upgrades: 100 -> 60 (default)");
+    gateway
+        .until_logged(&format!("not changed: server.spin_us: 0 -> 7 ({place}, line 5, column 11), at the next start"));
     assert_eq!(gateway.metric("waystation_connections", ""), 1);
 }
 
@@ -210,7 +207,7 @@ fn a_file_that_is_emptied_or_no_longer_names_keys_changes_nothing() {
         configured.put(text);
         gateway.signal(Signal::HUP);
         until("it is refused", SOON, || configured.count("refused") >= refused);
-        assert!(gateway.log().contains(why), "{}", gateway.log());
+        gateway.until_logged(why);
         assert!(is_let_in(gateway, &token), "{why}");
     }
     std::fs::remove_file(&configured.file).unwrap();

@@ -4,8 +4,8 @@ use super::*;
 use crate::auth::PolicyRow;
 use crate::config::{Refusal, read};
 use crate::limits::{
-    CONFIGURED_CONNECTIONS_MAX, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, PLANNED_CONNECTIONS, SHARDS_COUNT_MAX,
-    SPIN_US_MAX, TOKEN_COUNT_MAX,
+    CONFIGURED_CONNECTIONS_MAX, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, PLANNED_CONNECTIONS,
+    RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX,
 };
 
 fn machine(cpus: &[usize], parallelism: usize) -> Machine {
@@ -51,6 +51,11 @@ fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Default, false, 0));
     assert_eq!(serve.ring, RingSizes::default());
     assert_eq!(serve.logs, Logs { format: LogFormat::Text, filter: "info".to_owned() });
+    assert_eq!(serve.recorder_bytes, RECORDER_BYTES_DEFAULT);
+    let socket = Path::new("/home/ada/.local/state/waystation/admin.sock");
+    assert_eq!(serve.admin_socket, Some((socket.to_owned(), false)));
+    assert_eq!(serve_of("serve --set admin.socket=off --set recorder.bytes=0").admin_socket, None);
+    assert_eq!(serve_of("serve --set admin.socket=/s").admin_socket, Some(("/s".into(), true)));
 }
 
 #[test]

@@ -20,4 +20,6 @@ pub enum Format {
     Text,
     /// One JSON object.
     Json,
+    /// `key=value`, all of it.
+    Logfmt,
 }

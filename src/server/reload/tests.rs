@@ -58,6 +58,7 @@ impl Watched {
         let (policies, changed) = hatch(1).unwrap();
         let metrics = Metrics::shared();
         let start = Start {
+            log: crate::server::logs::Log::unheard(),
             wanted: &wanted,
             ring,
             verifier,

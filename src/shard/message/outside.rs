@@ -11,7 +11,7 @@ use super::service::Stretch;
 use crate::auth::token::Claims;
 use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::Priority;
-use crate::ids::{ConnectionName, Epoch};
+use crate::ids::{ConnId, ConnectionName, Epoch};
 use crate::session::liveness::Quality;
 use crate::wire::peer::Peer;
 
@@ -63,6 +63,20 @@ pub enum Ask {
     Announce(Box<[u8]>),
     /// Which channels had the most deliveries there since this was asked before.
     Busiest,
+    /// What those are called of which somebody knows the place.
+    Names {
+        /// Connections: slot and generation.
+        connections: Vec<(u32, u32)>,
+        /// Channels.
+        channels: Vec<u32>,
+    },
+    /// The places of those of which somebody knows the name, also of a connection that is gone.
+    Places {
+        /// A connection.
+        connection: Option<ConnectionName>,
+        /// A channel.
+        channel: Option<Arc<str>>,
+    },
     /// Do something to connections, from a place of the shard's table on.
     Sweep {
         /// The place.
@@ -152,6 +166,20 @@ pub enum Reply {
     },
     /// The busiest channels, the busiest first.
     Busiest(Vec<Busiest>),
+    /// Names, in the order of the question; `None` for what is not there any more.
+    Names {
+        /// Of connections, with their users.
+        connections: Vec<Option<(ConnectionName, Option<Arc<str>>)>>,
+        /// Of channels.
+        channels: Vec<Option<Arc<str>>>,
+    },
+    /// Places.
+    Places {
+        /// Where the connection is or was.
+        connection: Option<ConnId>,
+        /// The channel's, if this shard knows it.
+        channel: Option<u32>,
+    },
     /// To so many connections something was done.
     Swept {
         /// How many.

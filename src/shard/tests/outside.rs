@@ -6,7 +6,7 @@ use super::*;
 use crate::auth::Claims;
 use crate::code::{CloseCode, ErrorCode};
 use crate::ids::ConnectionName;
-use crate::limits::{CHANNELS_LISTED_MAX, SWEEP_SLOTS_MAX};
+use crate::limits::{CHANNELS_LISTED_MAX, RECORD_NAMES_MAX, SWEEP_SLOTS_MAX};
 use crate::route;
 use crate::shard::message::Committed;
 use crate::shard::message::outside::{Act, Ask, Publishing, Question, Reply, Row, Whose};
@@ -223,4 +223,35 @@ fn no_more_channels_are_listed_than_may_be() {
     }
     assert_eq!(world.rows(0)[0].channels.len(), CHANNELS_LISTED_MAX);
     assert_eq!(world.rows(0)[0].state, "connected");
+}
+
+#[test]
+fn names_are_told_by_place_and_places_by_name_so_many_at_a_time() {
+    let mut world = World::new();
+    world.legacy("/ws/chat/1", "ann");
+    let row = world.rows(0).remove(0);
+    let places = Ask::Places { connection: Some(row.name), channel: Some(Arc::from("chat:1")) };
+    let Ok(Reply::Places { connection: Some(place), channel: Some(number) }) = world.ask(0, places) else {
+        panic!("no places");
+    };
+    let known = Some((row.name, Some(Arc::from("ann"))));
+    let gone = (place.slot, place.generation + 1);
+    let ask = Ask::Names { connections: vec![(place.slot, place.generation), gone], channels: vec![number, u32::MAX] };
+    let names =
+        Reply::Names { connections: vec![known.clone(), None], channels: vec![Some(Arc::from("chat:1")), None] };
+    assert_eq!(world.ask(0, ask), Ok(names));
+    for (count, expected) in [
+        (RECORD_NAMES_MAX - 1, RECORD_NAMES_MAX - 1),
+        (RECORD_NAMES_MAX, RECORD_NAMES_MAX),
+        (RECORD_NAMES_MAX + 1, RECORD_NAMES_MAX),
+    ] {
+        let connections = vec![(place.slot, place.generation); count];
+        let Ok(Reply::Names { connections, .. }) = world.ask(0, Ask::Names { connections, channels: Vec::new() })
+        else {
+            panic!("no names");
+        };
+        assert_eq!(connections, vec![known.clone(); expected]);
+    }
+    let nowhere = Ask::Places { connection: None, channel: Some(Arc::from("chat:2")) };
+    assert_eq!(world.ask(0, nowhere), Ok(Reply::Places { connection: None, channel: None }));
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::{
     CONFIG_VALUE_SHOWN_MAX, CONFIGURED_CONNECTIONS_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX,
     HISTORY_COUNT_MAX, KEY_ID_BYTES_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_EVENTS_MAX,
-    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, SPIN_US_MAX,
+    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, RECORDER_BYTES_MAX, SPIN_US_MAX,
 };
 
 /// Text; line and column; the name or value that the message has; what its remedy has.
@@ -315,6 +315,7 @@ fn values_are_held_at_their_limits() {
     check(&|n| format!("[limits.open]\nmessages = {n}"), RATE_PER_MINUTE_MAX.into());
     check(&|n| format!("{ROW}rate = {n}"), RATE_PER_MINUTE_MAX.into());
     check(&|n| format!("[server]\nspin_us = {n}"), SPIN_US_MAX.into());
+    check(&|n| format!("[recorder]\nbytes = {n}"), RECORDER_BYTES_MAX as u64);
     let list = |count: u64, item: &dyn Fn(u64) -> String| (0..count).map(item).collect::<Vec<_>>().join(", ");
     let origin = |n| format!("\"https://a{n}\"");
     check(&|n| format!("[origins]\nallowed = [{}]", list(n, &origin)), ORIGINS_COUNT_MAX as u64);

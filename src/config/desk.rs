@@ -1,0 +1,191 @@
+//! The command line of what is asked of a running gateway: `dump`, `tail`, `debug`, `log`, `stats`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::StartError;
+use super::checked::{Environment, data_directory};
+use crate::limits::DEBUG_S_MAX;
+
+/// The socket's name in its directory.
+const SOCKET: &str = "admin.sock";
+/// Where a unit's runtime directory is, for who asks from outside of it.
+const SERVICE: &str = "/run/waystation/admin.sock";
+
+/// Where the gateway is that is asked.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The gateway's Unix socket [default: /run/waystation/admin.sock if it is there, else admin.sock in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+    /// The gateway's data directory [default: the platform's state directory]
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    pub data: Option<PathBuf>,
+}
+
+/// Of which records.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Only this connection, by its public name
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// Only this user's connections
+    #[arg(long, value_name = "U")]
+    pub user: Option<String>,
+    /// Only this channel
+    #[arg(long, value_name = "C")]
+    pub channel: Option<String>,
+    /// Only this kind, as in received or gap
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub at: Whereabouts,
+}
+
+/// Options of `debug`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Debug {
+    /// The connection, by its public name
+    #[arg(long, value_name = "ID", required_unless_present = "user", conflicts_with = "user")]
+    pub connection: Option<String>,
+    /// The user, with all connections
+    #[arg(long, value_name = "U")]
+    pub user: Option<String>,
+    /// Begin or end
+    #[arg(value_enum)]
+    pub switch: Switch,
+    /// Seconds until it ends by itself [default: 600]
+    #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=i64::from(DEBUG_S_MAX)))]
+    pub seconds: Option<u32>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub at: Whereabouts,
+}
+
+/// Begin or end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Begin, or begin the time anew
+    On,
+    /// End
+    Off,
+}
+
+/// Options of `log`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Levels and targets, as in info,waystation=debug
+    #[arg(value_name = "FILTER")]
+    pub filter: String,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub at: Whereabouts,
+}
+
+/// A question to a running gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// What is asked.
+    pub order: Value,
+    /// Whether the answer is shown as it comes.
+    pub json: bool,
+}
+
+impl Records {
+    pub(super) fn usable(self, command: &str, environment: &Environment) -> Result<Asked, StartError> {
+        let mut order = Map::new();
+        order.insert("command".to_owned(), command.into());
+        for (name, value) in
+            [("connection", self.connection), ("user", self.user), ("channel", self.channel), ("kind", self.kind)]
+        {
+            order.extend(value.map(|value| (name.to_owned(), value.into())));
+        }
+        Ok(Asked { socket: self.at.socket(environment)?, order: order.into(), json: self.json })
+    }
+}
+
+impl Debug {
+    pub(super) fn usable(self, environment: &Environment) -> Result<Asked, StartError> {
+        let mut order = json!({ "command": "debug", "on": self.switch == Switch::On });
+        for (name, value) in [("connection", self.connection), ("user", self.user)] {
+            if let Some(value) = value {
+                order[name] = value.into();
+            }
+        }
+        if let Some(seconds) = self.seconds {
+            order["seconds"] = seconds.into();
+        }
+        Ok(Asked { socket: self.at.socket(environment)?, order, json: true })
+    }
+}
+
+impl Log {
+    pub(super) fn usable(self, environment: &Environment) -> Result<Asked, StartError> {
+        let order = json!({ "command": "log", "filter": self.filter });
+        Ok(Asked { socket: self.at.socket(environment)?, order, json: true })
+    }
+}
+
+impl Whereabouts {
+    pub(super) fn stats(self, environment: &Environment) -> Result<Asked, StartError> {
+        Ok(Asked { socket: self.socket(environment)?, order: json!({ "command": "stats" }), json: true })
+    }
+
+    fn socket(self, environment: &Environment) -> Result<PathBuf, StartError> {
+        match self {
+            Self { socket: Some(socket), .. } => Ok(socket),
+            Self { data: None, .. } if Path::new(SERVICE).exists() => Ok(SERVICE.into()),
+            Self { data, .. } => Ok(usual_socket(&data_directory(data, environment)?, environment)),
+        }
+    }
+}
+
+/// Where the socket is unless somebody says otherwise.
+pub(super) fn usual_socket(data: &Path, environment: &Environment) -> PathBuf {
+    let runtime = environment.runtime_directory.as_deref().and_then(|list| std::env::split_paths(list).next());
+    runtime.as_deref().unwrap_or(data).join(SOCKET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_where_somebody_says_else_in_the_runtime_directory_else_with_the_data() {
+        let environment = Environment { runtime_directory: Some("/run/a:/run/b".into()), ..Environment::default() };
+        let data = Path::new("/var/lib/w");
+        assert_eq!(usual_socket(data, &environment), Path::new("/run/a/admin.sock"));
+        assert_eq!(usual_socket(data, &Environment::default()), Path::new("/var/lib/w/admin.sock"));
+        let at = |socket: Option<&str>, data: Option<&str>| {
+            let at = Whereabouts { socket: socket.map(Into::into), data: data.map(Into::into) };
+            at.socket(&Environment::default()).unwrap()
+        };
+        assert_eq!(at(Some("/s"), None), Path::new("/s"));
+        assert_eq!(at(None, Some("/d")), Path::new("/d/admin.sock"));
+    }
+
+    #[test]
+    fn what_is_asked_for_becomes_an_order() {
+        let at = Whereabouts { socket: Some("/s".into()), data: None };
+        let records = Records {
+            user: Some("ann".into()),
+            kind: Some("gap".into()),
+            json: true,
+            at: at.clone(),
+            ..Records::default()
+        };
+        let asked = records.usable("tail", &Environment::default()).unwrap();
+        assert_eq!(asked.order, json!({ "command": "tail", "user": "ann", "kind": "gap" }));
+        let debug = Debug { connection: None, user: Some("ann".into()), switch: Switch::On, seconds: Some(5), at };
+        let asked = debug.usable(&Environment::default()).unwrap();
+        assert_eq!(asked.order, json!({ "command": "debug", "on": true, "user": "ann", "seconds": 5 }));
+    }
+}

@@ -1,0 +1,292 @@
+//! The thread that writes what the others have said, to standard error or to a file.
+//!
+//! It alone waits for a reader that does not read or a disk that is slow; the queues fill meanwhile and what finds no room
+//! is counted by who says it. What a full disk refuses is counted here. As soon as something is written again, the log
+//! says how much is missing. One writer has one place to write to, so that one that is stuck does not hold up another.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Select, Sender};
+
+use super::form;
+use crate::config::LogFormat;
+use crate::limits::LOG_BATCH_ITEMS;
+use crate::mesh::{Level, Line, LogItem, Losses, Value};
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// Standard error. Never its lock: who is stuck in a write would keep it from a panic's message.
+    StandardError,
+    /// A file, opened again on request; `None` while it cannot be opened.
+    File(PathBuf, Option<File>),
+}
+
+impl Sink {
+    /// A file that only its owner writes and its group may read.
+    #[cfg_attr(not(test), expect(dead_code, reason = "files come with the record of who was let in"))]
+    pub(super) fn file(path: PathBuf) -> io::Result<Self> {
+        let file = open(&path)?;
+        Ok(Self::File(path, Some(file)))
+    }
+
+    fn reopen(&mut self) {
+        if let Self::File(path, file) = self {
+            match open(path) {
+                Ok(opened) => *file = Some(opened),
+                Err(error) => {
+                    // What is open stays: a line in a file that was moved is better than none.
+                    tracing::error!(path = %path.display(), %error, "a log cannot be opened again");
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::StandardError => {
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    match rustix::io::write(rustix::stdio::stderr(), rest) {
+                        Ok(written) => rest = &rest[written..],
+                        Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Ok(())
+            }
+            Self::File(path, file) => {
+                let file = match file {
+                    Some(file) => file,
+                    None => file.insert(open(path)?),
+                };
+                file.write_all(bytes)
+            }
+        }
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// What a writer is made of.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queues: Vec<Receiver<LogItem>>,
+    losses: Arc<Losses>,
+    sink: Sink,
+    form: LogFormat,
+    /// How many of the losses were told.
+    told: u64,
+    /// The last write failed, perhaps in the middle of a line.
+    broken: bool,
+    /// Who waits for everything to be written.
+    waiting: Vec<Sender<()>>,
+}
+
+impl Writer {
+    pub(super) const fn new(queues: Vec<Receiver<LogItem>>, losses: Arc<Losses>, sink: Sink, form: LogFormat) -> Self {
+        Self { queues, losses, sink, form, told: 0, broken: false, waiting: Vec::new() }
+    }
+
+    /// Starts the thread. It ends when no sender is left, and with the process: nobody waits for it.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn spawn(mut self, name: &str) -> io::Result<()> {
+        thread::Builder::new().name(name.to_owned()).spawn(move || while self.turn() {}).map(drop)
+    }
+
+    /// Waits for something and writes what is there. Returns whether anybody may say more.
+    fn turn(&mut self) -> bool {
+        self.wait();
+        if self.queues.is_empty() {
+            return false;
+        }
+        let (mut lines, mut bytes) = (0, Vec::new());
+        for index in 0..self.queues.len() {
+            for _ in 0..LOG_BATCH_ITEMS {
+                match self.queues[index].try_recv() {
+                    Ok(LogItem::Line(line)) => {
+                        form::write(&line, self.form, &mut bytes);
+                        lines += 1;
+                    }
+                    Ok(LogItem::Reopen) => {
+                        self.write(&mut lines, &mut bytes);
+                        self.sink.reopen();
+                    }
+                    Ok(LogItem::Flush(done)) => self.waiting.push(done),
+                    Err(_nothing) => break,
+                }
+            }
+        }
+        self.write(&mut lines, &mut bytes);
+        self.tell_losses();
+        self.answer_waiting();
+        true
+    }
+
+    /// Waits until a queue has something. One that has lost its senders has nothing any more.
+    fn wait(&mut self) {
+        loop {
+            let mut select = Select::new();
+            self.queues.iter().for_each(|queue| {
+                select.recv(queue);
+            });
+            if self.queues.is_empty() {
+                return;
+            }
+            let index = select.ready();
+            if !self.queues[index].is_empty() {
+                return;
+            }
+            // Ready and empty: its senders are gone, or this was for nothing, which a second look tells.
+            if matches!(self.queues[index].try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
+                self.queues.remove(index);
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &mut u64, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.broken {
+            // What was begun before is no line, and must not make one with this.
+            bytes.insert(0, b'\n');
+        }
+        self.broken = self.sink.write(bytes).is_err();
+        if self.broken {
+            self.losses.add(*lines);
+        }
+        bytes.clear();
+        *lines = 0;
+    }
+
+    /// Says how much was lost since it was last said.
+    fn tell_losses(&mut self) {
+        let lost = self.losses.count();
+        if self.broken || lost == self.told {
+            return;
+        }
+        let line = Line {
+            unix_ms: super::unix_ms(),
+            level: Level::Warn,
+            target: module_path!(),
+            message: "lines were said and are not here: they found no room, or could not be written".into(),
+            fields: vec![("lost", Value::Number(lost - self.told))],
+        };
+        let mut bytes = Vec::new();
+        form::write(&line, self.form, &mut bytes);
+        if self.sink.write(&bytes).is_ok() {
+            self.told = lost;
+        }
+    }
+
+    /// Answers who waits for everything to be written, once nothing is left.
+    fn answer_waiting(&mut self) {
+        if self.queues.iter().all(Receiver::is_empty) {
+            for done in self.waiting.drain(..) {
+                // Who waited may have given up.
+                let _nobody_waits = done.try_send(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::limits::LOG_QUEUE_ITEMS;
+    use crate::mesh::{LogPost, log_queue};
+
+    fn line(message: &str) -> Line {
+        Line { unix_ms: 0, level: Level::Info, target: "t", message: message.into(), fields: Vec::new() }
+    }
+
+    fn writer(sink: Sink) -> (LogPost, LogPost, Writer) {
+        let losses = Arc::default();
+        let (one, first) = log_queue(LOG_QUEUE_ITEMS, &losses);
+        let (two, second) = log_queue(LOG_QUEUE_ITEMS, &losses);
+        (one, two, Writer::new(vec![first, second], losses, sink, LogFormat::Text))
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("waystation-log-{}-{name}", std::process::id()));
+        let _not_there = std::fs::remove_file(&path);
+        path
+    }
+
+    fn read(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| line.rsplit_once(": ").unwrap_or(("", line)).1.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_said_is_written_in_order_and_a_full_queue_costs_the_newest_and_is_told() {
+        let path = scratch("order");
+        let (one, two, mut writer) = writer(Sink::file(path.clone()).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        (0..=LOG_QUEUE_ITEMS).for_each(|n| one.say(line(&n.to_string())));
+        two.say(line("the other"));
+        assert!(writer.turn());
+        let first = read(&path);
+        assert_eq!(first[..LOG_BATCH_ITEMS], (0..LOG_BATCH_ITEMS).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!(first[LOG_BATCH_ITEMS], "the other", "a queue that is full keeps no other waiting");
+        assert!(first[LOG_BATCH_ITEMS + 1].ends_with("lost=1"), "{:?}", first.last());
+        let (done, flushed) = crossbeam_channel::bounded(1);
+        one.try_put(LogItem::Flush(done)).unwrap();
+        while flushed.try_recv().is_err() {
+            assert!(writer.turn());
+        }
+        assert_eq!(read(&path).len(), LOG_QUEUE_ITEMS + 2, "everything that had room, and the loss told once");
+        drop((one, two));
+        assert!(!writer.turn(), "nobody is left to say anything");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_moved_is_opened_again_on_request() {
+        let (path, moved) = (scratch("rotated"), scratch("rotated.1"));
+        let (one, _two, mut writer) = writer(Sink::file(path.clone()).unwrap());
+        one.say(line("before"));
+        writer.turn();
+        std::fs::rename(&path, &moved).unwrap();
+        one.say(line("still the old"));
+        one.try_put(LogItem::Reopen).unwrap();
+        one.say(line("after"));
+        writer.turn();
+        assert_eq!((read(&moved), read(&path)), (vec!["before".into(), "still the old".into()], vec!["after".into()]));
+        for path in [path, moved] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_counted_and_told_when_it_takes_more() {
+        // The kernel's own full disk.
+        let (one, _two, mut writer) = writer(Sink::file("/dev/full".into()).unwrap());
+        for text in ["a", "b", "c"] {
+            one.say(line(text));
+        }
+        writer.turn();
+        assert_eq!(one.losses().count(), 3);
+        let path = scratch("freed");
+        writer.sink = Sink::file(path.clone()).unwrap();
+        one.say(line("d"));
+        writer.turn();
+        let lines = read(&path);
+        assert_eq!(lines[..2], ["", "d"], "a line that was begun is ended first");
+        assert!(lines[2].ends_with("lost=3"), "{lines:?}");
+        std::fs::remove_file(path).unwrap();
+    }
+}

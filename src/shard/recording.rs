@@ -1,0 +1,149 @@
+//! What the flight recorder is told: one line for each thing that happens to a connection or a channel.
+//!
+//! Written as it happens, by number: names are asked for when somebody reads.
+
+use super::Shard;
+use super::connection::Awaits;
+use super::rooms::RoomId;
+use crate::code::{CloseCode, ErrorCode};
+use crate::envelope::{Command, Inbound};
+use crate::ids::ConnId;
+use crate::metrics::Metric;
+use crate::recorder::{Kind, Recorder, Ring};
+use crate::route;
+use crate::time::Now;
+use std::sync::Arc;
+
+/// The types of messages as records number them, from 0: one for each that is acted on in its own way.
+pub const MESSAGES: [&str; 22] = [
+    "unreadable",
+    "auth",
+    "subscribe",
+    "unsubscribe",
+    "chat_message",
+    "trip_update",
+    "publish",
+    "heartbeat",
+    "ping",
+    "pong",
+    "agent_report",
+    "batch",
+    "request",
+    "response",
+    "register",
+    "cancel",
+    "ack",
+    "typing",
+    "cursor_update",
+    "relayed",
+    "unknown",
+    "flat",
+];
+
+/// What a connection that is paused waits for, as records number it.
+pub const AWAITED: [&str; 3] = ["its rate", "its user's rate", "its answers being read"];
+
+/// The type of flat frames, whatever they say.
+const FLAT: u64 = 21;
+
+/// The number of a message's type.
+const fn type_of(command: &Command<'_>) -> u64 {
+    match command {
+        Command::Auth(_) => 1,
+        Command::Subscribe { .. } => 2,
+        Command::Unsubscribe { .. } => 3,
+        Command::Chat(_) => 4,
+        Command::TripUpdate { .. } => 5,
+        Command::Publish(_) => 6,
+        Command::Heartbeat => 7,
+        Command::Ping { .. } => 8,
+        Command::Pong => 9,
+        Command::Report { .. } => 10,
+        Command::Batch(_) => 11,
+        Command::Request(_) => 12,
+        Command::Response(_) => 13,
+        Command::Register { .. } => 14,
+        Command::Cancel { .. } => 15,
+        Command::Ack { .. } => 16,
+        Command::Typing(_) => 17,
+        Command::Cursor { .. } => 18,
+        Command::Relay { .. } => 19,
+        Command::Unknown { .. } => 20,
+    }
+}
+
+/// What stands for a name in a record.
+#[must_use]
+pub fn hash_of(key: &route::HashKey, name: &str) -> u64 {
+    (route::digest(key, name) >> 64) as u64
+}
+
+impl Shard {
+    /// Writes what happens into a ring from now on.
+    pub fn set_recorder(&mut self, ring: Option<Arc<Ring>>) {
+        self.recorder = Recorder::new(ring);
+    }
+
+    pub(super) fn saw_opened(&mut self, now: Now, id: ConnId) {
+        self.recorder.note(now.micros, Kind::Opened, id, 0, 0);
+    }
+
+    pub(super) fn saw_user(&mut self, now: Now, id: ConnId, user: &str) {
+        let hash = hash_of(&self.options.key, user);
+        self.recorder.note(now.micros, Kind::Authenticated, id, 0, hash);
+    }
+
+    pub(super) fn saw_channel(&mut self, now: Now, room: RoomId, name: &str) {
+        self.recorder.note_channel(now.micros, room.number(), hash_of(&self.options.key, name));
+    }
+
+    pub(super) fn saw_membership(&mut self, kind: Kind, id: ConnId, room: RoomId) {
+        self.recorder.note(self.latest.micros, kind, id, 0, u64::from(room.number()));
+    }
+
+    #[inline]
+    pub(super) fn saw_message(&mut self, now: Now, id: ConnId, inbound: Option<&Inbound<'_>>, bytes: usize) {
+        let kind = inbound.map_or(0, |inbound| type_of(&inbound.command));
+        self.recorder.note(now.micros, Kind::Received, id, kind, bytes as u64);
+    }
+
+    pub(super) fn saw_flat(&mut self, now: Now, id: ConnId, bytes: usize) {
+        self.recorder.note(now.micros, Kind::Received, id, FLAT, bytes as u64);
+    }
+
+    pub(super) fn saw_pause(&mut self, id: ConnId, awaits: Awaits) {
+        self.recorder.note(self.latest.micros, Kind::Paused, id, awaits as u64, 0);
+    }
+
+    pub(super) fn saw_refused(&mut self, now: Now, id: ConnId, code: ErrorCode) {
+        self.recorder.note(now.micros, Kind::Refused, id, code as u64, 0);
+    }
+
+    pub(super) fn saw_status(&mut self, now: Now, id: ConnId, status: u16, metric: Metric) {
+        self.recorder.note(now.micros, Kind::Refused, id, u64::from(status), metric as u64);
+    }
+
+    pub(super) fn saw_end(&mut self, id: ConnId, code: CloseCode, metric: Metric) {
+        self.recorder.note(self.latest.micros, Kind::Closed, id, u64::from(code.0), metric as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_of_message_has_its_name() {
+        for (command, name) in [
+            (Command::Heartbeat, "heartbeat"),
+            (Command::Pong, "pong"),
+            (Command::Ping { timestamp: None }, "ping"),
+            (Command::Cancel { id: "1" }, "cancel"),
+            (Command::Unsubscribe { channels: Vec::new() }, "unsubscribe"),
+            (Command::Unknown { kind: "x" }, "unknown"),
+        ] {
+            assert_eq!(MESSAGES[usize::try_from(type_of(&command)).unwrap()], name);
+        }
+        assert_eq!(MESSAGES[usize::try_from(FLAT).unwrap()], "flat");
+    }
+}

@@ -1,0 +1,261 @@
+//! Proves what an operator sees of a running gateway over its Unix socket: what happened in its order, with names and
+//! without content; who may ask; and that who reads slowly, asks too much or does not go away burdens nobody.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use waystation::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX};
+
+use crate::client::Client;
+use crate::gateway::{Directory, Gateway, SOON, command, until};
+
+fn socket(directory: &Arc<Directory>) -> PathBuf {
+    directory.data().join("admin.sock")
+}
+
+/// The command line against a gateway.
+fn run(gateway: &Gateway, arguments: &[&str]) -> Output {
+    let mut command = command(arguments);
+    command.arg("--data").arg(gateway.directory.data()).output().unwrap()
+}
+
+/// The records that a command line prints.
+fn records(gateway: &Gateway, arguments: &[&str]) -> Vec<Value> {
+    let output = run(gateway, &[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["done"].is_null()).collect()
+}
+
+/// A connection to the desk that has asked something.
+fn ask(gateway: &Gateway, order: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(socket(&gateway.directory)).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(order.as_bytes()).unwrap();
+    stream
+}
+
+/// All that is answered.
+fn answer(mut stream: UnixStream) -> String {
+    let mut text = String::new();
+    let _cut_off = stream.read_to_string(&mut text);
+    text
+}
+
+fn kinds(records: &[Value]) -> Vec<&str> {
+    records.iter().map(|record| record["kind"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn what_happened_is_shown_in_its_order_with_names_and_without_content() {
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let token = gateway.token("ann");
+    let mut ann = Client::join_known(&gateway, "/ws/chat/plans", &token);
+    let mut bob = Client::join(&gateway, "/ws/chat/other", &gateway.token("bob"));
+    ann.send(&json!({ "type": "chat_message", "payload": { "content": "confidential" } }));
+    ann.event_of("chat_message");
+    bob.send(&json!({ "type": "confidential" }));
+    bob.event_of("connection_error");
+    ann.close();
+    until("its end is recorded", SOON, || kinds(&records(&gateway, &["dump"])).contains(&"closed"));
+
+    let all = records(&gateway, &["dump"]);
+    assert!(all.is_sorted_by_key(|record| record["micros"].as_u64()), "in the order of time");
+    let plans = records(&gateway, &["dump", "--channel", "chat:plans"]);
+    assert_eq!(kinds(&plans), ["channel", "joined", "sequenced", "left"]);
+    assert!(plans.iter().all(|record| record["channel"] == "chat:plans"), "{plans:?}");
+    assert_eq!(plans[2]["seq"], 1);
+
+    let of_bob = records(&gateway, &["dump", "--user", "bob"]);
+    assert_eq!(kinds(&of_bob)[..2], ["opened", "received"]);
+    assert!(of_bob.iter().all(|record| record["user"] == "bob"), "{of_bob:?}");
+    let refused = of_bob.iter().find(|record| record["kind"] == "refused").unwrap();
+    assert_eq!(refused["code"], "UNKNOWN_TYPE");
+    let name = of_bob[0]["connection"].as_str().unwrap();
+    assert_eq!(records(&gateway, &["dump", "--connection", name]), of_bob);
+    let received = records(&gateway, &["dump", "--user", "bob", "--kind", "received"]);
+    assert_eq!(received.iter().map(|record| &record["type"]).collect::<Vec<_>>(), ["auth", "unknown"]);
+    let of_ann = records(&gateway, &["dump", "--user", "ann"]);
+    let closed = of_ann.iter().find(|record| record["kind"] == "closed").unwrap();
+    assert_eq!((&closed["code"], &closed["reason"]), (&json!(1000), &json!("normal")));
+
+    let shown = String::from_utf8(run(&gateway, &["dump"]).stdout).unwrap();
+    // Meanwhile the gateway goes on to say once a second how it is.
+    let of_clients = all.iter().filter(|record| record["channel"] != "system:stats").count();
+    assert_eq!(shown.lines().filter(|line| !line.contains("channel=system:stats")).count(), of_clients);
+    assert!(!shown.contains("confidential") && !shown.contains(&token), "{shown}");
+    gateway.signal(Signal::USR1);
+    let file = gateway.directory.data().join("recorder.jsonl");
+    until("the recorder is written", SOON, || file.exists());
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.lines().count() >= all.len());
+    assert!(written.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].is_string()));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!written.contains("confidential"));
+}
+
+#[test]
+fn what_happens_is_followed_and_who_reads_slowly_is_told_what_it_missed() {
+    let gateway = Gateway::with(&["--shards", "1", "--limits", "unlimited", "--set", "recorder.bytes=8192"]);
+    let mut slow = BufReader::new(ask(&gateway, "{\"command\":\"tail\"}\n"));
+    let mut child = command(&["tail", "--user", "ann", "--data"]);
+    let mut child = child.arg(gateway.directory.data()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut followed = BufReader::new(child.stdout.take().unwrap());
+    // The first of its records may come before it follows; then there are more.
+    let mut line = String::new();
+    let mut ann = Client::join_known(&gateway, "/ws/chat/plans", &gateway.token("ann"));
+    let (sender, seen) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        followed.read_line(&mut line).unwrap();
+        sender.send(line).unwrap();
+    });
+    let mut id = 0;
+    let line = loop {
+        id += 1;
+        ann.publish("chat:plans", &id.to_string(), &json!({}));
+        ann.event_of("ack");
+        match seen.recv_timeout(std::time::Duration::from_millis(20)) {
+            Ok(line) => break line,
+            Err(_) => assert!(id < 2000, "nothing is followed"),
+        }
+    };
+    assert!(line.contains("user=ann") && line.contains("connection="), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    // Nobody reads from `slow`; the sockets between hold some thousand lines.
+    for _ in 0..1000 {
+        id += 1;
+        ann.publish("chat:plans", &id.to_string(), &json!({}));
+    }
+    ann.publish("chat:plans", "last", &json!({}));
+    until("the last is answered", SOON, || ann.event_of("ack")["id"] == "last");
+    let mut line = String::new();
+    let mut lost = 0;
+    while lost == 0 {
+        line.clear();
+        assert!(slow.read_line(&mut line).unwrap() > 0, "it is not cut");
+        lost = serde_json::from_str::<Value>(&line).unwrap()["lost"].as_u64().unwrap_or(0);
+    }
+    ann.publish("chat:plans", "after", &json!({}));
+    until("it goes on with what happens now", SOON, || {
+        line.clear();
+        slow.read_line(&mut line).unwrap();
+        line.contains("sequenced")
+    });
+}
+
+#[test]
+fn a_user_is_debugged_for_a_while_and_the_filter_and_numbers_are_at_hand() {
+    let mut gateway = Gateway::with(&["--shards", "1"]);
+    let begun = run(&gateway, &["debug", "--user", "ann", "on", "--for", "600"]);
+    assert!(begun.status.success(), "{begun:?}");
+    gateway.until_logged("debugging begins whom=ann");
+    let mut ann = Client::join(&gateway, "/ws/chat/plans", &gateway.token("ann"));
+    let mut bob = Client::join(&gateway, "/ws/chat/plans", &gateway.token("bob"));
+    for client in [&mut ann, &mut bob] {
+        client.send(&json!({ "type": "chat_message", "payload": { "content": "confidential" } }));
+        client.event_of("chat_message");
+    }
+    gateway.until_logged("DEBUG waystation::debug: received");
+    gateway.until_logged("type=chat_message");
+    assert!(run(&gateway, &["debug", "--user", "ann", "off"]).status.success());
+    gateway.until_logged("debugging ends whom=ann");
+    assert!(run(&gateway, &["debug", "--user", "bob", "on", "--for", "1"]).status.success());
+    gateway.until_logged("debugging ends whom=bob");
+    let stats: Value = serde_json::from_slice(&run(&gateway, &["stats"]).stdout).unwrap();
+    assert_eq!((&stats["numbers"]["waystation_connections"], &stats["shards"]), (&json!(2), &json!(1)));
+    let wrong = run(&gateway, &["log", "waystation=loud"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(run(&gateway, &["log", "error"]).status.success());
+    gateway.terminate();
+    assert_eq!(gateway.wait(SOON).code(), Some(0));
+    let log = gateway.log();
+    assert!(!log.contains("drained") && !log.contains("confidential") && !log.contains("user=bob"), "{log}");
+    assert!(!socket(&gateway.directory).exists(), "an end takes the socket away");
+}
+
+#[test]
+fn the_desk_serves_so_many_at_a_time_and_takes_orders_up_to_a_length() {
+    let mut gateway = Gateway::with(&["--shards", "1"]);
+    let padded = |len: usize| {
+        let order = "{\"command\":\"stats\"}";
+        format!("{order}{}\n", " ".repeat(len - order.len() - 1))
+    };
+    for (order, told) in [
+        (padded(DESK_ORDER_BYTES_MAX - 1), "\"done\":true"),
+        (padded(DESK_ORDER_BYTES_MAX), "\"done\":true"),
+        (padded(DESK_ORDER_BYTES_MAX + 1), "at most 8192 bytes"),
+        ("{\"command\":\"stop\"}\n".to_owned(), "this is no order"),
+        ("{\"command\":\"dump\",\"kind\":\"x\"}\n".to_owned(), "no kind of record"),
+    ] {
+        let answered = answer(ask(&gateway, &order));
+        assert!(answered.contains(told), "{} bytes: {answered}", order.len());
+    }
+    let mut tails: Vec<UnixStream> = (0..DESK_CLIENTS_MAX).map(|_| ask(&gateway, "{\"command\":\"tail\"}\n")).collect();
+    let is_served = || answer(ask(&gateway, "{\"command\":\"stats\"}\n")).contains("done");
+    until("all places are taken", SOON, || !is_served());
+    tails.pop();
+    until("a place is free again", SOON, is_served);
+    gateway.terminate();
+    assert_eq!(gateway.wait(SOON).code(), Some(0), "who follows holds up no end");
+}
+
+#[test]
+fn a_socket_that_lives_is_not_taken_one_that_was_left_is_and_without_one_it_is_said() {
+    let place = Directory::new();
+    let mut first = Gateway::within(&place, &["--shards", "1"]);
+    assert_eq!(fs::metadata(socket(&place)).unwrap().permissions().mode() & 0o777, 0o600);
+    let path = socket(&place);
+    let given = format!("admin.socket={}", path.display());
+    let data = place.data();
+    let refused = command(&["serve", "--listen", "127.0.0.1:0", "--set", &given, "--data", data.to_str().unwrap()]);
+    let refused = { refused }.output().unwrap();
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("a server answers there already"));
+    first.signal(Signal::KILL);
+    first.wait(SOON);
+    assert!(path.exists());
+    let second = Gateway::within(&place, &["--shards", "1"]);
+    assert!(run(&second, &["stats"]).status.success(), "what was left behind is replaced");
+    let beside = Gateway::within(&place, &["--shards", "1"]);
+    beside.until_logged("there is no socket for dump");
+    assert!(run(&second, &["stats"]).status.success());
+    let off = Gateway::with(&["--shards", "1", "--set", "admin.socket=off"]);
+    let asked = run(&off, &["dump"]);
+    assert_eq!(asked.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("admin.socket"), "{asked:?}");
+    let without = Gateway::with(&["--shards", "1", "--set", "recorder.bytes=0"]);
+    assert_eq!(records(&without, &["dump"]), Vec::<Value>::new());
+    assert_eq!(run(&without, &["debug", "--user", "ann", "on"]).status.code(), Some(1));
+}
+
+#[test]
+fn another_user_is_sent_away_even_where_the_file_lets_it() {
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else can be asked to try.
+        return;
+    }
+    let gateway = Gateway::start();
+    let path = socket(&gateway.directory);
+    for open in [gateway.directory.path().to_owned(), gateway.directory.data()] {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let program = gateway.directory.path().join("waystation");
+    fs::copy(command(&[]).get_program(), &program).unwrap();
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+    let output = other.args(["stats", "--socket"]).arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("only the user of the server and root"), "{output:?}");
+    gateway.until_logged("uid=65534");
+}
