@@ -28,6 +28,7 @@ pub mod envelope;
 pub mod wire;
 
 // Floor 3: rules
+pub mod audit;
 pub mod auth;
 pub mod census;
 pub mod outbox;

@@ -23,6 +23,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::trail::{Look, Shown, Trail, Wanted};
 use super::{Office, within};
+use crate::audit::Entry;
 use crate::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX, DESK_ORDER_DEADLINE_MS, TAIL_LOOK_MS, TAIL_RECORDS_MAX};
 use crate::mesh::{Hatch, LogPost};
 use crate::metrics::Metric;
@@ -110,6 +111,9 @@ impl Desk {
     /// What was ordered may be done all the same, here and below.
     async fn answer(self: &Rc<Self>, socket: &mut TcpStream) -> Result<(), String> {
         let order = read_order(socket).await?;
+        if let Some(audit) = &self.office.audit {
+            audit.keep(Entry::new(super::numbers::unix_ms(), "administered", format!("socket: {order}")));
+        }
         let done = match order {
             Order::Dump(wanted) => self.show(socket, wanted.usable()?, Showing::Dump).await,
             Order::Tail(wanted) => self.show(socket, wanted.usable()?, Showing::Tail).await,

@@ -36,12 +36,13 @@ use glommio::sync::Semaphore;
 use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
+use crate::audit::Entry;
 use crate::auth::{Claims, Policy};
 use crate::limits::{
     ADMIN_IO_MEMORY_BYTES, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_MS, ADMIN_LINGERING_COUNT_MAX, ADMIN_OPEN_COUNT_MAX,
     ADMIN_RING_ENTRIES, ADMIN_WRITE_DEADLINE_MS, DESK_CLIENTS_MAX,
 };
-use crate::mesh::{AdminJob, Hatch, Losses, Parcel, Post, Transport, hatch};
+use crate::mesh::{AdminJob, Hatch, LogPost, Losses, Parcel, Post, Transport, hatch};
 use crate::metrics::Metrics;
 use crate::route::HashKey;
 use crate::shard::message::AdminRequest;
@@ -72,6 +73,8 @@ pub struct Options {
     pub loopback: bool,
     /// What was said to the log and not written.
     pub losses: Arc<Losses>,
+    /// The way to where it is kept who administered, if it is.
+    pub audit: Option<LogPost>,
     /// The way to the shards.
     pub post: Post<Parcel>,
     /// What samples of the numbers say beside them.
@@ -87,10 +90,24 @@ struct Office {
     policy: RefCell<Arc<Policy>>,
     loopback: bool,
     losses: Arc<Losses>,
+    audit: Option<LogPost>,
     asker: Asker,
     key: HashKey,
     tally: Tally,
     known: Known,
+}
+
+impl Office {
+    /// Keeps that somebody has changed something, or was refused it, if that is kept.
+    fn keep(&self, request: &AdminRequest, status: u16) {
+        let Some(audit) = self.audit.as_ref().filter(|_| !matches!(&*request.request.method, "GET" | "HEAD")) else {
+            return;
+        };
+        let action = format!("{} {}", request.request.method, request.request.path);
+        let user = request.bearer.as_ref().map(|claims| Arc::clone(&claims.user));
+        let (peer, code) = (Some(request.peer), Some(status));
+        audit.keep(Entry { user, peer, code, ..Entry::new(numbers::unix_ms(), "administered", action) });
+    }
 }
 
 /// Starts the executor on a thread of its own. It ends when no sender of `inbox` is left and every
@@ -112,10 +129,10 @@ pub fn spawn(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
 /// # Cancel safety
 /// Dropping the future drops the sockets that wait; answers under way end with their executor.
 async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) {
-    let Options { metrics, policy, policies, key, loopback, losses, post, known, desk } = options;
+    let Options { metrics, policy, policies, key, loopback, losses, audit, post, known, desk } = options;
     let (asker, tally) = (Asker::new(post, key), Tally::default());
     let policy = RefCell::new(policy);
-    let office = Rc::new(Office { metrics, policy, loopback, losses, asker, key, tally, known });
+    let office = Rc::new(Office { metrics, policy, loopback, losses, audit, asker, key, tally, known });
     let at_answers = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
@@ -202,7 +219,9 @@ async fn take_all<T>(hatch: Hatch<T>, mut take: impl AsyncFnMut(T)) {
 async fn serve(job: AdminJob, office: &Office) -> Option<TcpStream> {
     let AdminJob { transport: Transport::Plain(socket), request } = job;
     let mut socket = TcpStream::from(socket2::Socket::from(socket));
-    let response = respond(&mut socket, &request, office).await.unwrap_or_else(|refusal| refusal.response());
+    let outcome = respond(&mut socket, &request, office).await;
+    office.keep(&request, outcome.as_ref().map_or_else(|refusal| refusal.status, |_| 200));
+    let response = outcome.unwrap_or_else(|refusal| refusal.response());
     let shared = cors::headers(request.allowed_origin.as_deref());
     let response = shared.fold(response, |response, (name, value)| response.add(name, value));
     let answer = answer::encode(response, &request.request.method);

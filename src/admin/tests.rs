@@ -56,6 +56,7 @@ fn options(shards: u16) -> Options {
         key: [0; 16],
         loopback: false,
         losses: Arc::default(),
+        audit: None,
         post: mesh.post(ShardId::OUTSIDE),
         known,
         desk: None,

@@ -276,7 +276,7 @@ fn details(record: &Record) -> Vec<(&'static str, Value)> {
 /// The reason of a count, which is its label.
 fn reason(number: u64) -> &'static str {
     let metric = usize::try_from(number).ok().and_then(|index| Metric::ALL.get(index));
-    metric.and_then(|metric| metric.describe().labels.split('"').nth(1)).unwrap_or("?")
+    metric.map_or("?", |metric| metric.describe().label_value())
 }
 
 const _: () = assert!(ErrorCode::ALL.len() < 100, "a status is told from a code");

@@ -142,6 +142,19 @@ pub struct Logs {
     pub format: LogFormat,
     /// Directives such as `info,waystation=debug`, not yet parsed.
     pub filter: String,
+    /// Where it is kept who came, was let in and went.
+    pub audit: AuditTo,
+}
+
+/// Where it is kept who came, was let in and went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditTo {
+    /// It is not.
+    Nowhere,
+    /// In the log.
+    Log,
+    /// In a file of its own.
+    File(PathBuf),
 }
 
 /// The form of a log line.

@@ -5,6 +5,7 @@
 //! that is missing is `None`), and who set what.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod globetrotter;
 pub mod history;
@@ -34,6 +35,8 @@ pub struct File {
     pub server: server::Server,
     /// What is logged, and how.
     pub log: log::Log,
+    /// Who was let in.
+    pub audit: audit::Audit,
     /// Who is let in.
     pub auth: auth::Auth,
     /// Which web pages may connect.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 use toml::Value;
 
-use super::checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, data_directory};
+use super::checked::{
+    AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, data_directory,
+};
 use super::desk;
 use super::file::{self, File, limits::Profile, log::Format};
 use super::layers::{Entry, Origin, Settings};
@@ -154,6 +156,7 @@ impl Laid<'_> {
         let policy = self.policy();
         let auth = self.auth();
         let data = self.data();
+        let audit = self.audit();
         let admin_socket = self.admin_socket(data.as_deref());
         let shards = self.placed();
         let listen = self.listen();
@@ -183,6 +186,7 @@ impl Laid<'_> {
                     Some(Format::Text) | None => LogFormat::Text,
                 },
                 filter: file.log.filter.clone().unwrap_or_else(|| "info".to_owned()),
+                audit: audit?,
             },
             auth: auth?,
             origins,
@@ -312,6 +316,16 @@ impl Laid<'_> {
             return None;
         }
         Some(listen)
+    }
+
+    /// Where it is kept who came and went.
+    fn audit(&mut self) -> Option<AuditTo> {
+        match self.file.audit.to.clone() {
+            None => Some(AuditTo::Nowhere),
+            Some(path) if path == Path::new("off") => Some(AuditTo::Nowhere),
+            Some(path) if path == Path::new("log") => Some(AuditTo::Log),
+            Some(path) => self.resolved(path, &self.settings.origin("audit.to")).map(AuditTo::File),
+        }
     }
 
     /// Where the administration's Unix socket is to be, and whether somebody has said so.

@@ -28,7 +28,7 @@ use clap::{CommandFactory as _, Parser};
 use crate::limits::CONFIG_FAULTS_TOLD_MAX;
 use written::{ConfigVerb, Verb, Written};
 
-pub use checked::{Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
+pub use checked::{AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
 pub use desk::Asked;
 pub use layers::{Change, Settings};
 pub use load::Source;

@@ -25,9 +25,10 @@ pub struct Section {
 }
 
 /// All sections.
-pub static SECTIONS: [Section; 11] = [
+pub static SECTIONS: [Section; 12] = [
     Section { name: "server", help: "where it listens and what it runs on", keys: SERVER },
     Section { name: "log", help: "what is logged, and how", keys: LOG },
+    Section { name: "audit", help: "who came, was let in, refused and went, and who administered", keys: AUDIT },
     Section { name: "auth", help: "whose tokens are good", keys: AUTH },
     Section { name: "origins", help: "which web pages may connect", keys: ORIGINS },
     Section { name: "limits", help: "how much is allowed; 0 is no limit", keys: limits::KEYS },
@@ -142,6 +143,14 @@ const LOG: &[Key] = &[
         "the form of a line. `WAYSTATION_LOG_FORMAT`",
     ),
 ];
+
+const AUDIT: &[Key] = &[key(
+    "audit.to",
+    Kind::One(Word::Text { what: "\"off\", \"log\" or the path of a file in quotes", judge: judges::path }),
+    Fallback::Is("\"off\""),
+    Effect::Restart,
+    "where an entry goes for each of these: nowhere, into the log, or as lines of JSON into a file of its own, which is opened again on SIGHUP",
+)];
 
 const AUTH: &[Key] = &[
     key(

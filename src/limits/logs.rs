@@ -37,3 +37,8 @@ pub const DEBUGGED_MAX: usize = 16;
 pub const DEBUG_S_DEFAULT: u32 = 600;
 /// The longest that can be asked for: debugging ends by itself.
 pub const DEBUG_S_MAX: u32 = 24 * 3600;
+
+// What is kept of who was let in
+
+/// Entries that a shard may make in one turn; over it they are dropped and counted. More than a turn can let in.
+pub const AUDIT_ENTRIES_PER_TURN_MAX: usize = 2048;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::audit::Entry;
+
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -77,6 +79,8 @@ pub struct Line {
 pub enum LogItem {
     /// A line to be written.
     Line(Box<Line>),
+    /// Who came, was let in, refused, went or administered.
+    Audit(Box<Entry>),
     /// Close the file and open it again under its name.
     Reopen,
     /// Give an item when everything before this is written.
@@ -118,6 +122,13 @@ impl LogPost {
     /// Says something, or counts that it was not said. Never waits.
     pub fn say(&self, line: Line) {
         if self.try_put(LogItem::Line(Box::new(line))).is_err() {
+            self.losses.add(1);
+        }
+    }
+
+    /// Keeps an entry, or counts that it was not kept. Never waits.
+    pub fn keep(&self, entry: Entry) {
+        if self.try_put(LogItem::Audit(Box::new(entry))).is_err() {
             self.losses.add(1);
         }
     }

@@ -35,7 +35,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use crate::ids::ShardId;
 use crate::limits::{BATCH_JOINED_BYTES_MAX, EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH};
-use crate::mesh::{AdminJob, HatchPost, MeshEnd, Parcel, Transport};
+use crate::mesh::{AdminJob, HatchPost, LogPost, MeshEnd, Parcel, Transport};
 use crate::metrics::Metrics;
 use crate::shard::Shard;
 use crate::shard::effect::{Batch, Effects};
@@ -78,6 +78,8 @@ pub struct Seat {
     pub admin: Option<HatchPost<AdminJob>>,
     /// The way for answers to who asks from outside the shards; without it they are dropped.
     pub answers: Option<HatchPost<Answered>>,
+    /// The way for what is kept of who came and went; without it that is dropped.
+    pub audit: Option<LogPost>,
     /// Its numbers.
     pub metrics: Arc<Metrics>,
 }
@@ -142,6 +144,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         kept: Kept::new(shards),
         admin: seat.admin,
         answers: seat.answers,
+        audit: seat.audit,
         metrics: seat.metrics,
         clock,
         now: clock.now(),

@@ -26,7 +26,7 @@ use crate::ids::{ConnId, ShardId};
 use crate::limits::{
     DRAIN_GRACE_MS, LOOK_AHEAD_COUNT, MESH_RETRY_MS, PARK_MS_MAX, TURN_COMPLETIONS_MAX, TURN_MESH_ITEMS_MAX,
 };
-use crate::mesh::{AdminJob, HatchPost, Inbox, Outbox, Parcel, Transport};
+use crate::mesh::{AdminJob, HatchPost, Inbox, LogPost, Outbox, Parcel, Transport};
 use crate::metrics::{Metric, Metrics, Timing};
 use crate::shard::effect::{Batch, Effect, Effects};
 use crate::shard::message::Lane;
@@ -51,6 +51,7 @@ pub(super) struct Host {
     pub(super) kept: Kept,
     pub(super) admin: Option<HatchPost<AdminJob>>,
     pub(super) answers: Option<HatchPost<Answered>>,
+    pub(super) audit: Option<LogPost>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) now: Now,
@@ -105,6 +106,9 @@ impl Host {
         self.apply();
         self.flush();
         let timed = self.on_time();
+        if self.shard.audit().has_some() {
+            self.keep_audit();
+        }
         self.tell_drained();
         let woken = self.outbox.wake_all();
         self.metrics.add(Metric::Wakes, woken);
@@ -113,6 +117,14 @@ impl Host {
         self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
         let left = others || unvisited || !self.sockets.dirty.is_empty();
         Ok(left || timed || collected > 0 || taken > 0 || sent > 0)
+    }
+
+    /// Hands on what is to be kept of who came and went.
+    fn keep_audit(&mut self) {
+        let (entries, lost) = self.shard.audit().take();
+        let Some(post) = &self.audit else { return };
+        entries.for_each(|entry| post.keep(entry));
+        post.losses().add(lost);
     }
 
     /// Handles what the ring completed. Returns how many, and whether more wait.

@@ -1,6 +1,6 @@
 //! From the first signal to the exit code.
 //!
-//! SIGHUP makes the configuration to be read again and SIGUSR1 the recorder to be written, and neither ends anything.
+//! SIGHUP makes the configuration to be read and the audit's file to be opened again and SIGUSR1 the recorder to be written, and neither ends anything.
 //! SIGTERM and SIGINT mean the same: every shard says good-bye to its connections and ends, and the exit
 //! code is 0. A second signal is an operator who will not wait. A thread that ends unasked takes the rest
 //! down in order, and the exit code says so. Whatever hangs, the process ends a little after the drain's window.
@@ -51,6 +51,7 @@ pub(super) fn wait(mut signals: Signals, engine: Engine, log: &Log) -> ExitCode 
             continue;
         }
         if signal == SIGHUP {
+            log.reopen();
             // Full: it is about to be read again anyway. Draining: it is too late for it.
             let _waits_already = drain.as_ref().map(|(_, reload)| reload.try_send(()));
             continue;

@@ -19,8 +19,8 @@ use crate::auth::{Policy, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
 use crate::limits::{
-    ADMIN_QUESTIONS_MAX, ADMIN_QUEUED_COUNT_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES, HISTORY_SHARD_BYTES_MAX,
-    HOT_MEMBERS,
+    ADMIN_QUESTIONS_MAX, ADMIN_QUEUED_COUNT_MAX, AUDIT_ENTRIES_PER_TURN_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES,
+    HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
 use crate::metrics::Metrics;
@@ -129,6 +129,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         key: options.key,
         loopback: start.wanted.admin_loopback,
         losses: Arc::clone(start.log.losses()),
+        audit: start.log.audit().cloned(),
         post: mesh.post(ShardId::OUTSIDE),
         known: admin::Known {
             started,
@@ -151,7 +152,8 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         metrics: metrics.first().map_or_else(Metrics::shared, Arc::clone),
     };
     let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
-    let shards = Shards { wanted: start.wanted, listeners: start.listeners, mesh, options, started, rings };
+    let shards =
+        Shards { wanted: start.wanted, log: start.log, listeners: start.listeners, mesh, options, started, rings };
     let (mut members, drain) = start_shards(shards, &metrics, (&post, &answers))?;
     members.push(Member { name: "reload".to_owned(), join: joined(reloading), awaited: Awaited::ToTheEnd });
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
@@ -173,6 +175,7 @@ fn failed(error: &io::Error) -> StartError {
 /// What the shards are made of.
 struct Shards<'a> {
     wanted: &'a Serve,
+    log: &'a Log,
     listeners: Vec<Vec<Listener>>,
     mesh: Mesh<Parcel>,
     options: shard::Options,
@@ -188,7 +191,7 @@ fn start_shards(
     metrics: &[Arc<Metrics>],
     (post, answers): (&HatchPost<AdminJob>, &HatchPost<Answered>),
 ) -> Result<(Vec<Member>, Drain), StartError> {
-    let Shards { wanted, listeners, mut mesh, options, started, rings } = shards;
+    let Shards { wanted, log, listeners, mut mesh, options, started, rings } = shards;
     let count = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
@@ -210,6 +213,7 @@ fn start_shards(
             mesh,
             admin: Some(post.clone()),
             answers: Some(answers.clone()),
+            audit: log.audit_of(id),
             metrics: Arc::clone(metrics),
         };
         let (options, metrics, peers) = (options.clone(), Arc::clone(metrics), metrics_of_all.to_vec());
@@ -276,6 +280,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         hot_members: HOT_MEMBERS,
         // Each is given one that others read too.
         recorder_bytes: 0,
+        audit_max: if start.log.audit().is_some() { AUDIT_ENTRIES_PER_TURN_MAX } else { 0 },
     })
 }
 

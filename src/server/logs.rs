@@ -10,10 +10,11 @@ mod writer;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -22,7 +23,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::flight::Flight;
 use crate::admin::SetFilter;
-use crate::config::{Logs, StartError};
+use crate::audit::Entry;
+use crate::config::{AuditTo, LogFormat, Logs, StartError};
+use crate::ids::ShardId;
 use crate::limits::{LOG_FLUSH_MS, LOG_QUEUE_ITEMS};
 use crate::mesh::{Level, Line, LogItem, LogPost, Losses, Value, log_queue};
 use writer::{Sink, Writer};
@@ -35,10 +38,13 @@ pub(super) struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     /// What a panic writes besides, once there is something.
     flight: Arc<OnceLock<Flight>>,
+    /// The ways to where it is kept who came, was let in and went: one for each shard, the last for everybody else. Empty
+    /// where it is not.
+    audit: Arc<[LogPost]>,
 }
 
 /// Sends what this process logs to standard error from now on.
-pub(super) fn start(logs: &Logs) -> Result<Log, StartError> {
+pub(super) fn start(logs: &Logs, shards: usize) -> Result<Log, StartError> {
     let filter = EnvFilter::try_new(&logs.filter).map_err(|error| {
         StartError::new(
             format!("{:?} are no log directives: {error}", logs.filter),
@@ -48,14 +54,38 @@ pub(super) fn start(logs: &Logs) -> Result<Log, StartError> {
     })?;
     let losses = Arc::<Losses>::default();
     let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
-    Writer::new(vec![items], losses, Sink::StandardError, logs.format).spawn("log").map_err(|error| failed(&error))?;
+    let (audit, mut queues) = match &logs.audit {
+        AuditTo::Nowhere => (Vec::new(), Vec::new()),
+        AuditTo::Log => audit_queues(shards, &losses),
+        AuditTo::File(path) => (audit_file(path, shards)?, Vec::new()),
+    };
+    queues.push(items);
+    let writer = Writer::new(queues, losses, Sink::StandardError, logs.format);
+    writer.spawn("log").map_err(|error| failed(&error))?;
     let (filter, handle) = reload::Layer::new(filter);
     let started = tracing_subscriber::registry().with(filter).with(Lines(post.clone())).try_init();
     // Refused only if logs were started before, which is as good.
     drop(started);
-    let log = Log { post, filter: handle, flight: Arc::default() };
+    let log = Log { post, filter: handle, flight: Arc::default(), audit: audit.into() };
     say_panics(log.clone());
     Ok(log)
+}
+
+/// Queues for each shard and for everybody else.
+fn audit_queues(shards: usize, losses: &Arc<Losses>) -> (Vec<LogPost>, Vec<Receiver<LogItem>>) {
+    (0..=shards).map(|_| log_queue(LOG_QUEUE_ITEMS, losses)).unzip()
+}
+
+/// A writer of its own, so that a standard error that nobody reads keeps nothing from the file.
+fn audit_file(path: &Path, shards: usize) -> Result<Vec<LogPost>, StartError> {
+    let losses = Arc::<Losses>::default();
+    let (posts, queues) = audit_queues(shards, &losses);
+    let sink = Sink::file(path.to_owned()).map_err(|error| {
+        let remedy = "name a file in a directory that this user may write to, as audit.to";
+        StartError::new(format!("the audit cannot be written: {error}"), path.display().to_string(), remedy)
+    })?;
+    Writer::new(queues, losses, sink, LogFormat::Json).spawn("audit").map_err(|error| failed(&error))?;
+    Ok(posts)
 }
 
 fn failed(error: &io::Error) -> StartError {
@@ -91,9 +121,37 @@ impl Log {
 
     /// Waits until what was said is written, for a while.
     pub(super) fn flush(&self) {
-        let (done, flushed) = bounded(1);
-        if self.post.try_put(LogItem::Flush(done)).is_ok() {
-            let _late = flushed.recv_timeout(Duration::from_millis(LOG_FLUSH_MS));
+        for post in [Some(&self.post), self.audit.last()].into_iter().flatten() {
+            let (done, flushed) = bounded(1);
+            if post.try_put(LogItem::Flush(done)).is_ok() {
+                let _late = flushed.recv_timeout(Duration::from_millis(LOG_FLUSH_MS));
+            }
+        }
+    }
+
+    /// The way to the audit for a shard, if it is kept.
+    pub(super) fn audit_of(&self, shard: ShardId) -> Option<LogPost> {
+        self.audit.get(shard.index()).cloned()
+    }
+
+    /// The same for who is no shard.
+    pub(super) fn audit(&self) -> Option<&LogPost> {
+        self.audit.last()
+    }
+
+    /// Opens files again under their names: they may have been moved.
+    pub(super) fn reopen(&self) {
+        if let Some(post) = self.audit()
+            && post.try_put(LogItem::Reopen).is_err()
+        {
+            tracing::error!("the audit is too far behind to be opened again: ask once more");
+        }
+    }
+
+    /// Keeps that the configuration was read again.
+    pub(super) fn keep_configured(&self, outcome: &str) {
+        if let Some(post) = self.audit() {
+            post.keep(Entry::new(unix_ms(), "configured", outcome));
         }
     }
 
@@ -201,6 +259,7 @@ impl Log {
             post: log_queue(1, &Arc::default()).0,
             filter: reload::Layer::new(EnvFilter::new("off")).1,
             flight: Arc::default(),
+            audit: Arc::default(),
         }
     }
 }
@@ -208,13 +267,12 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogFormat;
     use tracing::subscriber::with_default;
 
     #[test]
     fn directives_that_do_not_parse_are_told_with_their_variable() {
-        let logs = Logs { format: LogFormat::Text, filter: "waystation=loud".to_owned() };
-        assert_eq!(start(&logs).unwrap_err().place, "WAYSTATION_LOG");
+        let logs = Logs { format: LogFormat::Text, filter: "waystation=loud".to_owned(), audit: AuditTo::Nowhere };
+        assert_eq!(start(&logs, 1).unwrap_err().place, "WAYSTATION_LOG");
     }
 
     #[test]
@@ -222,7 +280,7 @@ mod tests {
         let losses = Arc::default();
         let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
         let (layer, handle) = reload::Layer::new(EnvFilter::new("info"));
-        let log = Log { post: post.clone(), filter: handle, flight: Arc::default() };
+        let log = Log { post: post.clone(), filter: handle, flight: Arc::default(), audit: Arc::default() };
         let subscriber = tracing_subscriber::registry().with(layer).with(Lines(post));
         with_default(subscriber, || {
             tracing::info!(count = 2, left = -1, quiet = false, error = %"none", "said {}", 1);

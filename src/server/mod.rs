@@ -86,7 +86,7 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
 }
 
 fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
-    let log = logs::start(&wanted.logs)?;
+    let log = logs::start(&wanted.logs, wanted.shards.len())?;
     serve_logged(wanted, &log).inspect_err(|_| log.flush())
 }
 

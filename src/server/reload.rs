@@ -191,6 +191,7 @@ impl Reloader {
                 self.sight.follow(self.files.clone());
                 self.refusal = None;
                 (self.settings, self.has_keys) = (wanted.settings, wanted.auth.has_keys());
+                self.log.keep_configured("applied");
                 self.metrics.count(Metric::ConfigApplied);
                 self.metrics.set(Metric::ConfigBad, 0);
                 true
@@ -278,6 +279,7 @@ impl Reloader {
 
     /// What was said already is said again to who asks only: a file may change often and be wrong as before.
     fn refuse(&mut self, cause: &str, faults: Faults) {
+        self.log.keep_configured("refused");
         self.metrics.count(Metric::ConfigRefused);
         self.metrics.set(Metric::ConfigBad, 1);
         if cause == SIGNAL || self.refusal.as_ref() != Some(&faults) {

@@ -264,6 +264,7 @@ impl Shard {
                 conn.known |= auth.client.is_some();
                 conn.bundles = auth.client.map_or(conn.bundles, |client| client.batch);
                 self.reply_success(now, id, &claims, &auth.channels, effects);
+                self.saw_user(now, id, &claims.user);
                 let own = self.slots.find(id).and_then(|conn| conn.own.as_deref());
                 let own_verbs = own.map_or(Verbs::NONE, |own| self.verbs(&claims, own));
                 if let Some(conn) = self.slots.find_mut(id) {

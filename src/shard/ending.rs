@@ -92,6 +92,9 @@ impl Shard {
         self.drop_inquiry(id);
         self.take_gate(id);
         self.know(id);
+        if self.slots.find(id).is_some_and(|conn| conn.upgraded && conn.is_upgraded()) {
+            self.saw_end(id, CloseCode::ABNORMAL, metric);
+        }
         let Some(conn) = self.slots.remove(id) else { return };
         self.metrics.subtract(Metric::Blocked, u64::from(conn.blocked.is_some()));
         self.discount(conn.peer, conn.counted.clone(), effects);
@@ -101,7 +104,6 @@ impl Shard {
                 self.metrics.count(metric);
                 // RFC 6455 section 7.1.5: without a close frame it is 1006.
                 self.metrics.count(Metric::Closed1006);
-                self.saw_end(id, CloseCode::ABNORMAL, metric);
             }
         }
         self.metrics.subtract(Metric::OutboxBytes, conn.outbox.bytes() as u64);

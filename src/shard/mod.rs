@@ -63,6 +63,7 @@ mod walks;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::audit::Audit;
 use crate::auth::caps::Policy;
 use crate::auth::repeats::Repeats;
 use crate::auth::token::Verifier;
@@ -148,6 +149,8 @@ pub struct Options {
     pub hot_members: usize,
     /// Bytes of its recorder, unless it is given one; 0 for none.
     pub recorder_bytes: usize,
+    /// Entries about who came and went that it makes in a turn; 0 for none.
+    pub audit_max: usize,
 }
 
 impl Options {
@@ -175,6 +178,7 @@ impl Options {
             history_bytes_max: HISTORY_SHARD_BYTES_MAX,
             hot_members: HOT_MEMBERS,
             recorder_bytes: RECORDER_BYTES_DEFAULT / 16,
+            audit_max: 0,
         }
     }
 }
@@ -233,6 +237,8 @@ pub struct Shard {
     peers: Vec<Arc<Metrics>>,
     /// What happened last.
     recorder: Recorder,
+    /// Who came, was let in, refused and went, until the host takes it.
+    audit: Audit,
     /// Requests of connections here that wait.
     pending: Pending,
     /// Who answers the methods that are at home here.
@@ -310,6 +316,7 @@ impl Shard {
             rates: 1,
             walks: VecDeque::new(),
             peers: Vec::new(),
+            audit: Audit::with_room(options.audit_max),
             recorder: Recorder::new(Ring::with_bytes(options.recorder_bytes)),
             pending: Pending::default(),
             providers: Providers::default(),
@@ -394,6 +401,12 @@ impl Shard {
     /// Gives the shard the numbers of all shards to read, its own included.
     pub fn set_peers(&mut self, peers: Vec<Arc<Metrics>>) {
         self.peers = peers;
+    }
+
+    /// What is kept of who came and went, to be taken after every turn.
+    #[inline]
+    pub const fn audit(&mut self) -> &mut Audit {
+        &mut self.audit
     }
 
     /// The shard's numbers.

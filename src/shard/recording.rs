@@ -5,6 +5,7 @@
 use super::Shard;
 use super::connection::Awaits;
 use super::rooms::RoomId;
+use crate::audit::Entry;
 use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::{Command, Inbound};
 use crate::ids::ConnId;
@@ -86,11 +87,17 @@ impl Shard {
 
     pub(super) fn saw_opened(&mut self, now: Now, id: ConnId) {
         self.recorder.note(now.micros, Kind::Opened, id, 0, 0);
+        self.keep(now, id, "connected", None, "");
     }
 
     pub(super) fn saw_user(&mut self, now: Now, id: ConnId, user: &str) {
         let hash = hash_of(&self.options.key, user);
         self.recorder.note(now.micros, Kind::Authenticated, id, 0, hash);
+        if self.audit.is_on() {
+            let user = Some(Arc::from(user));
+            let entry = self.entry(now, id, "authenticated", None, "");
+            self.audit.push(Entry { user, ..entry });
+        }
     }
 
     pub(super) fn saw_channel(&mut self, now: Now, room: RoomId, name: &str) {
@@ -117,14 +124,32 @@ impl Shard {
 
     pub(super) fn saw_refused(&mut self, now: Now, id: ConnId, code: ErrorCode) {
         self.recorder.note(now.micros, Kind::Refused, id, code as u64, 0);
+        self.keep(now, id, "refused", None, code.name());
     }
 
     pub(super) fn saw_status(&mut self, now: Now, id: ConnId, status: u16, metric: Metric) {
         self.recorder.note(now.micros, Kind::Refused, id, u64::from(status), metric as u64);
+        self.keep(now, id, "refused", Some(status), metric.describe().label_value());
     }
 
     pub(super) fn saw_end(&mut self, id: ConnId, code: CloseCode, metric: Metric) {
         self.recorder.note(self.latest.micros, Kind::Closed, id, u64::from(code.0), metric as u64);
+        self.keep(self.latest, id, "closed", Some(code.0), metric.describe().label_value());
+    }
+
+    /// Keeps what happened to a connection, if that is wanted.
+    fn keep(&mut self, now: Now, id: ConnId, act: &'static str, code: Option<u16>, reason: &str) {
+        if self.audit.is_on() {
+            let entry = self.entry(now, id, act, code, reason);
+            self.audit.push(entry);
+        }
+    }
+
+    fn entry(&self, now: Now, id: ConnId, act: &'static str, code: Option<u16>, reason: &str) -> Entry {
+        let conn = self.slots.find(id);
+        let (connection, peer) = (conn.map(|conn| conn.name), conn.map(|conn| conn.peer));
+        let user = conn.and_then(|conn| conn.user()).cloned();
+        Entry { connection, user, peer, code, ..Entry::new(now.unix_ms, act, reason) }
     }
 }
 

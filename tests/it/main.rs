@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "deadlines of tests are on the real clock")]
 
 mod api;
+mod audit;
 mod auth;
 mod backpressure;
 mod card;

@@ -1,5 +1,6 @@
 //! What can be asked, as it is written.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -18,6 +19,22 @@ pub(super) enum Order {
     Debug(DebugOrder),
     Log { filter: String },
     Stats {},
+}
+
+impl fmt::Display for Order {
+    /// What is asked, as it is kept.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dump(_) => f.write_str("dump"),
+            Self::Tail(_) => f.write_str("tail"),
+            Self::Debug(order) => {
+                let whom = order.user.as_deref().or(order.connection.as_deref()).unwrap_or("");
+                write!(f, "debug {whom} {}", if order.on { "on" } else { "off" })
+            }
+            Self::Log { filter } => write!(f, "log {filter}"),
+            Self::Stats {} => f.write_str("stats"),
+        }
+    }
 }
 
 /// What somebody wants to see, as it is written.

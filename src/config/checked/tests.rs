@@ -50,11 +50,18 @@ fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
     assert_eq!(serve.shards, [Some(0), Some(1)]);
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Default, false, 0));
     assert_eq!(serve.ring, RingSizes::default());
-    assert_eq!(serve.logs, Logs { format: LogFormat::Text, filter: "info".to_owned() });
+    assert_eq!(serve.logs, Logs { format: LogFormat::Text, filter: "info".to_owned(), audit: AuditTo::Nowhere });
     assert_eq!(serve.recorder_bytes, RECORDER_BYTES_DEFAULT);
     let socket = Path::new("/home/ada/.local/state/waystation/admin.sock");
     assert_eq!(serve.admin_socket, Some((socket.to_owned(), false)));
     assert_eq!(serve_of("serve --set admin.socket=off --set recorder.bytes=0").admin_socket, None);
+    for (to, expected) in [
+        ("off", AuditTo::Nowhere),
+        ("log", AuditTo::Log),
+        ("/var/log/audit.jsonl", AuditTo::File("/var/log/audit.jsonl".into())),
+    ] {
+        assert_eq!(serve_of(&format!("serve --set audit.to={to}")).logs.audit, expected);
+    }
     assert_eq!(serve_of("serve --set admin.socket=/s").admin_socket, Some(("/s".into(), true)));
 }
 

@@ -128,9 +128,9 @@ fn the_short_variables_of_logs_are_beaten_by_the_long_ones() {
         let short = Environment { log: Some("debug".into()), log_format: Some("json".into()), ..environment(long) };
         Source::new(ServeArgs::default(), short, machine(&[0], 1)).load().unwrap().logs
     };
-    assert_eq!(with(&[]), Logs { format: LogFormat::Json, filter: "debug".to_owned() });
+    assert_eq!(with(&[]), Logs { format: LogFormat::Json, filter: "debug".to_owned(), audit: AuditTo::Nowhere });
     let long = with(&[("WAYSTATION__LOG__FILTER", "warn"), ("WAYSTATION__LOG__FORMAT", "text")]);
-    assert_eq!(long, Logs { format: LogFormat::Text, filter: "warn".to_owned() });
+    assert_eq!(long, Logs { format: LogFormat::Text, filter: "warn".to_owned(), audit: AuditTo::Nowhere });
     let bad = Environment { log_format: Some("xml".into()), ..environment(&[]) };
     let faults = Source::new(ServeArgs::default(), bad, machine(&[0], 1)).load().unwrap_err();
     assert_eq!(faults.0[0].place, "environment variable WAYSTATION_LOG_FORMAT");

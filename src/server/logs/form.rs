@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::audit::Entry;
 use crate::config::LogFormat;
 use crate::limits::LOG_VALUE_BYTES_MAX;
 use crate::mesh::{Level, Line, Value};
@@ -20,6 +21,18 @@ pub(super) fn write(line: &Line, form: LogFormat, out: &mut Vec<u8>) {
     };
     text.push('\n');
     out.extend_from_slice(text.as_bytes());
+}
+
+/// An entry of the audit as a line.
+pub(super) fn line_of(entry: Entry) -> Line {
+    let Entry { unix_ms, act, connection, user, peer, code, reason } = entry;
+    let mut fields = Vec::new();
+    fields.extend(connection.map(|name| ("connection", Value::from(name.to_string()))));
+    fields.extend(user.map(|user| ("user", Value::from(&*user))));
+    fields.extend(peer.map(|peer| ("peer", Value::from(peer.to_string()))));
+    fields.extend(code.map(|code| ("code", Value::from(u64::from(code)))));
+    fields.extend((!reason.is_empty()).then(|| ("reason", Value::from(&*reason))));
+    Line { unix_ms, level: Level::Info, target: "waystation::audit", message: act.into(), fields }
 }
 
 const fn name(level: Level) -> &'static str {
@@ -135,6 +148,8 @@ fn cut(text: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ConnectionName;
+    use std::net::IpAddr;
 
     fn written(message: &str, fields: &[(&'static str, Value)], form: LogFormat) -> String {
         let line = Line {
@@ -178,6 +193,29 @@ mod tests {
         ] {
             assert_eq!(written("not all well", &fields, form), expected);
         }
+    }
+
+    #[test]
+    fn an_entry_of_the_audit_is_a_line_of_what_it_has() {
+        let entry = Entry {
+            connection: Some(ConnectionName(10)),
+            user: Some("ann".into()),
+            peer: Some(IpAddr::from([192, 0, 2, 7]).into()),
+            code: Some(4013),
+            ..Entry::new(0, "closed", "slow")
+        };
+        let written = |entry| {
+            let mut out = Vec::new();
+            write(&line_of(entry), LogFormat::Logfmt, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let head = "ts=1970-01-01T00:00:00.000Z level=info target=waystation::audit msg=";
+        let name = "0000000000000000000000000000000a";
+        assert_eq!(
+            written(entry),
+            format!("{head}closed connection={name} user=ann peer=192.0.2.7 code=4013 reason=slow\n")
+        );
+        assert_eq!(written(Entry::new(0, "configured", "")), format!("{head}configured\n"));
     }
 
     #[test]

@@ -29,7 +29,6 @@ pub(super) enum Sink {
 
 impl Sink {
     /// A file that only its owner writes and its group may read.
-    #[cfg_attr(not(test), expect(dead_code, reason = "files come with the record of who was let in"))]
     pub(super) fn file(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
         Ok(Self::File(path, Some(file)))
@@ -115,6 +114,10 @@ impl Writer {
                 match self.queues[index].try_recv() {
                     Ok(LogItem::Line(line)) => {
                         form::write(&line, self.form, &mut bytes);
+                        lines += 1;
+                    }
+                    Ok(LogItem::Audit(entry)) => {
+                        form::write(&form::line_of(*entry), self.form, &mut bytes);
                         lines += 1;
                     }
                     Ok(LogItem::Reopen) => {

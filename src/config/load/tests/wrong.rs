@@ -12,7 +12,7 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const ROW: &str = "[[policy]]\npattern = \"a\"\n";
 
-const WRONG: [Row; 66] = [
+const WRONG: [Row; 71] = [
     // Names.
     ("[auht]\nissuer = \"a\"", "line 1, column 2", "`auht` is no key", "did you mean `auth`?"),
     ("[auth]\nissuer = \"a\"\nisuer = 1", "line 3, column 1", "`auth.isuer` is no key", "did you mean `auth.issuer`?"),
@@ -21,10 +21,11 @@ const WRONG: [Row; 66] = [
     ("[limits.chta]\nmessages = 1", "line 1, column 9", "`limits.chta`", "did you mean `limits.chat`?"),
     ("jwks_file = \"x\"", "line 1, column 1", "`jwks_file` is no key", "did you mean `auth.jwks_file`?"),
     ("[server]\nissuer = \"x\"", "line 2, column 1", "`server.issuer`", "did you mean `auth.issuer`?"),
-    ("zzz = 1", "line 1, column 1", "`zzz`", "known here are server, log, auth"),
+    ("zzz = 1", "line 1, column 1", "`zzz`", "known here are server, log, audit, auth"),
     ("[proxies]\ntrust = 1", "line 2, column 1", "`proxies.trust`", "did you mean `proxies.trusted`?"),
     ("[server]\nport = 1", "line 2, column 1", "`server.port`", "known here are listen, socket_mode"),
     ("[history]\n\"\" = 1", "line 2, column 1", "`history.`", "known here are events, bytes, age"),
+    ("[recorder]\nbyts = 1", "line 2, column 1", "`recorder.byts` is no key", "did you mean `recorder.bytes`?"),
     // Types.
     ("auth = 5", "line 1, column 8", "`auth` is a section, and a whole number", "write [auth]"),
     ("[auth]\nissuer = 1", "line 2, column 10", "`auth.issuer` = 1: this is a whole number", "a text in quotes"),
@@ -58,7 +59,21 @@ const WRONG: [Row; 66] = [
     ("[policy]\npattern = \"a\"", "line 1, column 1", "`policy` is one table", "write [[policy]]"),
     ("policy = [1]", "line 1, column 11", "`policy` = …: this is a whole number", "pattern, verbs"),
     ("[limits]\nchat = 5", "line 2, column 8", "`limits.chat` is a section", "write [limits.chat]"),
+    ("[audit]\nto = 5", "line 2, column 6", "`audit.to` = 5: this is a whole number", "\"off\", \"log\" or the path"),
+    ("[audit]\nto = \"\"", "line 2, column 6", "`audit.to` = \"\": it is empty", "the path of a file in quotes"),
+    (
+        "[recorder]\nbytes = \"1M\"",
+        "line 2, column 9",
+        "`recorder.bytes` = \"1M\": this is a text",
+        "from 0 to 268,435,456",
+    ),
     // Bounds.
+    (
+        "[recorder]\nbytes = 268_435_457",
+        "line 2, column 9",
+        "= 268_435_457: this is out of bounds",
+        "from 0 to 268,435,456",
+    ),
     (
         "[limits]\nconnections = 0",
         "line 2, column 15",
