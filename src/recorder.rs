@@ -118,8 +118,10 @@ fn halves(number: u64) -> (u32, u32) {
     (half(number >> 32), half(number))
 }
 
-/// What both sides share.
+/// What both sides share. Two cache lines of its own, as they are fetched in pairs: each shard writes its count with every
+/// record, and rings that are made one after the other would lie in one line.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Ring {
     records: Box<[[AtomicU64; 4]]>,
     /// Records written so far.
@@ -348,6 +350,16 @@ mod tests {
         for (bytes, capacity) in [(0, None), (63, None), (64, Some(2)), (127, Some(2)), (128, Some(4))] {
             assert_eq!(Ring::with_bytes(bytes).map(|ring| ring.capacity()), capacity, "{bytes}");
         }
+    }
+
+    #[test]
+    fn no_two_rings_share_a_cache_line() {
+        let rings: Vec<_> = (0..8).filter_map(|_| Ring::with_bytes(64)).collect();
+        let mut lines: Vec<usize> = rings.iter().map(|ring| (&raw const ring.head).addr() / 64).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 8);
+        assert_eq!((align_of::<Ring>(), size_of::<Ring>()), (128, 128));
     }
 
     #[test]
