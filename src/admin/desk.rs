@@ -41,7 +41,7 @@ pub struct Tools {
     pub rings: Arc<[Arc<Ring>]>,
     /// From when records count time.
     pub started: Instant,
-    /// The way to the log.
+    /// The way to the log for what is debugged, which is much and takes no other's room.
     pub log: LogPost,
     /// Changes the log's filter.
     pub set_filter: SetFilter,
@@ -169,7 +169,9 @@ impl Desk {
             if !follows && trail.has_passed(&heads) {
                 break;
             }
-            if !more && follows && is_gone(socket).await {
+            // What is shown goes out at once as long as its reader keeps up: without this nobody else had a turn.
+            glommio::executor().yield_now().await;
+            if follows && is_gone(socket, if more { 0 } else { TAIL_LOOK_MS }).await {
                 break;
             }
         }
@@ -214,18 +216,18 @@ async fn read_order(socket: &mut TcpStream) -> Result<Order, String> {
     serde_json::from_slice(line).map_err(|error| format!("this is no order: {error}"))
 }
 
-/// Waits for a while for new records. Returns whether the reader has gone meanwhile.
+/// Waits so long for new records. Returns whether the reader has gone meanwhile.
 ///
 /// # Cancel safety
 /// Bytes that the reader sent may be lost; it has nothing more to say.
-async fn is_gone(socket: &mut TcpStream) -> bool {
+async fn is_gone(socket: &mut TcpStream, wait_ms: u64) -> bool {
     let mut byte = [0];
     let ended = async {
         let _ended_or_failed = socket.read(&mut byte).await;
         true
     };
     let waited = async {
-        Timer::new(Duration::from_millis(TAIL_LOOK_MS)).await;
+        Timer::new(Duration::from_millis(wait_ms)).await;
         false
     };
     ended.or(waited).await

@@ -47,7 +47,7 @@ pub(super) fn wait(mut signals: Signals, engine: Engine, log: &Log) -> ExitCode 
     let mut drain = Some((drain, reload));
     for signal in signals.forever() {
         if signal == SIGUSR1 {
-            log.write_flight();
+            log.write_flight_aside();
             continue;
         }
         if signal == SIGHUP {

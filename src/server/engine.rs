@@ -120,7 +120,8 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let rings = rings(start.wanted, start.listeners.len());
     let shared: Arc<[Arc<Ring>]> = rings.clone().into();
     start.log.set_flight(Flight::new(Arc::clone(&shared), &start.wanted.data));
-    let tools = Tools { rings: shared, started, log: start.log.post().clone(), set_filter: start.log.filter_setter() };
+    let tools =
+        Tools { rings: shared, started, log: start.log.debug_post().clone(), set_filter: start.log.filter_setter() };
     let admin = admin::Options {
         desk: start.socket.map(|socket| (socket, tools)),
         policies: changed,

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use crate::admin;
 use crate::recorder::Ring;
@@ -16,12 +17,14 @@ use crate::recorder::Ring;
 pub(super) struct Flight {
     rings: Arc<[Arc<Ring>]>,
     path: PathBuf,
+    /// Somebody is at it: a signal and a panic, or two panics, may come at a time.
+    writing: AtomicBool,
 }
 
 impl Flight {
     /// These recorders, in a file in the data directory.
     pub(super) fn new(rings: Arc<[Arc<Ring>]>, data: &Path) -> Self {
-        Self { rings, path: data.join("recorder.jsonl") }
+        Self { rings, path: data.join("recorder.jsonl"), writing: AtomicBool::new(false) }
     }
 
     /// Writes the file, in the place of an earlier one, and says so in the log.
@@ -29,18 +32,65 @@ impl Flight {
         if self.rings.is_empty() {
             return tracing::warn!("the recorder is off: there is nothing to write");
         }
-        match self.try_write() {
+        if self.writing.swap(true, SeqCst) {
+            return tracing::warn!("the recorder is being written already");
+        }
+        let written = self.try_write();
+        self.writing.store(false, SeqCst);
+        match written {
             Ok(()) => tracing::info!(path = %self.path.display(), "the recorder was written"),
             Err(error) => tracing::error!(path = %self.path.display(), %error, "the recorder cannot be written"),
         }
     }
 
+    /// The file is made anew: what another has put under its name, where others may, is neither followed nor filled.
     fn try_write(&self) -> io::Result<()> {
         let begun = self.path.with_extension("begun");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&begun)?;
+        let _left_behind = fs::remove_file(&begun);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun)?;
         let mut out = BufWriter::new(file);
-        admin::dump(&self.rings, &mut out)?;
-        out.flush()?;
-        fs::rename(begun, &self.path)
+        let written = admin::dump(&self.rings, &mut out).and_then(|()| out.flush());
+        let written = written.and_then(|()| fs::rename(&begun, &self.path));
+        written.inspect_err(|_| {
+            // A part of it is of no use, and the disk may be full.
+            let _gone_already = fs::remove_file(&begun);
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ConnId, ShardId};
+    use crate::recorder::{Kind, Recorder};
+
+    #[test]
+    fn the_file_is_made_anew_whatever_stands_there_and_nothing_is_left_of_one_that_fails() {
+        let data = std::env::temp_dir().join(format!("waystation-flight-{}", std::process::id()));
+        fs::create_dir(&data).unwrap();
+        let ring = Ring::with_bytes(1024).unwrap();
+        let id = ConnId { shard: ShardId(0), slot: 1, generation: 2 };
+        Recorder::new(Some(Arc::clone(&ring))).note(7, Kind::Opened, id, 0, 0);
+        let flight = Flight::new(Arc::new([ring]), &data);
+        let (path, begun, other) = (data.join("recorder.jsonl"), data.join("recorder.begun"), data.join("other"));
+        fs::write(&other, "another's").unwrap();
+        std::os::unix::fs::symlink(&other, &begun).unwrap();
+        flight.try_write().unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains("\"opened\""));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "another's");
+        assert!(std::process::Command::new("mkfifo").arg(&begun).status().unwrap().success());
+        flight.try_write().unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(flight.try_write().is_err());
+        assert!(!begun.exists());
+        fs::remove_dir(&path).unwrap();
+        flight.writing.store(true, SeqCst);
+        flight.write();
+        assert!(!path.exists(), "one at a time");
+        flight.writing.store(false, SeqCst);
+        flight.write();
+        assert!(path.exists());
+        fs::remove_dir_all(&data).unwrap();
     }
 }

@@ -35,6 +35,8 @@ use writer::{Sink, Writer};
 pub(super) struct Log {
     /// The way to the writer, for threads that are no shard.
     post: LogPost,
+    /// The same for what is debugged, with room of its own: it is much, and nobody would hear of the rest.
+    debug: LogPost,
     filter: reload::Handle<EnvFilter, Registry>,
     /// What a panic writes besides, once there is something.
     flight: Arc<OnceLock<Flight>>,
@@ -54,19 +56,20 @@ pub(super) fn start(logs: &Logs, shards: usize) -> Result<Log, StartError> {
     })?;
     let losses = Arc::<Losses>::default();
     let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
+    let (debug, debugged) = log_queue(LOG_QUEUE_ITEMS, &losses);
     let (audit, mut queues) = match &logs.audit {
         AuditTo::Nowhere => (Vec::new(), Vec::new()),
         AuditTo::Log => audit_queues(shards, &losses),
         AuditTo::File(path) => (audit_file(path, shards)?, Vec::new()),
     };
-    queues.push(items);
+    queues.extend([items, debugged]);
     let writer = Writer::new(queues, losses, Sink::StandardError, logs.format);
     writer.spawn("log").map_err(|error| failed(&error))?;
     let (filter, handle) = reload::Layer::new(filter);
     let started = tracing_subscriber::registry().with(filter).with(Lines(post.clone())).try_init();
     // Refused only if logs were started before, which is as good.
     drop(started);
-    let log = Log { post, filter: handle, flight: Arc::default(), audit: audit.into() };
+    let log = Log { post, debug, filter: handle, flight: Arc::default(), audit: audit.into() };
     say_panics(log.clone());
     Ok(log)
 }
@@ -98,7 +101,7 @@ fn say_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(thread, place, "panicked: {}", panic.payload_as_str().unwrap_or("no text"));
+        tracing::error!(thread, place, "panicked: {}", without_content(panic.payload_as_str().unwrap_or("no text")));
         // Captured only if `RUST_BACKTRACE` asks for it.
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
@@ -107,6 +110,13 @@ fn say_panics(log: Log) {
         log.write_flight();
         log.flush();
     }));
+}
+
+/// A panic's message without the text that was to be cut at a wrong place, which the standard library quotes and which
+/// may be a client's.
+fn without_content(message: &str) -> &str {
+    let quotes = message.contains("byte index") || message.contains("when slicing");
+    message.find('`').filter(|_| quotes).map_or(message, |quoted| message[..quoted].trim_end())
 }
 
 impl Log {
@@ -123,8 +133,9 @@ impl Log {
     pub(super) fn flush(&self) {
         for post in [Some(&self.post), self.audit.last()].into_iter().flatten() {
             let (done, flushed) = bounded(1);
-            if post.try_put(LogItem::Flush(done)).is_ok() {
-                let _late = flushed.recv_timeout(Duration::from_millis(LOG_FLUSH_MS));
+            let patience = Duration::from_millis(LOG_FLUSH_MS);
+            if post.put_within(LogItem::Flush(done), patience).is_ok() {
+                let _late = flushed.recv_timeout(patience);
             }
         }
     }
@@ -161,13 +172,22 @@ impl Log {
     }
 
     /// Writes it.
-    pub(super) fn write_flight(&self) {
+    fn write_flight(&self) {
         self.flight.get().into_iter().for_each(Flight::write);
     }
 
-    /// The way to the writer.
-    pub(super) const fn post(&self) -> &LogPost {
-        &self.post
+    /// The same, on a thread of its own: who asks for it has signals to wait for, and a disk may be slow.
+    pub(super) fn write_flight_aside(&self) {
+        let log = self.clone();
+        let thread = std::thread::Builder::new().name("recorder".to_owned());
+        if let Err(error) = thread.spawn(move || log.write_flight()) {
+            tracing::error!(%error, "the recorder cannot be written");
+        }
+    }
+
+    /// The way to it for what is debugged.
+    pub(super) const fn debug_post(&self) -> &LogPost {
+        &self.debug
     }
 
     /// What changes the filter for who may not know of this log.
@@ -257,6 +277,7 @@ impl Log {
     pub(super) fn unheard() -> Self {
         Self {
             post: log_queue(1, &Arc::default()).0,
+            debug: log_queue(1, &Arc::default()).0,
             filter: reload::Layer::new(EnvFilter::new("off")).1,
             flight: Arc::default(),
             audit: Arc::default(),
@@ -276,11 +297,36 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_tells_its_reason_and_not_the_text_that_was_cut() {
+        let message = |range: std::ops::Range<usize>| {
+            let text = std::hint::black_box("\u{e9} confidential");
+            let panic = std::panic::catch_unwind(|| text[range].len()).unwrap_err();
+            without_content(panic.downcast_ref::<String>().unwrap()).to_owned()
+        };
+        let range = |start, end| start..end;
+        for (range, told) in
+            [(range(1, 3), "byte index 1"), (range(0, 1), "byte index 1"), (range(0, 99), "99"), (range(3, 2), "3")]
+        {
+            let message = message(range);
+            assert!(message.contains(told) && !message.contains("confidential"), "{message}");
+        }
+        for whole in ["index out of bounds: the len is 3 but the index is 3", "assertion `left == right` failed", ""] {
+            assert_eq!(without_content(whole), whole);
+        }
+    }
+
+    #[test]
     fn an_event_becomes_a_line_if_the_filter_lets_it_which_can_be_changed() {
         let losses = Arc::default();
         let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
         let (layer, handle) = reload::Layer::new(EnvFilter::new("info"));
-        let log = Log { post: post.clone(), filter: handle, flight: Arc::default(), audit: Arc::default() };
+        let log = Log {
+            debug: post.clone(),
+            post: post.clone(),
+            filter: handle,
+            flight: Arc::default(),
+            audit: Arc::default(),
+        };
         let subscriber = tracing_subscriber::registry().with(layer).with(Lines(post));
         with_default(subscriber, || {
             tracing::info!(count = 2, left = -1, quiet = false, error = %"none", "said {}", 1);

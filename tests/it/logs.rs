@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::gateway::{Directory, Gateway, SOON, until};
+use crate::gateway::{Directory, Gateway, SOON, command, until};
 use crate::raw;
 
 /// A pipe with a name that is full, and the end from which it could be read.
@@ -54,6 +54,33 @@ fn who_reads_again_gets_what_was_said_meanwhile() {
         text.contains("listening") && text.ends_with('\n')
     });
     assert_eq!(raw::get(&gateway, "GET", "/readyz").status, 200);
+}
+
+#[test]
+fn what_is_debugged_takes_no_other_lines_room() {
+    let place = Directory::new();
+    let (path, mut pipe) = full_pipe(&place);
+    let gateway = Gateway::with_standard_error(&path, &["--shards", "1", "--limits", "unlimited"]);
+    assert!(
+        command(&["debug", "--user", "ann", "on", "--data"]).arg(gateway.directory.data()).status().unwrap().success()
+    );
+    let mut ann = Client::join(&gateway, "/ws/chat/s", &gateway.token("ann"));
+    until("more is debugged than has room", SOON, || {
+        ann.send_at_once(&vec![json!({ "type": "ping" }); 100]);
+        (0..100).for_each(|_| drop(ann.event_of("pong")));
+        let text = gateway.metrics().body;
+        let lost = text.lines().find_map(|line| line.strip_prefix("waystation_log_lost_total "));
+        lost.unwrap().parse::<f64>().unwrap() > 0.0
+    });
+    gateway.signal(Signal::HUP);
+    until("it is read again", SOON, || gateway.metric("waystation_config_generation", "") == 2);
+    let (mut text, mut bytes) = (String::new(), vec![0; 1 << 20]);
+    until("it is said all the same", SOON, || {
+        let count = pipe.read(&mut bytes).unwrap_or(0);
+        text += &String::from_utf8_lossy(&bytes[..count]);
+        text.contains("the configuration was read again")
+    });
+    assert!(text.contains("waystation::debug: received"), "and of what is debugged what had room");
 }
 
 #[test]

@@ -5,13 +5,17 @@
 //! says how much is missing. One writer has one place to write to, so that one that is stuck does not hold up another.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use crossbeam_channel::{Receiver, Select, Sender};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use super::form;
 use crate::config::LogFormat;
@@ -48,30 +52,45 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::StandardError => {
-                let mut rest = bytes;
-                while !rest.is_empty() {
-                    match rustix::io::write(rustix::stdio::stderr(), rest) {
-                        Ok(written) => rest = &rest[written..],
-                        Err(rustix::io::Errno::INTR) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                Ok(())
-            }
+            Self::StandardError => write_all(rustix::stdio::stderr(), bytes),
             Self::File(path, file) => {
                 let file = match file {
                     Some(file) => file,
                     None => file.insert(open(path)?),
                 };
-                file.write_all(bytes)
+                write_all(file.as_fd(), bytes)
             }
         }
     }
 }
 
+/// Writes it all and waits for room as long as it takes, also where whoever has the same pipe or terminal has made it one
+/// that does not wait.
+fn write_all(to: BorrowedFd<'_>, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match rustix::io::write(to, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&to, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Opens it without waiting: a pipe with a name that nobody reads would hold up the start for ever.
 fn open(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => io::Error::new(error.kind(), "this is a pipe that nobody reads"),
+        _ => error,
+    })?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// What a writer is made of.
@@ -105,55 +124,53 @@ impl Writer {
     /// Waits for something and writes what is there. Returns whether anybody may say more.
     fn turn(&mut self) -> bool {
         self.wait();
-        if self.queues.is_empty() {
-            return false;
-        }
-        let (mut lines, mut bytes) = (0, Vec::new());
-        for index in 0..self.queues.len() {
-            for _ in 0..LOG_BATCH_ITEMS {
-                match self.queues[index].try_recv() {
-                    Ok(LogItem::Line(line)) => {
-                        form::write(&line, self.form, &mut bytes);
-                        lines += 1;
-                    }
-                    Ok(LogItem::Audit(entry)) => {
-                        form::write(&form::line_of(*entry), self.form, &mut bytes);
-                        lines += 1;
-                    }
-                    Ok(LogItem::Reopen) => {
-                        self.write(&mut lines, &mut bytes);
-                        self.sink.reopen();
-                    }
-                    Ok(LogItem::Flush(done)) => self.waiting.push(done),
-                    Err(_nothing) => break,
-                }
+        let (mut lines, mut bytes, mut index) = (0, Vec::new(), 0);
+        while index < self.queues.len() {
+            if self.take_of(index, &mut lines, &mut bytes) {
+                index += 1;
+            } else {
+                self.queues.remove(index);
             }
         }
         self.write(&mut lines, &mut bytes);
         self.tell_losses();
         self.answer_waiting();
-        true
+        !self.queues.is_empty()
     }
 
-    /// Waits until a queue has something. One that has lost its senders has nothing any more.
-    fn wait(&mut self) {
-        loop {
-            let mut select = Select::new();
-            self.queues.iter().for_each(|queue| {
-                select.recv(queue);
-            });
-            if self.queues.is_empty() {
-                return;
-            }
-            let index = select.ready();
-            if !self.queues[index].is_empty() {
-                return;
-            }
-            // Ready and empty: its senders are gone, or this was for nothing, which a second look tells.
-            if matches!(self.queues[index].try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
-                self.queues.remove(index);
+    /// Waits until a queue has something or nobody is left to put something into it. May end for nothing.
+    fn wait(&self) {
+        let mut select = Select::new();
+        for queue in &self.queues {
+            select.recv(queue);
+        }
+        if !self.queues.is_empty() {
+            select.ready();
+        }
+    }
+
+    /// Takes a batch out of a queue. Returns whether anybody may put more into it.
+    fn take_of(&mut self, index: usize, lines: &mut u64, bytes: &mut Vec<u8>) -> bool {
+        for _ in 0..LOG_BATCH_ITEMS {
+            match self.queues[index].try_recv() {
+                Ok(LogItem::Line(line)) => {
+                    form::write(&line, self.form, bytes);
+                    *lines += 1;
+                }
+                Ok(LogItem::Audit(entry)) => {
+                    form::write(&form::line_of(*entry), self.form, bytes);
+                    *lines += 1;
+                }
+                Ok(LogItem::Reopen) => {
+                    self.write(lines, bytes);
+                    self.sink.reopen();
+                }
+                Ok(LogItem::Flush(done)) => self.waiting.push(done),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return false,
             }
         }
+        true
     }
 
     fn write(&mut self, lines: &mut u64, bytes: &mut Vec<u8>) {
@@ -187,7 +204,8 @@ impl Writer {
         };
         let mut bytes = Vec::new();
         form::write(&line, self.form, &mut bytes);
-        if self.sink.write(&bytes).is_ok() {
+        self.broken = self.sink.write(&bytes).is_err();
+        if !self.broken {
             self.told = lost;
         }
     }
@@ -254,6 +272,7 @@ mod tests {
         assert_eq!(read(&path).len(), LOG_QUEUE_ITEMS + 2, "everything that had room, and the loss told once");
         drop((one, two));
         assert!(!writer.turn(), "nobody is left to say anything");
+        assert!(!writer.turn(), "and nobody is waited for");
         std::fs::remove_file(path).unwrap();
     }
 
@@ -275,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_that_nobody_reads_is_no_file_and_one_that_does_not_wait_is_waited_for() {
+        let path = scratch("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = Sink::file(path.clone()).unwrap_err();
+        assert!(error.to_string().contains("nobody reads"), "{error}");
+        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let opened = open(&path).unwrap();
+        assert!(!fcntl_getfl(&opened).unwrap().contains(OFlags::NONBLOCK), "its writer waits in the write");
+        fcntl_setfl(&opened, OFlags::NONBLOCK).unwrap();
+        let long = vec![b'x'; 1 << 20];
+        let count = long.len();
+        let writing = thread::spawn(move || write_all(opened.as_fd(), &long));
+        let (mut read, mut bytes) = (0, [0; 4096]);
+        while read < count {
+            read += std::io::Read::read(&mut reader, &mut bytes).unwrap_or(0);
+        }
+        writing.join().unwrap().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn what_a_full_disk_refuses_is_counted_and_told_when_it_takes_more() {
         // The kernel's own full disk.
         let (one, _two, mut writer) = writer(Sink::file("/dev/full".into()).unwrap());
@@ -283,6 +323,11 @@ mod tests {
         }
         writer.turn();
         assert_eq!(one.losses().count(), 3);
+        // Nothing else is said: the number of losses itself is what finds no room.
+        writer.broken = false;
+        one.try_put(LogItem::Reopen).unwrap();
+        writer.turn();
+        assert!(writer.broken, "it may have been begun");
         let path = scratch("freed");
         writer.sink = Sink::file(path.clone()).unwrap();
         one.say(line("d"));
