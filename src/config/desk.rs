@@ -151,6 +151,7 @@ impl Whereabouts {
 /// Where the socket is unless somebody says otherwise.
 pub(super) fn usual_socket(data: &Path, environment: &Environment) -> PathBuf {
     let runtime = environment.runtime_directory.as_deref().and_then(|list| std::env::split_paths(list).next());
+    let runtime = runtime.filter(|directory| directory.is_absolute());
     runtime.as_deref().unwrap_or(data).join(SOCKET)
 }
 
@@ -162,6 +163,8 @@ mod tests {
     fn the_socket_is_where_somebody_says_else_in_the_runtime_directory_else_with_the_data() {
         let environment = Environment { runtime_directory: Some("/run/a:/run/b".into()), ..Environment::default() };
         let data = Path::new("/var/lib/w");
+        let empty = Environment { runtime_directory: Some("".into()), ..Environment::default() };
+        assert_eq!(usual_socket(data, &empty), Path::new("/var/lib/w/admin.sock"));
         assert_eq!(usual_socket(data, &environment), Path::new("/run/a/admin.sock"));
         assert_eq!(usual_socket(data, &Environment::default()), Path::new("/var/lib/w/admin.sock"));
         let at = |socket: Option<&str>, data: Option<&str>| {

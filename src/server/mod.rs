@@ -97,7 +97,7 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
     doctor::check_directory(&wanted.data)?;
-    let socket = admin_socket(wanted)?;
+    let (socket, made) = admin_socket(wanted)?.unzip();
     let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options)?;
     let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
     let mut keys = match &key {
@@ -112,7 +112,6 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     let count = verifier.keys.iter().count();
     let room = reload::connections_max(wanted, connections) as u64;
     let findings = tuning::findings(room, wanted.shards.len());
-    let has_socket = socket.is_some();
     let resources = engine::Start {
         wanted,
         listeners,
@@ -140,10 +139,7 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     notify::ready(wanted.shards.len(), room);
     let code = drain::wait(signals, engine, log);
     drop(files);
-    if let Some((path, _)) = wanted.admin_socket.as_ref().filter(|_| has_socket) {
-        // Whoever finds it gone has lost nothing: nobody answers there any more.
-        let _gone_already = std::fs::remove_file(path);
-    }
+    drop(made);
     Ok(code)
 }
 
@@ -170,10 +166,10 @@ impl Places {
 }
 
 /// The administration's Unix socket. One that was asked for must be; without the usual one there is no `dump`.
-fn admin_socket(wanted: &Serve) -> Result<Option<UnixListener>, StartError> {
+fn admin_socket(wanted: &Serve) -> Result<Option<(UnixListener, entrance::Made)>, StartError> {
     let Some((path, asked_for)) = &wanted.admin_socket else { return Ok(None) };
     match entrance::bind(path) {
-        Ok(listener) => Ok(Some(listener)),
+        Ok(bound) => Ok(Some(bound)),
         Err(error) if *asked_for => {
             let what = format!("the administration's socket cannot be made: {error}");
             Err(StartError::new(what, path.display().to_string(), "give another as admin.socket, or \"off\""))
