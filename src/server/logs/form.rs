@@ -103,14 +103,22 @@ fn write_value(value: &Value, out: &mut String) -> std::fmt::Result {
     }
 }
 
-/// A JSON string.
+/// A JSON string. JSON itself lets some pass that end a line for other readers or turn it around on a screen.
 fn write_string(text: &str, out: &mut String) {
-    out.push_str(&serde_json::to_string(&cut(text)).unwrap_or_default());
+    let quoted = serde_json::to_string(&cut(text)).unwrap_or_default();
+    for c in quoted.chars() {
+        if is_unfit(c) {
+            // None of them needs more than four digits.
+            let _infallible = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
 }
 
 /// The text as it is where nothing in it could be taken for something else, else in quotes.
 fn write_quoted(text: &str, out: &mut String) {
-    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
+    let plain = |c: char| !is_unfit(c) && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
     if !text.is_empty() && text.len() <= LOG_VALUE_BYTES_MAX && text.chars().all(plain) {
         return out.push_str(text);
     }
@@ -129,8 +137,13 @@ fn write_escaped(text: &str, out: &mut String) {
     cut(text).chars().for_each(|c| write_char(c, out));
 }
 
+/// What ends a line, steers a terminal, or turns around what follows.
+fn is_unfit(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn write_char(c: char, out: &mut String) {
-    if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+    if is_unfit(c) {
         out.extend(c.escape_default());
     } else {
         out.push(c);
@@ -220,12 +233,12 @@ mod tests {
 
     #[test]
     fn nothing_that_is_said_makes_a_second_line_or_another_field() {
-        let evil = "a\r\n{\"level\":\"INFO\"} b=\"c\\\u{2028}\u{1b}[0m";
+        let evil = "a\r\n{\"level\":\"INFO\"} b=\"c\\\u{2028}\u{1b}[0m\u{85}\u{7f}\u{9b}2J\u{2029}\u{202e}\u{2066}";
         let fields = [("user", evil.into()), ("empty", "".into()), ("odd", Value::Real(f64::NAN))];
         for form in [LogFormat::Text, LogFormat::Json, LogFormat::Logfmt] {
             let text = written(evil, &fields, form);
             let inner = text.strip_suffix('\n').unwrap();
-            assert!(!inner.chars().any(char::is_control), "{inner:?}");
+            assert!(!inner.chars().any(is_unfit), "{inner:?}");
         }
         let json: serde_json::Value = serde_json::from_str(&written(evil, &fields, LogFormat::Json)).unwrap();
         assert_eq!((&json["message"], &json["user"], &json["odd"]), (&evil.into(), &evil.into(), &().into()));
