@@ -171,6 +171,7 @@ impl Trail {
             let shard = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
             found.extend(copied.records.into_iter().map(|record| (shard, record)));
         }
+        self.names.make_room();
         if let Some(user) = self.user {
             self.names.learn_owners(&found, user);
         }

@@ -40,6 +40,19 @@ impl Names {
         Self { key, connections: HashMap::new(), channels: HashMap::new() }
     }
 
+    /// Forgets what is known when it is too much. Connections that are the wanted user's are kept as long as they are few:
+    /// one that comes again and again has as many as it likes.
+    pub(super) fn make_room(&mut self) {
+        if self.connections.len() + self.channels.len() <= RECORD_NAMES_KEPT {
+            return;
+        }
+        self.channels.clear();
+        self.connections.retain(|_, known| known.owned);
+        if self.connections.len() > RECORD_NAMES_KEPT / 2 {
+            self.connections.clear();
+        }
+    }
+
     /// Notes which connections records give to the user with a hash.
     pub(super) fn learn_owners(&mut self, records: &[(ShardId, Record)], user: u64) {
         let owners = records.iter().filter(|(_, record)| record.kind == Kind::Authenticated && record.number == user);
@@ -68,10 +81,6 @@ impl Names {
     /// # Cancel safety
     /// What was asked for is asked for again.
     pub(super) async fn ask(&mut self, asker: &Asker, records: &[(ShardId, Record)]) {
-        if self.connections.len() + self.channels.len() > RECORD_NAMES_KEPT {
-            self.connections.retain(|_, known| known.owned);
-            self.channels.clear();
-        }
         let (mut connections, mut channels): (Vec<ConnId>, Vec<(ShardId, u32)>) = (Vec::new(), Vec::new());
         for (shard, record) in records {
             connections.extend(
@@ -134,5 +143,34 @@ impl Names {
 
     pub(super) fn channel(&self, shard: ShardId, number: u32) -> Option<&str> {
         self.channels.get(&(shard, number))?.1.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn came(slot: usize, user: u64) -> (ShardId, Record) {
+        let place = u64::try_from(slot).unwrap() << 32;
+        (ShardId(0), Record { micros: 0, kind: Kind::Authenticated, detail: 0, place, number: user })
+    }
+
+    #[test]
+    fn what_is_known_is_bounded_also_of_a_user_who_comes_again_and_again() {
+        for (owned, others, kept) in [
+            (3, RECORD_NAMES_KEPT - 4, RECORD_NAMES_KEPT - 1),
+            (3, RECORD_NAMES_KEPT - 3, RECORD_NAMES_KEPT),
+            (3, RECORD_NAMES_KEPT - 2, 3),
+            (RECORD_NAMES_KEPT / 2, RECORD_NAMES_KEPT, RECORD_NAMES_KEPT / 2),
+            (RECORD_NAMES_KEPT / 2 + 1, RECORD_NAMES_KEPT, 0),
+        ] {
+            let mut names = Names::new(HashKey::default());
+            names.learn_owners(&(0..owned).map(|slot| came(slot, 7)).collect::<Vec<_>>(), 7);
+            for number in 0..others {
+                names.channels.insert((ShardId(0), u32::try_from(number).unwrap()), (None, None));
+            }
+            names.make_room();
+            assert_eq!(names.connections.len() + names.channels.len(), kept, "{owned} {others}");
+        }
     }
 }
