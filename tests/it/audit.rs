@@ -42,7 +42,7 @@ fn who_came_was_let_in_refused_and_went_is_kept_in_a_file_without_tokens_and_wor
     let operator = gateway.master_token("ops");
     let body = r#"{"user_id":"ann","code":1012}"#;
     let head = format!(
-        "POST /api/disconnect HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {operator}\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /api/disconnect HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {operator}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         gateway.address,
         body.len()
     );

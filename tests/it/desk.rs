@@ -137,7 +137,7 @@ fn what_happens_is_followed_and_who_reads_slowly_is_told_what_it_missed() {
         ann.publish("chat:plans", &id.to_string(), &json!({}));
     }
     ann.publish("chat:plans", "last", &json!({}));
-    until("the last is answered", SOON, || ann.event_of("ack")["id"] == "last");
+    until("the last is answered", SOON, || ann.event_of("ack")["payload"]["id"] == "last");
     let mut line = String::new();
     let mut lost = 0;
     while lost == 0 {
