@@ -19,7 +19,11 @@ pub(super) fn ask(asked: &Asked) -> Result<ExitCode, StartError> {
         StartError::new(format!("the gateway cannot be asked: {error}"), asked.socket.display().to_string(), remedy)
     };
     let mut stream = UnixStream::connect(&asked.socket).map_err(|error| failed(&error))?;
-    stream.write_all(format!("{}\n", asked.order).as_bytes()).map_err(|error| failed(&error))?;
+    match stream.write_all(format!("{}\n", asked.order).as_bytes()) {
+        // Who is sent away is told why before it asks; what was told is there to be read.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(&error)),
+        _ => {}
+    }
     let (mut out, mut ended) = (io::stdout().lock(), false);
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|error| failed(&error))?;
