@@ -12,7 +12,7 @@ mod asking;
 mod assets;
 mod body;
 mod desk;
-pub mod entrance;
+mod entrance;
 mod exposition;
 mod numbers;
 pub mod process;

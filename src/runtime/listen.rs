@@ -13,6 +13,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -148,6 +150,14 @@ pub fn listen(address: &Address, shards: usize, options: Options) -> Result<List
             Ok(Listening { address: address.clone(), of_shards, file: Some(file) })
         }
     }
+}
+
+/// Makes a Unix socket for who accepts on it without a shard.
+///
+/// # Errors
+/// Another server has it, or the file cannot be made.
+pub fn listen_aside(path: &Path, options: Options) -> Result<(SocketFile, UnixListener), ListenError> {
+    socket_file::make(path, options).map(|(file, socket)| (file, socket.into()))
 }
 
 fn listen_tcp(wanted: SocketAddr, shards: usize, sharing: Sharing) -> Result<Listening, ListenError> {

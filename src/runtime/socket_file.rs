@@ -174,6 +174,31 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_of_another_kind_is_another_services_and_stays() {
+        let path = place("datagrams").join("ws.sock");
+        let datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        assert!(matches!(make(&path, ALONE), Err(ListenError::InUse(_))));
+        assert!(path.exists());
+        drop(datagrams);
+    }
+
+    #[test]
+    fn of_servers_that_start_at_once_over_one_that_was_left_exactly_one_has_it() {
+        let path = place("at-once").join("ws.sock");
+        for _ in 0..2 {
+            drop(UnixListener::bind(&path).unwrap());
+            let made: Vec<_> = std::thread::scope(|scope| {
+                let starts: Vec<_> = (0..3).map(|_| scope.spawn(|| make(&path, ALONE))).collect();
+                starts.into_iter().map(|start| start.join().unwrap()).collect()
+            });
+            assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
+            assert!(UnixStream::connect(&path).is_ok(), "and who has it is found");
+            drop(made);
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
     fn a_live_one_is_followed_if_sharing_was_asked_for_and_stays_when_the_first_ends() {
         let path = place("follow").join("ws.sock");
         let first = make(&path, SHARED).unwrap();

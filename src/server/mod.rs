@@ -25,12 +25,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use crate::admin::entrance;
 use crate::auth::Key;
 use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
 use crate::runtime::address::Address;
-use crate::runtime::listen::{Listener, Listening, SocketFile};
+use crate::runtime::listen::{Listener, Listening, Options, Sharing, SocketFile, listen_aside};
 use keys::KeyRing;
 use token::TokenRequest;
 
@@ -97,7 +96,7 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
     doctor::check_directory(&wanted.data)?;
-    let (socket, made) = admin_socket(wanted)?.unzip();
+    let (admin_file, socket) = admin_socket(wanted)?.unzip();
     let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options)?;
     let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
     let mut keys = match &key {
@@ -139,7 +138,7 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     notify::ready(wanted.shards.len(), room);
     let code = drain::wait(signals, engine, log);
     drop(files);
-    drop(made);
+    drop(admin_file);
     Ok(code)
 }
 
@@ -166,9 +165,9 @@ impl Places {
 }
 
 /// The administration's Unix socket. One that was asked for must be; without the usual one there is no `dump`.
-fn admin_socket(wanted: &Serve) -> Result<Option<(UnixListener, entrance::Made)>, StartError> {
+fn admin_socket(wanted: &Serve) -> Result<Option<(SocketFile, UnixListener)>, StartError> {
     let Some((path, asked_for)) = &wanted.admin_socket else { return Ok(None) };
-    match entrance::bind(path) {
+    match listen_aside(path, Options { sharing: Sharing::Alone, mode: 0o600 }) {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if *asked_for => {
             let what = format!("the administration's socket cannot be made: {error}");

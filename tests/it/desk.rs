@@ -220,7 +220,7 @@ fn a_socket_that_lives_is_not_taken_one_that_was_left_is_and_without_one_it_is_s
     let refused = command(&["serve", "--listen", "127.0.0.1:0", "--set", &given, "--data", data.to_str().unwrap()]);
     let refused = { refused }.output().unwrap();
     assert_eq!(refused.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("a server answers there already"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is in use: stop the server that has it"));
     first.signal(Signal::KILL);
     first.wait(SOON);
     assert!(path.exists());
