@@ -216,7 +216,9 @@ async fn read_order(socket: &mut TcpStream) -> Result<Order, String> {
     serde_json::from_slice(line).map_err(|error| format!("this is no order: {error}"))
 }
 
-/// Waits so long for new records. Returns whether the reader has gone meanwhile.
+/// Waits so long for new records. Returns whether the reader has gone meanwhile. Who has closed only its writing half counts
+/// as gone: the end of what it sends is all that tells, while nothing happens, that nobody is there any more, and a place
+/// is held for each who follows.
 ///
 /// # Cancel safety
 /// Bytes that the reader sent may be lost; it has nothing more to say.

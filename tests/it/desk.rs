@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -200,6 +201,9 @@ fn the_desk_serves_so_many_at_a_time_and_takes_orders_up_to_a_length() {
         let answered = answer(ask(&gateway, &order));
         assert!(answered.contains(told), "{} bytes: {answered}", order.len());
     }
+    let half = ask(&gateway, "{\"command\":\"tail\"}\n");
+    half.shutdown(Shutdown::Write).unwrap();
+    assert!(answer(half).contains("\"done\":true"), "who closes its writing half has seen enough, and is told the end");
     let mut tails: Vec<UnixStream> = (0..DESK_CLIENTS_MAX).map(|_| ask(&gateway, "{\"command\":\"tail\"}\n")).collect();
     let is_served = || answer(ask(&gateway, "{\"command\":\"stats\"}\n")).contains("done");
     until("all places are taken", SOON, || !is_served());
