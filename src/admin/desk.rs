@@ -25,7 +25,7 @@ use super::trail::{Look, Shown, Trail, Wanted};
 use super::{Office, within};
 use crate::audit::Entry;
 use crate::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX, DESK_ORDER_DEADLINE_MS, TAIL_LOOK_MS, TAIL_RECORDS_MAX};
-use crate::mesh::{Hatch, LogPost};
+use crate::mesh::{Hatch, LogPost, Lost};
 use crate::metrics::Metric;
 use crate::recorder::Ring;
 use crate::time::rfc3339;
@@ -141,8 +141,11 @@ impl Desk {
             numbers.insert(name, sum.into());
         }
         let recorded: Vec<u64> = self.tools.rings.iter().map(|ring| ring.head()).collect();
-        let (shards, lost) = (self.office.metrics.len(), self.office.losses.count());
-        json!({ "done": true, "shards": shards, "recorded": recorded, "log_lost": lost, "numbers": numbers })
+        let (shards, Lost { lines, entries }) = (self.office.metrics.len(), &self.office.lost);
+        let (log, audit) = (lines.count(), entries.count());
+        json!({
+            "done": true, "shards": shards, "recorded": recorded, "log_lost": log, "audit_lost": audit, "numbers": numbers
+        })
     }
 
     /// Writes what is wanted of the recorders. Ends with what is there, or with its reader.

@@ -42,7 +42,7 @@ use crate::limits::{
     ADMIN_IO_MEMORY_BYTES, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_MS, ADMIN_LINGERING_COUNT_MAX, ADMIN_OPEN_COUNT_MAX,
     ADMIN_RING_ENTRIES, ADMIN_WRITE_DEADLINE_MS, DESK_CLIENTS_MAX,
 };
-use crate::mesh::{AdminJob, Hatch, LogPost, Losses, Parcel, Post, Transport, hatch};
+use crate::mesh::{AdminJob, Hatch, LogPost, Lost, Parcel, Post, Transport, hatch};
 use crate::metrics::Metrics;
 use crate::route::HashKey;
 use crate::shard::message::AdminRequest;
@@ -71,8 +71,8 @@ pub struct Options {
     pub key: HashKey,
     /// Whether who connects from this machine may ask what needs `admin`.
     pub loopback: bool,
-    /// What was said to the log and not written.
-    pub losses: Arc<Losses>,
+    /// What was said to the log and the audit and not written.
+    pub lost: Lost,
     /// The way to where it is kept who administered, if it is.
     pub audit: Option<LogPost>,
     /// The way to the shards.
@@ -89,7 +89,7 @@ struct Office {
     metrics: Vec<Arc<Metrics>>,
     policy: RefCell<Arc<Policy>>,
     loopback: bool,
-    losses: Arc<Losses>,
+    lost: Lost,
     audit: Option<LogPost>,
     asker: Asker,
     key: HashKey,
@@ -129,10 +129,10 @@ pub fn spawn(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
 /// # Cancel safety
 /// Dropping the future drops the sockets that wait; answers under way end with their executor.
 async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options) {
-    let Options { metrics, policy, policies, key, loopback, losses, audit, post, known, desk } = options;
+    let Options { metrics, policy, policies, key, loopback, lost, audit, post, known, desk } = options;
     let (asker, tally) = (Asker::new(post, key), Tally::default());
     let policy = RefCell::new(policy);
-    let office = Rc::new(Office { metrics, policy, loopback, losses, audit, asker, key, tally, known });
+    let office = Rc::new(Office { metrics, policy, loopback, lost, audit, asker, key, tally, known });
     let at_answers = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
@@ -306,7 +306,7 @@ async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: 
     let Office { metrics, asker, tally, known, .. } = office;
     match route {
         Route::Asset => assets::answer(request).ok_or(Refusal::NOT_FOUND),
-        Route::Metrics => Ok(answer::metrics(metrics, &office.losses, &known.traffic)),
+        Route::Metrics => Ok(answer::metrics(metrics, &office.lost, &known.traffic)),
         Route::Health => Ok(numbers::health(asker, tally, metrics).await),
         Route::Numbers => numbers::numbers(asker, tally, metrics).await,
         Route::Connections => numbers::connections(asker, &request.query, metrics).await,

@@ -7,7 +7,7 @@
 use procfs::process::{LimitValue, Process};
 use procfs::{boot_time_secs, page_size, ticks_per_second};
 
-use crate::mesh::Losses;
+use crate::mesh::Lost;
 
 /// One number of the process.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct Number {
 }
 
 /// Name, kind and help of each, in the order in which they are shown.
-pub const FAMILIES: [(&str, &str, &str); 8] = [
+pub const FAMILIES: [(&str, &str, &str); 9] = [
     ("process_cpu_seconds_total", "counter", "Processor time of the process, user and system, in seconds"),
     ("process_resident_memory_bytes", "gauge", "Memory of the process that is in RAM"),
     ("process_virtual_memory_bytes", "gauge", "Addresses that the process has mapped"),
@@ -32,6 +32,7 @@ pub const FAMILIES: [(&str, &str, &str); 8] = [
     ("process_max_fds", "gauge", "Descriptors that may be open"),
     ("process_start_time_seconds", "gauge", "When the process began, in seconds since 1970"),
     ("waystation_log_lost_total", "counter", "Lines that were said to the log and not written"),
+    ("waystation_audit_lost_total", "counter", "Entries that were made for the audit and not written"),
 ];
 
 /// What can be read now.
@@ -59,11 +60,14 @@ pub fn numbers() -> Vec<Number> {
     rows.filter_map(|(&(family, kind, help), value)| Some(Number { family, kind, help, value: value? })).collect()
 }
 
-/// What was said to the log and not written.
+/// What was said and not written: of the log and of the audit, the last two families.
 #[must_use]
-pub fn log_lost(losses: &Losses) -> Number {
-    let (family, kind, help) = FAMILIES[FAMILIES.len() - 1];
-    Number { family, kind, help, value: float(losses.count()) }
+pub fn lost(lost: &Lost) -> [Number; 2] {
+    let [.., log, audit] = FAMILIES;
+    [(log, &lost.lines), (audit, &lost.entries)].map(|((family, kind, help), losses)| {
+        let value = float(losses.count());
+        Number { family, kind, help, value }
+    })
 }
 
 /// Since Linux 6.2 the directory's size is their number; before, they are counted, which takes a step for each.
@@ -89,13 +93,22 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the wall clock is what the number is held against")]
     fn a_process_knows_itself() {
-        assert_eq!(numbers().len() + 1, FAMILIES.len());
+        assert_eq!(numbers().len() + 2, FAMILIES.len());
         assert!(value("process_resident_memory_bytes") > 1_000_000.0);
         assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
         assert!(value("process_threads") >= 1.0 && value("process_max_fds") >= value("process_open_fds"));
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         let age = now - value("process_start_time_seconds");
         assert!((-2.0..86_400.0).contains(&age), "{age} s");
+    }
+
+    #[test]
+    fn what_was_lost_is_told_of_the_log_and_of_the_audit() {
+        let both = Lost::default();
+        both.lines.add(3);
+        both.entries.add(4);
+        let told = lost(&both).map(|number| (number.family, number.value));
+        assert_eq!(told, [("waystation_log_lost_total", 3.0), ("waystation_audit_lost_total", 4.0)]);
     }
 
     #[test]

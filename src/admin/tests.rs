@@ -55,7 +55,7 @@ fn options(shards: u16) -> Options {
         policies,
         key: [0; 16],
         loopback: false,
-        losses: Arc::default(),
+        lost: Lost::default(),
         audit: None,
         post: mesh.post(ShardId::OUTSIDE),
         known,

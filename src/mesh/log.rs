@@ -105,6 +105,23 @@ impl Losses {
     }
 }
 
+/// What was lost of either kind, over all writers.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    /// Lines of the log.
+    pub lines: Arc<Losses>,
+    /// Entries of the audit, wherever they go.
+    pub entries: Arc<Losses>,
+}
+
+impl Lost {
+    /// Both.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.lines.count() + self.entries.count()
+    }
+}
+
 /// The sending side.
 #[derive(Clone, Debug)]
 pub struct LogPost {

@@ -17,7 +17,7 @@ pub mod wake;
 
 pub use hatch::{Hatch, HatchPost, hatch};
 pub use inbox::{Capacities, Inbox, Mesh, MeshEnd, Outbox, Post};
-pub use log::{Level, Line, LogItem, LogPost, Losses, Value, log_queue};
+pub use log::{Level, Line, LogItem, LogPost, Losses, Lost, Value, log_queue};
 pub use parcel::{AdminJob, Parcel, Transport};
 pub use traffic::{Traffic, depth};
 pub use wake::Bell;

@@ -129,7 +129,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         policy: Arc::clone(&options.policy),
         key: options.key,
         loopback: start.wanted.admin_loopback,
-        losses: Arc::clone(start.log.losses()),
+        lost: start.log.lost().clone(),
         audit: start.log.audit().cloned(),
         post: mesh.post(ShardId::OUTSIDE),
         known: admin::Known {

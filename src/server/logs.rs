@@ -27,7 +27,7 @@ use crate::audit::Entry;
 use crate::config::{AuditTo, LogFormat, Logs, StartError};
 use crate::ids::ShardId;
 use crate::limits::{LOG_FLUSH_MS, LOG_QUEUE_ITEMS};
-use crate::mesh::{Level, Line, LogItem, LogPost, Losses, Value, log_queue};
+use crate::mesh::{Level, Line, LogItem, LogPost, Lost, Value, log_queue};
 use writer::{Sink, Writer};
 
 /// The log of this process.
@@ -43,6 +43,7 @@ pub(super) struct Log {
     /// The ways to where it is kept who came, was let in and went: one for each shard, the last for everybody else. Empty
     /// where it is not.
     audit: Arc<[LogPost]>,
+    lost: Lost,
 }
 
 /// Sends what this process logs to standard error from now on.
@@ -54,40 +55,46 @@ pub(super) fn start(logs: &Logs, shards: usize) -> Result<Log, StartError> {
             "write levels and targets, as in info,waystation=debug",
         )
     })?;
-    let losses = Arc::<Losses>::default();
-    let (post, items) = log_queue(LOG_QUEUE_ITEMS, &losses);
-    let (debug, debugged) = log_queue(LOG_QUEUE_ITEMS, &losses);
+    let lost = Lost::default();
+    let (post, items) = log_queue(LOG_QUEUE_ITEMS, &lost.lines);
+    let (debug, debugged) = log_queue(LOG_QUEUE_ITEMS, &lost.lines);
     let (audit, mut queues) = match &logs.audit {
         AuditTo::Nowhere => (Vec::new(), Vec::new()),
-        AuditTo::Log => audit_queues(shards, &losses),
-        AuditTo::File(path) => (audit_file(path, shards)?, Vec::new()),
+        AuditTo::Log => audit_queues(shards, &lost),
+        AuditTo::File(path) => (audit_file(path, shards, &lost)?, Vec::new()),
     };
     queues.extend([items, debugged]);
-    let writer = Writer::new(queues, losses, Sink::StandardError, logs.format);
+    // What is lost of a file's entries is told there.
+    let told = if matches!(logs.audit, AuditTo::File(_)) { lines_of(&lost) } else { lost.clone() };
+    let writer = Writer::new(queues, told, Sink::StandardError, logs.format);
     writer.spawn("log").map_err(|error| failed(&error))?;
     let (filter, handle) = reload::Layer::new(filter);
     let started = tracing_subscriber::registry().with(filter).with(Lines(post.clone())).try_init();
     // Refused only if logs were started before, which is as good.
     drop(started);
-    let log = Log { post, debug, filter: handle, flight: Arc::default(), audit: audit.into() };
+    let log = Log { post, debug, filter: handle, flight: Arc::default(), audit: audit.into(), lost };
     say_panics(log.clone());
     Ok(log)
 }
 
 /// Queues for each shard and for everybody else.
-fn audit_queues(shards: usize, losses: &Arc<Losses>) -> (Vec<LogPost>, Vec<Receiver<LogItem>>) {
-    (0..=shards).map(|_| log_queue(LOG_QUEUE_ITEMS, losses)).unzip()
+fn audit_queues(shards: usize, lost: &Lost) -> (Vec<LogPost>, Vec<Receiver<LogItem>>) {
+    (0..=shards).map(|_| log_queue(LOG_QUEUE_ITEMS, &lost.entries)).unzip()
+}
+
+fn lines_of(lost: &Lost) -> Lost {
+    Lost { lines: Arc::clone(&lost.lines), ..Lost::default() }
 }
 
 /// A writer of its own, so that a standard error that nobody reads keeps nothing from the file.
-fn audit_file(path: &Path, shards: usize) -> Result<Vec<LogPost>, StartError> {
-    let losses = Arc::<Losses>::default();
-    let (posts, queues) = audit_queues(shards, &losses);
+fn audit_file(path: &Path, shards: usize, lost: &Lost) -> Result<Vec<LogPost>, StartError> {
+    let (posts, queues) = audit_queues(shards, lost);
     let sink = Sink::file(path.to_owned()).map_err(|error| {
         let remedy = "name a file in a directory that this user may write to, as audit.to";
         StartError::new(format!("the audit cannot be written: {error}"), path.display().to_string(), remedy)
     })?;
-    Writer::new(queues, losses, sink, LogFormat::Json).spawn("audit").map_err(|error| failed(&error))?;
+    let told = Lost { entries: Arc::clone(&lost.entries), ..Lost::default() };
+    Writer::new(queues, told, sink, LogFormat::Json).spawn("audit").map_err(|error| failed(&error))?;
     Ok(posts)
 }
 
@@ -197,8 +204,8 @@ impl Log {
     }
 
     /// What was said and not written.
-    pub(super) const fn losses(&self) -> &Arc<Losses> {
-        self.post.losses()
+    pub(super) const fn lost(&self) -> &Lost {
+        &self.lost
     }
 }
 
@@ -281,6 +288,7 @@ impl Log {
             filter: reload::Layer::new(EnvFilter::new("off")).1,
             flight: Arc::default(),
             audit: Arc::default(),
+            lost: Lost::default(),
         }
     }
 }
@@ -326,6 +334,7 @@ mod tests {
             filter: handle,
             flight: Arc::default(),
             audit: Arc::default(),
+            lost: Lost::default(),
         };
         let subscriber = tracing_subscriber::registry().with(layer).with(Lines(post));
         with_default(subscriber, || {

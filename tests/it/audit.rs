@@ -99,6 +99,8 @@ fn a_full_disk_holds_up_nobody_and_the_log_may_have_it_all() {
     let mut ann = Client::join(&gateway, "/ws/chat/plans", &gateway.token("ann"));
     ann.send(&json!({ "type": "ping" }));
     ann.event_of("pong");
+    until("what is lost is counted", SOON, || gateway.number("waystation_audit_lost_total") > 0.0);
+    assert!(gateway.number("waystation_log_lost_total") < 1.0, "the log has lost nothing");
     let gateway = Gateway::with(&["--shards", "1", "--set", "audit.to=log"]);
     drop(Client::join(&gateway, "/ws/chat/plans", &gateway.token("ann")));
     gateway.until_logged("waystation::audit: authenticated connection=");

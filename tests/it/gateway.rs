@@ -232,6 +232,13 @@ impl Gateway {
         lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
+    /// A number that is the whole process's and has no labels.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        let text = self.metrics().body;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
     /// Anonymous memory in KiB.
     pub(crate) fn anonymous_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -68,9 +68,7 @@ fn what_is_debugged_takes_no_other_lines_room() {
     until("more is debugged than has room", SOON, || {
         ann.send_at_once(&vec![json!({ "type": "ping" }); 100]);
         (0..100).for_each(|_| drop(ann.event_of("pong")));
-        let text = gateway.metrics().body;
-        let lost = text.lines().find_map(|line| line.strip_prefix("waystation_log_lost_total "));
-        lost.unwrap().parse::<f64>().unwrap() > 0.0
+        gateway.number("waystation_log_lost_total") > 0.0
     });
     gateway.signal(Signal::HUP);
     until("it is read again", SOON, || gateway.metric("waystation_config_generation", "") == 2);

@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
@@ -20,7 +19,7 @@ use rustix::io::Errno;
 use super::form;
 use crate::config::LogFormat;
 use crate::limits::LOG_BATCH_ITEMS;
-use crate::mesh::{Level, Line, LogItem, Losses, Value};
+use crate::mesh::{Level, Line, LogItem, Lost, Value};
 
 /// Where lines go.
 #[derive(Debug)]
@@ -93,11 +92,19 @@ fn open(path: &PathBuf) -> io::Result<File> {
     Ok(file)
 }
 
+/// What is written at once.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: u64,
+    entries: u64,
+}
+
 /// What a writer is made of.
 #[derive(Debug)]
 pub(super) struct Writer {
     queues: Vec<Receiver<LogItem>>,
-    losses: Arc<Losses>,
+    lost: Lost,
     sink: Sink,
     form: LogFormat,
     /// How many of the losses were told.
@@ -109,8 +116,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) const fn new(queues: Vec<Receiver<LogItem>>, losses: Arc<Losses>, sink: Sink, form: LogFormat) -> Self {
-        Self { queues, losses, sink, form, told: 0, broken: false, waiting: Vec::new() }
+    /// A writer that tells of these losses, and counts in them what it cannot write.
+    pub(super) const fn new(queues: Vec<Receiver<LogItem>>, lost: Lost, sink: Sink, form: LogFormat) -> Self {
+        Self { queues, lost, sink, form, told: 0, broken: false, waiting: Vec::new() }
     }
 
     /// Starts the thread. It ends when no sender is left, and with the process: nobody waits for it.
@@ -124,15 +132,15 @@ impl Writer {
     /// Waits for something and writes what is there. Returns whether anybody may say more.
     fn turn(&mut self) -> bool {
         self.wait();
-        let (mut lines, mut bytes, mut index) = (0, Vec::new(), 0);
+        let (mut batch, mut index) = (Batch::default(), 0);
         while index < self.queues.len() {
-            if self.take_of(index, &mut lines, &mut bytes) {
+            if self.take_of(index, &mut batch) {
                 index += 1;
             } else {
                 self.queues.remove(index);
             }
         }
-        self.write(&mut lines, &mut bytes);
+        self.write(&mut batch);
         self.tell_losses();
         self.answer_waiting();
         !self.queues.is_empty()
@@ -150,19 +158,19 @@ impl Writer {
     }
 
     /// Takes a batch out of a queue. Returns whether anybody may put more into it.
-    fn take_of(&mut self, index: usize, lines: &mut u64, bytes: &mut Vec<u8>) -> bool {
+    fn take_of(&mut self, index: usize, batch: &mut Batch) -> bool {
         for _ in 0..LOG_BATCH_ITEMS {
             match self.queues[index].try_recv() {
                 Ok(LogItem::Line(line)) => {
-                    form::write(&line, self.form, bytes);
-                    *lines += 1;
+                    form::write(&line, self.form, &mut batch.bytes);
+                    batch.lines += 1;
                 }
                 Ok(LogItem::Audit(entry)) => {
-                    form::write(&form::line_of(*entry), self.form, bytes);
-                    *lines += 1;
+                    form::write(&form::line_of(*entry), self.form, &mut batch.bytes);
+                    batch.entries += 1;
                 }
                 Ok(LogItem::Reopen) => {
-                    self.write(lines, bytes);
+                    self.write(batch);
                     self.sink.reopen();
                 }
                 Ok(LogItem::Flush(done)) => self.waiting.push(done),
@@ -173,7 +181,8 @@ impl Writer {
         true
     }
 
-    fn write(&mut self, lines: &mut u64, bytes: &mut Vec<u8>) {
+    fn write(&mut self, batch: &mut Batch) {
+        let Batch { bytes, lines, entries } = batch;
         if bytes.is_empty() {
             return;
         }
@@ -183,15 +192,16 @@ impl Writer {
         }
         self.broken = self.sink.write(bytes).is_err();
         if self.broken {
-            self.losses.add(*lines);
+            self.lost.lines.add(*lines);
+            self.lost.entries.add(*entries);
         }
         bytes.clear();
-        *lines = 0;
+        (*lines, *entries) = (0, 0);
     }
 
     /// Says how much was lost since it was last said.
     fn tell_losses(&mut self) {
-        let lost = self.losses.count();
+        let lost = self.lost.count();
         if self.broken || lost == self.told {
             return;
         }
@@ -227,6 +237,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::audit::Entry;
     use crate::limits::LOG_QUEUE_ITEMS;
     use crate::mesh::{LogPost, log_queue};
 
@@ -235,10 +246,10 @@ mod tests {
     }
 
     fn writer(sink: Sink) -> (LogPost, LogPost, Writer) {
-        let losses = Arc::default();
-        let (one, first) = log_queue(LOG_QUEUE_ITEMS, &losses);
-        let (two, second) = log_queue(LOG_QUEUE_ITEMS, &losses);
-        (one, two, Writer::new(vec![first, second], losses, sink, LogFormat::Text))
+        let lost = Lost::default();
+        let (one, first) = log_queue(LOG_QUEUE_ITEMS, &lost.lines);
+        let (two, second) = log_queue(LOG_QUEUE_ITEMS, &lost.entries);
+        (one, two, Writer::new(vec![first, second], lost, sink, LogFormat::Text))
     }
 
     fn scratch(name: &str) -> PathBuf {
@@ -317,12 +328,13 @@ mod tests {
     #[test]
     fn what_a_full_disk_refuses_is_counted_and_told_when_it_takes_more() {
         // The kernel's own full disk.
-        let (one, _two, mut writer) = writer(Sink::file("/dev/full".into()).unwrap());
+        let (one, two, mut writer) = writer(Sink::file("/dev/full".into()).unwrap());
+        two.keep(Entry::new(0, "closed", ""));
         for text in ["a", "b", "c"] {
             one.say(line(text));
         }
         writer.turn();
-        assert_eq!(one.losses().count(), 3);
+        assert_eq!((one.losses().count(), two.losses().count()), (3, 1));
         // Nothing else is said: the number of losses itself is what finds no room.
         writer.broken = false;
         one.try_put(LogItem::Reopen).unwrap();
@@ -334,7 +346,7 @@ mod tests {
         writer.turn();
         let lines = read(&path);
         assert_eq!(lines[..2], ["", "d"], "a line that was begun is ended first");
-        assert!(lines[2].ends_with("lost=3"), "{lines:?}");
+        assert!(lines[2].ends_with("lost=4"), "{lines:?}");
         std::fs::remove_file(path).unwrap();
     }
 }
