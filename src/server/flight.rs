@@ -1,10 +1,11 @@
 //! The recorders written to a file: at SIGUSR1, and when the process panics.
 //!
-//! By number, since no shard is asked: `waystation dump` has the names.
+//! By number, since no shard is asked: `waystation dump` has the names. It is written under a name of this process's own
+//! and then renamed: servers that share a data directory write whole files, of which the last stays.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -43,18 +44,34 @@ impl Flight {
         }
     }
 
-    /// The file is made anew: what another has put under its name, where others may, is neither followed nor filled.
+    /// The file is made anew: what another has put under its name, where others may, is neither followed nor filled. Where
+    /// processes of two containers have the same number, the file may be another's by the end, and is left to it.
     fn try_write(&self) -> io::Result<()> {
-        let begun = self.path.with_extension("begun");
+        let begun = self.begun();
         let _left_behind = fs::remove_file(&begun);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun)?;
+        let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        let own = identity(file.metadata()?);
+        let is_own = || fs::symlink_metadata(&begun).is_ok_and(|found| identity(found) == own);
         let mut out = BufWriter::new(file);
-        let written = admin::dump(&self.rings, &mut out).and_then(|()| out.flush());
-        let written = written.and_then(|()| fs::rename(&begun, &self.path));
+        let written = admin::dump(&self.rings, &mut out).and_then(|()| out.flush()).and_then(|()| {
+            if is_own() {
+                fs::rename(&begun, &self.path)
+            } else {
+                Err(io::Error::other("another process writes it too"))
+            }
+        });
         written.inspect_err(|_| {
-            // A part of it is of no use, and the disk may be full.
-            let _gone_already = fs::remove_file(&begun);
+            if is_own() {
+                // A part of it is of no use, and the disk may be full.
+                let _gone_already = fs::remove_file(&begun);
+            }
         })
+    }
+
+    /// What it is called until it is whole.
+    fn begun(&self) -> PathBuf {
+        self.path.with_extension(format!("{}.begun", std::process::id()))
     }
 }
 
@@ -72,7 +89,8 @@ mod tests {
         let id = ConnId { shard: ShardId(0), slot: 1, generation: 2 };
         Recorder::new(Some(Arc::clone(&ring))).note(7, Kind::Opened, id, 0, 0);
         let flight = Flight::new(Arc::new([ring]), &data);
-        let (path, begun, other) = (data.join("recorder.jsonl"), data.join("recorder.begun"), data.join("other"));
+        let (path, begun, other) = (data.join("recorder.jsonl"), flight.begun(), data.join("other"));
+        assert_eq!(begun, data.join(format!("recorder.{}.begun", std::process::id())));
         fs::write(&other, "another's").unwrap();
         std::os::unix::fs::symlink(&other, &begun).unwrap();
         flight.try_write().unwrap();
