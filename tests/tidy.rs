@@ -47,7 +47,6 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("HEALTH_DEADLINE_MS", "a wait of a command that asks once"),
     ("LOG_FLUSH_MS", "a deadline: a test of the whole server ends with a reader that does not read"),
     ("DESK_ORDER_DEADLINE_MS", "a deadline like that of answers, by the same function, which a test waits out"),
-    ("TAIL_RECORDS_MAX", "a pace: what was overwritten meanwhile is told, which is tested"),
     ("TAIL_LOOK_MS", "a pace of looks"),
     ("MEMLOCK_START_BYTES", "a part of the need that a test holds to what was measured"),
     ("MESH_RETRY_MS", "a sleep: what is kept leaves in order however long it is"),

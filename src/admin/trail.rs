@@ -5,6 +5,7 @@
 //! shown.
 
 mod names;
+mod portion;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use crate::route::HashKey;
 use crate::shard::message::outside::{Ask, Reply};
 use crate::shard::recording::{AWAITED, MESSAGES, hash_of};
 use names::Names;
+use portion::Portion;
 
 /// What somebody wants to see. What is not said is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,30 +70,31 @@ impl Shown {
 /// # Errors
 /// What `out` says.
 pub fn dump(rings: &Arc<[Arc<Ring>]>, out: &mut impl Write) -> io::Result<()> {
-    let trail = Trail {
+    let heads: Vec<u64> = rings.iter().map(|ring| ring.head()).collect();
+    let mut trail = Trail {
         wanted: Wanted::default(),
         connection: None,
         rings: Arc::clone(rings),
         _watching: Vec::new(),
-        next: Vec::new(),
+        next: vec![0; rings.len()],
         names: Names::new(HashKey::default()),
         channel: None,
         user: None,
     };
-    let mut records = Vec::new();
-    for (shard, ring) in (0..).map(ShardId).zip(rings.iter()) {
-        records.extend(ring.copy(0, ring.capacity()).records.into_iter().map(|record| (shard, record)));
-    }
-    records.sort_by_key(|(_, record)| record.micros);
-    for (shard, record) in records {
-        let shown = trail.shown(shard, &record, &Renamed::new());
-        writeln!(out, "{}", Json::Object(shown.object()))?;
+    // What comes meanwhile is not waited for.
+    while !trail.has_passed(&heads) {
+        let Portion { mut records, .. } = Portion::take(rings, &mut trail.next);
+        records.sort_by_key(|(_, record)| record.micros);
+        for (shard, record) in records {
+            let shown = trail.shown(shard, &record, &Renamed::new());
+            writeln!(out, "{}", Json::Object(shown.object()))?;
+        }
     }
     Ok(())
 }
 
 /// What one look brought.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Look {
     /// In the order of time.
     pub(super) shown: Vec<Shown>,
@@ -145,9 +148,7 @@ impl Trail {
         if let (Some(hash), false) = (hash, from_now) {
             // Where the ring still has the channel's beginning, what was before it was another's.
             for (number, ring) in numbers.iter_mut().zip(rings.iter()) {
-                let began = ring.copy(0, ring.capacity()).records;
-                let began = began.iter().any(|record| record.kind == Kind::Channel && record.number == hash);
-                *number = number.filter(|_| !began);
+                *number = if number.is_some() && has_begun(ring, hash).await { None } else { *number };
             }
         }
         let _watching = rings.iter().filter(|_| from_now).map(Ring::watch).collect();
@@ -161,16 +162,7 @@ impl Trail {
     /// # Cancel safety
     /// What was copied is lost.
     pub(super) async fn look(&mut self, asker: &Asker) -> Look {
-        let mut look = Look::default();
-        let mut found = Vec::new();
-        for index in 0..self.rings.len() {
-            let copied = self.rings[index].copy(self.next[index], TAIL_RECORDS_MAX);
-            self.next[index] = copied.next;
-            look.lost += copied.lost;
-            look.more |= self.rings[index].head() > copied.next;
-            let shard = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
-            found.extend(copied.records.into_iter().map(|record| (shard, record)));
-        }
+        let Portion { records: found, lost, more } = Portion::take(&self.rings, &mut self.next);
         self.names.make_room();
         if let Some(user) = self.user {
             self.names.learn_owners(&found, user);
@@ -186,9 +178,10 @@ impl Trail {
         if let Some(user) = self.wanted.user.clone() {
             wanted.retain(|(shard, record)| record.connection(*shard).is_some_and(|id| self.names.is_of(id, &user)));
         }
-        look.shown = wanted.iter().map(|(shard, record)| self.shown(*shard, record, &renamed)).collect();
-        look.shown.sort_by_key(|shown| shown.micros);
-        look
+        let shown = wanted.iter().map(|(shard, record)| self.shown(*shard, record, &renamed));
+        let mut shown: Vec<Shown> = shown.collect();
+        shown.sort_by_key(|shown| shown.micros);
+        Look { shown, lost, more }
     }
 
     /// Whether a record is wanted as far as it tells itself; whose it is, is looked at later.
@@ -240,6 +233,23 @@ impl Trail {
         fields.extend(details(record));
         Shown { micros: record.micros, shard, kind: record.kind, fields }
     }
+}
+
+/// Whether a ring still has a channel's beginning. Looked for in portions, between which others have their turn.
+///
+/// # Cancel safety
+/// Nothing is changed.
+async fn has_begun(ring: &Ring, hash: u64) -> bool {
+    let (mut next, head) = (0, ring.head());
+    while next < head {
+        let copied = ring.copy(next, TAIL_RECORDS_MAX);
+        if copied.records.iter().any(|record| record.kind == Kind::Channel && record.number == hash) {
+            return true;
+        }
+        next = copied.next;
+        glommio::executor().yield_now().await;
+    }
+    false
 }
 
 /// Since when numbers are those of the channels that have them now.
