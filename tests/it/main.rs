@@ -47,6 +47,7 @@ mod reconnecting;
 mod reload;
 mod resume;
 mod rooms;
+mod secrets;
 mod seeds;
 mod services;
 mod start;
