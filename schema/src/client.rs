@@ -262,6 +262,8 @@ fn message(row: &Row) -> Value {
             "exclude_sender": { "type": ["boolean", "null"] },
             "excludeSender": { "type": ["boolean", "null"] },
             "priority": { "enum": [1, 2, 3, "critical", "high", "normal", "medium", "low", null] },
+            // What is none is dropped, and the message is done all the same.
+            "traceparent": { "description": "W3C Trace Context: version, trace, parent and flags; 55 characters" },
         },
         "allOf": all,
     })

@@ -364,11 +364,13 @@ enum Place {
     Passing,
     /// The same with its payload under `data` as well.
     Twice,
+    /// To the connection that is to answer a request.
+    Asked,
 }
 
 /// Every type of event that the gateway itself makes.
 fn events() -> Vec<(&'static str, Place, Value)> {
-    use Place::{Channel, Notice, Passing, Twice};
+    use Place::{Asked, Channel, Notice, Passing, Twice};
     let mut events = vec![
         ("connection_established", Notice, described::<ConnectionEstablished>()),
         ("connection_heartbeat", Notice, described::<ConnectionHeartbeat>()),
@@ -385,7 +387,7 @@ fn events() -> Vec<(&'static str, Place, Value)> {
         ("draining", Notice, described::<Draining>()),
         ("token_expiring", Notice, described::<TokenExpiring>()),
         ("response", Notice, described::<Response>()),
-        ("request", Notice, described::<Request>()),
+        ("request", Asked, described::<Request>()),
         ("cancel", Notice, described::<Cancel>()),
         ("chat_message", Channel, described::<ChatMessage>()),
         ("trip_update_broadcast", Channel, described::<TripUpdateBroadcast>()),
@@ -435,6 +437,11 @@ fn envelope(kind: &Value, place: Place, payload: &Value) -> Value {
     if matches!(place, Place::Direct | Place::Channel) {
         required.push("user_id");
         properties["op_id"] = json!({ "type": "string" });
+    }
+    if matches!(place, Place::Direct | Place::Channel | Place::Asked) {
+        // Of version 00 and in no other form, whatever form it came in.
+        let pattern = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$";
+        properties["traceparent"] = json!({ "type": "string", "pattern": pattern });
     }
     if place == Place::Channel {
         required.extend(["channel", "seq", "epoch"]);

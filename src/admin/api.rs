@@ -11,15 +11,19 @@ use crate::auth::Claims;
 use crate::code::ErrorCode;
 use crate::ids::ConnectionName;
 use crate::limits::ADMIN_MEMBERS_MAX;
-use crate::shard::message::outside::{Act, Ask, Reply, Whose};
+use crate::shard::message::outside::{Act, Ask, Publishing, Reply, Whose};
 use crate::wire::http::Response;
 
 /// `POST /api/publish`.
 ///
 /// # Cancel safety
 /// The event may be published all the same, as with everything here that changes something.
-pub(super) async fn publish(asker: &Asker, body: &[u8], claims: &Arc<Claims>) -> Result<Response, Refusal> {
-    let (channel, publishing) = written::publish(body, claims)?;
+pub(super) async fn publish(
+    asker: &Asker,
+    (channel, publishing): (String, Publishing),
+    trace: Option<Arc<str>>,
+) -> Result<Response, Refusal> {
+    let publishing = belonging(publishing, trace);
     let id = publishing.id.clone();
     let to = asker.home(&publishing.channel);
     let reply = asker.ask_one(to, Ask::Publish(publishing)).await?;
@@ -34,11 +38,12 @@ pub(super) async fn publish(asker: &Asker, body: &[u8], claims: &Arc<Claims>) ->
 ///
 /// # Cancel safety
 /// As [`publish`].
-pub(super) async fn publish_all(asker: &Asker, messages: Vec<Addressed>) -> Response {
+pub(super) async fn publish_all(asker: &Asker, messages: Vec<Addressed>, trace: Option<Arc<str>>) -> Response {
     let (mut names, mut questions) = (Vec::new(), Vec::new());
     for (channel, message) in messages {
         let asked = message.map(|publishing| {
             let id = publishing.id.clone();
+            let publishing = belonging(publishing, trace.clone());
             questions.push((asker.home(&publishing.channel), Ask::Publish(publishing)));
             id
         });
@@ -66,6 +71,11 @@ pub(super) async fn publish_all(asker: &Asker, messages: Vec<Addressed>) -> Resp
         })
         .collect();
     json_response(&json!({ "results": results }))
+}
+
+/// A message belongs to the trace that it names, else to the request's.
+fn belonging(publishing: Publishing, trace: Option<Arc<str>>) -> Publishing {
+    Publishing { traceparent: publishing.traceparent.or(trace), ..publishing }
 }
 
 /// Where an event stands.

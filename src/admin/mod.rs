@@ -287,11 +287,11 @@ async fn answer_backend(
     claims: &Arc<Claims>,
     office: &Office,
 ) -> Result<Response, Refusal> {
-    let asker = &office.asker;
+    let (asker, trace) = (&office.asker, written::trace_of(request));
     match route {
-        Route::Publish => api::publish(asker, body, claims).await,
-        Route::Broadcast => Ok(api::publish_all(asker, written::broadcast(body, claims)?).await),
-        Route::Batch => Ok(api::publish_all(asker, written::batch(body, claims)?).await),
+        Route::Publish => api::publish(asker, written::publish(body, claims)?, trace).await,
+        Route::Broadcast => Ok(api::publish_all(asker, written::broadcast(body, claims)?, trace).await),
+        Route::Batch => Ok(api::publish_all(asker, written::batch(body, claims)?, trace).await),
         Route::History(channel) => api::history(asker, channel, &request.query, claims).await,
         Route::Presence(channel) => api::presence(asker, channel, claims).await,
         _ => Err(Refusal::NOT_FOUND),

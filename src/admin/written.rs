@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use super::refusal::Refusal;
 use crate::auth::Claims;
 use crate::code::{CloseCode, ErrorCode};
-use crate::envelope::Priority;
 use crate::envelope::tripsage::canonical;
+use crate::envelope::{Priority, trace};
 use crate::ids::{ConnectionName, Epoch, Seq};
 use crate::limits::{
     ADMIN_BATCH_MAX, CHANNEL_NAME_BYTES_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX,
@@ -18,7 +18,7 @@ use crate::limits::{
 };
 use crate::shard::message::outside::{Act, Publishing, Whose};
 use crate::shard::message::service::Stretch;
-use crate::wire::http::query_value;
+use crate::wire::http::{Request, query_value};
 
 /// An event for one channel or several.
 #[derive(Debug, Deserialize)]
@@ -33,6 +33,8 @@ struct Message<'a> {
     exclude: Option<String>,
     /// 1 to 3 or a name, as on the socket. An event with a number has its channel's share, whatever is said here.
     priority: Option<serde_json::Value>,
+    /// As on the socket: what is none is dropped.
+    traceparent: Option<serde_json::Value>,
     /// An answer comes in any case.
     #[serde(rename = "ack")]
     _ack: Option<bool>,
@@ -98,6 +100,7 @@ impl Message<'_> {
         };
         let no_priority = Refusal::malformed("priority must be 1, 2, 3, high, normal or low");
         let priority = self.priority.as_ref().map(|written| known(written).ok_or(no_priority)).transpose()?;
+        let trace = self.traceparent.as_ref().and_then(serde_json::Value::as_str);
         let kind = name(&self.kind, EVENT_TYPE_BYTES_MAX, KIND)?;
         let id = self.id.as_deref().map(|id| name(id, OPERATION_ID_BYTES_MAX, ID)).transpose()?;
         Ok(Publishing {
@@ -108,8 +111,22 @@ impl Message<'_> {
             id: id.map(Arc::from),
             exclude: self.exclude.as_deref().map(connection).transpose()?,
             priority,
+            traceparent: trace.and_then(traceparent),
         })
     }
+}
+
+/// The trace that a text names.
+fn traceparent(text: &str) -> Option<Arc<str>> {
+    trace::read(text).and_then(|known| std::str::from_utf8(&known).ok().map(Arc::from))
+}
+
+/// The trace that a request belongs to, and with it every message that names none of its own.
+pub(super) fn trace_of(request: &Request) -> Option<Arc<str>> {
+    // Two of them would be two callers, of which nobody knows which one it was.
+    let mut headers = request.headers.get_all("traceparent").iter();
+    let (Some(only), None) = (headers.next(), headers.next()) else { return None };
+    traceparent(only.to_str().ok()?.trim())
 }
 
 const KIND: Refusal = Refusal::malformed("type must be a string of 1 to 64 bytes without control characters");
@@ -230,6 +247,7 @@ pub(super) fn history(channel: &str, query: &str) -> Result<(Stretch, Option<Epo
         until: whole("until_seq", SEQ_MAX)?.map(Seq),
         limit: limit.unwrap_or(HISTORY_PAGE_DEFAULT).min(HISTORY_PAGE_MAX),
         reverse,
+        known: true,
     };
     Ok((stretch, epoch))
 }

@@ -36,6 +36,8 @@ pub struct Inbound<'a> {
     pub exclude_sender: bool,
     /// How urgent an event without a number is, if the client says so.
     pub priority: Option<Priority>,
+    /// The trace that the message belongs to, as [`super::trace::read`] gives it.
+    pub traceparent: Option<&'a str>,
     /// What the message takes from its sender's rate.
     pub tokens: u32,
     /// Where it is counted.
@@ -237,7 +239,7 @@ impl<'a> Metadata<'a> {
 const CHAT_FIELDS: [&str; 8] =
     ["content", "role", "attachments", "metadata", "session_id", "sessionId", "user_id", "userId"];
 /// Fields of the envelope, which are no one's payload when a message is flat.
-const ENVELOPE_FIELDS: [&str; 11] = [
+const ENVELOPE_FIELDS: [&str; 12] = [
     "type",
     "id",
     "channel",
@@ -246,6 +248,7 @@ const ENVELOPE_FIELDS: [&str; 11] = [
     "exclude_sender",
     "excludeSender",
     "timestamp",
+    "traceparent",
     "payload",
     "data",
     "token",
@@ -324,18 +327,20 @@ pub(super) fn read<'a>(
     text_bytes: usize,
     scratch: &'a mut [u8],
 ) -> Result<Inbound<'a>, Rejected<'a>> {
-    let [kind, id, channel, ack, exclude, payload, data, timestamp, priority] = root.find_by(|name| match name {
-        "type" => Some(0),
-        "id" => Some(1),
-        "channel" => Some(2),
-        "ack" => Some(3),
-        "exclude_sender" | "excludeSender" => Some(4),
-        "payload" => Some(5),
-        "data" => Some(6),
-        "timestamp" => Some(7),
-        "priority" => Some(8),
-        _ => None,
-    });
+    let [kind, id, channel, ack, exclude, payload, data, timestamp, priority, trace] =
+        root.find_by(|name| match name {
+            "type" => Some(0),
+            "id" => Some(1),
+            "channel" => Some(2),
+            "ack" => Some(3),
+            "exclude_sender" | "excludeSender" => Some(4),
+            "payload" => Some(5),
+            "data" => Some(6),
+            "timestamp" => Some(7),
+            "priority" => Some(8),
+            "traceparent" => Some(9),
+            _ => None,
+        });
     let mut strings = Strings::new(scratch);
     let id = id.map(|value| strings.name(value, field::ID)).transpose().map_err(Rejected::bare)?;
     let wants_ack = ack.is_some_and(|value| value.raw() == "true");
@@ -359,6 +364,7 @@ pub(super) fn read<'a>(
         ack: flag(ack, "ack must be true or false").map_err(&reject)?,
         exclude_sender: flag(exclude, "exclude_sender must be true or false").map_err(&reject)?,
         priority: priority.map(|value| body.strings.priority(value)).transpose().map_err(&reject)?,
+        traceparent: trace.and_then(|value| body.strings.trace(value)),
         tokens: 1,
         received: row.map_or(Metric::ReceivedOther, |row| row.received),
         command: Command::Unknown { kind },

@@ -18,6 +18,8 @@ impl Encoding {
     pub const GLOBETROTTER: Self = Self(2);
     /// Events of a stream of server-sent events.
     pub const EVENT_STREAM: Self = Self(3);
+    /// The bit that tells an encoding from [`Self::traced`].
+    const TRACED_BIT: u8 = 0x80;
     /// How many encodings there are.
     pub const COUNT: usize = 4;
     /// Every encoding.
@@ -27,6 +29,19 @@ impl Encoding {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The same with the trace that an event belongs to. Only frames of such events are kept under it, for known clients;
+    /// no membership has it, and it has no place in a table or a set.
+    #[must_use]
+    pub const fn traced(self) -> Self {
+        Self(self.0 | Self::TRACED_BIT)
+    }
+
+    /// Whether it is one with the trace.
+    #[must_use]
+    pub const fn is_traced(self) -> bool {
+        self.0 & Self::TRACED_BIT != 0
     }
 
     /// Whether members are told of positions, gaps and their own joining and leaving.
@@ -103,5 +118,14 @@ mod tests {
         assert_eq!(both.iter().collect::<Vec<_>>(), [Encoding::TRIPSAGE, Encoding::TRIPSAGE_ALIAS]);
         assert!(!both.contains(Encoding::GLOBETROTTER) && both.iter().all(Encoding::has_notices));
         assert!(both.iter().all(|encoding| encoding.index() < Encoding::COUNT));
+    }
+
+    #[test]
+    fn an_encoding_with_the_trace_is_another_than_all_without() {
+        for encoding in Encoding::ALL {
+            let traced = encoding.traced();
+            assert!(traced.is_traced() && !encoding.is_traced() && !Encoding::ALL.contains(&traced));
+            assert_eq!(traced.traced(), traced);
+        }
     }
 }

@@ -34,6 +34,8 @@ pub struct EventHead<'a> {
     pub user_id: Option<&'a str>,
     /// The chat session.
     pub session_id: Option<&'a str>,
+    /// The trace that it belongs to, as [`super::trace::read`] gives it.
+    pub traceparent: Option<&'a str>,
     /// How the channel is named.
     pub encoding: Encoding,
 }
@@ -94,6 +96,12 @@ pub fn open_event(head: &EventHead<'_>, out: &mut Vec<u8>) -> usize {
     }
     if let Some(session_id) = head.session_id {
         write_text(b",\"session_id\":\"", session_id, "", out);
+    }
+    if let Some(traceparent) = head.traceparent {
+        // It holds digits and hyphens, nothing to escape.
+        out.extend_from_slice(b",\"traceparent\":\"");
+        out.extend_from_slice(traceparent.as_bytes());
+        out.push(b'"');
     }
     out.extend_from_slice(b",\"payload\":");
     out.len()

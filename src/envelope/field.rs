@@ -5,6 +5,7 @@
 
 use super::command::{Client, Priority};
 use super::plain::is_plain;
+use super::trace;
 use super::tree::{Object, Value, has_escape, unescape};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Position, Seq};
@@ -127,6 +128,25 @@ impl<'a> Strings<'a> {
             None => value.whole().and_then(Priority::of),
         };
         known.ok_or(malformed("priority must be 1, 2, 3, high, normal or low"))
+    }
+
+    /// The trace that a message belongs to. What is none makes no message malformed.
+    pub(super) fn trace(&mut self, value: Value<'a>) -> Option<&'a str> {
+        let escaped = value.escaped()?;
+        let known = if has_escape(escaped) {
+            // Looked at and overwritten: none of the room is given away yet.
+            let len = unescape(escaped, self.0)?;
+            trace::read(std::str::from_utf8(self.0.get(..len)?).ok()?)?
+        } else {
+            trace::read(escaped)?
+        };
+        // What it was read from is at least as long, so that there is room left for all other strings.
+        let room = self.split(known.len());
+        if room.len() < known.len() {
+            return None;
+        }
+        room.copy_from_slice(&known);
+        std::str::from_utf8(room).ok()
     }
 
     /// The names in a list that a channel can have, and the raw JSON strings of those that none has.

@@ -19,6 +19,7 @@ mod marks;
 pub mod notice;
 mod plain;
 mod scan;
+pub mod trace;
 pub mod tree;
 pub mod tripsage;
 

@@ -59,6 +59,19 @@ impl Event {
         self.others().iter().find(|(other, _)| *other == encoding).map(|(_, frame)| frame)
     }
 
+    /// The frame in an encoding for a known client, or for a legacy one: they differ where the event belongs to a trace.
+    #[must_use]
+    pub fn frame_to(&self, known: bool, encoding: Encoding) -> Option<&Payload> {
+        let traced = if known && self.others.is_some() { self.frame(encoding.traced()) } else { None };
+        traced.or_else(|| self.frame(encoding))
+    }
+
+    /// Whether known clients get another frame than legacy ones.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.others().iter().any(|(encoding, _)| encoding.is_traced())
+    }
+
     /// Memory that the event accounts for.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -93,6 +93,9 @@ pub struct Members {
     encodings: [u32; Encoding::COUNT],
     /// How many are told who else is there.
     watchers: u32,
+    /// Whether an event belonged to a trace: only then known clients are owed frames of their own. It stands where
+    /// nothing grows for it.
+    traced: bool,
 }
 
 impl Members {
@@ -106,6 +109,17 @@ impl Members {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether an event belonged to a trace.
+    #[must_use]
+    pub const fn are_traced(&self) -> bool {
+        self.traced
+    }
+
+    /// Notes an event.
+    pub const fn note_trace(&mut self, traced: bool) {
+        self.traced |= traced;
     }
 
     /// Places, holes included: the length of a cursor's round.

@@ -149,6 +149,7 @@ impl Shard {
             kind: STATS_KIND,
             payload,
             id: None,
+            traceparent: None,
             operation: None,
             wants_ack: false,
             excluded: None,

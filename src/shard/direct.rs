@@ -10,12 +10,12 @@ use super::Shard;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::message::outside::Reply;
-use super::message::service::{Direct, DirectMessage, Target};
+use super::message::service::{Direct, DirectMessage, Forms, Target};
 use super::outside::reply;
 use super::publishing::text_of;
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
-use crate::envelope::notice::service::{write_direct, write_direct_ack};
+use crate::envelope::notice::service::{Sent, write_direct, write_direct_ack};
 use crate::envelope::notice::{self, Answered};
 use crate::envelope::tripsage::is_reserved;
 use crate::envelope::{Encoding, Inbound, Priority, Publish};
@@ -23,7 +23,6 @@ use crate::ids::{ConnId, ConnectionName, ShardId};
 use crate::limits::SPREADS_PER_SHARD_MAX;
 use crate::metrics::Metric;
 use crate::outbox::Lane;
-use crate::payload::Payload;
 use crate::room::dedup::{Known, Operation};
 use crate::route;
 use crate::time::Now;
@@ -34,7 +33,7 @@ const EVERYBODY: &str = "*";
 /// An event on its way to all connections of a shard.
 #[derive(Debug)]
 pub(super) struct Spread {
-    frame: Payload,
+    frames: Forms,
     lane: Lane,
     excluded: Option<ConnId>,
     /// The slot that is next.
@@ -84,16 +83,15 @@ impl Shard {
             return self.refuse_message(now, id, inbound, ErrorCode::Overloaded, effects);
         }
         let payload = publish.payload.as_bytes();
-        let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
-            write_direct(stamp, publish.kind, inbound.id, &user, payload, out);
-        });
+        let Inbound { id: op_id, traceparent, .. } = *inbound;
+        let frames = self.direct_forms(now, &Sent { kind: publish.kind, op_id, user_id: &user, traceparent, payload });
         // The target belongs to the content: the same id for another target is another operation.
         let parts = [name.as_bytes(), payload];
         let operation = inbound.id.map(|id| Operation::new(&self.options.key, &user, id, publish.kind, &parts));
         let direct = Direct {
             author: id,
             target,
-            frame,
+            frames,
             channel: Arc::from(name),
             id: inbound.id.map(Box::from),
             operation,
@@ -102,6 +100,14 @@ impl Shard {
             lane: lane_of(inbound.priority),
         };
         self.send_direct(now, to, DirectMessage::Send(Box::new(direct)), effects);
+    }
+
+    /// An event without a channel, as all get it or, if it belongs to a trace, as legacy and as known clients do.
+    pub(super) fn direct_forms(&mut self, now: Now, sent: &Sent<'_>) -> Forms {
+        let stamp = self.pen.stamp(now, Encoding::TRIPSAGE);
+        let plain = self.pen.text(|out| write_direct(stamp, &Sent { traceparent: None, ..*sent }, out));
+        let traced = sent.traceparent.map(|_| self.pen.text(|out| write_direct(stamp, sent, out)));
+        Forms { plain, traced }
     }
 
     /// Whom a name stands for, and which shard knows.
@@ -134,7 +140,7 @@ impl Shard {
                 let sent = DirectMessage::Sent { to: author, id, channel, wants_ack, outcome };
                 self.send_direct(now, author.shard, sent, effects);
             }
-            DirectMessage::Spread(frame, lane, excluded) => self.begin_spread(frame, lane, excluded),
+            DirectMessage::Spread(frames, lane, excluded) => self.begin_spread(frames, lane, excluded),
             DirectMessage::Through(shard) => self.end_spread(shard),
             DirectMessage::Sent { to, id, channel, wants_ack, outcome } => {
                 let id = id.as_deref().unwrap_or("");
@@ -158,9 +164,9 @@ impl Shard {
         match direct.target {
             Target::Connection(id, name) => {
                 let conn = self.slots.find(id).filter(|conn| conn.name == name && conn.takes_notices());
-                conn.ok_or(ErrorCode::ChannelNotFound)?;
+                let known = conn.ok_or(ErrorCode::ChannelNotFound)?.known;
                 if direct.excluded != Some(id) {
-                    self.queue(now, id, direct.lane, direct.frame.clone(), effects);
+                    self.queue(now, id, direct.lane, direct.frames.to_client(known).clone(), effects);
                 }
             }
             // What is taken is told by every shard, so the slowest of them decides.
@@ -172,7 +178,7 @@ impl Shard {
                 self.spreading.resize(usize::from(self.options.shards), 0);
                 for shard in (0..self.options.shards).map(ShardId) {
                     self.spreading[shard.index()] += 1;
-                    let spread = DirectMessage::Spread(direct.frame.clone(), direct.lane, direct.excluded);
+                    let spread = DirectMessage::Spread(direct.frames.clone(), direct.lane, direct.excluded);
                     self.send_direct(now, shard, spread, effects);
                 }
             }
@@ -184,9 +190,9 @@ impl Shard {
     }
 
     /// The shard that gives these their order holds back while so many are under way here.
-    fn begin_spread(&mut self, frame: Payload, lane: Lane, excluded: Option<ConnId>) {
+    fn begin_spread(&mut self, frames: Forms, lane: Lane, excluded: Option<ConnId>) {
         debug_assert!(self.spreads.len() < SPREADS_PER_SHARD_MAX, "no more are sent before these are through");
-        self.spreads.push_back(Spread { frame, lane, excluded, next: 0 });
+        self.spreads.push_back(Spread { frames, lane, excluded, next: 0 });
     }
 
     /// All connections of a shard have got an event for everybody.
@@ -198,8 +204,8 @@ impl Shard {
 
     /// Gives up to `turns` connections the oldest event for everybody. Returns how many were looked at.
     pub(super) fn spread(&mut self, now: Now, turns: usize, effects: &mut Effects) -> usize {
-        let Some(Spread { frame, lane, excluded, next }) = self.spreads.front_mut() else { return 0 };
-        let (frame, lane, excluded, first) = (frame.clone(), *lane, *excluded, *next);
+        let Some(Spread { frames, lane, excluded, next }) = self.spreads.front_mut() else { return 0 };
+        let (frames, lane, excluded, first) = (frames.clone(), *lane, *excluded, *next);
         let last = first.saturating_add(u32::try_from(turns).unwrap_or(u32::MAX)).min(self.slots.count());
         *next = last;
         if last == self.slots.count() {
@@ -210,7 +216,8 @@ impl Shard {
         for slot in first..last {
             let Some((id, conn)) = self.slots.tenant_mut(slot) else { continue };
             if conn.takes_notices() && excluded != Some(id) {
-                self.queue(now, id, lane, frame.clone(), effects);
+                let frame = frames.to_client(conn.known).clone();
+                self.queue(now, id, lane, frame, effects);
             }
         }
         (last - first) as usize

@@ -382,7 +382,7 @@ impl Shard {
             Command::Pong => {}
             Command::Report { kind, fields } => self.on_report(now, id, inbound, (kind, fields), effects),
             Command::Batch(batch) => return self.on_batch(now, id, batch, effects),
-            Command::Request(request) => self.on_question(now, id, request, effects),
+            Command::Request(request) => self.on_question(now, id, (request, inbound.traceparent), effects),
             Command::Response(response) => self.on_response(now, id, response, effects),
             Command::Register { methods, nameless } => {
                 self.register(now, id, inbound.id, (methods, nameless), effects);

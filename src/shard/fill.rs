@@ -9,11 +9,11 @@ use super::Shard;
 use super::acking::ping_payload;
 use super::connection::{Connection, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
+use super::forms::frame_for;
 use super::pen::Pen;
 use super::rooms::{Joined, Room, Rooms, Share};
 use super::timers::Timer;
 use crate::envelope::Encoding;
-use crate::envelope::globetrotter::shown::write_shown_again;
 use crate::envelope::notice::{self, Missed, Recovery};
 use crate::ids::{ConnId, Epoch, Seq};
 use crate::limits::{BATCH_BYTES_MAX, JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
@@ -21,12 +21,12 @@ use crate::metrics::{Metric, Metrics};
 use crate::outbox::Lane;
 use crate::payload::Payload;
 use crate::recorder::{Kind, Recorder};
-use crate::room::history::{Event, History};
+use crate::room::history::History;
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
 use crate::session::endpoint::Door;
 use crate::time::{Moment, Now};
-use crate::wire::encoder::{Opcode, frame, payload_of, ping_frame};
+use crate::wire::encoder::ping_frame;
 use crate::wire::event_stream;
 
 impl Shard {
@@ -322,7 +322,7 @@ impl Tools<'_> {
     ) -> bool {
         let Some(room) = rooms.at_mut(at.room) else { return false };
         let Room { name, history, members, joined, until_acked, .. } = room;
-        let asks = *until_acked && !self.known;
+        let (asks, known) = (*until_acked && !self.known, self.known && members.are_traced());
         self.fleeting |= room.fleeting.as_ref().is_some_and(|fleeting| fleeting.owes(at.place));
         let members_count = members.len();
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
@@ -353,7 +353,8 @@ impl Tools<'_> {
                 batch.push(gap, 0);
             }
         }
-        let whole = Whole { next: history.next(), encoding: member.encoding, crowd: members_count >= JOIN_MEMBERS_MIN };
+        let crowd = members_count >= JOIN_MEMBERS_MIN;
+        let whole = Whole { next: history.next(), encoding: member.encoding, known, crowd };
         if whole.crowd
             && batch.takes(portion)
             && let Some(frames) = join(history, joined, member.next, &whole, self.pen)
@@ -365,15 +366,15 @@ impl Tools<'_> {
             member.next = whole.next;
         }
         let parts = batch.parts();
-        let (id, encoding) = (self.id, member.encoding);
+        let (id, encoding, plain) = (self.id, member.encoding, member.encoding == Encoding::TRIPSAGE && !known);
         let frames = history.since(member.next).map(|event| {
             if event.excluded.is_some_and(|author| author == id) {
                 return None;
             }
-            if encoding == Encoding::TRIPSAGE {
+            if plain {
                 return Some(event.plain().clone());
             }
-            frame_for(event, encoding, (name, history.epoch()))
+            frame_for(event, (known, encoding), (name, history.epoch()))
         });
         member.next = Seq(member.next.0 + batch.extend(frames, portion) as u64);
         self.metrics.add(Metric::Delivered, (batch.parts() - parts) as u64);
@@ -463,6 +464,8 @@ impl Tools<'_> {
 struct Whole {
     next: Seq,
     encoding: Encoding,
+    /// Whether it is a known client's, and that makes a difference.
+    known: bool,
     /// Whether others are likely to be owed the same.
     crowd: bool,
 }
@@ -481,59 +484,25 @@ fn join(
         return None;
     }
     if let Some(joined) = joined
-        && (joined.first, joined.next, joined.encoding) == (first, whole.next, whole.encoding)
+        && (joined.first, joined.next, joined.encoding, joined.known)
+            == (first, whole.next, whole.encoding, whole.known)
     {
         return Some(joined.frames.clone());
     }
     let frames = pen.join(|out| {
         (first.0..whole.next.0).all(|seq| {
             let event = history.event(Seq(seq)).filter(|event| event.excluded.is_none());
-            let frame = event.and_then(|event| event.frame(whole.encoding));
+            let frame = event.and_then(|event| event.frame_to(whole.known, whole.encoding));
             frame.is_some_and(|frame| {
                 out.extend_from_slice(frame);
                 out.len() <= BATCH_BYTES_MAX
             })
         })
     })?;
-    let stretch = Joined { first, next: whole.next, encoding: whole.encoding, frames: frames.clone() };
+    let Whole { next, encoding, known, .. } = *whole;
+    let stretch = Joined { first, next, encoding, known, frames: frames.clone() };
     *joined = Some(Box::new(stretch));
     Some(frames)
-}
-
-/// The event's frame in an encoding, if it exists in that; made from the plain one if nobody used that encoding when
-/// it was sequenced.
-fn frame_for(event: &Event, encoding: Encoding, (channel, epoch): (&str, Epoch)) -> Option<Payload> {
-    if let Some(frame) = event.frame(encoding) {
-        return Some(frame.clone()).filter(|frame| !frame.is_empty());
-    }
-    let plain = event.plain();
-    if encoding == Encoding::GLOBETROTTER {
-        let mut flat = Vec::new();
-        let shown = std::str::from_utf8(payload_of(plain))
-            .is_ok_and(|text| write_shown_again(channel, event.unix_ms, text, &mut flat));
-        return shown.then(|| frame(Opcode::Text, &flat));
-    }
-    if encoding == Encoding::EVENT_STREAM {
-        let mut streamed = Vec::new();
-        event_stream::write_event(Some((epoch, event.seq)), payload_of(plain), &mut streamed);
-        return Some(Payload::copy_of(&streamed));
-    }
-    Some(rename(plain, channel, encoding).map_or_else(|| plain.clone(), |text| frame(Opcode::Text, &text)))
-}
-
-/// The text of a plain frame with the channel named in another form.
-fn rename(plain: &[u8], channel: &str, encoding: Encoding) -> Option<Vec<u8>> {
-    // Not from the first brace: one may stand in the header too, since a length can have its value.
-    let text = std::str::from_utf8(payload_of(plain)).ok()?;
-    let mut old = Vec::from(&b",\"channel\":"[..]);
-    crate::envelope::event::write_channel(Encoding::TRIPSAGE, channel, &mut old);
-    let mut new = Vec::from(&b",\"channel\":"[..]);
-    crate::envelope::event::write_channel(encoding, channel, &mut new);
-    // The first occurrence is the envelope's: before it stand only the id, the type and the time, and a
-    // quote within a string would be escaped.
-    let at = text.find(std::str::from_utf8(&old).ok()?)?;
-    let (before, after) = (&text[..at], &text[at + old.len()..]);
-    Some([before.as_bytes(), &new, after.as_bytes()].concat())
 }
 
 /// Moves a lane's frames into the batch, as far as its portion goes.
@@ -578,20 +547,4 @@ fn release_answers(conn: &mut Connection, rooms: &Rooms, portion: Portion, batch
         conn.answers = None;
     }
     left
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_of_any_length_is_renamed_and_stays_whole() {
-        for len in 0..=700 {
-            let pad = "x".repeat(len);
-            let plain = format!(r#"{{"id":"1","type":"a","channel":"chat:s","payload":"{pad}"}}"#);
-            let expected = plain.replace("chat:s", "session:s");
-            let renamed = rename(&frame(Opcode::Text, plain.as_bytes()), "chat:s", Encoding::TRIPSAGE_ALIAS);
-            assert_eq!(renamed.as_deref(), Some(expected.as_bytes()), "{len}");
-        }
-    }
 }

@@ -256,6 +256,7 @@ const fn in_channel(channel: &str) -> Inbound<'_> {
         ack: false,
         exclude_sender: false,
         priority: None,
+        traceparent: None,
         tokens: 1,
         command: Command::Pong,
     }

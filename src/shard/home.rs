@@ -33,6 +33,7 @@ pub(super) struct Proposal<'a> {
     /// Raw JSON object.
     pub(super) payload: &'a [u8],
     pub(super) id: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
     pub(super) operation: Option<Operation>,
     pub(super) wants_ack: bool,
     pub(super) excluded: Option<ConnId>,
@@ -47,6 +48,7 @@ impl<'a> Proposal<'a> {
             kind: &publication.kind,
             payload: &publication.payload,
             id: publication.id.as_deref(),
+            traceparent: publication.traceparent.as_deref(),
             operation: publication.operation,
             wants_ack: publication.wants_ack,
             excluded: publication.excluded,
@@ -119,6 +121,7 @@ impl Shard {
             op_id: proposal.id,
             user_id: Some(proposal.user),
             session_id: proposal.channel.strip_prefix("chat:"),
+            traceparent: None,
             encoding: Encoding::TRIPSAGE,
         };
         let frame = self.encode(&head, proposal.payload);
@@ -126,6 +129,10 @@ impl Shard {
         if encodings.has_others() {
             let encode = |encoding| (encoding, self.encode_in(encoding, &head, proposal.payload));
             more = others(encodings).map(encode).collect();
+        }
+        if proposal.traceparent.is_some() {
+            let traced = EventHead { traceparent: proposal.traceparent, ..head };
+            self.encode_traced(encodings, &traced, proposal.payload, &mut more);
         }
         let event = Event::new(committed.seq, now.unix_ms, now.micros, proposal.excluded, frame, more);
         self.metrics.count(Metric::Published);
@@ -170,6 +177,22 @@ impl Shard {
         self.encode(&EventHead { encoding, ..*head }, payload)
     }
 
+    /// The same once more for known clients, which are told of the trace; what older ones get stays as it was.
+    fn encode_traced(
+        &mut self,
+        encodings: EncodingSet,
+        head: &EventHead<'_>,
+        payload: &[u8],
+        more: &mut Vec<(Encoding, Payload)>,
+    ) {
+        for encoding in encodings.with(Encoding::TRIPSAGE).iter() {
+            // Who speaks flat frames has no keys beside those that its own pages know.
+            if encoding != Encoding::GLOBETROTTER {
+                more.push((encoding.traced(), self.encode_in(encoding, head, payload)));
+            }
+        }
+    }
+
     /// Adds an event to a history here, and forgets what its bounds no longer allow.
     pub(super) fn append(&mut self, now: Now, id: RoomId, event: Event) {
         // Before the event joins: the older ones make place, and it is there for those who keep up.
@@ -181,6 +204,7 @@ impl Shard {
         let keep = retention_of(room, self.options.retention);
         let before = room.history.bytes();
         room.joined = None;
+        room.members.note_trace(event.is_traced());
         room.history.push(event);
         room.history.trim(&keep, room.needed.min(room.needed_now), now.unix_ms);
         room.count_bytes(&self.metrics);

@@ -138,6 +138,8 @@ pub struct Publication {
     pub payload: Box<[u8]>,
     /// The operation id.
     pub id: Option<Box<str>>,
+    /// The trace that it belongs to.
+    pub traceparent: Option<Box<str>>,
     /// What a retry with the same id is recognised by.
     pub operation: Option<Operation>,
     /// Whether the author wants to be answered.

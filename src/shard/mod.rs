@@ -35,6 +35,7 @@ mod expiry;
 mod fanout;
 mod fill;
 mod flat;
+mod forms;
 mod gate;
 mod gestures;
 mod home;

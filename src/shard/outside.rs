@@ -18,8 +18,7 @@ use super::message::service::{Direct, DirectMessage, Stretch};
 use super::rooms::{Role, Room, RoomId};
 use crate::auth::{Claims, Verb};
 use crate::code::{CloseCode, ErrorCode};
-use crate::envelope::Encoding;
-use crate::envelope::notice::service::write_direct;
+use crate::envelope::notice::service::Sent;
 use crate::envelope::tripsage::is_reserved;
 use crate::ids::{ConnId, ConnectionName, Epoch};
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_LISTED_MAX, RECORD_NAMES_MAX, SWEEP_SLOTS_MAX};
@@ -79,7 +78,7 @@ impl Shard {
         publishing: &Publishing,
         effects: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let Publishing { claims, channel, kind, payload, id, exclude, .. } = publishing;
+        let Publishing { claims, channel, kind, payload, id, exclude, traceparent, .. } = publishing;
         self.permit_outside(claims, channel, Verb::Publish)?;
         self.judge_event(claims, channel, kind)?;
         let cleaned = self.clean_event(channel, &claims.user, (kind, payload))?;
@@ -92,6 +91,7 @@ impl Shard {
             kind,
             payload: cleaned.as_deref().map_or(payload, str::as_bytes),
             id,
+            traceparent: traceparent.as_deref(),
             operation,
             wants_ack: true,
             excluded: exclude.map(|name| self.pen.holder_of(name)),
@@ -108,7 +108,7 @@ impl Shard {
         publishing: &Publishing,
         effects: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let Publishing { claims, channel, kind, payload, id, exclude, priority } = publishing;
+        let Publishing { claims, channel, kind, payload, id, exclude, priority, traceparent } = publishing;
         self.permit_outside(claims, channel, Verb::Publish)?;
         if !claims.service {
             self.metrics.count(Metric::RefusedPermission);
@@ -123,14 +123,13 @@ impl Shard {
             return Err(ErrorCode::Overloaded);
         }
         let id = id.as_deref();
-        let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
-            write_direct(stamp, kind, id, &claims.user, payload, out);
-        });
+        let traceparent = traceparent.as_deref();
+        let frames = self.direct_forms(now, &Sent { kind, op_id: id, user_id: &claims.user, traceparent, payload });
         let parts = [channel.as_bytes(), payload];
         let direct = Direct {
             author: ConnId::outside(ticket),
             target,
-            frame,
+            frames,
             channel: Arc::clone(channel),
             id: id.map(Box::from),
             operation: id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &parts)),

@@ -159,6 +159,7 @@ impl Shard {
             return self.pass_on(now, call, provider, false, effects);
         }
         service.working.insert((from, call.ticket));
+        let known = conn.known;
         let id = call_id(from, call.ticket);
         let asked = Asked {
             id: &id,
@@ -166,6 +167,7 @@ impl Shard {
             params: &call.params,
             user_id: &call.user,
             connection: call.asker_name,
+            traceparent: call.traceparent.as_deref().filter(|_| known),
         };
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| write_request(stamp, &asked, out));
         self.queue(now, provider, Lane::Critical, frame, effects);

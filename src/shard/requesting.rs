@@ -40,14 +40,20 @@ pub(super) fn method_channel(method: &str) -> String {
 
 impl Shard {
     /// A connection asks for something.
-    pub(super) fn on_question(&mut self, now: Now, id: ConnId, request: &Request<'_>, effects: &mut Effects) {
+    pub(super) fn on_question(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (request, traceparent): (&Request<'_>, Option<&str>),
+        effects: &mut Effects,
+    ) {
         let mut result = Vec::new();
         match request.method {
             "time" => write_time(now.unix_ms, &mut result),
             "stats" => self.write_stats(&mut result),
             "history" => return self.ask_history(now, id, request, effects),
             "presence" => return self.ask_presence(now, id, request, effects),
-            _ => return self.ask_service(now, id, request, effects),
+            _ => return self.ask_service(now, id, (request, traceparent), effects),
         }
         self.respond_to(now, id, request.id, Ok(&result), effects);
     }
@@ -134,7 +140,13 @@ impl Shard {
         None
     }
 
-    fn ask_service(&mut self, now: Now, id: ConnId, request: &Request<'_>, effects: &mut Effects) {
+    fn ask_service(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (request, traceparent): (&Request<'_>, Option<&str>),
+        effects: &mut Effects,
+    ) {
         let home = route::home(&self.options.key, &method_channel(request.method), self.options.shards);
         let Some(ticket) = self.open_request(now, id, request, home, effects) else { return };
         let Some((name, user)) = self.slots.find(id).and_then(|conn| Some((conn.name, Arc::clone(conn.user()?))))
@@ -151,6 +163,7 @@ impl Shard {
             method: Box::from(request.method),
             params: params.into_boxed_slice(),
             asked: [None; PROVIDERS_TRIED_MAX],
+            traceparent: traceparent.map(Box::from),
         };
         self.metrics.count(Metric::Requests);
         self.send_request(now, home, RequestMessage::Ask(Box::new(call)), effects);
@@ -168,6 +181,7 @@ impl Shard {
         }
         let home = route::home(&self.options.key, &channel, self.options.shards);
         stretch.channel = channel.into_boxed_str();
+        stretch.known = self.slots.find(id).is_some_and(|conn| conn.known);
         let Some(ticket) = self.open_request(now, id, request, home, effects) else { return };
         self.metrics.count(Metric::Requests);
         self.send_request(now, home, RequestMessage::History(ticket, stretch), effects);
@@ -206,7 +220,7 @@ impl Shard {
         while events.len() < stretch.limit
             && let Some(seq) = if stretch.reverse { seqs.next_back() } else { seqs.next() }
         {
-            let text = history.event(Seq(seq)).and_then(|event| event.frame(Encoding::TRIPSAGE));
+            let text = history.event(Seq(seq)).and_then(|event| event.frame_to(stretch.known, Encoding::TRIPSAGE));
             let text = text.map_or(&[][..], |frame| payload_of(frame));
             bytes += text.len() + 1;
             if bytes > HISTORY_PAGE_BYTES_MAX && !events.is_empty() {
@@ -390,5 +404,6 @@ fn stretch_of(params: &Params<'_>) -> Option<Stretch> {
         until: position(until)?,
         limit,
         reverse,
+        known: false,
     })
 }

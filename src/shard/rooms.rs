@@ -61,6 +61,8 @@ pub(super) struct Joined {
     /// The event after the last one here.
     pub(super) next: Seq,
     pub(super) encoding: Encoding,
+    /// For known clients, where a trace makes a difference.
+    pub(super) known: bool,
     pub(super) frames: Payload,
 }
 

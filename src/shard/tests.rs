@@ -26,6 +26,7 @@ mod rooms;
 mod rules;
 mod service;
 mod talking;
+mod tracing;
 mod vectors;
 mod waiting;
 

@@ -53,5 +53,6 @@ mod services;
 mod start;
 mod stats;
 mod tokens;
+mod tracing;
 mod tune;
 mod verbatim;

@@ -44,6 +44,7 @@ fn meaning(parsed: &Result<Inbound<'_>, Rejected<'_>>) -> Value {
                 Priority::Low => 3,
             });
             put("priority", json!(priority));
+            put("traceparent", json!(inbound.traceparent));
             put("tokens", json!(inbound.tokens));
             let (asks, body) = command(&inbound.command);
             put("asks", json!(asks));

@@ -136,8 +136,14 @@ fn connections_are_selected_one_way_and_closed_with_a_code_that_may_be_sent() {
 
 #[test]
 fn a_stretch_of_history_is_read_from_the_query() {
-    let plain =
-        Stretch { channel: Box::from("c"), since: None, until: None, limit: HISTORY_PAGE_DEFAULT, reverse: false };
+    let plain = Stretch {
+        channel: Box::from("c"),
+        since: None,
+        until: None,
+        limit: HISTORY_PAGE_DEFAULT,
+        reverse: false,
+        known: true,
+    };
     let epoch = Epoch(0xab);
     for (query, expected) in [
         ("", Some((plain.clone(), None))),
@@ -154,5 +160,44 @@ fn a_stretch_of_history_is_read_from_the_query() {
         ("since_seq=%ff", None),
     ] {
         assert_eq!(history("c", query).ok(), expected, "{query}");
+    }
+}
+
+#[test]
+fn a_message_belongs_to_the_trace_that_it_names_and_is_no_worse_for_one_that_is_none() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (written, expected) in [
+        (json!(TRACE), Some(TRACE)),
+        (json!(TRACE.replacen("00-", "01-", 1) + "-more"), Some(TRACE)),
+        (json!(TRACE.to_uppercase()), None),
+        (json!(""), None),
+        (json!(7), None),
+        (json!([TRACE]), None),
+        (Value::Null, None),
+    ] {
+        let body = message(&json!({ "traceparent": written }));
+        let (_, publishing) = publish(body.as_bytes(), &claims()).unwrap();
+        assert_eq!(publishing.traceparent.as_deref(), expected, "{written}");
+    }
+}
+
+#[test]
+fn a_request_belongs_to_the_one_trace_that_it_names() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let later = TRACE.replacen("00-", "01-", 1);
+    for (lines, expected) in [
+        (String::new(), None),
+        (format!("traceparent: {TRACE}\r\n"), Some(TRACE)),
+        (format!("TraceParent:   {TRACE} \r\n"), Some(TRACE)),
+        (format!("traceparent: {later}-more\r\n"), Some(TRACE)),
+        (format!("traceparent: {TRACE}-more\r\n"), None),
+        (format!("traceparent: {TRACE}, {TRACE}\r\n"), None),
+        (format!("traceparent: {TRACE}\r\ntraceparent: {TRACE}\r\n"), None),
+        (format!("traceparent: {TRACE}\u{e4}\r\n"), None),
+        ("traceparent:\r\n".to_owned(), None),
+    ] {
+        let head = format!("POST /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let (request, _) = crate::wire::http::read_head(head.as_bytes()).unwrap().unwrap();
+        assert_eq!(trace_of(&request).as_deref(), expected, "{lines}");
     }
 }

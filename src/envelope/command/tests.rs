@@ -203,6 +203,45 @@ fn a_priority_is_a_number_or_a_name() {
 }
 
 #[test]
+fn a_message_may_belong_to_a_trace_and_is_no_worse_for_one_that_is_none() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let later = TRACE.replacen("00-", "cc-", 1);
+    for (written, expected) in [
+        (format!(r#""{TRACE}""#), Some(TRACE)),
+        (format!(r#""{}""#, TRACE.replacen('-', "\\u002d", 1)), Some(TRACE)),
+        (format!(r#""{later}""#), Some(TRACE)),
+        (format!(r#""{later}-more""#), Some(TRACE)),
+        (format!(r#""{}-{}""#, later.replacen('c', "\\u0063", 1), "x".repeat(200)), Some(TRACE)),
+        (format!(r#""{TRACE}-more""#), None),
+        (format!(r#""{}""#, TRACE.to_uppercase()), None),
+        (format!(r#""{TRACE}\ud800""#), None),
+        (r#""""#.to_owned(), None),
+        ("null".to_owned(), None),
+        ("7".to_owned(), None),
+        (format!(r#"["{TRACE}"]"#), None),
+    ] {
+        for (before, after) in [("", ""), (r#""id":"\u0061","#, r#","channel":"\u0063""#)] {
+            let text = format!(r#"{{{before}"type":"\u0070ong","traceparent":{written}{after}}}"#);
+            let mut parser = Parser::default();
+            let inbound = parser.parse(&text).unwrap();
+            assert_eq!(inbound.traceparent, expected, "{text}");
+            let names = if before.is_empty() { (None, None) } else { (Some("a"), Some("c")) };
+            assert_eq!((inbound.id, inbound.channel), names, "{text}");
+        }
+    }
+    // It is the envelope's, wherever the body stands, and no field of a body that is flat.
+    for text in [
+        format!(r#"{{"type":"trip_update","traceparent":"{TRACE}","payload":{{"field":"a","value":1}}}}"#),
+        format!(r#"{{"type":"trip_update","a":1,"traceparent":"{TRACE}"}}"#),
+    ] {
+        let mut parser = Parser::default();
+        let inbound = parser.parse(&text).unwrap();
+        let Command::TripUpdate { changes } = &inbound.command else { panic!("{text}") };
+        assert_eq!((inbound.traceparent, changes.as_slice().len()), (Some(TRACE), 1), "{text}");
+    }
+}
+
+#[test]
 fn the_messages_of_a_batch_are_read_as_if_alone() {
     let batch = |messages: &str| format!(r#"{{"type":"batch","payload":{{"messages":[{messages}]}}}}"#);
     check(

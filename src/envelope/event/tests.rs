@@ -12,7 +12,7 @@ fn event(head: &EventHead<'_>, payload: &str) -> String {
     assert_eq!(&out[range], payload.as_bytes());
     let text = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for key in ["channel", "op_id", "user_id", "session_id"] {
+    for key in ["channel", "op_id", "user_id", "session_id", "traceparent"] {
         assert!(value.get(key).is_none_or(serde_json::Value::is_string), "{key}");
     }
     text
@@ -30,6 +30,7 @@ fn whole() -> EventHead<'static> {
         op_id: Some("op-1"),
         user_id: Some("ada"),
         session_id: Some("s1"),
+        traceparent: None,
         encoding: Encoding::TRIPSAGE,
     }
 }
@@ -62,6 +63,14 @@ fn an_instant_that_is_at_hand_is_taken() {
 fn an_event_has_its_keys_in_the_protocols_order() {
     expect![[r#"{"id":"01a1fe80-52e3-7fff-bfff-ffffffffffff","type":"chat_message","timestamp":"2026-11-21T14:26:25.123Z","channel":"chat:s1","seq":42,"epoch":"00000000deadbeef","op_id":"op-1","user_id":"ada","session_id":"s1","payload":{"a":1}}"#]]
     .assert_eq(&event(&whole(), r#"{"a":1}"#));
+}
+
+#[test]
+fn an_event_says_its_trace_before_its_payload() {
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let traced = event(&EventHead { traceparent: Some(traceparent), ..whole() }, r#"{"a":1}"#);
+    let key = format!(r#""traceparent":"{traceparent}","payload""#);
+    assert_eq!(traced, event(&whole(), r#"{"a":1}"#).replace("\"payload\"", &key));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is said to those who ask and to those who answer, and to the author of an event without a channel.
 
-use super::{Answered, Stamp, write_connection, write_list};
+use super::{Answered, Stamp, write_as, write_connection, write_list};
 use crate::code::ErrorCode;
 use crate::envelope::event::{
     EventHead, write_event, write_field, write_instant, write_key, write_number_field, write_optional_field,
@@ -57,11 +57,14 @@ pub struct Asked<'a> {
     pub user_id: &'a str,
     /// The connection that asks.
     pub connection: ConnectionName,
+    /// The trace that it belongs to, if who answers is told of it.
+    pub traceparent: Option<&'a str>,
 }
 
 /// Appends `request`.
 pub fn write_request(stamp: Stamp, asked: &Asked<'_>, out: &mut Vec<u8>) {
-    stamp.write("request", out, |out| {
+    let head = EventHead { traceparent: asked.traceparent, ..stamp.head("request") };
+    write_as(&head, out, |out| {
         write_field("id", asked.id, out);
         write_field("method", asked.method, out);
         write_key("params", out);
@@ -99,9 +102,25 @@ pub fn write_register_response(
     });
 }
 
+/// An event that goes to connections and not to a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// Its type.
+    pub kind: &'a str,
+    /// The author's operation id.
+    pub op_id: Option<&'a str>,
+    /// The authenticated sender.
+    pub user_id: &'a str,
+    /// The trace that it belongs to, if who gets it is told.
+    pub traceparent: Option<&'a str>,
+    /// A raw JSON object.
+    pub payload: &'a [u8],
+}
+
 /// Appends an event that goes to connections and not to a channel.
-pub fn write_direct(stamp: Stamp, kind: &str, op_id: Option<&str>, user_id: &str, payload: &[u8], out: &mut Vec<u8>) {
-    let head = EventHead { op_id, user_id: Some(user_id), ..stamp.head(kind) };
+pub fn write_direct(stamp: Stamp, sent: &Sent<'_>, out: &mut Vec<u8>) {
+    let Sent { kind, op_id, user_id, traceparent, payload } = *sent;
+    let head = EventHead { op_id, user_id: Some(user_id), traceparent, ..stamp.head(kind) };
     write_event(&head, payload, out);
 }
 
@@ -223,17 +242,26 @@ mod tests {
 
     #[test]
     fn who_answers_is_told_who_asks() {
-        let asked =
-            Asked { id: "0-1", method: "plan", params: b"{\"a\":1}", user_id: "ann", connection: ConnectionName(255) };
+        let asked = Asked {
+            id: "0-1",
+            method: "plan",
+            params: b"{\"a\":1}",
+            user_id: "ann",
+            connection: ConnectionName(255),
+            traceparent: None,
+        };
         let expected = json!({
             "id": "0-1", "method": "plan", "params": { "a": 1 }, "user_id": "ann",
             "connection_id": "000000000000000000000000000000ff",
         });
         check(|out| write_request(STAMP, &asked, out), "request", &expected);
+        let traced = Asked { traceparent: Some("00-1-2-01"), ..asked };
+        check(|out| write_request(STAMP, &traced, out), "request", &expected);
         check(|out| write_cancel(STAMP, "0-1", out), "cancel", &json!({ "id": "0-1" }));
         let write = |out: &mut Vec<u8>| write_direct_ack(STAMP, "op", "*", Answered::Duplicate, out);
         check(write, "ack", &json!({ "id": "op", "channel": "*", "duplicate": true }));
-        let write = |out: &mut Vec<u8>| write_direct(STAMP, "note", Some("op"), "svc", b"{}", out);
+        let sent = Sent { kind: "note", op_id: Some("op"), user_id: "svc", traceparent: None, payload: b"{}" };
+        let write = |out: &mut Vec<u8>| write_direct(STAMP, &sent, out);
         check(write, "note", &json!({}));
     }
 }

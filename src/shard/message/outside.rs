@@ -105,6 +105,8 @@ pub struct Publishing {
     pub exclude: Option<ConnectionName>,
     /// In which lane it goes if it has no number.
     pub priority: Option<Priority>,
+    /// The trace that it belongs to.
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// Which connections something is done to.

@@ -29,6 +29,8 @@ pub struct Call {
     pub params: Box<[u8]>,
     /// Who was asked already.
     pub asked: [Option<ConnId>; PROVIDERS_TRIED_MAX],
+    /// The trace that it belongs to.
+    pub traceparent: Option<Box<str>>,
 }
 
 /// What part of a channel's history somebody wants.
@@ -44,6 +46,8 @@ pub struct Stretch {
     pub limit: usize,
     /// Whether the latest come first.
     pub reverse: bool,
+    /// Whether a known client asks.
+    pub known: bool,
 }
 
 /// Why a request has no result.
@@ -139,6 +143,23 @@ pub enum Target {
     Everybody,
 }
 
+/// The frame of an event without a channel.
+#[derive(Clone, Debug)]
+pub struct Forms {
+    /// As every client gets it, or every legacy one.
+    pub plain: Payload,
+    /// As known clients get it, if it belongs to a trace.
+    pub traced: Option<Payload>,
+}
+
+impl Forms {
+    /// As a known or a legacy client gets it.
+    #[must_use]
+    pub fn to_client(&self, known: bool) -> &Payload {
+        self.traced.as_ref().filter(|_| known).unwrap_or(&self.plain)
+    }
+}
+
 /// An event without a channel.
 #[derive(Debug)]
 pub struct Direct {
@@ -147,7 +168,7 @@ pub struct Direct {
     /// Where it goes.
     pub target: Target,
     /// The event.
-    pub frame: Payload,
+    pub frames: Forms,
     /// What its target was called.
     pub channel: Arc<str>,
     /// The operation id.
@@ -168,7 +189,7 @@ pub enum DirectMessage {
     /// To the target's shard; for everybody to the shard at which these have their order.
     Send(Box<Direct>),
     /// To every shard: all connections get this, but one.
-    Spread(Payload, Lane, Option<ConnId>),
+    Spread(Forms, Lane, Option<ConnId>),
     /// To the shard at which these have their order: all connections of this shard have got the oldest of them.
     Through(ShardId),
     /// To the author's shard: whether it was sent, and whether an earlier one with the same id was.

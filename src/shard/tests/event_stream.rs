@@ -6,7 +6,7 @@ use crate::limits::{
 };
 
 /// An event as a reader takes it: its id, and its data.
-type Taken = (Option<String>, Value);
+pub(super) type Taken = (Option<String>, Value);
 
 fn request(method: &str, target: &str, more: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n")
@@ -19,14 +19,14 @@ impl World {
         who
     }
 
-    fn reader(&mut self, host: usize, channel: &str, user: &str, more: &str) -> Who {
+    pub(super) fn reader(&mut self, host: usize, channel: &str, user: &str, more: &str) -> Who {
         let who = self.ask_stream(host, &format!("/api/sse/{channel}?token={}", token(user)), more);
         assert_eq!(self.status(who), 200);
         who
     }
 
     /// What a reader got since it was last asked. Comments and the time to wait are no events.
-    fn read_events(&mut self, who: Who) -> Vec<Taken> {
+    pub(super) fn read_events(&mut self, who: Who) -> Vec<Taken> {
         let text = String::from_utf8(std::mem::take(&mut self.sockets[who].taken)).unwrap();
         let body = if text.starts_with("HTTP/") { text.split_once("\r\n\r\n").unwrap().1 } else { &text };
         assert!(body.is_empty() || body.ends_with("\n\n"), "{body:?}");

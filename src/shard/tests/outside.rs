@@ -25,6 +25,7 @@ fn event(channel: &str, kind: &str, id: Option<&str>) -> Publishing {
         id: id.map(Arc::from),
         exclude: None,
         priority: None,
+        traceparent: None,
     }
 }
 
@@ -122,8 +123,14 @@ fn history_and_members_are_for_those_who_may_see_them() {
     let mut world = World::new();
     world.legacy("/ws/chat/1", "ann");
     world.ask_home(event("chat:1", "note", None)).unwrap();
-    let stretch =
-        |channel: &str| Stretch { channel: Box::from(channel), since: None, until: None, limit: 10, reverse: false };
+    let stretch = |channel: &str| Stretch {
+        channel: Box::from(channel),
+        since: None,
+        until: None,
+        limit: 10,
+        reverse: false,
+        known: true,
+    };
     for (channel, user, service, may) in [
         ("chat:1", "svc", true, true),
         ("chat:none", "svc", true, true),
