@@ -1,7 +1,7 @@
 //! Texts from clients: is it JSON, where are its values, what does it ask for.
 //!
 //! Station 3 of the walk. A message as programs write it is checked, and its values are found, by one pass of our own
-//! ([`super::scan`]). What that does not accept is for two others to judge, so nothing is refused by one reader alone:
+//! (`envelope::scan`). What that does not accept is for two others to judge, so nothing is refused by one reader alone:
 //! `simd-json`, which passes 64 bytes at a time over the blanks of a text that is laid out for people, and, since it
 //! refuses integers over 64 bits, `1e400` and a lone `\ud83d` although RFC 8259 allows them, the grammar of `serde_json`.
 //! Values are sliced from the untouched text, so it means the same whichever of the three accepted it.
