@@ -3,10 +3,15 @@
 //! `UPDATE_EXPECT=1` writes the files anew.
 #![expect(clippy::unwrap_used, reason = "a test ends where its expectation fails")]
 
+#[path = "../../tests/it/fields.rs"]
+mod fields;
+
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
 use serde_json::Value;
+
+use fields::{described, fields};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -59,33 +64,6 @@ fn every_frame_of_the_server_keeps_to_the_schema_and_every_event_is_shown() {
     }
     for name in schema::server::names() {
         assert!(seen.iter().any(|kind| kind == name), "no vector shows {name}");
-    }
-}
-
-/// Every field of a value, with the fields above it; members of a list are one.
-fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| fields(item, path, found)),
-        Value::Object(members) => {
-            for (name, value) in members {
-                let path = format!("{path}/{name}");
-                fields(value, &path, found);
-                found.insert(path);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The same of what a schema describes.
-fn described(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
-    if schema["items"].is_object() {
-        described(&schema["items"], path, found);
-    }
-    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let path = format!("{path}/{name}");
-        described(schema, &path, found);
-        found.insert(path);
     }
 }
 

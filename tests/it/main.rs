@@ -25,6 +25,7 @@ mod drain;
 mod event_stream;
 mod examples;
 mod expiry;
+mod fields;
 mod floods;
 mod frames;
 mod gateway;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Seen};
+use crate::fields::{described, fields};
 use crate::gateway::{ALL_CAPS, Gateway, SOON, until};
 use crate::raw::{Answer, ask};
 
@@ -86,33 +87,6 @@ fn a_thousand_messages_are_counted_as_a_thousand_whatever_the_number_of_shards()
         assert_eq!(grown("/totals/sent"), 4 * MESSAGES + received, "{shards} shards");
         assert!((rates - 1000.0).abs() < 10.0, "{rates} in rates of {shards} shards");
         assert_eq!(number(&after, "/totals/connections"), 5);
-    }
-}
-
-/// Every field of a value, with the fields above it; members of a list are one.
-fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| fields(item, path, found)),
-        Value::Object(members) => {
-            for (name, value) in members {
-                let path = format!("{path}/{name}");
-                fields(value, &path, found);
-                found.insert(path);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The same of what a schema describes.
-fn described(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
-    if schema["items"].is_object() {
-        described(&schema["items"], path, found);
-    }
-    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let path = format!("{path}/{name}");
-        described(schema, &path, found);
-        found.insert(path);
     }
 }
 
