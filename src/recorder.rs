@@ -47,7 +47,7 @@ kinds! {
     Left = "left";
     /// A message was read. The detail is its type, the number its bytes.
     Received = "received";
-    /// It is not read any further for now. The detail is what it waits for.
+    /// Its reading is paused. The detail is what it waits for.
     Paused = "paused";
     /// A channel gave an event its place, which is the number. The detail and half of the place are its author.
     Sequenced = "sequenced";
