@@ -323,6 +323,12 @@ impl Checker {
         }
     }
 
+    /// Publishes of the room that a member is owed and has not had.
+    #[must_use]
+    pub fn lacks(&self, room: u32, member: u32) -> u64 {
+        self.owed(index(room), member)
+    }
+
     /// Members that get what is published now.
     #[must_use]
     pub fn members_open(&self, room: u32) -> u32 {

@@ -42,6 +42,10 @@ pub struct Connection {
     pub(crate) since_ns: u64,
     /// When its connect began.
     pub(crate) opened_ns: u64,
+    /// When it was let in again, if it came back to where it was.
+    pub(crate) joined_ns: u64,
+    /// Events that it had missed then and has not had since.
+    pub(crate) behind: u64,
     /// Step of the adapter's hello that is waited for.
     pub(crate) hello_step: usize,
     /// Messages that came while it was.
@@ -79,6 +83,8 @@ impl Connection {
             unsent: Vec::new(),
             since_ns: 0,
             opened_ns: 0,
+            joined_ns: 0,
+            behind: 0,
             hello_step: 0,
             hello_waited: 0,
             sent: 0,

@@ -63,6 +63,8 @@ fn merge(mut one: Report, other: Report) -> Result<Report, String> {
     one.openings.iter_mut().zip(&other.openings).for_each(|(one, other)| opening(one, other));
     one.groups.iter_mut().zip(&other.groups).for_each(|(one, other)| group(one, other));
     one.phases.iter_mut().zip(&other.phases).for_each(|(one, other)| phase(one, other));
+    one.recoveries.iter_mut().zip(&other.recoveries).for_each(|(one, other)| one.merge(other));
+    one.live.iter_mut().zip(&other.live).for_each(|(one, other)| one.merge(other));
     one.server_version = one.server_version.or(other.server_version);
     one.slow.merge(&other.slow);
     one.threads.extend(other.threads);

@@ -151,6 +151,16 @@ impl Poll {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS_PER_TURN) })
     }
 
+    /// A poll for some sockets among those of this one, which says under `number` that there is something for them.
+    ///
+    /// # Errors
+    /// The kernel has no descriptor left.
+    pub fn nested(&self, number: usize) -> io::Result<Self> {
+        let inner = Self::new()?;
+        epoll::add(&self.epoll, &inner.epoll, data(number), epoll::EventFlags::IN)?;
+        Ok(inner)
+    }
+
     /// Watches a socket for reading and, if asked, writing.
     ///
     /// # Errors

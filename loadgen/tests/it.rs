@@ -11,6 +11,7 @@ use std::sync::Arc;
 use loadgen::deal::Part;
 use loadgen::engine::Target;
 use loadgen::merge;
+use loadgen::metrics::Metrics;
 use loadgen::plan::{self, Setting};
 use loadgen::process::Process;
 use loadgen::report::Report;
@@ -289,6 +290,38 @@ fn members_that_come_back_to_where_they_were_get_what_they_missed() {
     server.end();
 }
 
+#[test]
+fn a_storm_tells_who_is_recovered_and_what_those_that_stay_see_of_it() {
+    let server = Server::start();
+    let small = ["rooms=4", "members=9", "stay=3", "rate=40", "phase.0.to=36", "phase.1.duration_s=0.5"];
+    let short = ["phase.2.away_s=0.5", "phase.3.duration_s=0.5"];
+    for threads in [1, 2] {
+        let report = server.run_split("resume-storm", &[&small[..], &short].concat(), threads, Part::WHOLE);
+        assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+        let [recovery] = &report.recoveries[..] else { panic!("{report}") };
+        // Six of nine go, and half a second is twenty events.
+        assert_eq!((recovery.wanted, recovery.recovered, recovery.latency.count), (24, 24, 24), "{report}");
+        assert!(recovery.missed_min >= 19 && recovery.missed_max >= recovery.missed_min, "{report}");
+        assert_eq!((recovery.missed_sum, recovery.unrecovered.sum()), (report.groups[0].replayed, 0), "{report}");
+        assert!(recovery.took_s > 0.0 && recovery.took_s * 1e6 + 1.0 >= recovery.latency.max_us * 0.999, "{report}");
+        let live: Vec<(&str, u64, u64)> =
+            report.live.iter().map(|live| (live.moment.as_str(), live.stayed.count, live.went.count)).collect();
+        assert_eq!(live.iter().map(|live| live.0).collect::<Vec<_>>(), ["before", "away", "during", "after"]);
+        // Those that stay have all, those that went what is not replayed.
+        let counted: u64 = live.iter().map(|live| live.1 + live.2).sum();
+        assert_eq!(counted, report.groups[0].latency.count, "{report}");
+        assert!(live[0].1 >= 3 * 4 * 19 && live[0].2 > live[0].1 && live[1].2 == 0, "{live:?}");
+        assert!(live[1].1 >= 3 * 4 * 19 && live[2].1 > 0 && live[3].2 > 0, "{live:?}");
+        let text = report.to_string();
+        assert!(text.contains("storm 1   24 of 24 recovered in ") && text.contains("  stayed during "), "{text}");
+        let metrics = Metrics::new(&report);
+        let value = |name: &str| metrics.find(name).unwrap().value.unwrap();
+        assert!(value("live.p99_ratio") > 0.0 && value("recovery.took") > 0.0, "{report}");
+        assert!(value("recovery.failed").abs() < 1e-9 && value("live.before.p99") > 0.0, "{report}");
+    }
+    server.end();
+}
+
 /// Deliveries of so many that are not of the warm-up.
 fn of_measured(report: &Report, delivered: u64) -> u64 {
     delivered - report.phases.iter().filter(|phase| !phase.measured).map(|phase| phase.latency.count).sum::<u64>()
@@ -300,8 +333,9 @@ fn a_position_that_is_refused_fails_the_run_and_nothing_is_called_lost() {
     let kept = "endpoint=/ws/trips/forgetful-{room}/collab?keep=3";
     let changes = [kept, "rooms=2", "members=4", "rate=50", "warmup_s=0.2", "away_s=0.3", "duration_s=0.3"];
     let report = server.run("resume", &changes);
-    assert_eq!(report.objections(), ["6 protocol faults"], "{report}");
+    assert_eq!(report.objections(), ["storm 1: 0 of 6 members are recovered", "6 protocol faults"], "{report}");
     assert_eq!((report.protocol_faults.count("not resumed"), report.groups[0].replayed), (6, 0), "{report}");
+    assert_eq!((report.recoveries[0].wanted, report.recoveries[0].unrecovered.count("no reason told")), (6, 6));
     assert!(report.faults.none() && report.faults.owed_to_closed >= 6 * 15, "{report}");
     server.end();
 }

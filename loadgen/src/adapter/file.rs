@@ -123,6 +123,7 @@ struct WrittenResume {
     channel: Option<String>,
     epoch: Option<String>,
     resumed: String,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -357,6 +358,7 @@ impl WrittenResume {
             channel: some("resume.channel", self.channel)?,
             epoch: some("resume.epoch", self.epoch)?,
             resumed: fragment_of("resume.resumed", &self.resumed)?,
+            reason: some("resume.reason", self.reason)?,
         })
     }
 }

@@ -41,6 +41,7 @@ pub(crate) struct Resume {
     pub(super) channel: Option<Finder<'static>>,
     pub(super) epoch: Option<Finder<'static>>,
     pub(super) resumed: Finder<'static>,
+    pub(super) reason: Option<Finder<'static>>,
 }
 
 /// Where a connection is in a room, besides the number of the last event that it had.
@@ -121,20 +122,27 @@ impl Deliver {
 impl Resume {
     /// Where a room was entered, by the message that tells it.
     pub(crate) fn read(&self, text: &[u8]) -> Whereabouts {
-        let quoted = |finder: &Option<Finder<'_>>| {
-            let Some(at) = finder.as_ref().and_then(|finder| Some(finder.find(text)? + finder.needle().len())) else {
-                return String::new();
-            };
-            let end = memchr::memchr(b'"', &text[at..]).filter(|&end| end <= RESUME_BYTES_MAX).unwrap_or(0);
-            String::from_utf8_lossy(&text[at..at + end]).into_owned()
-        };
-        Whereabouts { channel: quoted(&self.channel), epoch: quoted(&self.epoch) }
+        Whereabouts { channel: quoted(self.channel.as_ref(), text), epoch: quoted(self.epoch.as_ref(), text) }
+    }
+
+    /// Why what was missed does not follow, if the message tells it.
+    pub(crate) fn why_not(&self, text: &[u8]) -> String {
+        quoted(self.reason.as_ref(), text)
     }
 
     /// Whether the message by which a room is entered says that all that was missed follows.
     pub(crate) fn is_resumed(&self, text: &[u8]) -> bool {
         self.resumed.find(text).is_some()
     }
+}
+
+/// What stands behind a fragment, up to the next quote.
+fn quoted(finder: Option<&Finder<'_>>, text: &[u8]) -> String {
+    let Some(at) = finder.and_then(|finder| Some(finder.find(text)? + finder.needle().len())) else {
+        return String::new();
+    };
+    let end = memchr::memchr(b'"', &text[at..]).filter(|&end| end <= RESUME_BYTES_MAX).unwrap_or(0);
+    String::from_utf8_lossy(&text[at..at + end]).into_owned()
 }
 
 fn has_any(fragments: &[Finder<'_>], text: &[u8]) -> bool {

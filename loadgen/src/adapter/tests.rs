@@ -150,6 +150,8 @@ fn who_comes_back_says_what_it_was_told_when_it_entered() {
     assert_eq!(text.len(), resume.template.bytes(&values));
     assert!(resume.is_resumed(entered.as_bytes()));
     assert!(!resume.is_resumed(entered.replace("true", "false").as_bytes()));
+    assert_eq!(resume.why_not(br#"{"payload":{"recovered":false,"reason":"trimmed"}}"#), "trimmed");
+    assert_eq!(resume.why_not(entered.as_bytes()), "");
     let check = |bytes: usize, kept: usize| {
         let text = format!(r#""type":"subscribed","channel":"{}""#, "x".repeat(bytes));
         assert_eq!(resume.read(text.as_bytes()).channel.len(), kept, "{bytes}");
@@ -173,6 +175,7 @@ fn a_resume_needs_what_it_names() {
     refused(&with(hello, seq, "text = \"{channel}\"\nresumed = \"r\""), &["text has {channel}: must have channel"]);
     refused(&with(hello, seq, "text = \"{token}\"\nresumed = \"r\""), &["resume.text: {token}: must be one of"]);
     refused(&with(hello, seq, "text = \"{last}\"\nresumed = \"\""), &["resume.resumed: must not be empty"]);
+    refused(&with(hello, seq, &format!("{resume}\nreason = \"\"")), &["resume.reason: must not be empty"]);
 }
 
 #[test]

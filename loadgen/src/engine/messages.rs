@@ -99,6 +99,8 @@ impl Engine<'_> {
         if returning {
             connection.returning = false;
             self.protocol_faults.add("not resumed");
+            let reason = adapter.resume.as_ref().map(|resume| resume.why_not(text)).unwrap_or_default();
+            self.on_unrecovered(number, if reason.is_empty() { "no reason told" } else { &reason });
             // What it missed is gone; from here on it is owed what comes.
             self.checker.on_closed(room, member);
         }

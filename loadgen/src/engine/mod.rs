@@ -3,11 +3,13 @@
 //! One thread, one poll, one receive buffer, and rooms that nobody else touches; nothing is allocated per message. A
 //! connection keeps bytes of its own only while a frame is not whole or its socket is full. `wave` says which
 //! connections come and go, `opening` brings one up and down, `traffic` publishes and books deliveries, `messages`
-//! tells what came, `closed` is the closed loop, `slow` reads slowly, `slices` takes turns with another generator.
+//! tells what came, `recovery` who has what it missed, `closed` is the closed loop, `slow` reads slowly, `slices` takes
+//! turns with another generator.
 
 mod closed;
 mod messages;
 mod opening;
+mod recovery;
 mod slices;
 mod slow;
 mod traffic;
@@ -32,13 +34,17 @@ use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
 
 use closed::Lacking;
+use recovery::Storms;
 use slices::Slices;
 use wave::Waves;
 
+pub(crate) use recovery::{Live, Moment, Recovery};
 pub use slow::SlowTraffic;
 pub use traffic::{GroupTraffic, KindTraffic, PhaseTraffic, Traffic};
 pub use wave::Opening;
 
+/// What stands in the poll for all members that stay in storms.
+const STEADY: usize = usize::MAX;
 /// What the mask keys begin with.
 const SEED: u64 = 0x5eed;
 
@@ -91,6 +97,8 @@ pub struct Engine<'a> {
     pub(crate) recorder: Recorder,
     /// Turns with another generator.
     pub(crate) slices: Slices<'a>,
+    /// Storms that members come back from to where they were.
+    pub(crate) storms: Storms,
     poll: Poll,
     masks: Masks,
     connections: Vec<Connection>,
@@ -167,6 +175,7 @@ impl<'a> Engine<'a> {
         for connection in connections.iter().filter(|connection: &&Connection| connection.slow) {
             checker.exempt(connection.room, connection.member);
         }
+        let (poll, storms) = polls(scenario).map_err(|error| format!("cannot make a poll: {error}"))?;
         let slow_count = connections.iter().filter(|connection| connection.slow).count();
         Ok(Self {
             scenario,
@@ -191,7 +200,8 @@ impl<'a> Engine<'a> {
             seed: SEED,
             recorder: Recorder::unseen(),
             slices: Slices::new(setting.baton.as_ref()),
-            poll: Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?,
+            storms,
+            poll,
             masks: Masks::new(SEED),
             connections,
             rooms,
@@ -306,15 +316,34 @@ impl<'a> Engine<'a> {
             self.idle_ns += self.clock.now_ns().saturating_sub(before);
         }
         for batch in ready.chunks(EVENTS_PER_SEND) {
-            for readiness in batch {
+            for readiness in batch.iter().filter(|readiness| readiness.number != STEADY) {
                 self.on_ready(*readiness);
             }
             // A burst of deliveries must not make the sends late.
             self.send_due();
+            self.read_steady()?;
         }
         self.ready = ready;
         self.send_owed();
         Ok(())
+    }
+
+    /// Reads what is there for members that stay.
+    fn read_steady(&mut self) -> io::Result<()> {
+        let Some(steady) = &mut self.storms.steady else { return Ok(()) };
+        let mut ready = std::mem::take(&mut self.storms.steady_ready);
+        steady.wait(&mut ready, 0)?;
+        for readiness in &ready {
+            self.on_ready(*readiness);
+        }
+        self.storms.steady_ready = ready;
+        Ok(())
+    }
+
+    /// The poll of a connection.
+    fn poll_of(&self, number: usize) -> &Poll {
+        let Connection { room, member, .. } = self.connections[number];
+        self.storms.steady.as_ref().filter(|_| self.stays(room, member)).unwrap_or(&self.poll)
     }
 
     fn on_ready(&mut self, readiness: Readiness) {
@@ -447,7 +476,7 @@ impl<'a> Engine<'a> {
             (false, true) => Interest::Nothing,
             (false, false) => Interest::Write,
         };
-        if self.poll.change(fd, number, interest).is_err() {
+        if self.poll_of(number).change(fd, number, interest).is_err() {
             self.on_gone(number, "poll error");
         }
     }
@@ -464,6 +493,13 @@ impl<'a> Engine<'a> {
             self.watch(number);
         }
     }
+}
+
+/// The poll for all connections, and in it one for members that stay in storms.
+fn polls(scenario: &Scenario) -> io::Result<(Poll, Storms)> {
+    let poll = Poll::new()?;
+    let steady = scenario.resumes().then(|| poll.nested(STEADY)).transpose()?;
+    Ok((poll, Storms::new(steady)))
 }
 
 /// What the groups publish, and who speaks it.

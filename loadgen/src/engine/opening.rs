@@ -115,7 +115,11 @@ impl Engine<'_> {
         self.opening.total.record(now.saturating_sub(connection.opened_ns));
         connection.phase = Phase::Ready;
         let (room, member) = (connection.room, connection.member);
+        if connection.returning {
+            self.on_returned(number, now);
+        }
         self.checker.on_joined(room, member);
+        let connection = &mut self.connections[number];
         if connection.slow {
             connection.read_at_ns = now + SLOW_READ_NS;
             self.slow_reads.push_back((connection.read_at_ns, number));
@@ -155,6 +159,7 @@ impl Engine<'_> {
                 self.is_opened(number);
                 self.opening.failures.add(reason);
                 if std::mem::take(&mut self.connections[number].returning) {
+                    self.on_unrecovered(number, reason);
                     // That it did not come back is told once.
                     let Connection { room, member, .. } = self.connections[number];
                     self.checker.on_closed(room, member);
@@ -162,6 +167,9 @@ impl Engine<'_> {
             }
             Phase::Ready => {
                 self.joined -= 1;
+                if self.connections[number].behind > 0 {
+                    self.on_unrecovered(number, reason);
+                }
                 self.leave_room(number);
                 if self.connections[number].slow {
                     self.slow.closes.add(reason);

@@ -125,6 +125,7 @@ impl Engine<'_> {
     pub(crate) fn begin_phase(&mut self, phase: &StepPhase, (from_ns, end_ns): (u64, u64)) {
         let StepPhase { ref name, measured, factor, intends_ns } = *phase;
         self.end_phase(from_ns);
+        self.storms.end(from_ns);
         let groups = std::iter::repeat_with(Traffic::new).take(self.groups.len()).collect();
         self.phases.push(PhaseTraffic { name: name.clone(), measured, from_ns, end_ns, groups });
         let first = !std::mem::replace(&mut self.publishing, true);
@@ -159,6 +160,7 @@ impl Engine<'_> {
     /// Ends publishing at `end_ns`.
     pub fn stop_traffic(&mut self, end_ns: u64) {
         self.end_phase(end_ns);
+        self.storms.end(end_ns);
         self.end_ns = end_ns;
     }
 
@@ -351,8 +353,7 @@ impl Engine<'_> {
         if let Some(phase) = self.phase(now) {
             phase.groups[group_index].delivered += 1;
         }
-        let Connection { returning, opened_ns, .. } = self.connections[number];
-        if returning && marker.actual_ns < opened_ns {
+        if self.is_replay(number, marker.actual_ns, now) {
             // How long it was away is no latency.
             self.groups[group_index].replayed += 1;
             return self.recorder.on_replay(message_bytes);
@@ -371,6 +372,9 @@ impl Engine<'_> {
         }
         if let Some(kind) = self.groups[group_index].kinds.get_mut(kind).filter(|_| measured) {
             kind.corrected.record(latency_ns);
+        }
+        if measured {
+            self.on_live(number, marker.intended_ns, latency_ns);
         }
         self.recorder.on_delivery(message_bytes, measured, latency_ns, uncorrected_ns);
         if group.limit().is_some() {

@@ -93,7 +93,7 @@ impl Engine<'_> {
         let salt = self.waves.storms.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let goes = |number: &usize| {
             let Connection { room, member, phase, .. } = self.connections[*number];
-            phase == Phase::Ready && !(resume && member < self.rooms[index(room)].shape.publishers)
+            phase == Phase::Ready && !(resume && self.stays(room, member))
         };
         let ready = (0..self.connections.len()).filter(goes);
         let mut by_chance: Vec<(u64, usize)> = ready.map(|number| (mixed(self.global(number), salt), number)).collect();
@@ -104,6 +104,13 @@ impl Engine<'_> {
         self.opening.wanted = by_chance.len();
         self.waves.deadline_ns = now + away_ns + over_ns + seconds(self.scenario.opening_s);
         self.waves.from_ns = now;
+        if resume {
+            self.storms.begin(
+                now,
+                now + away_ns,
+                by_chance.iter().filter(|(_, number)| !self.connections[*number].slow).count(),
+            );
+        }
         for (_, number) in by_chance {
             let chance = mixed(self.global(number), !salt);
             let after_ns = u64::try_from((u128::from(chance) * u128::from(over_ns)) >> 64).unwrap_or(0);
@@ -159,15 +166,21 @@ impl Engine<'_> {
             if self.opening.took_ns == 0 {
                 self.opening.took_ns = now.saturating_sub(waves.from_ns).max(1);
             }
-            return true;
+            if !self.storms.goes_on() {
+                return true;
+            }
         }
-        let progress = waves.started + self.opening.ready + usize::try_from(self.opening.failures.sum()).unwrap_or(0);
+        let progress = self.storms.progress()
+            + waves.started
+            + self.opening.ready
+            + usize::try_from(self.opening.failures.sum()).unwrap_or(0);
         if progress != waves.progress {
             waves.progress = progress;
             waves.deadline_ns = waves.deadline_ns.max(now + patience_ns);
         }
         if now > waves.deadline_ns {
             waves.target = waves.started;
+            self.give_up_on_those_behind();
             for number in 0..self.connections.len() {
                 if self.connections[number].is_opening() {
                     let reason = format!("timed out {:?}", self.connections[number].phase).to_lowercase();
@@ -263,9 +276,9 @@ impl Engine<'_> {
         connection.opened_ns = connection.since_ns;
         let receive_bytes = connection.slow.then_some(SLOW_RECEIVE_BYTES);
         let fd = socket::connect(self.target.address, source, receive_bytes)
-            .and_then(|fd| self.poll.add(&fd, number, Interest::ReadWrite).map(|()| fd));
+            .and_then(|fd| self.poll_of(number).add(&fd, number, Interest::ReadWrite).map(|()| fd));
         match fd {
-            Ok(fd) => connection.fd = Some(fd),
+            Ok(fd) => self.connections[number].fd = Some(fd),
             Err(error) => self.on_gone(number, &error.kind().to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::metrics::{Better, Definition, Unit};
 use crate::process::Weight;
-use crate::report::{GroupReport, OpeningReport, Report, ServerReport};
+use crate::report::{GroupReport, OpeningReport, Report, ServerReport, ratio};
 use crate::stats::{Latency, Percentiles};
 use Better::{Higher, Lower, Neither};
 use Unit::{Bytes, Count, Microseconds, PerSecond, Share};
@@ -51,7 +51,7 @@ const STATISTICS: [Statistic; 8] = [
     Statistic { name: "mean", value: |of| of.mean_us, meaning: "the average" },
 ];
 
-const FAMILIES: [Family<Report>; 5] = [
+const FAMILIES: [Family<Report>; 9] = [
     Family {
         name: "delivery",
         latency: |report| of_groups(report, |group| &group.latency),
@@ -77,6 +77,22 @@ const FAMILIES: [Family<Report>; 5] = [
         latency: |report| of_groups(report, |group| &group.lateness),
         meaning: "how late the generator itself sent",
     },
+    Family {
+        name: "recovery",
+        latency: |report| together(report.recoveries.iter().map(|recovery| &recovery.latency)),
+        meaning: "connect to the last event that was missed, all storms with resume together",
+    },
+    Family {
+        name: "live.before",
+        latency: |report| live(report, 0),
+        meaning: "delivery to members that stay in storms, before the first",
+    },
+    Family {
+        name: "live.during",
+        latency: |report| live(report, 2),
+        meaning: "the same, while others come back and get what they missed",
+    },
+    Family { name: "live.after", latency: |report| live(report, 3), meaning: "the same, once those are recovered" },
 ];
 
 const GROUP_FAMILIES: [Family<GroupReport>; 2] = [
@@ -88,11 +104,21 @@ const GROUP_FAMILIES: [Family<GroupReport>; 2] = [
     },
 ];
 
-const FIGURES: [Figure<Report>; 19] = [
+const FIGURES: [Figure<Report>; 23] = [
     figure("published.rate", PerSecond, Higher, published_rate, "publishes in the measured time"),
     figure("delivered.rate", PerSecond, Higher, delivered_rate, "deliveries in the measured time"),
     figure("delivered.bytes", Bytes, Neither, delivered_bytes, "mean length of a delivered message"),
     figure("replayed", Count, Neither, replayed, "deliveries of what a member had missed and got when it came back"),
+    figure(
+        "recovery.took",
+        Microseconds,
+        Lower,
+        recovery_took,
+        "first connect to last missed event, of the slowest storm",
+    ),
+    figure("recovery.failed", Count, Lower, recovery_failed, "members that did not get all that they missed"),
+    figure("live.p50_ratio", Share, Lower, |run| live_ratio(run, |of| of.p50_us), "live.during.p50 of live.before.p50"),
+    figure("live.p99_ratio", Share, Lower, |run| live_ratio(run, |of| of.p99_us), "live.during.p99 of live.before.p99"),
     figure("connections", Count, Neither, connections, "joined and held at once; of several waves the smallest"),
     figure("refused", Count, Neither, |run| Some(count(run.closes_expected.0)), "ends that a group expects"),
     figure("lost", Count, Lower, |run| Some(count(run.faults.lost)), "deliveries that never came"),
@@ -224,6 +250,24 @@ fn delivered_bytes(report: &Report) -> Option<f64> {
 
 fn replayed(report: &Report) -> Option<f64> {
     Some(count(report.groups.iter().map(|group| group.replayed).sum()))
+}
+
+/// Live delivery to members that stay, in one of the four moments of storms.
+fn live(report: &Report, moment: usize) -> Percentiles {
+    report.live.get(moment).map(|live| live.stayed.clone()).unwrap_or_default()
+}
+
+fn live_ratio(report: &Report, of: fn(&Percentiles) -> f64) -> Option<f64> {
+    ratio(&live(report, 0), &live(report, 2), of)
+}
+
+fn recovery_took(report: &Report) -> Option<f64> {
+    report.recoveries.iter().map(|recovery| recovery.took_s * 1e6).reduce(f64::max)
+}
+
+fn recovery_failed(report: &Report) -> Option<f64> {
+    let failed = report.recoveries.iter().map(|recovery| recovery.wanted.saturating_sub(recovery.recovered));
+    failed.reduce(|sum, more| sum + more).map(count)
 }
 
 fn connections(report: &Report) -> Option<f64> {

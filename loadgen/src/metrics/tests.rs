@@ -1,7 +1,7 @@
 use super::*;
 use crate::checker::Faults;
 use crate::report::tests::{latencies, sample};
-use crate::report::{GroupReport, OpeningReport};
+use crate::report::{GroupReport, LiveReport, OpeningReport, RecoveryReport};
 
 #[test]
 fn values_are_shown_as_people_read_them() {
@@ -32,6 +32,11 @@ fn each_figure_is_found_under_its_name() {
     let mut report = sample();
     report.faults = Faults { lost: 3, duplicated: 2, out_of_order: 1, wrong_room: 4, ..Faults::default() };
     report.closes.add("close 1011");
+    let recovery =
+        RecoveryReport { wanted: 9, recovered: 9, took_s: 1.5, latency: latencies(300), ..Default::default() };
+    report.recoveries = vec![recovery];
+    let stayed = |count| LiveReport { stayed: latencies(count), ..LiveReport::default() };
+    report.live = vec![stayed(100), stayed(50), stayed(170), stayed(110)];
     report.openings.push(OpeningReport { ready: 9_990, ..report.openings[0].clone() });
     // Latencies of the sample are one microsecond upwards by one.
     for (name, expected) in [
@@ -45,6 +50,14 @@ fn each_figure_is_found_under_its_name() {
         ("connect.p99", 99.0),
         ("opening.p99", 396.0),
         ("lateness.p50", 25.0),
+        ("recovery.p99", 297.0),
+        ("live.before.p99", 99.0),
+        ("live.during.max", 170.0),
+        ("live.after.p50", 55.0),
+        ("recovery.took", 1_500_000.0),
+        ("recovery.failed", 0.0),
+        ("live.p50_ratio", 1.7),
+        ("live.p99_ratio", 169.0 / 99.0),
         ("published.rate", 10_000.0),
         ("delivered.rate", 30_000.0),
         ("trips.delivered.rate", 30_000.0),
@@ -101,6 +114,10 @@ fn what_was_not_measured_has_no_value() {
         "published.rate",
         "trips.delivered.rate",
         "delivered.bytes",
+        "recovery.p99",
+        "recovery.took",
+        "recovery.failed",
+        "live.p99_ratio",
         "connections",
         "joined_per_cpu_s",
         "server.cpu_us_per_delivery",

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::checker::Finding;
 use crate::engine::{Engine, KindTraffic, PhaseTraffic};
 use crate::plan::Own;
-use crate::report::{Environment, FindingReport, GroupReport, KindReport, OpeningReport, Report, Timeline};
+use crate::report::{
+    Environment, FindingReport, GroupReport, KindReport, LiveReport, OpeningReport, RecoveryReport, Report, Timeline,
+};
 use crate::scenario::{Group, Scenario, Share};
 use crate::stats::{Latency, Percentiles, rounded, rounded_fine};
 
@@ -133,6 +135,8 @@ impl Report {
             openings: engine.openings.iter().map(|opening| OpeningReport::new(opening, None)).collect(),
             groups: groups(&engine),
             phases: engine.phases.iter().map(|phase| PhaseReport::new(phase, zero_ns)).collect(),
+            recoveries: engine.storms.all.iter().map(RecoveryReport::new).collect(),
+            live: if engine.storms.all.is_empty() { Vec::new() } else { LiveReport::all(&engine.storms.live) },
             slow: std::mem::take(&mut engine.slow),
             parts: Vec::new(),
             closes_expected: (engine.closes_expected, engine.refusals_expected()),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::metrics::Unit;
-use crate::report::Report;
+use crate::report::{LiveReport, RecoveryReport, Report, ratio};
 use crate::stats::Percentiles;
 
 /// The whole page.
@@ -20,6 +20,7 @@ pub(super) fn page(report: &Report) -> String {
     }
     write_slos(&mut text, report);
     write_latencies(&mut text, report);
+    write_storms(&mut text, report);
     write_rates(&mut text, report);
     let environment = &report.environment;
     let revision = environment.revision.as_ref().map(|revision| {
@@ -58,6 +59,9 @@ fn write_latencies(text: &mut String, report: &Report) {
     for (wave, opening) in (1..).zip(&report.openings) {
         rows.push((format!("connect to joined, wave {wave}"), &opening.total));
     }
+    for (storm, recovery) in (1..).zip(&report.recoveries) {
+        rows.push((format!("connect to recovered, storm {storm}"), &recovery.latency));
+    }
     for group in &report.groups {
         rows.push((format!("{}: delivery", group.name), &group.latency));
         rows.push((format!("{}: from actual send", group.name), &group.latency_uncorrected));
@@ -74,6 +78,37 @@ fn write_latencies(text: &mut String, report: &Report) {
             let _ = write!(text, " | {}", Unit::Microseconds.show(value));
         }
         *text += " |\n";
+    }
+}
+
+fn write_storms(text: &mut String, report: &Report) {
+    for (storm, recovery) in (1..).zip(&report.recoveries) {
+        let RecoveryReport { wanted, recovered, took_s, missed_min, missed_max, unrecovered, .. } = recovery;
+        let _ = writeln!(
+            text,
+            "\nStorm {storm}: {recovered} of {wanted} recovered in {took_s:.2} s; each had missed {missed_min} to \
+             {missed_max} events."
+        );
+        for (reason, count) in unrecovered.iter() {
+            let _ = writeln!(text, "- not recovered: {count} {}", escaped(reason));
+        }
+    }
+    let Some(before) = report.live.first() else { return };
+    *text += "\n| live delivery | count | p50 | p99 | p50, times before | p99, times before |\n";
+    *text += "|---|---:|---:|---:|---:|---:|\n";
+    for (who, of) in [("stayed", (|live| &live.stayed) as fn(&LiveReport) -> &Percentiles), ("went", |live| &live.went)]
+    {
+        for live in report.live.iter().filter(|live| of(live).count > 0) {
+            let (found, moment) = (of(live), &live.moment);
+            let time = |value: f64| Unit::Microseconds.show(value);
+            let (p50, p99) = (time(found.p50_us), time(found.p99_us));
+            let _ = write!(text, "| {who}, {} | {} | {p50} | {p99}", escaped(moment), found.count);
+            for percentile in [(|of| of.p50_us) as fn(&Percentiles) -> f64, |of| of.p99_us] {
+                let times = ratio(of(before), found, percentile);
+                let _ = write!(text, " | {}", times.map_or_else(String::new, |times| format!("{times:.2}")));
+            }
+            *text += " |\n";
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod junit;
 mod markdown;
 mod percentiles;
 mod rows;
+mod storms;
 mod summary;
 mod text;
 mod timeline;
@@ -37,6 +38,7 @@ pub use environment::{Environment, Revision};
 pub use findings::FindingReport;
 pub(crate) use findings::merge as merge_findings;
 pub use flags::without_secrets;
+pub use storms::{LiveReport, RecoveryReport, ratio};
 pub use summary::SCHEMA;
 pub use timeline::{Growing, Point, Slice, Timeline, slice_histogram};
 
@@ -68,6 +70,12 @@ pub struct Report {
     /// The phases, in order.
     #[serde(default)]
     pub phases: Vec<PhaseReport>,
+    /// Storms that members came back from to where they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<RecoveryReport>,
+    /// Live delivery before, in and after those, in this order; empty if there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<LiveReport>,
     /// What concerns connections that read slowly on purpose.
     #[serde(default)]
     pub slow: SlowTraffic,
@@ -303,6 +311,12 @@ impl Report {
         for (wave, opening) in (1..).zip(&self.openings).filter(|_| whole) {
             if opening.ready < opening.wanted {
                 objections.push(format!("wave {wave}: {} of {} connections joined", opening.ready, opening.wanted));
+            }
+        }
+        for (storm, recovery) in (1..).zip(&self.recoveries).filter(|_| whole) {
+            let RecoveryReport { wanted, recovered, .. } = recovery;
+            if recovered < wanted {
+                objections.push(format!("storm {storm}: {recovered} of {wanted} members are recovered"));
             }
         }
         let (came, wanted) = self.closes_expected;

@@ -70,6 +70,8 @@ pub(crate) fn sample() -> Report {
         openings: vec![opening],
         groups: vec![trips()],
         phases: Vec::new(),
+        recoveries: Vec::new(),
+        live: Vec::new(),
         slow: SlowTraffic::default(),
         threads: Vec::new(),
         parts: vec![Part::WHOLE],

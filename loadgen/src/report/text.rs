@@ -7,7 +7,8 @@ use crate::engine::SlowTraffic;
 use crate::metrics::Unit;
 use crate::process::Weight;
 use crate::report::{
-    Environment, GroupReport, OpeningCost, OpeningReport, PhaseReport, Report, ServerReport, SloReport, ThreadReport,
+    Environment, GroupReport, LiveReport, OpeningCost, OpeningReport, PhaseReport, RecoveryReport, Report,
+    ServerReport, SloReport, ThreadReport, ratio,
 };
 use crate::stats::{Names, Percentiles};
 
@@ -38,6 +39,9 @@ impl fmt::Display for Report {
         for phase in self.phases.iter().filter(|_| !self.scenario.phase.is_empty()) {
             row(f, &format!("phase {}", phase.name), &phase.latency)?;
         }
+        for (storm, recovery) in (1..).zip(&self.recoveries) {
+            row(f, &format!("recovery (storm {storm})"), &recovery.latency)?;
+        }
         writeln!(f)?;
         for (wave, opening) in (1..).zip(&self.openings) {
             let OpeningReport { wanted, ready, took_s, failures, cost, .. } = opening;
@@ -50,6 +54,7 @@ impl fmt::Display for Report {
                 writeln!(f, "          {cost}")?;
             }
         }
+        self.write_storms(f)?;
         for group in &self.groups {
             let GroupReport { name, published, delivered, published_per_s, delivered_per_s, blocked, .. } = group;
             let bytes = group.bytes_per_delivery;
@@ -158,6 +163,34 @@ impl Report {
                 "thread {thread}  {connections} connections  {busy:.1} % not waiting, {had:.1} % had, {starved:.1} % \
                  without a core  sends {lateness_p99_us:.0} us late at p99"
             )?;
+        }
+        Ok(())
+    }
+
+    fn write_storms(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (storm, recovery) in (1..).zip(&self.recoveries) {
+            let RecoveryReport { wanted, recovered, took_s, missed_min, missed_max, unrecovered, .. } = recovery;
+            writeln!(
+                f,
+                "storm {storm}   {recovered} of {wanted} recovered in {took_s:.2} s  missed {missed_min} to {missed_max}, \
+                 mean {:.1}{}",
+                recovery.missed_mean(),
+                listed(", not recovered: ", unrecovered)
+            )?;
+        }
+        let Some(before) = self.live.first() else { return Ok(()) };
+        writeln!(f, "live      {:<8}{:>9}{:>11}{:>11}{:>9}{:>9}", "us", "count", "p50", "p99", "p50 x", "p99 x")?;
+        for (who, of) in
+            [("stayed", (|live| &live.stayed) as fn(&LiveReport) -> &Percentiles), ("went", |live| &live.went)]
+        {
+            for live in self.live.iter().filter(|live| of(live).count > 0) {
+                let Percentiles { count, p50_us, p99_us, .. } = of(live);
+                let times = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+                let [p50, p99] = [(|of| of.p50_us) as fn(&Percentiles) -> f64, |of| of.p99_us]
+                    .map(|percentile| times(ratio(of(before), of(live), percentile)));
+                let name = format!("{who} {}", live.moment);
+                writeln!(f, "  {name:<16}{count:>9}{p50_us:>11.1}{p99_us:>11.1}{p50:>9}{p99:>9}")?;
+            }
         }
         Ok(())
     }

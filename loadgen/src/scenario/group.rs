@@ -46,6 +46,9 @@ pub struct Group {
     /// The first so many members of each room publish; 0 for all.
     #[serde(default)]
     pub publishers: u32,
+    /// The first so many members stay in a storm that the others come back from; those that publish do in any case.
+    #[serde(default)]
+    pub stay: u32,
     /// Open or closed loop.
     #[serde(default)]
     pub mode: Mode,
@@ -130,6 +133,13 @@ impl Group {
             Mode::Open => self.outstanding_max,
             Mode::Closed => Some(self.outstanding),
         }
+    }
+
+    /// Members of each room that stay in a storm with `resume`.
+    #[must_use]
+    pub fn stays_count(&self) -> u32 {
+        // Where all publish, all stay.
+        if self.publishers == 0 { u32::MAX } else { self.publishers.max(self.stay) }
     }
 
     /// Members of each room.

@@ -20,7 +20,7 @@ pub use phase::{Phase, PhaseKind};
 pub use sizes::{Members, Rooms, SizeRange, Sizes, Weighted, Zipf};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 18] = [
+pub const SHIPPED: [(&str, &str); 19] = [
     ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../../scenarios/echo.toml")),
@@ -33,6 +33,7 @@ pub const SHIPPED: [(&str, &str); 18] = [
     ("room-closed", include_str!("../../scenarios/room-closed.toml")),
     ("rooms-closed", include_str!("../../scenarios/rooms-closed.toml")),
     ("resume", include_str!("../../scenarios/resume.toml")),
+    ("resume-storm", include_str!("../../scenarios/resume-storm.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("beside", include_str!("../../scenarios/beside.toml")),
     ("mix", include_str!("../../scenarios/mix.toml")),
@@ -293,10 +294,12 @@ impl Scenario {
             let bounds = "must be of the open loop without outstanding_max, which would wait for those that are away";
             return Err(format!("resume: group {}: {bounds}", group.name));
         }
-        let goes = |group: &Group| group.sizes().iter().any(|&members| group.publishers_count(members) < members);
+        let goes = |group: &Group| group.sizes().iter().any(|&members| group.stays_count() < members);
         match self.group.iter().any(goes) {
             true => Ok(()),
-            false => Err("resume: who publishes stays, and all do: publishers must be below the members".to_owned()),
+            false => {
+                Err("resume: who publishes stays, and all do: publishers and stay must be below the members".to_owned())
+            }
         }
     }
 
@@ -535,15 +538,15 @@ mod tests {
         check(&["away_s=nan"], "away_s");
         check(&["duration_s=60"], "");
         check(&["duration_s=60.1"], "duration_s 60.1: must be at most 60 where away_s is 1");
-        check(&["publishers=0"], "publishers must be below the members");
+        check(&["publishers=0"], "publishers and stay must be below the members");
         check(&["publishers=49"], "");
-        check(&["publishers=50"], "publishers must be below the members");
+        check(&["publishers=50"], "publishers and stay must be below the members");
         check(&["mode=closed"], "group rooms: must be of the open loop");
         check(&["outstanding_max=3"], "group rooms: must be of the open loop");
         let storm = "phase=[{kind='ramp', to=9}, {kind='storm', share=1, resume=true, away_s=1}]";
         let phases = ["plan=traffic", "warmup_s=0", "duration_s=0"];
         check(&[&phases[..], &[storm]].concat(), "");
-        check(&[&phases[..], &[storm, "publishers=0"]].concat(), "publishers must be below");
+        check(&[&phases[..], &[storm, "publishers=0"]].concat(), "publishers and stay must be below");
         check(&[&phases[..], &["phase=[{kind='ramp', to=9, resume=true}]"]].concat(), "resume belongs to a storm");
         check(&[&phases[..], &["phase=[{kind='ramp', to=9, away_s=1}]"]].concat(), "away_s belongs to a storm");
         check(&[&phases[..], &[&storm.replace("away_s=1", "away_s=-1")]].concat(), "away_s: must be 0 to");
