@@ -124,6 +124,18 @@ impl Launched {
         self.try_end().map_err(|error| format!("cannot end process {}: {error}", self.child.id()))
     }
 
+    /// Ends it by SIGKILL, as a crash would, with all that it started if it was started apart.
+    ///
+    /// # Errors
+    /// It had ended already, or the kernel does not let us.
+    pub fn kill(mut self) -> Result<(), String> {
+        if let Some(status) = self.ended() {
+            return Err(format!("process {} had ended by itself: {status}", self.child.id()));
+        }
+        let killed = self.signal(Signal::KILL).and_then(|()| self.child.wait().map(drop));
+        killed.map_err(|error| format!("cannot kill process {}: {error}", self.child.id()))
+    }
+
     fn wait_for(mut self, door: Door<'_>) -> Result<Self, String> {
         let clock = Clock::start();
         let mut in_a_row = 0;

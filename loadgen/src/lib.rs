@@ -4,6 +4,8 @@
 //! spoken to, `plan` runs it on the `engine`, which sends by a `schedule`, finds each publish again by its `marker` and
 //! books it in the `checker`; `report` says what came out. The server is only watched from outside, through `process`.
 //!
+//! `crash` is apart from all that: it kills the server that it started, and holds what is kept against what was promised.
+//!
 //! A run is trusted only if the generator kept its own times: too much lateness makes it invalid, not slow.
 
 pub mod adapter;
@@ -14,6 +16,7 @@ pub mod clock;
 pub mod compare;
 pub mod connection;
 mod course;
+pub mod crash;
 pub mod deal;
 pub mod engine;
 pub mod frame;

@@ -171,7 +171,46 @@ pub const READY_ACCEPTS_COUNT: u32 = 3;
 pub const ADDRESS_FREE_NS: u64 = 2_000_000_000;
 /// Time a server has to end after SIGTERM before it is killed.
 pub const SERVER_END_NS: u64 = 15_000_000_000;
+/// Kills of one `crash`; over it the command is refused. Two days of them.
+pub const CRASH_KILLS_COUNT_MAX: u32 = 100_000;
+/// Operations of one `crash`; when they are reached nothing new is published. About 1 GB of what is known of them, and
+/// each restart reads all of them back.
+pub const CRASH_OPERATIONS_COUNT_MAX: usize = 4 * 1024 * 1024;
+/// Publishers, channels, and members that read all the time; over it the command is refused. More of them make a load, and
+/// `run` is for that.
+pub const CRASH_PARTIES_COUNT_MAX: usize = 64;
+/// Operations of one publisher without an answer; over it the command is refused, at it a publisher waits.
+pub const CRASH_WINDOW_COUNT_MAX: usize = 256;
+/// Operations sent again into one channel after a kill; what may be more is refused. So many a channel of the gateway
+/// remembers, and one that it has forgotten it may take for new.
+pub const CRASH_SENT_AGAIN_PER_CHANNEL_MAX: usize = 512;
+/// Operations of each publisher that are sent again although they were answered: enough that each restart has some of
+/// them, few beside what is remembered.
+pub const CRASH_SENT_AGAIN_COUNT: u32 = 4;
+/// Publishes a second of one publisher; over it the command is refused.
+pub const CRASH_RATE_MAX: f64 = 100_000.0;
+/// Smallest content of an operation: its id.
+pub const CRASH_CONTENT_BYTES_MIN: usize = 25;
+/// Largest content of an operation, with room for what is around it in the gateway's largest message.
+pub const CRASH_CONTENT_BYTES_MAX: usize = 60_000;
+/// Names of epochs; further ones are taken for the last. Each start has one for each of its channels at most.
+pub const CRASH_EPOCHS_COUNT_MAX: usize = 1 << 20;
+/// Events asked for in one part of a history: as many as the gateway gives.
+pub const CRASH_PAGE_EVENTS_COUNT: u32 = 500;
+/// Parts of one history; over it the history counts as one that cannot be read. Twenty million events.
+pub const CRASH_PAGES_COUNT_MAX: u32 = 40_000;
+/// Time for an answer of any kind; over it, it counts as not given. Long beside a group commit on a slow disk.
+pub const CRASH_ANSWER_NS: u64 = 30_000_000_000;
+/// Time in which a round of a `crash` is to have its acknowledged operations; over it the kill comes all the same.
+pub const CRASH_ROUND_NS_MAX: u64 = 60_000_000_000;
+/// Longest time that a kill may be put off by chance; over it the command is refused.
+pub const CRASH_CHANCE_S_MAX: f64 = 3600.0;
+/// Time for what a killed server had sent to be read: it lies in our own kernel's buffers.
+pub const CRASH_DRAIN_NS: u64 = 2_000_000_000;
+/// Time that the command of a power cut may take; over it, it is killed and the trial ends.
+pub const CRASH_CUT_NS: u64 = 120_000_000_000;
 
+const _: () = assert!(CRASH_CONTENT_BYTES_MAX < RECEIVE_BYTES / 2, "an event with what is around it is read whole");
 const _: () = assert!(CONNECTIONS_COUNT_MAX < 1 << 24, "a connection's number fits the six digits of a marker");
 const _: () = assert!(SLICE_MS_MIN <= SLICE_MS && SLICE_MS <= SLICE_MS_MAX, "what is usual is allowed");
 const _: () = assert!(SECONDS_SPARE_COUNT < SECONDS_QUEUED_MAX, "what is spare fits the queue");

@@ -28,6 +28,7 @@ struct Flags {
 enum Task {
     Run(commands::Run),
     Compare(commands::Compare),
+    Crash(commands::Crash),
     Merge(commands::Merge),
     Pair(commands::Pair),
     Against(commands::Against),
@@ -85,6 +86,7 @@ fn execute(task: Task) -> Result<u8, String> {
             Ok(0)
         }
         Task::Compare(compare) => compare.execute(&mut std::io::stdout()),
+        Task::Crash(crash) => crash.execute(),
         Task::Report(again) => again.execute(),
         Task::Merge(merge) => merge.execute(&mut std::io::stdout()),
         Task::Pair(pair) => pair.execute(&mut std::io::stdout()),

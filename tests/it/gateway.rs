@@ -56,7 +56,7 @@ impl Drop for Directory {
 
 /// The program: the one built beside this test, or `WAYSTATION_BINARY` where the tests were moved to another
 /// place.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("WAYSTATION_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_waystation")), PathBuf::from)
 }
 

@@ -16,6 +16,7 @@ mod card;
 mod client;
 mod company;
 mod counts;
+mod crash;
 mod cross_shard;
 mod deadlines;
 mod descriptors;

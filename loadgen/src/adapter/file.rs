@@ -42,6 +42,7 @@ struct WrittenOpen {
     headers: BTreeMap<String, String>,
     subprotocol: Option<String>,
     ready: Option<String>,
+    start: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -235,8 +236,12 @@ fn check_open(open: &WrittenOpen, token: &WrittenToken) -> Result<Open, String> 
     {
         return Err(format!("open.ready: {ready:?} must be a path, as in \"/readyz\""));
     }
+    if open.start.as_ref().is_some_and(|start| start.trim().is_empty()) {
+        return Err("open.start: must not be empty".to_owned());
+    }
     Ok(Open {
         ready: open.ready.clone(),
+        start: open.start.clone(),
         path: line("open.path", &open.path, &OPENING)?,
         query: some("open.query", &open.query, &OPENING)?,
         headers,

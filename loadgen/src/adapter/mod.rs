@@ -68,6 +68,8 @@ pub(crate) struct Open {
     pub(crate) token_header: Option<Template>,
     /// The path that is answered 200 once the server is ready.
     pub(crate) ready: Option<String>,
+    /// The command that starts the server, for who has to start it.
+    start: Option<String>,
 }
 
 /// One step between the upgrade and the first publish.
@@ -133,6 +135,12 @@ impl Adapter {
     pub fn waystation() -> Self {
         let (name, text) = SHIPPED[0];
         Self::parse(text, name).expect("the shipped adapter")
+    }
+
+    /// The command that starts its server, if the file has one.
+    #[must_use]
+    pub fn start(&self) -> Option<&str> {
+        self.open.start.as_deref()
     }
 
     /// Reads an adapter by the name of a shipped one, or by its file.

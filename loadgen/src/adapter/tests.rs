@@ -60,6 +60,8 @@ fn wrong_files_are_refused_with_the_key_and_what_it_must_be() {
     refused(&open("subprotocol = \"{room}\""), &["open.subprotocol", "{room}"]);
     refused(&open("ready = \"readyz\""), &["open.ready", "readyz"]);
     refused(&open("ready = \"/ready now\""), &["open.ready", "/ready now"]);
+    refused(&open("start = \" \""), &["open.start", "must not be empty"]);
+    assert_eq!(parse(&open("start = \"serve it\"")).unwrap().start(), Some("serve it"));
 }
 
 #[test]

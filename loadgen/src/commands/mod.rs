@@ -2,6 +2,8 @@
 
 mod against;
 mod compare;
+mod crash;
+mod gateway;
 mod merge;
 mod objectives;
 mod pair;
@@ -10,6 +12,7 @@ mod run;
 
 pub(crate) use against::Against;
 pub(crate) use compare::Compare;
+pub(crate) use crash::Crash;
 pub(crate) use merge::Merge;
 pub(crate) use objectives::{Slos, names};
 pub(crate) use pair::Pair;

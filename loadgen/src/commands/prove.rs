@@ -1,15 +1,15 @@
 //! `loadgen prove`: the promises of the gateway's documents, run and judged.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use clap::Args;
 use loadgen::process::Process;
-use loadgen::prove::{Extent, Host, Prepared, SHIPPED, Suite};
+use loadgen::prove::{Extent, Host, SHIPPED, Suite};
 use loadgen::report::{Report, RunDirectory};
 
 use crate::Wanted;
+use crate::commands::gateway::Gateway;
 
 /// Runs the suite of promises against a server; exit with 99 if one is missed.
 #[derive(Debug, Args)]
@@ -45,11 +45,6 @@ pub(crate) struct Prove {
     wanted: Wanted,
 }
 
-/// A gateway with a directory of its own, which is gone with the run.
-struct Gateway {
-    path: PathBuf,
-}
-
 impl Prove {
     pub(crate) fn execute(&self, out: &mut dyn Write) -> Result<u8, String> {
         let suite = match &self.suite {
@@ -60,11 +55,11 @@ impl Prove {
         let prepared = Suite::parse(&suite)?.prepare(extent, &self.wanted.changes())?;
         let mut setting = self.wanted.setting()?;
         setting.server = self.pid.map(Process::new).transpose()?;
-        let own = self.gateway.as_ref().map(|_| Gateway::new()).transpose()?;
+        let own = self.gateway.as_ref().map(|_| Gateway::new("prove")).transpose()?;
         let mut command = self.start.clone();
         if let (Some(program), Some(own)) = (&self.gateway, &own) {
-            setting.tokens = own.tokens(program, &prepared)?;
-            command = Some(own.serve(program, &setting.target.host));
+            setting.tokens = own.tokens(program, prepared.connections_max())?;
+            command = Some(own.serve(program, &setting.target.host, ""));
         }
         let host = command.as_deref().map_or(Host::Running, |command| Host::Started(command, self.server_cpu));
         let proof = prepared.prove(host, &mut setting, out, &mut |name, report| self.keep(name, report))?;
@@ -81,37 +76,5 @@ impl Prove {
     fn keep(&self, name: &str, report: &Report) -> Result<(), String> {
         let Some(out) = &self.out else { return Ok(()) };
         RunDirectory::prepare(&out.join(name).display().to_string(), &report.scenario.name, true)?.write(report)
-    }
-}
-
-impl Gateway {
-    fn new() -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("loadgen-prove-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self { path })
-    }
-
-    /// A token for each connection of the largest run.
-    fn tokens(&self, program: &Path, prepared: &Prepared) -> Result<Vec<String>, String> {
-        let mut command = Command::new(program);
-        command.args(["token", "--user", "load", "--ttl", "2h", "--count", &prepared.connections_max().to_string()]);
-        let output = command.arg("--data").arg(&self.path).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-        if !output.status.success() {
-            return Err(format!("{} token: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim()));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
-    }
-
-    fn serve(&self, program: &Path, address: &str) -> String {
-        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-        format!("{} serve --listen {address} --data {} --limits unlimited", quoted(program), quoted(&self.path))
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system's cleaning of its temporary directory.
-        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

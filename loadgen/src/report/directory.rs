@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
+use crate::crash::CrashReport;
 use crate::report::{Report, ci, html, intervals, junit, markdown, percentiles, rows};
 
 /// The file that all others are made from.
@@ -78,6 +79,15 @@ impl RunDirectory {
             self.put(name, &text)?;
         }
         Ok(())
+    }
+
+    /// Writes the result of a trial, which is two files.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_crash(&self, report: &CrashReport) -> Result<(), String> {
+        self.put(MARKDOWN, &report.markdown())?;
+        self.put(SUMMARY, &(report.to_json()? + "\n"))
     }
 
     fn put(&self, name: &str, text: &str) -> Result<(), String> {

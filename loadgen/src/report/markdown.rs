@@ -140,7 +140,7 @@ pub(super) fn shown(value: f64, unit: &str) -> String {
 }
 
 /// Text that is only text: nothing of it is markdown or HTML.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -38,6 +38,7 @@ pub use environment::{Environment, Revision};
 pub use findings::FindingReport;
 pub(crate) use findings::merge as merge_findings;
 pub use flags::without_secrets;
+pub(crate) use markdown::escaped;
 pub use storms::{LiveReport, RecoveryReport, ratio};
 pub use summary::SCHEMA;
 pub use timeline::{Growing, Point, Slice, Timeline, slice_histogram};

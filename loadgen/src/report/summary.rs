@@ -29,6 +29,8 @@ struct Written<'a> {
 #[derive(Deserialize)]
 struct Head {
     schema: Option<u32>,
+    /// What results that are no run's say that they are.
+    kind: Option<String>,
 }
 
 impl Report {
@@ -64,6 +66,9 @@ impl Report {
     /// It is none, or of another form; the text says which.
     pub fn from_json(text: &str) -> Result<Self, String> {
         let head: Head = serde_json::from_str(text).map_err(|error| format!("summary.json: {error}"))?;
+        if let Some(kind) = head.kind {
+            return Err(format!("summary.json: the result of {kind}, which has no figures of a run"));
+        }
         match head.schema {
             Some(SCHEMA) => serde_json::from_str(text).map_err(|error| format!("summary.json: {error}")),
             Some(other) => {
