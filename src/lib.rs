@@ -31,6 +31,7 @@ pub mod wire;
 pub mod audit;
 pub mod auth;
 pub mod census;
+pub mod ledger;
 pub mod outbox;
 pub mod request;
 pub mod room;
@@ -48,6 +49,7 @@ pub mod mesh;
 // Floor 7: hosts
 pub mod admin;
 pub mod runtime;
+pub mod store;
 
 // Floor 8: what was asked for, and what the machine should be
 pub mod config;

@@ -14,6 +14,7 @@ mod room;
 mod server;
 mod service;
 mod shard;
+mod store;
 mod tune;
 mod wire;
 
@@ -27,6 +28,7 @@ pub use self::room::*;
 pub use self::server::*;
 pub use self::service::*;
 pub use self::shard::*;
+pub use self::store::*;
 pub use self::tune::*;
 pub use self::wire::*;
 
@@ -81,3 +83,13 @@ const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token i
 const _: () = assert!(LEASE_RECALL_COUNT_MAX <= CHANNELS_PER_MESSAGE_MAX);
 const _: () = assert!(LEASE_MESSAGES_LOW < LEASE_MESSAGES_MAX, "a block outlasts the question for the next");
 const _: () = assert!(PAUSED_BYTES_MAX >= RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES as usize);
+const _: () = assert!(
+    STORE_QUEUE_ITEMS as u64 <= UNCOMMITTED_EVENTS_MAX,
+    "what a shard has unwritten is within a channel's bound"
+);
+const _: () = assert!(STORE_COMMIT_EARLY <= STORE_COMMIT_WRITES_MAX && STORE_COMMIT_WRITES_MAX <= STORE_QUEUE_ITEMS);
+const _: () = assert!(STORE_COMMIT_WRITES_MAX >= SHARDS_COUNT_MAX as usize, "every shard has a share of a commit");
+const _: () = assert!(STORE_QUEUE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX && STORE_READS_PER_SHARD_MAX < STORE_QUEUE_ITEMS);
+const _: () = assert!(STORE_MEMTABLE_BYTES >= 2 * STORE_COMMIT_BYTES_MAX as u64, "a commit fits the memory it goes to");
+const _: () = assert!(STORE_WINDOW_MS_MIN <= STORE_WINDOW_MS_MAX && STORE_LOOK_MS <= STORE_WINDOW_MS_MIN);
+const _: () = assert!(DAMAGE_PROBES_MAX >= 2 * 53, "a damaged stretch of any length is measured");

@@ -1,0 +1,456 @@
+//! The ledger: requests become batches, commits become answers.
+//!
+//! One batch is under way at a time: requests join it until it is sealed, and it stays as it is until it is committed,
+//! however often that has to be tried. Reads that must see what was written before them wait for the batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::ids::{Seq, ShardId};
+use crate::limits::LINES_OPEN_MAX;
+
+use super::contract::{Append, ChannelNumber, Notice, Open, Past, Refusal, Request, Ticket};
+use super::disk::{Batch, Disk, DiskFault, Order, Space};
+use super::event::{Place, record_bytes, seal_event};
+use super::key;
+use super::line::Line;
+use super::past::Found;
+use super::record::Kind;
+use super::rows::{self, State, find, read_commit, read_state};
+use super::trim::{Trimming, is_due};
+
+/// A channel that is to be read before it is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Who asked; nobody for a channel that is only to be trimmed.
+    pub asked: Option<(ShardId, Ticket)>,
+    /// What for.
+    pub open: Open,
+}
+
+/// A channel of which something has to go: what to plan with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrimJob {
+    /// The channel.
+    pub channel: ChannelNumber,
+    /// Its line.
+    pub line: Line,
+    /// Everything up to this event goes.
+    pub erase: Option<Seq>,
+}
+
+/// Writes that are in the batch: up to which ticket of a shard.
+type Unanswered = Vec<(ShardId, Ticket)>;
+
+#[derive(Debug)]
+struct Channel {
+    line: Line,
+    /// Whether its number stands on the disk, or in this batch.
+    is_known: bool,
+    /// Shards that have it open; never more than one, but for moments.
+    holders: u32,
+    /// A trimming is planned or in the batch.
+    trimming: bool,
+    erase: Option<(ShardId, Ticket, Seq)>,
+}
+
+/// The state of the log while it runs.
+#[derive(Debug)]
+pub struct Ledger {
+    state: State,
+    /// The number of the last commit that was sealed.
+    commit: u64,
+    last_number: u64,
+    channels: HashMap<ChannelNumber, Channel>,
+    names: HashMap<Arc<str>, ChannelNumber>,
+    batch: Batch,
+    /// Writes in the batch, and their bytes.
+    writes: usize,
+    bytes: usize,
+    sealed: bool,
+    unanswered: Unanswered,
+    erased: Vec<(ShardId, Ticket)>,
+    /// Those whose channel is being erased already.
+    not_erased: Vec<(ShardId, Ticket)>,
+    /// Channels of which something goes with this batch, and whether more has to.
+    trimmed: Vec<(ChannelNumber, bool)>,
+    openings: Vec<Opening>,
+    /// Channels whose trimming is to be planned.
+    jobs: Vec<ChannelNumber>,
+    scratch: Vec<u8>,
+}
+
+impl Ledger {
+    /// Reads where the log stands, and begins a batch that says it runs: it must be committed before anything is sequenced.
+    /// `fresh` is the state of a store that has nothing yet.
+    ///
+    /// # Errors
+    /// The disk does not answer, or lacks what was on it when it was stopped.
+    pub fn start(disk: &impl Disk, fresh: State) -> Result<Self, DiskFault> {
+        let state = find(disk, key::STATE, Kind::State, read_state)?;
+        let commit = find(disk, key::COMMIT, Kind::Commit, read_commit)?;
+        let (state, commit) = match (state, commit) {
+            (None, None) if is_empty(disk)? => (State { generation: 0, stopped: None, ..fresh }, 0),
+            (Some(state), Some((id, commit))) if id == state.id => (state, commit),
+            _ => return Err(DiskFault::Damaged("the store's own state is not there".to_owned())),
+        };
+        if let Some(stopped) = state.stopped.filter(|stopped| *stopped != commit) {
+            let lost = format!("the last commit is number {commit}, but the store was stopped after number {stopped}");
+            return Err(DiskFault::Damaged(lost));
+        }
+        let unclean = commit > 0 && state.stopped.is_none();
+        let state = State { generation: state.generation + u64::from(unclean), stopped: None, ..state };
+        let mut ledger = Self {
+            state,
+            commit,
+            last_number: last_number(disk)?,
+            channels: HashMap::new(),
+            names: HashMap::new(),
+            batch: Batch::new(),
+            writes: 1,
+            bytes: 0,
+            sealed: false,
+            unanswered: Vec::new(),
+            erased: Vec::new(),
+            not_erased: Vec::new(),
+            trimmed: Vec::new(),
+            openings: Vec::new(),
+            jobs: Vec::new(),
+            scratch: Vec::new(),
+        };
+        rows::put_state(&mut ledger.batch, &state);
+        Ok(ledger)
+    }
+
+    /// The store's state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The number of the last commit that was sealed.
+    #[must_use]
+    pub const fn commit(&self) -> u64 {
+        self.commit
+    }
+
+    /// Writes in the batch and their bytes.
+    #[must_use]
+    pub const fn weight(&self) -> (usize, usize) {
+        (self.writes, self.bytes)
+    }
+
+    /// Channels that are open.
+    #[must_use]
+    pub fn open_channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Takes a request of a shard, in the order of its tickets. Not while a sealed batch waits for its commit.
+    ///
+    /// # Panics
+    /// An event does not follow the one before it. To acknowledge it would be to promise what is not so; the process ends
+    /// and starts again from what is on the disk.
+    pub fn take(&mut self, from: ShardId, ticket: Ticket, request: Request, unix_ms: u64) {
+        debug_assert!(!self.sealed, "a sealed batch stays as it is");
+        match request {
+            Request::Open(open) => return self.openings.push(Opening { asked: Some((from, ticket)), open }),
+            Request::Append(append) => self.append(&append),
+            Request::Cursor { channel, user, seq } => {
+                self.place(&key::cursor(channel, &user), Kind::Cursor, seq, unix_ms);
+            }
+            Request::Position { channel, group, seq } => {
+                self.place(&key::position(channel, &group), Kind::Position, seq, unix_ms);
+            }
+            Request::Keep(channel, keep) => {
+                if let Some(state) = self.channels.get_mut(&channel) {
+                    state.line.keep = keep;
+                    if state.is_known {
+                        rows::put_line(&mut self.batch, channel, &state.line);
+                    }
+                }
+            }
+            Request::Erase { channel, through } => return self.erase((from, ticket), channel, through),
+            Request::Close(channel) => {
+                if let Some(state) = self.channels.get_mut(&channel) {
+                    state.holders = state.holders.saturating_sub(1);
+                }
+                return self.forget_unheld(channel);
+            }
+        }
+        self.writes += 1;
+        match self.unanswered.iter_mut().find(|(shard, _)| *shard == from) {
+            Some((_, last)) => *last = ticket,
+            None => self.unanswered.push((from, ticket)),
+        }
+    }
+
+    fn append(&mut self, append: &Append) {
+        let Append { channel, epoch, seq, unix_ms, body } = append;
+        let bytes = record_bytes(body.len());
+        let state = self.channels.get_mut(channel);
+        let follows = state.and_then(|state| {
+            let noted = state.line.append((*epoch, *seq), bytes, *unix_ms, self.state.generation)?;
+            Some((noted, state))
+        });
+        let Some(((offset, changed), state)) = follows else {
+            panic!("event {seq} of {channel:?} does not follow what is stored");
+        };
+        if !std::mem::replace(&mut state.is_known, true) {
+            rows::put_number(&mut self.batch, &state.line.name, *channel);
+        }
+        if changed {
+            rows::put_line(&mut self.batch, *channel, &state.line);
+        }
+        let key = key::event(*channel, *seq);
+        seal_event(&key, Place { epoch: *epoch, offset }, body, &mut self.scratch);
+        self.bytes += self.scratch.len();
+        self.batch.insert((Space::Events, key.into()), Some(self.scratch.as_slice().into()));
+        if !state.trimming && is_due(&state.line, *unix_ms) {
+            self.plan(*channel);
+        }
+    }
+
+    fn place(&mut self, place: &[u8], kind: Kind, seq: Option<Seq>, unix_ms: u64) {
+        match seq {
+            Some(seq) => rows::put_place(&mut self.batch, place, kind, seq, unix_ms),
+            None => rows::remove(&mut self.batch, place),
+        }
+    }
+
+    fn erase(&mut self, asked: (ShardId, Ticket), channel: ChannelNumber, through: Seq) {
+        let Some(state) = self.channels.get_mut(&channel) else {
+            // Nothing is there.
+            self.writes += 1;
+            return self.erased.push(asked);
+        };
+        if state.erase.is_some() {
+            self.writes += 1;
+            return self.not_erased.push(asked);
+        }
+        state.erase = Some((asked.0, asked.1, through));
+        if !state.trimming {
+            self.plan(channel);
+        }
+    }
+
+    /// Has a trimming planned. Only what is committed is looked at, so the job waits for the batch.
+    fn plan(&mut self, channel: ChannelNumber) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        state.trimming = true;
+        self.jobs.push(channel);
+    }
+
+    /// Ends the batch: what it is from now on. `None` if there is nothing to write.
+    pub fn seal(&mut self) -> Option<&Batch> {
+        if self.batch.is_empty() && self.writes == 0 {
+            return None;
+        }
+        if !std::mem::replace(&mut self.sealed, true) {
+            self.commit += 1;
+            rows::put_commit(&mut self.batch, self.state.id, self.commit);
+        }
+        Some(&self.batch)
+    }
+
+    /// The batch is on the disk. Says whom to tell what.
+    pub fn on_committed(&mut self) -> Vec<(ShardId, Notice)> {
+        debug_assert!(self.sealed, "what is committed was sealed");
+        self.sealed = false;
+        self.batch.clear();
+        (self.writes, self.bytes) = (0, 0);
+        for (channel, more) in std::mem::take(&mut self.trimmed) {
+            self.after_trimming(channel, more);
+        }
+        let committed = self.unanswered.drain(..).map(|(shard, ticket)| (shard, Notice::Committed(ticket)));
+        let erased = self.erased.drain(..).map(|(shard, ticket)| (shard, Notice::Erased(ticket, Ok(()))));
+        let busy = || Err(Refusal::Failed("the channel is being erased already".to_owned()));
+        let not_erased = self.not_erased.drain(..).map(|(shard, ticket)| (shard, Notice::Erased(ticket, busy())));
+        committed.chain(erased).chain(not_erased).collect()
+    }
+
+    /// Channels to be read now, at most so many: not while something is written that they may have to see.
+    pub fn take_openings(&mut self, count: usize) -> Vec<Opening> {
+        if !self.batch.is_empty() {
+            return Vec::new();
+        }
+        let count = count.min(self.openings.len());
+        self.openings.drain(..count).collect()
+    }
+
+    /// Trimmings to be planned now, at most so many.
+    pub fn take_trim_jobs(&mut self, count: usize) -> Vec<TrimJob> {
+        if !self.batch.is_empty() {
+            return Vec::new();
+        }
+        let count = count.min(self.jobs.len());
+        let channels = &self.channels;
+        let job = |channel| {
+            let Channel { line, erase, .. } = channels.get(&channel)?;
+            Some(TrimJob { channel, line: line.clone(), erase: erase.map(|(_, _, through)| through) })
+        };
+        self.jobs.drain(..count).filter_map(job).collect()
+    }
+
+    /// A channel whose events are too old is opened to be trimmed, unless it is open.
+    pub fn open_to_trim(&mut self, name: &str) -> bool {
+        match self.names.get(name) {
+            Some(channel) => {
+                let channel = *channel;
+                if self.channels.get(&channel).is_some_and(|state| !state.trimming) {
+                    self.plan(channel);
+                }
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// A channel was read. Says whom to tell what.
+    pub fn on_opened(
+        &mut self,
+        opening: &Opening,
+        found: Result<Option<Found>, DiskFault>,
+    ) -> Option<(ShardId, Notice)> {
+        let past = match found {
+            Ok(found) => self.register(opening, found),
+            Err(fault) => Err(fault.into()),
+        };
+        let (shard, ticket) = opening.asked?;
+        Some((shard, Notice::Opened(ticket, past.map(Box::new))))
+    }
+
+    fn register(&mut self, opening: &Opening, found: Option<Found>) -> Result<Past, Refusal> {
+        let Open { channel: name, keep, fresh, .. } = &opening.open;
+        let held = u32::from(opening.asked.is_some());
+        if self.channels.len() >= LINES_OPEN_MAX && !self.names.contains_key(name) {
+            return Err(Refusal::Full);
+        }
+        let is_known = found.is_some();
+        let found = found.unwrap_or_else(|| Found {
+            channel: ChannelNumber(self.last_number + 1),
+            line: Line::new(name, *keep),
+            operations: Vec::new(),
+            cursors: Vec::new(),
+            positions: Vec::new(),
+            tail: super::Page::default(),
+        });
+        let Found { channel, line, operations, cursors, positions, tail } = found;
+        // Who opens a channel that was never stored gets the number that it was given before, if it was.
+        let channel = self.names.get(name).copied().unwrap_or(channel);
+        self.last_number = self.last_number.max(channel.0);
+        self.names.insert(Arc::clone(name), channel);
+        let state = self.channels.entry(channel).or_insert_with(|| Channel {
+            line,
+            is_known,
+            holders: 0,
+            trimming: false,
+            erase: None,
+        });
+        state.holders += held;
+        if opening.asked.is_some() {
+            state.line.keep = *keep;
+        }
+        let line = state.line.clone();
+        let idle = !state.trimming;
+        if opening.asked.is_none() && idle {
+            self.plan(channel);
+        }
+        let start = line.start(self.state.generation, *fresh);
+        Ok(Past { channel, start, line, operations, cursors, positions, tail })
+    }
+
+    /// What goes of a channel joins the batch. Not while a sealed batch waits for its commit. Says whom to tell that
+    /// nothing goes.
+    pub fn on_trimming(&mut self, job: &TrimJob, planned: Result<Trimming, DiskFault>) -> Option<(ShardId, Notice)> {
+        debug_assert!(!self.sealed, "a sealed batch stays as it is");
+        let state = self.channels.get_mut(&job.channel)?;
+        let trimming = match planned {
+            Ok(trimming) => trimming,
+            Err(fault) => {
+                // It stays as it is, and is tried again when more is over its bounds.
+                state.trimming = false;
+                let asked = state.erase.take();
+                self.forget_unheld(job.channel);
+                return asked.map(|(shard, ticket, _)| (shard, Notice::Erased(ticket, Err(fault.into()))));
+            }
+        };
+        // What was appended since is behind everything that was looked at.
+        let oldest = trimming.oldest.or_else(|| state.line.oldest.filter(|oldest| oldest.seq > job.line.last()));
+        let oldest = oldest.or_else(|| appended_since(&state.line, &job.line));
+        state.line.retain_from(oldest);
+        for (seq, stub) in trimming.events {
+            self.batch.insert((Space::Events, key::event(job.channel, seq).into()), stub);
+        }
+        for place in trimming.rows {
+            rows::remove(&mut self.batch, &place);
+        }
+        rows::put_line(&mut self.batch, job.channel, &state.line);
+        self.writes += 1;
+        self.trimmed.push((job.channel, trimming.more));
+        if !trimming.more
+            && job.erase.is_some()
+            && let Some((shard, ticket, _)) = state.erase.take_if(|(_, _, through)| Some(*through) == job.erase)
+        {
+            self.erased.push((shard, ticket));
+        }
+        None
+    }
+
+    fn after_trimming(&mut self, channel: ChannelNumber, more: bool) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        state.trimming = false;
+        if state.erase.is_some() || more {
+            self.plan(channel);
+        } else {
+            self.forget_unheld(channel);
+        }
+    }
+
+    /// A channel that nobody has open and nothing is done to is forgotten.
+    fn forget_unheld(&mut self, channel: ChannelNumber) {
+        let idle = |state: &Channel| state.holders == 0 && !state.trimming && state.erase.is_none();
+        if self.channels.get(&channel).is_some_and(idle)
+            && let Some(state) = self.channels.remove(&channel)
+        {
+            self.names.remove(&*state.line.name);
+        }
+    }
+
+    /// The last batch: says that the log was stopped and that everything is there. Nothing may be taken after it.
+    pub fn stop(&mut self) {
+        self.state.stopped = Some(self.commit + 1);
+        self.writes += 1;
+        rows::put_state(&mut self.batch, &self.state);
+    }
+}
+
+/// The oldest event of those that were appended after a trimming was planned, if all that it saw goes.
+fn appended_since(now: &Line, planned: &Line) -> Option<super::line::Oldest> {
+    let seq = now.following(planned.last())?;
+    let unix_ms = now.oldest.map_or(0, |oldest| oldest.unix_ms);
+    Some(super::line::Oldest { seq, offset: planned.end, unix_ms })
+}
+
+/// Whether nothing was ever written.
+fn is_empty(disk: &impl Disk) -> Result<bool, DiskFault> {
+    let mut any = false;
+    for space in [Space::Events, Space::Rows] {
+        disk.scan(space, &[][..]..=&[0xff; 32][..], Order::Forward, &mut |_, _| {
+            any = true;
+            std::ops::ControlFlow::Break(())
+        })?;
+    }
+    Ok(!any)
+}
+
+/// The largest number that a channel has.
+fn last_number(disk: &impl Disk) -> Result<u64, DiskFault> {
+    let (first, last) = (key::line(ChannelNumber(0)), key::line(ChannelNumber(u64::MAX)));
+    let mut found = 0;
+    disk.scan(Space::Rows, &first..=&last, Order::Backward, &mut |place, _| {
+        found = key::of_line(place).map_or(0, |channel| channel.0);
+        std::ops::ControlFlow::Break(())
+    })?;
+    Ok(found)
+}

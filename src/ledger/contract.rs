@@ -1,0 +1,200 @@
+//! What shards ask of the store and what it answers: the whole contract, known to shards, simulators and the host alike.
+//!
+//! A shard numbers its requests with tickets. Writes are done in the order of one shard's tickets, and
+//! [`Notice::Committed`] says up to which ticket all of them are on the disk; nothing else may be taken as an
+//! acknowledgement. What has an answer of its own names its ticket. A write is never dropped: while the disk fails it
+//! waits in the store, is told with [`Notice::Trouble`], and is written under the same keys when the disk works again.
+
+use std::sync::Arc;
+
+use crate::ids::{Epoch, Seq};
+use crate::payload::Payload;
+
+use super::disk::{DiskFault, Order};
+use super::event::Operation;
+use super::line::{Line, Start};
+
+/// A channel's number in this store, the same for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelNumber(pub u64);
+
+/// The number of a request among those of one shard; each is larger than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// How much of a channel is retained. All three bounds hold; the oldest events go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Events.
+    pub count: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+    /// Milliseconds.
+    pub age_ms: u64,
+}
+
+/// Asks for a channel: what is known of it, and where it goes on. Until it is answered nothing may be sequenced there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Its full name.
+    pub channel: Arc<str>,
+    /// What its policy retains.
+    pub keep: Keep,
+    /// The epoch to go on in if continuity cannot be proven: random.
+    pub fresh: Epoch,
+    /// Bytes of the latest events that come with the answer.
+    pub tail_bytes: usize,
+    /// How many of them.
+    pub tail_count: usize,
+}
+
+/// Stores an event that was sequenced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The channel, which this shard opened.
+    pub channel: ChannelNumber,
+    /// The epoch that it was opened with.
+    pub epoch: Epoch,
+    /// The next of the channel: without a hole behind the one before.
+    pub seq: Seq,
+    /// When it was sequenced.
+    pub unix_ms: u64,
+    /// What [`write_body`](super::write_body) wrote.
+    pub body: Payload,
+}
+
+/// What a shard asks the store to write or to prepare, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Opens a channel; answered [`Notice::Opened`]. What was written before is part of the answer.
+    Open(Open),
+    /// Stores an event.
+    Append(Append),
+    /// A user has everything up to `seq`; with an empty user nobody is owed what is up to there. `None` forgets it.
+    Cursor {
+        /// The channel.
+        channel: ChannelNumber,
+        /// The user.
+        user: Arc<str>,
+        /// Up to here.
+        seq: Option<Seq>,
+    },
+    /// A group of consumers has everything up to `seq`. `None` forgets it.
+    Position {
+        /// The channel.
+        channel: ChannelNumber,
+        /// The group and its pattern, as one text.
+        group: Arc<str>,
+        /// Up to here.
+        seq: Option<Seq>,
+    },
+    /// The channel's policy changed.
+    Keep(ChannelNumber, Keep),
+    /// Everything up to `through` goes, cursors and positions too; answered [`Notice::Erased`]. The numbers are not used
+    /// again.
+    Erase {
+        /// The channel.
+        channel: ChannelNumber,
+        /// The last event that goes.
+        through: Seq,
+    },
+    /// The shard forgets the channel. Everything it appended there must be committed. Not answered.
+    Close(ChannelNumber),
+}
+
+/// Asks for events that lie behind the hot ring; answered [`Notice::Page`]. Not ordered with writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The channel.
+    pub channel: ChannelNumber,
+    /// The events behind this one.
+    pub after: Seq,
+    /// The last event wanted.
+    pub through: Seq,
+    /// From which end.
+    pub order: Order,
+    /// At most so many events.
+    pub count: usize,
+    /// After so many bytes no further event; at least one comes.
+    pub bytes: usize,
+}
+
+/// What is known of a channel that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Its number.
+    pub channel: ChannelNumber,
+    /// The epoch and seq of the next event.
+    pub start: Start,
+    /// Its epochs and what is retained.
+    pub line: Line,
+    /// The operations within the dedup window, the oldest first: where, when, and what.
+    pub operations: Vec<(Seq, u64, Operation)>,
+    /// How far each user has acknowledged, and when; with an empty user, where nobody is owed.
+    pub cursors: Vec<(Box<str>, Seq, u64)>,
+    /// How far each group has acknowledged.
+    pub positions: Vec<(Box<str>, Seq)>,
+    /// The latest events, as one asked for them.
+    pub tail: Page,
+}
+
+/// Events of a channel in the order asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Whole records; [`read_event`](super::event::read_event) reads them.
+    pub records: Vec<(Seq, Payload)>,
+    /// The oldest event retained: what was asked for and lies before it is trimmed. 0 if nothing is.
+    pub oldest: Seq,
+    /// Events that should be here and cannot be read, each range inclusive.
+    pub damaged: Vec<(Seq, Seq)>,
+    /// Whether the bounds left something out.
+    pub more: bool,
+}
+
+/// Why a channel is not opened, or nothing is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// More channels are open than the store keeps.
+    Full,
+    /// What lies on the disk is not what was written. Retrying does not help.
+    Damaged(String),
+    /// The disk does not answer now.
+    Failed(String),
+}
+
+impl From<DiskFault> for Refusal {
+    fn from(fault: DiskFault) -> Self {
+        match fault {
+            DiskFault::Damaged(what) => Self::Damaged(what),
+            DiskFault::Failed(what) => Self::Failed(what),
+        }
+    }
+}
+
+/// What stops commits. Nothing is lost: what waits is written when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No space is left.
+    Full,
+    /// The disk fails.
+    Failing,
+    /// The disk does not keep up.
+    Stalled,
+}
+
+/// What the store tells a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Every write up to this ticket is on the disk.
+    Committed(Ticket),
+    /// A channel is open, or not.
+    Opened(Ticket, Result<Box<Past>, Refusal>),
+    /// What was read.
+    Page(Ticket, Result<Box<Page>, Refusal>),
+    /// A channel's events are gone, or not.
+    Erased(Ticket, Result<(), Refusal>),
+    /// Commits have stopped: refuse what is not yet sequenced.
+    Trouble(Trouble),
+    /// Commits go on.
+    Working,
+}

@@ -1,0 +1,84 @@
+//! The keys: big-endian numbers, so that a channel's records lie together and its events in their order.
+
+use crate::ids::Seq;
+
+use super::contract::ChannelNumber;
+
+/// The store's own state.
+pub(super) const STATE: &[u8] = b"s";
+/// The number of the last commit.
+pub const COMMIT: &[u8] = b"t";
+
+const NAME: u8 = b'c';
+const LINE: u8 = b'l';
+const CURSOR: u8 = b'u';
+const POSITION: u8 = b'g';
+
+/// An event, or its stub.
+pub(super) fn event(channel: ChannelNumber, seq: Seq) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&channel.0.to_be_bytes());
+    key[8..].copy_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+/// The channel and the seq of an event's key.
+pub(super) fn of_event(key: &[u8]) -> Option<(ChannelNumber, Seq)> {
+    let (channel, seq) = key.split_first_chunk::<8>()?;
+    let seq = u64::from_be_bytes(seq.try_into().ok()?);
+    Some((ChannelNumber(u64::from_be_bytes(*channel)), Seq(seq)))
+}
+
+/// Where a channel's number stands.
+pub(super) fn number(name: &str) -> Vec<u8> {
+    [&[NAME], name.as_bytes()].concat()
+}
+
+/// A channel's epochs and bounds.
+pub(super) fn line(channel: ChannelNumber) -> [u8; 9] {
+    tagged(LINE, channel)
+}
+
+/// The channel of a line's key.
+pub(super) fn of_line(key: &[u8]) -> Option<ChannelNumber> {
+    let number = key.strip_prefix(&[LINE])?;
+    Some(ChannelNumber(u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// How far a user has acknowledged.
+pub(super) fn cursor(channel: ChannelNumber, user: &str) -> Vec<u8> {
+    [&tagged(CURSOR, channel), user.as_bytes()].concat()
+}
+
+/// The first and the last key that cursors of a channel can have.
+pub(super) fn cursors(channel: ChannelNumber) -> (Vec<u8>, Vec<u8>) {
+    below(CURSOR, channel)
+}
+
+/// How far a group of consumers has acknowledged.
+pub(super) fn position(channel: ChannelNumber, group: &str) -> Vec<u8> {
+    [&tagged(POSITION, channel), group.as_bytes()].concat()
+}
+
+/// The first and the last key that positions of a channel can have.
+pub(super) fn positions(channel: ChannelNumber) -> (Vec<u8>, Vec<u8>) {
+    below(POSITION, channel)
+}
+
+/// What follows tag and channel, as text.
+pub(super) fn suffix(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(9..)?).ok()
+}
+
+fn tagged(tag: u8, channel: ChannelNumber) -> [u8; 9] {
+    let mut key = [tag; 9];
+    key[1..].copy_from_slice(&channel.0.to_be_bytes());
+    key
+}
+
+fn below(tag: u8, channel: ChannelNumber) -> (Vec<u8>, Vec<u8>) {
+    let first = tagged(tag, channel).to_vec();
+    // No text begins with this byte, so nothing of the channel lies behind.
+    let last = [first.as_slice(), &[0xff]].concat();
+    (first, last)
+}

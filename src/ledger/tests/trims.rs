@@ -1,0 +1,217 @@
+//! What goes, when, and what stays of it.
+
+use super::*;
+use crate::ledger::trim::{is_due, sweep};
+use crate::limits::{DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, SWEEP_LINES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN};
+
+fn log(keep: Keep) -> (Log, Past) {
+    let mut log = Log::new();
+    let past = log.try_open("chat:a", keep).unwrap();
+    (log, past)
+}
+
+fn records(log: &Log) -> usize {
+    log.disk.records().filter(|(space, ..)| *space == Space::Events).count()
+}
+
+#[test]
+fn events_go_by_count_once_so_many_are_over() {
+    let (mut log, past) = log(Keep { count: 10, ..KEEP });
+    let kept = 10 + TRIM_SLACK_EVENTS_MIN;
+    log.append(&past, 1..=kept);
+    log.settle();
+    assert_eq!(log.seqs(&past).len() as u64, kept);
+    log.append(&past, kept + 1..=kept + 1);
+    log.settle();
+    assert_eq!(log.seqs(&past), (kept - 8..=kept + 1).collect::<Vec<_>>());
+    assert_eq!(records(&log), 10);
+}
+
+#[test]
+fn events_go_by_bytes_and_the_sum_is_right() {
+    let one = crate::ledger::event::record_bytes(body(1_000_000, 1, None).len());
+    let (mut log, past) = log(Keep { bytes: 4 * one, ..KEEP });
+    log.append(&past, 1..=5);
+    log.settle();
+    assert_eq!(log.seqs(&past), [1, 2, 3, 4, 5]);
+    log.append(&past, 6..=6);
+    log.settle();
+    assert_eq!(log.seqs(&past), [3, 4, 5, 6]);
+    let line = line_of(&log.disk, past.channel).unwrap();
+    assert_eq!((line.retained_bytes(), line.end), (4 * one, 6 * one));
+}
+
+#[test]
+fn events_go_by_age_whether_the_channel_is_open_or_not() {
+    let (mut log, past) = log(Keep { age_ms: 800, ..KEEP });
+    log.append(&past, 1..=3);
+    log.settle();
+    log.unix_ms += 500;
+    log.append(&past, 4..=4);
+    log.settle();
+    log.unix_ms += 401;
+    assert_eq!(log.seqs(&past), [1, 2, 3, 4]);
+    log.append(&past, 5..=5);
+    log.settle();
+    assert_eq!(log.seqs(&past), [4, 5]);
+    log.take(Request::Close(past.channel));
+    assert_eq!(log.ledger.open_channels(), 0);
+    log.unix_ms += 901;
+    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.unix_ms).unwrap();
+    assert_eq!((&due[..], next), (&[Box::from("chat:a")][..], None));
+    assert!(log.ledger.open_to_trim("chat:a"));
+    let open = Open { channel: Arc::from("chat:a"), keep: KEEP, fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
+    let opening = crate::ledger::Opening { asked: None, open };
+    let found = find_past(&log.disk, "chat:a", (0, 0), log.unix_ms);
+    assert_eq!(log.ledger.on_opened(&opening, found), None);
+    log.settle();
+    assert_eq!((log.seqs(&past), log.ledger.open_channels()), (vec![], 0));
+    assert_eq!(log.open("chat:a").start.next, Seq(6), "the numbers go on");
+}
+
+#[test]
+fn a_sweep_goes_on_where_the_last_one_ended() {
+    let mut log = Log::new();
+    for channel in 1..=SWEEP_LINES_MAX as u64 + 1 {
+        let past = log.try_open(&format!("chat:{channel}"), Keep { age_ms: 8, ..KEEP }).unwrap();
+        log.append(&past, 1..=1);
+    }
+    log.settle();
+    log.unix_ms += 10;
+    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.unix_ms).unwrap();
+    assert_eq!((due.len(), next), (SWEEP_LINES_MAX, Some(ChannelNumber(SWEEP_LINES_MAX as u64))));
+    let (due, next) = sweep(&log.disk, next.unwrap(), log.unix_ms).unwrap();
+    assert_eq!((due.len(), next), (1, None));
+}
+
+#[test]
+fn so_many_go_in_one_batch_and_the_rest_in_the_next() {
+    let (mut log, past) = log(Keep { count: 1, ..KEEP });
+    let all = 2 * TRIM_EVENTS_MAX as u64 + 10;
+    log.append(&past, 1..=all);
+    log.commit();
+    let mut left = Vec::new();
+    while let Some(job) = log.ledger.take_trim_jobs(10).pop() {
+        let planned = trim::plan(&log.disk, job.channel, &job.line, job.erase, log.unix_ms);
+        assert_eq!(log.ledger.on_trimming(&job, planned), None);
+        log.commit();
+        left.push(log.seqs(&past).len() as u64);
+    }
+    assert_eq!(left, [all - TRIM_EVENTS_MAX as u64, 10, 1]);
+}
+
+#[test]
+fn what_is_appended_while_a_trimming_is_planned_stays() {
+    let (mut log, past) = log(Keep { age_ms: 8, ..KEEP });
+    log.append(&past, 1..=3);
+    log.settle();
+    log.unix_ms += 10;
+    log.append(&past, 4..=4);
+    log.commit();
+    let job = log.ledger.take_trim_jobs(10).pop().unwrap();
+    log.unix_ms += 10;
+    let planned = trim::plan(&log.disk, job.channel, &job.line, job.erase, log.unix_ms);
+    log.append(&past, 5..=6);
+    assert_eq!(log.ledger.on_trimming(&job, planned), None);
+    log.commit();
+    assert_eq!(log.seqs(&past), [5, 6]);
+    log.append(&past, 7..=7);
+    log.settle();
+    assert_eq!(log.seqs(&past), [5, 6, 7]);
+}
+
+#[test]
+fn an_operation_outlives_its_event_within_the_window_and_no_longer() {
+    let (mut log, past) = log(Keep { count: 1, ..KEEP });
+    for seq in 1..=100 {
+        log.append_one(&past, seq, (seq % 2 == 0).then_some(u128::from(seq)));
+    }
+    log.settle();
+    assert_eq!((log.seqs(&past).len(), records(&log)), (1, 1 + 49));
+    let operations = |log: &mut Log| -> Vec<u64> {
+        let past = log.open("chat:a");
+        past.operations
+            .iter()
+            .map(|(seq, _, of)| (of.identity == u128::from(seq.0)).then_some(seq.0).unwrap())
+            .collect()
+    };
+    assert_eq!(operations(&mut log), (1..=50).map(|half| half * 2).collect::<Vec<_>>());
+    log.unix_ms += DEDUP_WINDOW_MS;
+    assert_eq!(operations(&mut log).len(), 50);
+    log.unix_ms += 1;
+    assert_eq!(operations(&mut log).len(), 0);
+    log.append(&past, 101..=200);
+    log.settle();
+    assert_eq!(records(&log), 1, "stubs go with the next events");
+}
+
+#[test]
+fn so_many_stubs_stay() {
+    let (mut log, past) = log(Keep { count: 1, ..KEEP });
+    for seq in 1..=2 * DEDUP_ENTRIES_MAX as u64 {
+        log.append_one(&past, seq, Some(u128::from(seq)));
+        if seq % 100 == 0 {
+            log.settle();
+        }
+    }
+    log.settle();
+    assert!(records(&log) <= DEDUP_ENTRIES_MAX + 1 + usize::try_from(TRIM_SLACK_EVENTS_MIN).unwrap());
+    let past = log.open("chat:a");
+    assert_eq!(past.operations.len(), DEDUP_ENTRIES_MAX);
+    assert_eq!(past.operations.last().unwrap().0, Seq(2 * DEDUP_ENTRIES_MAX as u64));
+}
+
+#[test]
+fn a_channel_is_erased_and_its_numbers_stay_used() {
+    let (mut log, past) = log(KEEP);
+    for seq in 1..=300 {
+        log.append_one(&past, seq, Some(u128::from(seq)));
+    }
+    let (user, group) = (Arc::from("ann"), Arc::from("chat:*\0workers"));
+    log.take(Request::Cursor { channel: past.channel, user, seq: Some(Seq(5)) });
+    log.take(Request::Position { channel: past.channel, group, seq: Some(Seq(5)) });
+    log.settle();
+    let ticket = log.take(Request::Erase { channel: past.channel, through: Seq(300) });
+    log.append(&past, 301..=301);
+    let notices = log.settle();
+    assert!(notices.contains(&Notice::Erased(ticket, Ok(()))), "{notices:?}");
+    assert_eq!((log.seqs(&past), records(&log)), (vec![301], 1));
+    let mut log = log.crash();
+    let past = log.open("chat:a");
+    assert_eq!((past.operations, past.cursors, past.positions), (vec![], vec![], vec![]));
+    assert!(past.start.next > Seq(301));
+    let ticket = log.take(Request::Erase { channel: ChannelNumber(99), through: Seq(1) });
+    assert_eq!(log.settle(), [Notice::Erased(ticket, Ok(()))], "nothing is there");
+}
+
+#[test]
+fn damage_where_the_oldest_stand_stops_no_trimming() {
+    let (mut log, past) = log(Keep { count: 10, ..KEEP });
+    log.append(&past, 1..=50);
+    log.settle();
+    log.disk.damage(Space::Events, &key::event(past.channel, Seq(2)), |value| value[20] ^= 1);
+    log.append(&past, 51..=100);
+    log.settle();
+    assert_eq!(log.seqs(&past), (91..=100).collect::<Vec<_>>());
+    let line = line_of(&log.disk, past.channel).unwrap();
+    assert!(!is_due(&line, log.unix_ms));
+}
+
+#[test]
+fn an_erasure_that_cannot_be_is_told_and_one_at_a_time_is_done() {
+    let (mut log, past) = log(KEEP);
+    log.append(&past, 1..=3);
+    log.settle();
+    let first = log.take(Request::Erase { channel: past.channel, through: Seq(3) });
+    let second = log.take(Request::Erase { channel: past.channel, through: Seq(3) });
+    let busy = log.commit();
+    assert!(matches!(&busy[..], [Notice::Erased(ticket, Err(Refusal::Failed(_)))] if *ticket == second), "{busy:?}");
+    let job = log.ledger.take_trim_jobs(1).pop().unwrap();
+    let told = log.ledger.on_trimming(&job, Err(DiskFault::Damaged("a block".to_owned())));
+    let expected = Notice::Erased(first, Err(Refusal::Damaged("a block".to_owned())));
+    assert_eq!(told, Some((SHARD, expected)));
+    assert_eq!(log.seqs(&past), [1, 2, 3]);
+    let again = log.take(Request::Erase { channel: past.channel, through: Seq(3) });
+    assert_eq!(log.settle(), [Notice::Erased(again, Ok(()))]);
+    assert_eq!(log.seqs(&past), []);
+}

@@ -1,0 +1,190 @@
+//! Which events go: by count, by bytes, by age, or all of them. Planned from the disk, done in a later batch.
+//!
+//! Events go from the front, some at a time, and only once so many are over the bounds that looking is worth it. Of an
+//! event whose operation's id still counts a stub stays.
+
+use std::ops::ControlFlow;
+
+use crate::ids::Seq;
+use crate::limits::{DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, SWEEP_LINES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN};
+
+use super::contract::{ChannelNumber, Keep};
+use super::disk::{Disk, DiskFault, Order, Space};
+use super::event::{Stored, read, seal_stub};
+use super::key;
+use super::line::{Line, Oldest};
+use super::record::Kind;
+use super::rows::{decode, read_line};
+
+/// What goes of a channel in one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trimming {
+    /// The channel.
+    pub channel: ChannelNumber,
+    /// Events that go, and stubs; of some a stub stays.
+    pub(super) events: Vec<(Seq, Option<Box<[u8]>>)>,
+    /// Rows that go with them.
+    pub(super) rows: Vec<Vec<u8>>,
+    /// The oldest event retained from then on.
+    pub(super) oldest: Option<Oldest>,
+    /// Whether more has to go.
+    pub more: bool,
+}
+
+/// Whether so much is over the bounds that trimming is worth it. What is over them is not shown meanwhile: who reads
+/// counts from the end.
+#[must_use]
+pub fn is_due(line: &Line, unix_ms: u64) -> bool {
+    let Keep { count, bytes, .. } = line.keep;
+    let slack = (count / 4).max(TRIM_SLACK_EVENTS_MIN);
+    line.retained() > count.saturating_add(slack)
+        || line.retained_bytes() > bytes.saturating_add(bytes / 4)
+        || is_too_old(line, unix_ms)
+}
+
+/// Whether the oldest event is well over its age.
+fn is_too_old(line: &Line, unix_ms: u64) -> bool {
+    let age_ms = line.keep.age_ms;
+    line.oldest.is_some_and(|oldest| unix_ms.saturating_sub(oldest.unix_ms) > age_ms.saturating_add(age_ms / 8))
+}
+
+/// What of a channel goes next: everything over its bounds, or with `erase` everything up to an event.
+///
+/// # Errors
+/// The disk does not answer, or is damaged where the oldest events stand: nothing goes then.
+pub fn plan(
+    disk: &impl Disk,
+    channel: ChannelNumber,
+    line: &Line,
+    erase: Option<Seq>,
+    unix_ms: u64,
+) -> Result<Trimming, DiskFault> {
+    let mut plan = Plan {
+        line,
+        erase,
+        unix_ms,
+        retained: line.retained(),
+        stubs: Vec::new(),
+        trimming: Trimming { channel, events: Vec::new(), rows: Vec::new(), oldest: None, more: false },
+    };
+    let (first, last) = (key::event(channel, Seq(0)), key::event(channel, line.last()));
+    disk.scan(Space::Events, &first..=&last, Order::Forward, &mut |place, bytes| plan.on_record(place, bytes))?;
+    let excess = plan.stubs.len().saturating_sub(DEDUP_ENTRIES_MAX);
+    for seq in plan.stubs.drain(..excess) {
+        // A stub of this very plan is not written, an older one is removed.
+        plan.trimming.events.retain(|(other, _)| *other != seq);
+        plan.trimming.events.push((seq, None));
+    }
+    let mut trimming = plan.trimming;
+    if erase.is_some() && !trimming.more {
+        for (first, last) in [key::cursors(channel), key::positions(channel)] {
+            disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
+                trimming.rows.push(place.to_vec());
+                ControlFlow::Continue(())
+            })?;
+        }
+    }
+    Ok(trimming)
+}
+
+struct Plan<'a> {
+    line: &'a Line,
+    erase: Option<Seq>,
+    unix_ms: u64,
+    /// Events from the one that is looked at on.
+    retained: u64,
+    /// Stubs that stay, the oldest first.
+    stubs: Vec<Seq>,
+    trimming: Trimming,
+}
+
+impl Plan<'_> {
+    fn on_record(&mut self, place: &[u8], bytes: &[u8]) -> ControlFlow<()> {
+        let Some((_, seq)) = key::of_event(place) else { return ControlFlow::Continue(()) };
+        let stored = read(place, bytes).ok();
+        let of_old = self.line.oldest.is_none_or(|oldest| seq < oldest.seq);
+        if of_old || matches!(stored, Some(Stored::Stub(..))) {
+            self.on_leftover(seq, stored.as_ref());
+            return ControlFlow::Continue(());
+        }
+        let known = stored.map(|stored| (stored.place().offset, stored.unix_ms()));
+        let (offset, unix_ms) = known.unwrap_or_else(|| self.line.oldest.map_or((0, 0), |o| (o.offset, o.unix_ms)));
+        let goes = self.goes(seq, offset, unix_ms);
+        if !goes || self.trimming.events.len() >= TRIM_EVENTS_MAX {
+            self.trimming.oldest = Some(Oldest { seq, offset, unix_ms });
+            self.trimming.more |= goes;
+            return ControlFlow::Break(());
+        }
+        self.retained = self.retained.saturating_sub(u64::from(self.line.epoch_of(seq).is_some()));
+        let stub = stored.and_then(|stored| self.stub(place, &stored));
+        self.stubs.extend(stub.is_some().then_some(seq));
+        self.trimming.events.push((seq, stub));
+        ControlFlow::Continue(())
+    }
+
+    /// What an earlier trimming left behind.
+    fn on_leftover(&mut self, seq: Seq, stored: Option<&Stored<'_>>) {
+        let counts = stored.is_some_and(|stored| self.counts(stored.unix_ms())) && !self.is_erased(seq);
+        if counts {
+            self.stubs.push(seq);
+        } else if self.trimming.events.len() < TRIM_EVENTS_MAX {
+            self.trimming.events.push((seq, None));
+        } else {
+            self.trimming.more = true;
+        }
+    }
+
+    fn goes(&self, seq: Seq, offset: u64, unix_ms: u64) -> bool {
+        let Keep { count, bytes, age_ms } = self.line.keep;
+        // What belongs to an epoch that the line has forgotten is not counted, and is not shown.
+        self.is_erased(seq)
+            || self.line.epoch_of(seq).is_none()
+            || self.retained > count
+            || self.line.end.saturating_sub(offset) > bytes
+            || self.unix_ms.saturating_sub(unix_ms) > age_ms
+    }
+
+    fn is_erased(&self, seq: Seq) -> bool {
+        self.erase.is_some_and(|through| seq <= through)
+    }
+
+    const fn counts(&self, unix_ms: u64) -> bool {
+        self.unix_ms.saturating_sub(unix_ms) <= DEDUP_WINDOW_MS
+    }
+
+    fn stub(&self, place: &[u8], stored: &Stored<'_>) -> Option<Box<[u8]>> {
+        let (_, seq) = key::of_event(place)?;
+        let operation = stored.operation().filter(|_| self.counts(stored.unix_ms()) && !self.is_erased(seq))?;
+        let mut bytes = Vec::new();
+        seal_stub(place, stored.place(), stored.unix_ms(), operation, &mut bytes);
+        Some(bytes.into())
+    }
+}
+
+/// Channels whose oldest event is too old, among the next lines behind `after`; and where to go on, unless it was the end.
+///
+/// # Errors
+/// The disk does not answer.
+pub fn sweep(
+    disk: &impl Disk,
+    after: ChannelNumber,
+    unix_ms: u64,
+) -> Result<(Vec<Box<str>>, Option<ChannelNumber>), DiskFault> {
+    let (mut due, mut looked, mut next) = (Vec::new(), 0, None);
+    let (first, last) = (key::line(ChannelNumber(after.0.saturating_add(1))), key::line(ChannelNumber(u64::MAX)));
+    disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
+        looked += 1;
+        // A line that is broken is told when its channel is opened.
+        if let Ok(line) = decode(place, Kind::Line, bytes, read_line)
+            && is_too_old(&line, unix_ms)
+        {
+            due.push(line.name);
+        }
+        if looked >= SWEEP_LINES_MAX {
+            next = key::of_line(place);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((due, next))
+}

@@ -1,0 +1,84 @@
+//! Bounds of the durable log.
+
+// Floor 3: ledger
+
+/// Events of one channel that are sequenced and not yet on the disk; over it `OVERLOADED`. A channel goes on so far
+/// beyond its last stored event for each unclean stop, so that no number is used twice: at most so many can have been
+/// given out. More than any channel sequences while a disk stalls for seconds.
+pub const UNCOMMITTED_EVENTS_MAX: u64 = 65_536;
+/// Epochs that a channel's line remembers; over it the oldest is forgotten, and who comes back with it is told
+/// `epoch_changed`. One begins with each unclean stop after which the channel is used.
+pub const LINE_SPANS_MAX: usize = 64;
+/// Durable channels that are open at a time, on all shards together; over it one more is refused. Some 300 bytes each; as
+/// many as one shard knows channels of any kind.
+pub const LINES_OPEN_MAX: usize = 1 << 18;
+/// Records that are looked through for operations whose ids still count when a channel is opened; of those beyond the
+/// ids are forgotten. Eight times as many as are remembered: a channel of which most events have no id.
+pub const OPERATIONS_LOOKED_AT_MAX: usize = 4096;
+/// Looks for the end of a damaged stretch; where none is found, everything up to the end of the range counts as damaged.
+/// Twice the bits of a position: out in doubled steps, back in halves.
+pub const DAMAGE_PROBES_MAX: usize = 128;
+/// Events over a channel's bounds before looking at them is worth it, if a quarter of what it retains is fewer.
+pub const TRIM_SLACK_EVENTS_MIN: u64 = 64;
+/// Events of one channel that go in one batch; the rest goes in the next.
+pub const TRIM_EVENTS_MAX: usize = 256;
+/// Lines that one look for old events goes through; the next one goes on from there. Some milliseconds of a reader.
+pub const SWEEP_LINES_MAX: usize = 1024;
+
+// Floor 7: store
+
+/// Requests of one shard that wait for the store or for their commit; over it what is not yet sequenced is refused
+/// `STORE_UNAVAILABLE` or `OVERLOADED`. Two seconds of a stalled disk at 8,000 durable events a second of one shard.
+pub const STORE_QUEUE_ITEMS: usize = 16_384;
+/// Bytes of events of one shard that wait so; over it the same. A thousand of the largest, far more of the usual.
+pub const STORE_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Reads and openings of one shard that wait for an answer; over it they wait at the shard.
+pub const STORE_READS_PER_SHARD_MAX: usize = 256;
+/// Places for notices that answer no request: that commits have stopped, that they go on. Who takes none for so long is
+/// told the latest when it does.
+pub const STORE_NOTICES_SPARE: usize = 64;
+/// Least window of a commit that can be configured: below it more commits are made and none is earlier, since each takes
+/// about as long.
+pub const STORE_WINDOW_MS_MIN: u64 = 1;
+/// Longest window of a commit: acknowledgements wait for it, and nothing is gained beyond it.
+pub const STORE_WINDOW_MS_MAX: u64 = 20;
+/// Writes with which a commit does not wait for the end of its window.
+pub const STORE_COMMIT_EARLY: usize = 256;
+/// Writes of one commit, all shards together; the rest goes in the next. What came while the commit before took long.
+pub const STORE_COMMIT_WRITES_MAX: usize = 4096;
+/// Bytes of events after which a commit takes no further one. Half of what is kept in memory before it goes to a table.
+pub const STORE_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Look-ups of the writer that readers have at a time; the rest waits in the ledger.
+pub const STORE_JOBS_MAX: usize = 256;
+/// Threads that read. More than a disk serves at a time are no use.
+pub const STORE_READERS_MAX: usize = 8;
+/// Pace of looking whether the log takes more, whether a window is over, and of a search for old events that goes on.
+pub const STORE_LOOK_MS: u64 = 1;
+/// Pause between two searches for old events.
+pub const STORE_SWEEP_MS: u64 = 10_000;
+/// How long the log may take nothing before shards are told that it does not keep up.
+pub const STORE_STALLED_MS: u64 = 1000;
+/// First pause before a failed log is opened again; each further one is twice as long.
+pub const STORE_BACKOFF_MS_MIN: u64 = 50;
+/// Longest such pause.
+pub const STORE_BACKOFF_MS_MAX: u64 = 2000;
+/// How long a store that is stopped tries to write the last events to a disk that fails; then it is an unclean stop.
+pub const STORE_FAREWELL_MS: u64 = 5000;
+/// Bytes of the small files of the data directory that are read; over it they are not ours.
+pub const STORE_FORMAT_BYTES_MAX: u64 = 4096;
+/// Bytes of one journal of the log; over it damage is assumed. It is sealed at 64 MB as soon as a table is written, and
+/// grows until then: with a disk that does not keep up by all that is kept in memory.
+pub const STORE_JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of journals after which tables are written so that the oldest can go. The least that the library takes beside
+/// the one in use; replaying them is what a start after a crash takes.
+pub const STORE_JOURNALS_BYTES: u64 = 128 * 1024 * 1024;
+/// Bytes of a tree in memory before they go to a table.
+pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Trees in memory that wait to be written to tables; from so many on no commit is begun. One less than where the
+/// library would wait inside of it.
+pub const STORE_SEALED_MEMTABLES_MAX: usize = 3;
+/// Tables of the first level that wait to be merged; from so many on no commit is begun. Below the 20 at which the library
+/// slows down.
+pub const STORE_L0_TABLES_MAX: usize = 18;
+/// Files that the log keeps open.
+pub const STORE_FILES_OPEN_MAX: usize = 128;

@@ -1,0 +1,153 @@
+//! The data directory: whose it is, of which version, and that nobody else has it.
+//!
+//! `format` says version and id, `lock` is held while a process has the directory, `log` is the log itself, and `damaged`
+//! is only there if the log once lacked what had been acknowledged.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::fault::StartFault;
+use crate::limits::STORE_FORMAT_BYTES_MAX;
+
+/// The version of the directory that this release writes and reads.
+pub(super) const VERSION: &str = "1";
+const FORMAT: &str = "format";
+const LOCK: &str = "lock";
+const LOG: &str = "log";
+const DAMAGED: &str = "damaged";
+
+/// A directory that this process has.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    id: u128,
+    /// Held as long as this lives.
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes a directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// Somebody else has it, it is not ours or of another version, or the system refuses.
+    pub fn take(root: &Path) -> Result<Self, StartFault> {
+        let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+        let is_new = !root.join(FORMAT).exists();
+        if is_new && !is_ours_or_empty(root).map_err(failed)? {
+            return Err(StartFault::Foreign { path: root.to_owned() });
+        }
+        let lock = lock(root)?;
+        if !root.join(FORMAT).exists() {
+            write_format(root).map_err(failed)?;
+        }
+        let id = read_format(root)?;
+        if let Ok(what) = fs::read_to_string(root.join(DAMAGED)) {
+            return Err(StartFault::damaged(root, what.trim()));
+        }
+        Ok(Self { root: root.to_owned(), id, _lock: lock })
+    }
+
+    /// Tells this directory from all others.
+    #[must_use]
+    pub const fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// Where the directory is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join(LOG)
+    }
+
+    /// Writes down that the log lacks what was acknowledged: no start may pass over that.
+    pub(super) fn mark_damaged(&self, what: &str) {
+        let written = fs::write(self.root.join(DAMAGED), what).and_then(|()| sync_directory(&self.root));
+        if let Err(error) = written {
+            tracing::error!(%error, "the mark of damage could not be written");
+        }
+    }
+}
+
+/// Whether nothing is there, or only what a start that was cut short left.
+fn is_ours_or_empty(root: &Path) -> std::io::Result<bool> {
+    let unfinished = [LOCK.to_owned(), unfinished_format()];
+    for entry in fs::read_dir(root)? {
+        let name = entry?.file_name();
+        // What every new file system has.
+        let known = name == "lost+found" || unfinished.iter().any(|ours| name == ours.as_str());
+        if !known {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn lock(root: &Path) -> Result<File, StartFault> {
+    let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
+    let mut lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(root.join(LOCK))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut by = String::new();
+            let _told_or_not = (&lock).take(STORE_FORMAT_BYTES_MAX).read_to_string(&mut by);
+            let by = if by.is_empty() { "another process".to_owned() } else { format!("process {}", by.trim()) };
+            return Err(StartFault::InUse { path: root.to_owned(), by });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // Whose it is helps whoever finds it locked; the lock does not depend on it.
+    let told = lock.set_len(0).and_then(|()| lock.rewind());
+    let _full_disk_or_not = told.and_then(|()| writeln!(lock, "{}", std::process::id()));
+    Ok(lock)
+}
+
+fn unfinished_format() -> String {
+    format!("{FORMAT}.new")
+}
+
+/// Whole or not there.
+fn write_format(root: &Path) -> std::io::Result<()> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+    let unfinished = root.join(unfinished_format());
+    let mut file = File::create(&unfinished)?;
+    writeln!(file, "waystation store\nversion {VERSION}\nid {:032x}", u128::from_le_bytes(id))?;
+    file.sync_all()?;
+    fs::rename(&unfinished, root.join(FORMAT))?;
+    sync_directory(root)
+}
+
+fn read_format(root: &Path) -> Result<u128, StartFault> {
+    let mut text = String::new();
+    let file = File::open(root.join(FORMAT)).map_err(|error| StartFault::unreadable(root, &error))?;
+    let read = file.take(STORE_FORMAT_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| StartFault::damaged(root, format!("its file {FORMAT}: {error}")))?;
+    let mut lines = text.lines();
+    let (title, version) = (lines.next(), lines.next().and_then(|line| line.strip_prefix("version ")));
+    let unknown = || StartFault::damaged(root, format!("its file {FORMAT} does not say what it is"));
+    let version = version.filter(|_| title == Some("waystation store")).ok_or_else(unknown)?;
+    if version != VERSION {
+        return Err(StartFault::Version { path: root.to_owned(), version: version.to_owned() });
+    }
+    let id = lines.next().and_then(|line| line.strip_prefix("id ")).filter(|id| id.len() == 32);
+    id.and_then(|id| u128::from_str_radix(id, 16).ok()).ok_or_else(unknown)
+}
+
+pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {
+    File::open(path)?.sync_all()
+}

@@ -1,0 +1,147 @@
+//! The host of the durable log: one thread that writes, a few that read, and a directory that is theirs alone.
+//!
+//! [`start`] takes the directory, mends what an unclean stop left behind, says on the disk that the log runs, and only
+//! then gives out a [`Link`] for each shard. A shard puts requests into its link and takes answers from it; it is woken as
+//! the mesh wakes it. The thread `store` collects requests for a while (the window), writes them as one batch with one
+//! `fdatasync`, and answers; threads `store-read` look things up meanwhile, so that neither a shard nor a commit waits for
+//! them. The thread ends when all links are dropped, with a last commit that says the stop was clean.
+//!
+//! When a commit fails, nothing is lost: the shards are told, the log is closed, cut back to the last commit that was
+//! acknowledged, opened again, and the same batch is written under the same keys, until it succeeds. The journal is cut
+//! back because a page whose write failed may be in the page cache and not on the disk: what is written behind it would
+//! be acknowledged and gone after a power cut.
+//!
+//! Invariants: an answer never overtakes the `fdatasync` it stands for; every queue has room for each answer that is owed,
+//! since who has no place left is refused beforehand. Absent: what the records mean, which is `ledger`; any decision about
+//! channels.
+
+mod commit;
+mod directory;
+mod fault;
+pub mod journal;
+mod link;
+mod reader;
+mod sleep;
+mod tables;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+
+use crate::ids::ShardId;
+use crate::ledger::{Ledger, State};
+use crate::limits::{STORE_JOBS_MAX, STORE_READERS_MAX, STORE_WINDOW_MS_MAX, STORE_WINDOW_MS_MIN};
+use crate::mesh::Bell;
+
+pub use self::directory::Directory;
+pub use self::fault::{StartFault, Stopped};
+pub use self::link::Link;
+pub use self::tables::Tables;
+pub use self::writer::Numbers;
+
+/// How the store is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data directory; it is made if it is not there.
+    pub directory: PathBuf,
+    /// How long requests are collected before they are written together.
+    pub window: Duration,
+    /// Memory for blocks that were read.
+    pub cache_bytes: u64,
+    /// Threads that read.
+    pub readers: usize,
+    /// How many shards there are.
+    pub shards: u16,
+}
+
+/// Wakes a shard that was given an answer.
+pub type Wake = Arc<dyn Fn(ShardId) + Send + Sync>;
+
+/// The store while it runs.
+#[derive(Debug)]
+pub struct Store {
+    /// What the log knew of itself at the start; the key that operations are hashed with among it.
+    pub state: State,
+    /// For each shard its own.
+    pub links: Vec<Link>,
+    /// What it counts.
+    pub numbers: Arc<Numbers>,
+    thread: JoinHandle<Result<(), Stopped>>,
+}
+
+impl Store {
+    /// Takes the links out, and what waits for the end of the store: after all links were dropped.
+    #[must_use]
+    pub fn split(self) -> (Vec<Link>, Ending) {
+        (self.links, Ending(self.thread))
+    }
+}
+
+/// The end of the store's thread.
+#[derive(Debug)]
+pub struct Ending(JoinHandle<Result<(), Stopped>>);
+
+impl Ending {
+    /// Waits until everything is written and the directory is closed. All links must have been dropped.
+    ///
+    /// # Errors
+    /// Not everything could be written: the next start treats this as an unclean stop, as it must.
+    pub fn wait(self) -> Result<(), Stopped> {
+        self.0.join().unwrap_or(Err(Stopped::Panicked))
+    }
+}
+
+/// Opens the log and starts its threads. When this returns, the disk says that the log runs.
+///
+/// # Errors
+/// The directory is in use, of another version, damaged, or cannot be written.
+pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
+    let directory = Directory::take(&options.directory)?;
+    let failed = |what: String| StartFault::Unreadable { path: options.directory.clone(), what };
+    journal::mend(&directory.log(), directory.id(), None).map_err(|fault| fault.at(&options.directory))?;
+    let tables = Tables::open(&directory.log(), options.cache_bytes).map_err(|fault| fault.at(&options.directory))?;
+    let mut fresh = State { generation: 0, stopped: None, key: [0; 16], id: directory.id() };
+    getrandom::fill(&mut fresh.key).map_err(|error| failed(error.to_string()))?;
+    let mut ledger = Ledger::start(&tables, fresh).map_err(|fault| StartFault::of_disk(&options.directory, &fault))?;
+    if ledger.state().id != directory.id() {
+        return Err(StartFault::damaged(&options.directory, "its log belongs to another directory"));
+    }
+    if let Some(batch) = ledger.seal() {
+        tables.commit(batch).map_err(|fault| fault.at(&options.directory))?;
+    }
+    ledger.on_committed();
+    let state = *ledger.state();
+    let bell = Arc::new(Bell::new().map_err(|error| failed(error.to_string()))?);
+    let (links, ends, asked) = link::links(options.shards, &bell);
+    let (jobs, to_do) = bounded(STORE_JOBS_MAX);
+    let (results, done) = bounded(STORE_JOBS_MAX);
+    let tables = Arc::new(tables);
+    let mut readers = Vec::new();
+    for number in 0..options.readers.clamp(1, STORE_READERS_MAX) {
+        let (jobs, asked) = (to_do.clone(), asked.clone());
+        let answers = ends.iter().map(|end| end.answers.clone()).collect();
+        let lines = reader::Lines { jobs, asked, results: results.clone(), answers };
+        readers.push(reader::spawn(number, lines, &tables, (&wake, &bell)).map_err(|error| failed(error.to_string()))?);
+    }
+    let numbers = Arc::new(Numbers::default());
+    let writer = writer::Writer::new(
+        (ledger, tables, directory),
+        (ends, jobs, done, readers),
+        (bell, wake, Arc::clone(&numbers)),
+        (within_bounds(options.window), options.cache_bytes),
+    );
+    let thread = writer.spawn().map_err(|error| failed(error.to_string()))?;
+    Ok(Store { state, links, numbers, thread })
+}
+
+/// A window as it may be.
+fn within_bounds(window: Duration) -> Duration {
+    window.clamp(Duration::from_millis(STORE_WINDOW_MS_MIN), Duration::from_millis(STORE_WINDOW_MS_MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Threads that read: pages for shards, and what the writer must know before it goes on with a channel.
+//!
+//! Each holds the log only while it is open: before the writer closes it, every reader is asked to let go.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::Wake;
+use super::link::Asked;
+use super::sleep::unix_ms;
+use super::tables::Tables;
+use crate::ledger::books::{Opening, TrimJob};
+use crate::ledger::past::{Found, find_past, line_of};
+use crate::ledger::trim::{Trimming, plan, sweep};
+use crate::ledger::{ChannelNumber, DiskFault, Notice, Page, Read, Refusal, page};
+use crate::mesh::Bell;
+
+/// What the writer has looked up.
+#[derive(Debug)]
+pub(super) enum Job {
+    Open(Opening),
+    Trim(TrimJob),
+    /// Channels whose events are too old, behind this one.
+    Sweep(ChannelNumber),
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) enum Done {
+    Opened(Opening, Result<Option<Found>, DiskFault>),
+    Trimmed(TrimJob, Result<Trimming, DiskFault>),
+    Swept(Result<(Vec<Box<str>>, Option<ChannelNumber>), DiskFault>),
+}
+
+/// What a reader takes from and puts into.
+pub(super) struct Lines {
+    pub(super) jobs: Receiver<Job>,
+    pub(super) asked: Receiver<Asked>,
+    pub(super) results: Sender<Done>,
+    /// By shard.
+    pub(super) answers: Vec<Sender<Notice>>,
+}
+
+/// A reader, as the writer has it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+enum Order {
+    /// Let go of the log, and say so.
+    Release(Sender<()>),
+    /// Here is the log.
+    Use(Arc<Tables>),
+}
+
+impl Reader {
+    /// Has the reader let go of the log. What comes meanwhile is answered with a fault. Returns when it has.
+    pub(super) fn release(&self) {
+        let (released, done) = bounded(1);
+        if self.orders.send(Order::Release(released)).is_ok() {
+            // Its present job is bounded; a reader that is gone has let go too.
+            let _released_or_gone = done.recv();
+        }
+    }
+
+    pub(super) fn give(&self, tables: &Arc<Tables>) {
+        let _taken_or_gone = self.orders.send(Order::Use(Arc::clone(tables)));
+    }
+
+    /// Ends the reader.
+    pub(super) fn end(self) {
+        drop(self.orders);
+        let _ended_or_panicked = self.thread.join();
+    }
+}
+
+pub(super) fn spawn(
+    number: usize,
+    lines: Lines,
+    tables: &Arc<Tables>,
+    (wake, bell): (&Wake, &Arc<Bell>),
+) -> io::Result<Reader> {
+    let (orders, ordered) = bounded(2);
+    let mut state =
+        State { lines, tables: Some(Arc::clone(tables)), wake: Arc::clone(wake), bell: Arc::clone(bell) };
+    let thread = std::thread::Builder::new()
+        .name(format!("store-read-{number}"))
+        .spawn(move || state.run(&ordered))?;
+    Ok(Reader { orders, thread })
+}
+
+struct State {
+    lines: Lines,
+    tables: Option<Arc<Tables>>,
+    wake: Wake,
+    bell: Arc<Bell>,
+}
+
+impl State {
+    fn run(&mut self, ordered: &Receiver<Order>) {
+        let (jobs, asked) = (self.lines.jobs.clone(), self.lines.asked.clone());
+        let (mut jobs, mut asked) = (Some(jobs), Some(asked));
+        let never = (crossbeam_channel::never(), crossbeam_channel::never());
+        loop {
+            // Orders come first, so that the writer waits for one job at most.
+            if let Ok(order) = ordered.try_recv() {
+                self.on_order(order);
+                continue;
+            }
+            select! {
+                recv(ordered) -> order => match order {
+                    Ok(order) => self.on_order(order),
+                    Err(_) => return,
+                },
+                recv(jobs.as_ref().unwrap_or(&never.0)) -> job => match job {
+                    Ok(job) => self.on_job(job),
+                    Err(_) => jobs = None,
+                },
+                recv(asked.as_ref().unwrap_or(&never.1)) -> read => match read {
+                    Ok(read) => self.on_read(&read),
+                    Err(_) => asked = None,
+                },
+            }
+        }
+    }
+
+    fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Release(released) => {
+                self.tables = None;
+                let _waits_or_gone = released.send(());
+            }
+            Order::Use(tables) => self.tables = Some(tables),
+        }
+    }
+
+    fn on_job(&self, job: Job) {
+        let unix_ms = unix_ms();
+        let tables = self.tables.as_deref().ok_or_else(closed);
+        let done = match job {
+            Job::Open(opening) => {
+                let open = &opening.open;
+                let tail = (open.tail_count, open.tail_bytes);
+                let found = tables.and_then(|tables| find_past(tables, &open.channel, tail, unix_ms));
+                Done::Opened(opening, found)
+            }
+            Job::Trim(job) => {
+                let planned = tables.and_then(|tables| plan(tables, job.channel, &job.line, job.erase, unix_ms));
+                Done::Trimmed(job, planned)
+            }
+            Job::Sweep(after) => Done::Swept(tables.and_then(|tables| sweep(tables, after, unix_ms))),
+        };
+        // There is a place for each job that was given out; at the end nobody takes it.
+        let _taken_or_gone = self.lines.results.send(done);
+        self.bell.ring_if_asleep();
+    }
+
+    fn on_read(&self, asked: &Asked) {
+        let page = self.tables.as_deref().ok_or_else(closed).and_then(|tables| read_page(tables, &asked.read));
+        let notice = Notice::Page(asked.ticket, page.map(Box::new).map_err(Refusal::from));
+        if let Some(answers) = self.lines.answers.get(asked.shard.index()) {
+            let _placed_or_gone = answers.try_send(notice);
+            (self.wake)(asked.shard);
+        }
+    }
+}
+
+fn read_page(tables: &Tables, read: &Read) -> Result<Page, DiskFault> {
+    let line = line_of(tables, read.channel)?;
+    page::read_page(tables, &line, read)
+}
+
+fn closed() -> DiskFault {
+    DiskFault::Failed("the log is being opened again".to_owned())
+}

@@ -1,0 +1,340 @@
+//! The store on a real directory: what it takes over, what it refuses, what it tells.
+
+mod full;
+mod journals;
+mod kills;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::*;
+use crate::ids::{Epoch, Seq};
+use crate::ledger::disk::Order;
+use crate::ledger::event::read_event;
+use crate::ledger::{Append, ChannelNumber, Event, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket, write_body};
+use crate::limits::{
+    STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_FORMAT_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_QUEUE_ITEMS,
+    STORE_READS_PER_SHARD_MAX,
+};
+use crate::payload::Payload;
+
+const KEEP: Keep = Keep { count: 1_000_000, bytes: 1 << 40, age_ms: 1 << 40 };
+/// Far more than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A directory of a test's own, gone at its end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("waystation-store-{}-{name}", std::process::id()));
+        let _none_yet = fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Copies a directory with everything in it, as it is now.
+fn copy(from: &Path, to: &Path) {
+    let _none_yet = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A store with its shards played by the test.
+struct Played {
+    links: Vec<Link>,
+    ending: Option<Ending>,
+    numbers: Arc<Numbers>,
+    state: State,
+    woken: Receiver<ShardId>,
+}
+
+impl Played {
+    fn try_on(path: &Path, shards: u16) -> Result<Self, StartFault> {
+        let (wake, woken) = unbounded();
+        let options = Options {
+            directory: path.to_owned(),
+            window: Duration::from_millis(1),
+            cache_bytes: 1 << 20,
+            readers: 2,
+            shards,
+        };
+        let store = start(&options, Arc::new(move |shard| wake.send(shard).unwrap_or_default()))?;
+        let (numbers, state) = (Arc::clone(&store.numbers), store.state);
+        let (links, ending) = store.split();
+        Ok(Self { links, ending: Some(ending), numbers, state, woken })
+    }
+
+    fn on(path: &Path, shards: u16) -> Self {
+        Self::try_on(path, shards).unwrap()
+    }
+
+    /// The next answer for a shard.
+    fn next(&mut self, shard: usize) -> Notice {
+        loop {
+            if let Some(notice) = self.links[shard].try_take() {
+                return notice;
+            }
+            self.woken.recv_timeout(PATIENCE).expect("an answer in time");
+        }
+    }
+
+    fn put(&mut self, shard: usize, request: Request) -> Ticket {
+        let ticket = self.links[shard].try_put(request).unwrap();
+        self.links[shard].wake();
+        ticket
+    }
+
+    fn open(&mut self, shard: usize, channel: &str) -> Past {
+        let fresh = Epoch(self.state.generation + 100);
+        let open = Open { channel: Arc::from(channel), keep: KEEP, fresh, tail_bytes: 1 << 16, tail_count: 5 };
+        let ticket = self.put(shard, Request::Open(open));
+        loop {
+            match self.next(shard) {
+                Notice::Opened(of, past) if of == ticket => return *past.unwrap(),
+                Notice::Committed(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn append(&mut self, shard: usize, past: &Past, seq: u64) -> Ticket {
+        self.put(shard, append(past, seq, "ann"))
+    }
+
+    /// Waits until everything up to a ticket is on the disk.
+    fn committed(&mut self, shard: usize, ticket: Ticket) {
+        while !matches!(self.next(shard), Notice::Committed(through) if through >= ticket) {}
+    }
+
+    fn read(&mut self, shard: usize, channel: ChannelNumber, through: u64) -> Result<Vec<u64>, Refusal> {
+        let (after, through) = (Seq(0), Seq(through));
+        let read = Read { channel, after, through, order: Order::Forward, count: 100_000, bytes: 1 << 30 };
+        let ticket = self.links[shard].try_read(read).unwrap();
+        loop {
+            if let Notice::Page(of, page) = self.next(shard)
+                && of == ticket
+            {
+                let page = page?;
+                assert_eq!((&page.damaged[..], page.more), (&[][..], false));
+                return Ok(page.records.iter().map(|(seq, record)| check(channel, *seq, record)).collect());
+            }
+        }
+    }
+
+    fn stop(mut self) -> Result<(), Stopped> {
+        self.links.clear();
+        self.ending.take().unwrap().wait()
+    }
+}
+
+/// The request to store an event whose content says which one it is.
+fn append(past: &Past, seq: u64, user: &str) -> Request {
+    let payload = format!("{{\"seq\":{seq},\"epoch\":{}}}", past.start.epoch.0);
+    let event = Event {
+        unix_ms: 1,
+        id: u128::from(seq),
+        operation: None,
+        user,
+        op_id: "",
+        kind: "note",
+        payload: payload.as_bytes(),
+    };
+    let mut body = Vec::new();
+    write_body(&event, &mut body);
+    let (channel, epoch) = (past.channel, past.start.epoch);
+    let unix_ms = super::sleep::unix_ms();
+    Request::Append(Append { channel, epoch, seq: Seq(seq), unix_ms, body: Payload::copy_of(&body) })
+}
+
+/// The seq of a record that says what was written for it.
+fn check(channel: ChannelNumber, seq: Seq, record: &[u8]) -> u64 {
+    let (epoch, event) = read_event(channel, seq, record).unwrap();
+    let expected = format!("{{\"seq\":{seq},\"epoch\":{}}}", epoch.0);
+    assert_eq!((event.id, event.payload), (u128::from(seq.0), expected.as_bytes()));
+    seq.0
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_clean_stop_and_the_epoch_goes_on() {
+    let place = Place::new("clean");
+    let mut store = Played::on(&place.0, 2);
+    let (one, other) = (store.open(0, "chat:a"), store.open(1, "chat:b"));
+    assert_ne!(one.channel, other.channel);
+    for seq in 1..=20 {
+        store.append(0, &one, seq);
+    }
+    let ticket = store.append(1, &other, 1);
+    store.committed(1, ticket);
+    let ticket = store.put(0, Request::Cursor { channel: one.channel, user: Arc::from("ann"), seq: Some(Seq(7)) });
+    store.committed(0, ticket);
+    assert_eq!(store.links[0].unwritten(), (0, 0));
+    assert_eq!(store.read(1, one.channel, 5), Ok(vec![1, 2, 3, 4, 5]), "any shard may read any channel");
+    store.stop().unwrap();
+    // The next start has another number of shards.
+    let mut store = Played::on(&place.0, 1);
+    let again = store.open(0, "chat:a");
+    assert_eq!((again.channel, again.start.epoch, again.start.next), (one.channel, one.start.epoch, Seq(21)));
+    assert_eq!(again.cursors.iter().map(|(user, seq, _)| (&**user, seq.0)).collect::<Vec<_>>(), [("ann", 7)]);
+    assert_eq!(again.tail.records.iter().map(|(seq, _)| seq.0).collect::<Vec<_>>(), [16, 17, 18, 19, 20]);
+    assert_eq!(store.read(0, again.channel, 100), Ok((1..=20).collect()));
+    assert_eq!(store.open(0, "chat:b").start.next, Seq(2));
+    assert_eq!(store.state.generation, 0);
+    store.stop().unwrap();
+}
+
+#[test]
+fn a_copy_at_any_moment_has_what_was_acknowledged_and_goes_on_beyond_it() {
+    let (place, other) = (Place::new("moments"), Place::new("moments-copy"));
+    let mut store = Played::on(&place.0, 1);
+    let past = store.open(0, "chat:a");
+    let mut last = 0;
+    for round in 0..4 {
+        for seq in last + 1..=last + 10 {
+            let ticket = store.append(0, &past, seq);
+            if seq == last + 5 {
+                store.committed(0, ticket);
+            }
+        }
+        // The last five are on their way.
+        copy(&place.0, &other.0);
+        let ticket = store.append(0, &past, last + 11);
+        store.committed(0, ticket);
+        let mut copied = Played::on(&other.0, 1);
+        assert_eq!(copied.state.generation, 1);
+        let found = copied.open(0, "chat:a");
+        let seqs = copied.read(0, found.channel, 1000).unwrap();
+        let count = seqs.len() as u64;
+        assert_eq!(seqs, (1..=count).collect::<Vec<_>>());
+        assert!((last + 5..=last + 10).contains(&count), "{round}: {count} of {last}");
+        assert_eq!(found.start.next, Seq(count + 65_536 + 1));
+        copied.stop().unwrap();
+        last += 11;
+    }
+    store.stop().unwrap();
+}
+
+#[test]
+fn a_directory_is_had_by_one_and_only_if_it_is_ours() {
+    let place = Place::new("lock");
+    let store = Played::on(&place.0, 1);
+    let Err(fault) = Played::try_on(&place.0, 1) else { panic!("it is in use") };
+    assert_eq!(fault, StartFault::InUse { path: place.0.clone(), by: format!("process {}", std::process::id()) });
+    store.stop().unwrap();
+    let format = place.0.join("format");
+    let text = fs::read_to_string(&format).unwrap();
+    fs::write(&format, text.replace("version 1", "version 2")).unwrap();
+    let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+    assert_eq!(fault, StartFault::Version { path: place.0.clone(), version: "2".to_owned() });
+    assert!(fault.to_string().contains("reads version 1"), "{fault}");
+    let long = "x".repeat(usize::try_from(STORE_FORMAT_BYTES_MAX).unwrap() + 1);
+    for broken in ["", "waystation store\nversion 1\nid 5\n", "something\nversion 1\n", &long] {
+        fs::write(&format, broken).unwrap();
+        let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+        assert!(matches!(fault, StartFault::Damaged { .. }), "{broken:?} {fault}");
+    }
+    fs::remove_file(&format).unwrap();
+    let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+    assert_eq!(fault, StartFault::Foreign { path: place.0.clone() }, "a log without its format is not begun anew");
+    fs::write(&format, &text).unwrap();
+    Played::on(&place.0, 1).stop().unwrap();
+    fs::write(place.0.join("damaged"), "commit 9 was acknowledged").unwrap();
+    let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+    assert!(fault.to_string().contains("commit 9 was acknowledged"), "{fault}");
+}
+
+#[test]
+fn a_log_of_another_directory_is_refused() {
+    let (one, other) = (Place::new("swap-a"), Place::new("swap-b"));
+    for place in [&one, &other] {
+        Played::on(&place.0, 1).stop().unwrap();
+    }
+    copy(&other.0.join("log"), &one.0.join("log"));
+    let fault = Played::try_on(&one.0, 1).map(|_| ()).unwrap_err();
+    assert!(matches!(fault, StartFault::Damaged { .. }), "{fault}");
+}
+
+#[test]
+fn a_link_refuses_what_has_no_place_and_takes_more_when_it_is_answered() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let (mut links, ends, asked) = link::links(1, &bell);
+    let link = &mut links[0];
+    let cursor = || Request::Cursor { channel: ChannelNumber(1), user: Arc::from(""), seq: None };
+    for count in 1..=STORE_QUEUE_ITEMS as u64 {
+        assert_eq!(link.try_put(cursor()), Ok(Ticket(count)));
+    }
+    assert_eq!(link.try_put(cursor()), Err(cursor()));
+    assert!(!link.has_place(0));
+    ends[0].answers.send(Notice::Committed(Ticket(2))).unwrap();
+    assert_eq!((link.try_take(), link.unwritten().0), (Some(Notice::Committed(Ticket(2))), STORE_QUEUE_ITEMS - 2));
+    assert_eq!(link.try_put(cursor()), Err(cursor()), "its place in the queue is not free yet");
+    ends[0].requests.recv().unwrap();
+    assert!(link.try_put(cursor()).is_ok());
+    let read = Read {
+        channel: ChannelNumber(1),
+        after: Seq(0),
+        through: Seq(1),
+        order: Order::Forward,
+        count: 1,
+        bytes: 1,
+    };
+    for _ in 0..STORE_READS_PER_SHARD_MAX {
+        assert!(link.try_read(read).is_ok());
+    }
+    assert_eq!(link.try_read(read), Err(read));
+    assert_eq!(asked.len(), STORE_READS_PER_SHARD_MAX);
+}
+
+#[test]
+fn a_link_has_place_for_so_many_bytes() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let (mut links, ends, _asked) = link::links(1, &bell);
+    let link = &mut links[0];
+    assert!(link.has_place(STORE_QUEUE_BYTES_MAX + 1), "one event always has");
+    let body = Payload::copy_of(&vec![0; STORE_QUEUE_BYTES_MAX / 2]);
+    let append = |seq| {
+        let (channel, epoch, body) = (ChannelNumber(1), Epoch(1), body.clone());
+        Request::Append(Append { channel, epoch, seq: Seq(seq), unix_ms: 0, body })
+    };
+    assert!(link.try_put(append(1)).is_ok() && link.try_put(append(2)).is_ok());
+    assert!(!link.has_place(1) && link.try_put(append(3)).is_err());
+    ends[0].answers.send(Notice::Committed(Ticket(1))).unwrap();
+    link.try_take();
+    assert!(link.has_place(STORE_QUEUE_BYTES_MAX / 2) && !link.has_place(STORE_QUEUE_BYTES_MAX / 2 + 1));
+}
+
+#[test]
+fn a_commit_waits_for_its_window_unless_there_is_enough() {
+    for (writes, bytes, over, expected) in [
+        (0, 0, true, false),
+        (1, 0, true, true),
+        (1, 0, false, false),
+        (STORE_COMMIT_EARLY - 1, STORE_COMMIT_BYTES_MAX - 1, false, false),
+        (STORE_COMMIT_EARLY, 0, false, true),
+        (1, STORE_COMMIT_BYTES_MAX, false, true),
+    ] {
+        assert_eq!(writer::is_worth_it((writes, bytes), over), expected, "{writes} {bytes} {over}");
+    }
+    let (shortest, longest) = (STORE_WINDOW_MS_MIN, STORE_WINDOW_MS_MAX);
+    for (wanted, expected) in
+        [(0, shortest), (shortest, shortest), (5, 5), (longest, longest), (longest + 1, longest)]
+    {
+        assert_eq!(within_bounds(Duration::from_millis(wanted)), Duration::from_millis(expected), "{wanted}");
+    }
+}

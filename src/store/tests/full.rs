@@ -1,0 +1,129 @@
+//! A disk that is full for a while, and one that loses what was acknowledged.
+//!
+//! In a process of its own, whose files may not grow beyond a size: what is written beyond it fails as on a full disk.
+
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::*;
+use crate::ledger::Trouble;
+
+const DIRECTORY: &str = "WAYSTATION_STORE_FULL";
+
+/// Runs a test of this file again, in a process that takes no harm from writing too much.
+fn again(name: &str, path: &Path) {
+    let exe = std::env::current_exe().unwrap();
+    let status = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(exe)
+        .args(["--exact", &format!("store::tests::full::{name}"), "--nocapture", "--test-threads", "1"])
+        .env(DIRECTORY, path)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn limit_files(bytes: Option<u64>) {
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
+}
+
+/// Appends until the store says that the disk is full. Returns the last seq that was put, and the last one acknowledged.
+fn fill(store: &mut Played, past: &Past, acked: &mut Vec<(Ticket, u64)>) -> (u64, u64) {
+    let (mut seq, mut last) = (past.start.next.0, 0);
+    limit_files(Some(32 * 1024));
+    loop {
+        let ticket = store.append(0, past, seq);
+        acked.push((ticket, seq));
+        seq += 1;
+        match store.next(0) {
+            Notice::Committed(through) => {
+                last = acked.iter().rev().find(|(ticket, _)| *ticket <= through).map_or(last, |(_, seq)| *seq);
+            }
+            Notice::Trouble(trouble) => {
+                assert_eq!(trouble, Trouble::Full);
+                return (seq - 1, last);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_everything_is_written_when_there_is_space() {
+    let Ok(path) = std::env::var(DIRECTORY) else {
+        return again("a_full_disk_is_told_and_everything_is_written_when_there_is_space", &Place::new("full").0);
+    };
+    let path = Path::new(&path);
+    let mut store = Played::on(path, 1);
+    let past = store.open(0, "chat:a");
+    let (last, acknowledged) = fill(&mut store, &past, &mut Vec::new());
+    assert!(acknowledged < last && acknowledged > 10);
+    // What comes meanwhile waits.
+    let ticket = store.append(0, &past, last + 1);
+    assert!(store.links[0].unwritten().0 >= 2);
+    limit_files(None);
+    let (mut works, mut written) = (false, false);
+    while !works || !written {
+        match store.next(0) {
+            Notice::Working => works = true,
+            Notice::Committed(through) => written |= through >= ticket,
+            // It tries again and again, and says so when it is for another reason.
+            Notice::Trouble(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(store.numbers.failures() > 0);
+    let ticket = store.append(0, &past, last + 2);
+    store.committed(0, ticket);
+    assert_eq!(store.read(0, past.channel, u64::MAX - 1), Ok((1..=last + 2).collect()));
+    store.stop().unwrap();
+    let mut store = Played::on(path, 1);
+    assert_eq!(store.state.generation, 0, "the stop was clean");
+    let past = store.open(0, "chat:a");
+    assert_eq!(store.read(0, past.channel, u64::MAX - 1), Ok((1..=last + 2).collect()));
+    store.stop().unwrap();
+}
+
+#[test]
+fn a_store_that_cannot_write_its_last_events_ends_uncleanly() {
+    let Ok(path) = std::env::var(DIRECTORY) else {
+        return again("a_store_that_cannot_write_its_last_events_ends_uncleanly", &Place::new("farewell").0);
+    };
+    let path = Path::new(&path);
+    let mut store = Played::on(path, 1);
+    let past = store.open(0, "chat:a");
+    let (last, acknowledged) = fill(&mut store, &past, &mut Vec::new());
+    assert_eq!(store.stop(), Err(Stopped::Unwritten(Trouble::Full)));
+    limit_files(None);
+    let mut store = Played::on(path, 1);
+    assert_eq!(store.state.generation, 1);
+    let past = store.open(0, "chat:a");
+    let found = store.read(0, past.channel, u64::MAX - 1).unwrap();
+    assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>());
+    assert!((acknowledged..=last).contains(&(found.len() as u64)), "{acknowledged} {last} {}", found.len());
+    assert!(past.start.next.0 > 65_536);
+    store.stop().unwrap();
+}
+
+#[test]
+fn a_log_that_lacks_what_was_acknowledged_is_written_no_more_and_not_started_again() {
+    let Ok(path) = std::env::var(DIRECTORY) else {
+        let name = "a_log_that_lacks_what_was_acknowledged_is_written_no_more_and_not_started_again";
+        return again(name, &Place::new("lost").0);
+    };
+    let path = Path::new(&path);
+    let mut store = Played::on(path, 1);
+    let past = store.open(0, "chat:a");
+    fill(&mut store, &past, &mut Vec::new());
+    // Its journal loses what was acknowledged, and nothing can be written in its place.
+    limit_files(Some(1024));
+    let journal = fs::OpenOptions::new().write(true).open(path.join("log").join("0.jnl")).unwrap();
+    journal.set_len(16 * 1024).unwrap();
+    assert_eq!(store.ending.take().unwrap().wait(), Err(Stopped::Lost));
+    assert!(store.links[0].try_put(append(&past, 9999, "ann")).is_err(), "nobody takes it");
+    limit_files(None);
+    let fault = Played::try_on(path, 1).map(|_| ()).unwrap_err();
+    assert!(matches!(&fault, StartFault::Damaged { what, .. } if what.contains("was acknowledged")), "{fault}");
+}

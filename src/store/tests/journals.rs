@@ -1,0 +1,171 @@
+//! The journals: every cut and every flipped bit.
+
+use std::fs::OpenOptions;
+
+use super::*;
+use crate::limits::STORE_JOURNAL_BYTES_MAX;
+use crate::store::journal::{Mended, batch_bytes, mend};
+
+/// A directory that was left running with four commits, of which the last three have an event of `chat:a` each; and its one
+/// journal, without the space to spare.
+fn left(name: &str) -> (Place, PathBuf, Vec<u8>, u128) {
+    let (place, running) = (Place::new(name), Place::new(&format!("{name}-running")));
+    let mut store = Played::on(&running.0, 1);
+    let past = store.open(0, "chat:a");
+    for seq in 1..=3 {
+        let ticket = store.append(0, &past, seq);
+        store.committed(0, ticket);
+    }
+    copy(&running.0, &place.0);
+    store.stop().unwrap();
+    let journal = place.0.join("log").join("0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end);
+    fs::write(&journal, &bytes).unwrap();
+    let id = Directory::take(&place.0).unwrap().id();
+    (place, journal, bytes, id)
+}
+
+/// Where each batch of a journal begins, and where the last one ends.
+fn batches(bytes: &[u8], id: u128) -> Vec<usize> {
+    let mut ends = vec![0];
+    while let Some(length) = batch_bytes(&bytes[ends[ends.len() - 1]..], id) {
+        ends.push(ends[ends.len() - 1] + length);
+    }
+    assert_eq!((ends.len(), ends[ends.len() - 1]), (5, bytes.len()), "the start and three events");
+    ends
+}
+
+fn events(place: &Path) -> Vec<u64> {
+    let mut store = Played::on(place, 1);
+    let past = store.open(0, "chat:a");
+    let found = store.read(0, past.channel, 1000).unwrap();
+    store.stop().unwrap();
+    found
+}
+
+#[test]
+fn a_batch_that_is_cut_at_any_byte_is_gone_as_a_whole_and_the_others_are_there() {
+    let (place, journal, bytes, id) = left("cuts");
+    let log = place.0.join("log");
+    let ends = batches(&bytes, id);
+    let again = Place::new("cuts-again");
+    let (begin, end) = (ends[3], ends[4]);
+    for length in begin..=end {
+        let whole = length == end;
+        for zeros in [0, 5000] {
+            fs::write(&journal, [&bytes[..length], &vec![0; zeros]].concat()).unwrap();
+            let mended = mend(&log, id, None).unwrap();
+            let cut_bytes = if whole { 0 } else { mended.cut_bytes };
+            assert_eq!(mended, Mended { last: Some(if whole { 4 } else { 3 }), cut_bytes }, "{length}");
+            let kept = fs::read(&journal).unwrap();
+            assert_eq!(kept[..kept.len().min(begin)], bytes[..begin]);
+        }
+        if length % 40 == 0 || whole {
+            fs::write(&journal, &bytes[..length]).unwrap();
+            copy(&place.0, &again.0);
+            assert_eq!(events(&again.0), if whole { vec![1, 2, 3] } else { vec![1, 2] }, "{length}");
+        }
+    }
+}
+
+#[test]
+fn pages_of_the_last_batch_that_did_not_reach_the_disk_make_it_none() {
+    let (place, journal, bytes, id) = left("pages");
+    let begin = batches(&bytes, id)[3];
+    for from in (begin..bytes.len()).step_by(7) {
+        for to in [from + 1, from + 16, bytes.len()] {
+            let mut torn = bytes.clone();
+            torn[from..to.min(bytes.len())].fill(0);
+            if torn == bytes {
+                continue;
+            }
+            fs::write(&journal, &torn).unwrap();
+            let mended = mend(&place.0.join("log"), id, None).unwrap();
+            assert_eq!(mended.last, Some(3), "{from} {to}");
+        }
+    }
+    assert_eq!(events(&place.0), [1, 2]);
+}
+
+#[test]
+fn a_flipped_bit_before_the_last_batch_is_told_and_nothing_is_touched() {
+    let (place, journal, bytes, id) = left("flips");
+    let ends = batches(&bytes, id);
+    for at in 0..ends[3] {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        fs::write(&journal, &flipped).unwrap();
+        // The library's number of the very first batch has none before it to be held against.
+        let in_seqno = (5..13).contains(&at);
+        match mend(&place.0.join("log"), id, None) {
+            Err(fault) => assert!(fault.damaged, "{at}: {fault:?}"),
+            Ok(_) => assert!(in_seqno, "byte {at} of {ends:?}"),
+        }
+        assert_eq!(fs::read(&journal).unwrap(), flipped);
+    }
+    let mut flipped = bytes.clone();
+    flipped[ends[2] + 40] ^= 1;
+    fs::write(&journal, &flipped).unwrap();
+    let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+    assert!(matches!(&fault, StartFault::Damaged { what, .. } if what.contains("0.jnl")), "{fault}");
+}
+
+#[test]
+fn a_batch_that_is_missing_between_two_is_told() {
+    let (place, journal, bytes, id) = left("missing");
+    let ends = batches(&bytes, id);
+    fs::write(&journal, [&bytes[..ends[2]], &bytes[ends[3]..]].concat()).unwrap();
+    let fault = mend(&place.0.join("log"), id, None).unwrap_err();
+    assert!(fault.damaged && fault.what.contains("commit 4 follows commit 2"), "{fault:?}");
+    fs::write(&journal, [&bytes[..ends[2]], &vec![0; ends[3] - ends[2]], &bytes[ends[3]..]].concat()).unwrap();
+    assert!(mend(&place.0.join("log"), id, None).unwrap_err().damaged);
+    // An older journal that ends in the middle of a batch is no unfinished write.
+    fs::write(&journal, &bytes[..ends[3] + 5]).unwrap();
+    fs::write(place.0.join("log").join("1.jnl"), b"").unwrap();
+    assert!(mend(&place.0.join("log"), id, None).unwrap_err().damaged);
+}
+
+#[test]
+fn what_comes_behind_the_last_acknowledged_commit_is_cut_off_if_asked() {
+    let (place, journal, bytes, id) = left("through");
+    let ends = batches(&bytes, id);
+    for (through, kept) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (9, 4)] {
+        fs::write(&journal, &bytes).unwrap();
+        let mended = mend(&place.0.join("log"), id, Some(through)).unwrap();
+        let cut_bytes = (bytes.len() - ends[kept]) as u64;
+        assert_eq!(mended, Mended { last: (kept > 0).then_some(kept as u64), cut_bytes }, "{through}");
+        assert_eq!(fs::read(&journal).unwrap(), bytes[..ends[kept]]);
+    }
+    // A hole where a page of the failed commit was lost, and a whole batch behind it that nobody was told of.
+    fs::write(&journal, [&bytes[..ends[2]], &vec![0; ends[3] - ends[2]], &bytes[ends[3]..]].concat()).unwrap();
+    assert_eq!(mend(&place.0.join("log"), id, Some(2)).unwrap().last, Some(2));
+    assert_eq!(fs::metadata(&journal).unwrap().len(), ends[2] as u64);
+}
+
+#[test]
+fn batches_of_another_store_are_no_commits_of_ours() {
+    let (place, journal, bytes, id) = left("other");
+    let ends = batches(&bytes, id);
+    // A torn batch in which somebody's payload looks like a whole batch of another store.
+    fs::write(&journal, [&bytes[..ends[2]], &[1, 9], &bytes[ends[2]..]].concat()).unwrap();
+    assert!(mend(&place.0.join("log"), id, None).is_err());
+    assert_eq!(mend(&place.0.join("log"), id + 1, None).unwrap().last, None);
+    assert_eq!(fs::metadata(&journal).unwrap().len(), ends[2] as u64, "what is torn is cut off");
+}
+
+#[test]
+fn a_journal_of_any_size_is_not_read_and_no_journal_is_no_fault() {
+    let (place, journal, bytes, id) = left("size");
+    let file = OpenOptions::new().write(true).open(&journal).unwrap();
+    // The holes take no space.
+    file.set_len(STORE_JOURNAL_BYTES_MAX).unwrap();
+    assert_eq!(mend(&place.0.join("log"), id, None).unwrap().last, Some(4));
+    file.set_len(STORE_JOURNAL_BYTES_MAX + 1).unwrap();
+    assert!(mend(&place.0.join("log"), id, None).unwrap_err().damaged);
+    assert!(!bytes.is_empty());
+    assert_eq!(mend(&place.0.join("nothing"), id, None), Ok(Mended::default()));
+    fs::write(place.0.join("log").join("x.jnl"), b"").unwrap();
+    assert!(mend(&place.0.join("log"), id, None).unwrap_err().damaged);
+}
