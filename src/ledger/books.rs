@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ids::{Seq, ShardId};
-use crate::limits::LINES_OPEN_MAX;
+use crate::limits::{LINES_OPEN_MAX, PLACES_SLACK};
 
 use super::contract::{Append, ChannelNumber, Notice, Open, Past, Refusal, Request, Ticket};
 use super::disk::{Batch, Disk, DiskFault, Order, Space};
@@ -37,6 +37,8 @@ pub struct TrimJob {
     pub line: Line,
     /// Everything up to this event goes.
     pub erase: Option<Seq>,
+    /// Cursors and positions over their bounds go.
+    pub places: bool,
 }
 
 /// Writes that are in the batch: up to which ticket of a shard.
@@ -52,6 +54,10 @@ struct Channel {
     /// A trimming is planned or in the batch.
     trimming: bool,
     erase: Option<(ShardId, Ticket, Seq)>,
+    /// Cursors and positions written since those over their bounds were looked for.
+    places: usize,
+    /// Those of them that were written since a trimming was planned: they stay.
+    moved: Vec<Box<[u8]>>,
 }
 
 /// The state of the log while it runs.
@@ -157,10 +163,10 @@ impl Ledger {
             Request::Open(open) => return self.openings.push(Opening { asked: Some((from, ticket)), open }),
             Request::Append(append) => self.append(&append),
             Request::Cursor { channel, user, seq } => {
-                self.place(&key::cursor(channel, &user), Kind::Cursor, seq, unix_ms);
+                self.place(channel, &key::cursor(channel, &user), (Kind::Cursor, seq), unix_ms);
             }
             Request::Position { channel, group, seq } => {
-                self.place(&key::position(channel, &group), Kind::Position, seq, unix_ms);
+                self.place(channel, &key::position(channel, &group), (Kind::Position, seq), unix_ms);
             }
             Request::Keep(channel, keep) => {
                 if let Some(state) = self.channels.get_mut(&channel) {
@@ -211,10 +217,31 @@ impl Ledger {
         }
     }
 
-    fn place(&mut self, place: &[u8], kind: Kind, seq: Option<Seq>, unix_ms: u64) {
+    /// Notes how far a user or a group is. A channel that has no event yet gets its name and its line with it, so that its
+    /// number is never another channel's.
+    fn place(&mut self, channel: ChannelNumber, place: &[u8], (kind, seq): (Kind, Option<Seq>), unix_ms: u64) {
+        let Some(state) = self.channels.get_mut(&channel) else {
+            debug_assert!(false, "{channel:?} is not open");
+            return;
+        };
         match seq {
-            Some(seq) => rows::put_place(&mut self.batch, place, kind, seq, unix_ms),
+            Some(seq) => {
+                if !std::mem::replace(&mut state.is_known, true) {
+                    rows::put_number(&mut self.batch, &state.line.name, channel);
+                    rows::put_line(&mut self.batch, channel, &state.line);
+                }
+                rows::put_place(&mut self.batch, place, kind, seq, unix_ms);
+                state.places += 1;
+            }
             None => rows::remove(&mut self.batch, place),
+        }
+        if state.trimming {
+            // Beyond that nothing goes, and is looked for again.
+            if state.moved.len() <= PLACES_SLACK {
+                state.moved.push(place.into());
+            }
+        } else if state.places > PLACES_SLACK {
+            self.plan(channel);
         }
     }
 
@@ -284,10 +311,13 @@ impl Ledger {
             return Vec::new();
         }
         let count = count.min(self.jobs.len());
-        let channels = &self.channels;
+        let channels = &mut self.channels;
         let job = |channel| {
-            let Channel { line, erase, .. } = channels.get(&channel)?;
-            Some(TrimJob { channel, line: line.clone(), erase: erase.map(|(_, _, through)| through) })
+            let state = channels.get_mut(&channel)?;
+            let places = std::mem::take(&mut state.places) > PLACES_SLACK;
+            state.moved = Vec::new();
+            let erase = state.erase.map(|(_, _, through)| through);
+            Some(TrimJob { channel, line: state.line.clone(), erase, places })
         };
         self.jobs.drain(..count).filter_map(job).collect()
     }
@@ -346,6 +376,8 @@ impl Ledger {
             holders: 0,
             trimming: false,
             erase: None,
+            places: 0,
+            moved: Vec::new(),
         });
         state.holders += held;
         if opening.asked.is_some() {
@@ -382,13 +414,16 @@ impl Ledger {
         for (seq, stub) in trimming.events {
             self.batch.insert((Space::Events, key::event(job.channel, seq).into()), stub);
         }
-        for place in trimming.rows {
-            rows::remove(&mut self.batch, &place);
+        let moved = std::mem::take(&mut state.moved);
+        let again = moved.len() > PLACES_SLACK && !trimming.rows.is_empty();
+        for place in trimming.rows.iter().filter(|place| !again && !moved.iter().any(|moved| **moved == ***place)) {
+            rows::remove(&mut self.batch, place);
         }
         rows::put_line(&mut self.batch, job.channel, &state.line);
         self.writes += 1;
-        self.trimmed.push((job.channel, trimming.more));
-        if !trimming.more
+        let more = trimming.more || again;
+        self.trimmed.push((job.channel, more));
+        if !more
             && job.erase.is_some()
             && let Some((shard, ticket, _)) = state.erase.take_if(|(_, _, through)| Some(*through) == job.erase)
         {

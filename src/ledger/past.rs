@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 
 use crate::ids::Seq;
-use crate::limits::{CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, OPERATIONS_LOOKED_AT_MAX};
+use crate::limits::{
+    CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, OPERATIONS_LOOKED_AT_MAX, POSITIONS_PER_CHANNEL_MAX,
+};
 
 use super::contract::{ChannelNumber, Page, Read};
 use super::disk::{Disk, DiskFault, Order, Space};
@@ -153,7 +155,10 @@ fn cursors(disk: &impl Disk, channel: ChannelNumber) -> Result<Vec<(Box<str>, Se
 }
 
 fn positions(disk: &impl Disk, channel: ChannelNumber) -> Result<Vec<(Box<str>, Seq)>, DiskFault> {
-    let found = places(disk, key::positions(channel), Kind::Position)?;
+    let mut found = places(disk, key::positions(channel), Kind::Position)?;
+    found.sort_by_key(|(_, _, unix_ms)| std::cmp::Reverse(*unix_ms));
+    found.truncate(POSITIONS_PER_CHANNEL_MAX);
+    found.sort();
     Ok(found.into_iter().map(|(group, seq, _)| (group, seq)).collect())
 }
 

@@ -69,7 +69,7 @@ impl Log {
                 return notices;
             }
             for job in jobs {
-                let planned = trim::plan(&self.disk, job.channel, &job.line, job.erase, self.unix_ms);
+                let planned = trim::plan_job(&self.disk, &job, self.unix_ms);
                 assert_eq!(self.ledger.on_trimming(&job, planned), None);
             }
             notices.extend(self.commit());

@@ -6,15 +6,19 @@
 use std::ops::ControlFlow;
 
 use crate::ids::Seq;
-use crate::limits::{DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, SWEEP_LINES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN};
+use crate::limits::{
+    CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, POSITIONS_PER_CHANNEL_MAX, SWEEP_LINES_MAX,
+    TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN,
+};
 
+use super::books::TrimJob;
 use super::contract::{ChannelNumber, Keep};
 use super::disk::{Disk, DiskFault, Order, Space};
 use super::event::{Stored, read, seal_stub};
 use super::key;
 use super::line::{Line, Oldest};
 use super::record::Kind;
-use super::rows::{decode, read_line};
+use super::rows::{decode, read_line, read_place};
 
 /// What goes of a channel in one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,18 @@ pub fn is_due(line: &Line, unix_ms: u64) -> bool {
 fn is_too_old(line: &Line, unix_ms: u64) -> bool {
     let age_ms = line.keep.age_ms;
     line.oldest.is_some_and(|oldest| unix_ms.saturating_sub(oldest.unix_ms) > age_ms.saturating_add(age_ms / 8))
+}
+
+/// What goes for a job of the ledger.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_job(disk: &impl Disk, job: &TrimJob, unix_ms: u64) -> Result<Trimming, DiskFault> {
+    let mut trimming = plan(disk, job.channel, &job.line, job.erase, unix_ms)?;
+    if job.places && job.erase.is_none() {
+        trimming.rows = excess_places(disk, job.channel)?;
+    }
+    Ok(trimming)
 }
 
 /// What of a channel goes next: everything over its bounds, or with `erase` everything up to an event.
@@ -85,6 +101,27 @@ pub fn plan(
         }
     }
     Ok(trimming)
+}
+
+/// Cursors and positions over their bounds: those that were told of longest ago. Where nobody is owed stays.
+fn excess_places(disk: &impl Disk, channel: ChannelNumber) -> Result<Vec<Vec<u8>>, DiskFault> {
+    let mut excess = Vec::new();
+    for (kind, (first, last), most) in [
+        (Kind::Cursor, key::cursors(channel), CURSORS_PER_CHANNEL_MAX),
+        (Kind::Position, key::positions(channel), POSITIONS_PER_CHANNEL_MAX),
+    ] {
+        let mut found = Vec::new();
+        disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
+            // One that is broken is told when the channel is opened.
+            let told = decode(place, kind, bytes, read_place).ok();
+            let who = key::suffix(place).filter(|who| kind == Kind::Position || !who.is_empty());
+            found.extend(told.zip(who).map(|((_, unix_ms), _)| (unix_ms, place.to_vec())));
+            ControlFlow::Continue(())
+        })?;
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        excess.extend(found.into_iter().skip(most).map(|(_, place)| place));
+    }
+    Ok(excess)
 }
 
 struct Plan<'a> {

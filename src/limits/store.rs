@@ -22,6 +22,12 @@ pub const DAMAGE_PROBES_MAX: usize = 128;
 pub const TRIM_SLACK_EVENTS_MIN: u64 = 64;
 /// Events of one channel that go in one batch; the rest goes in the next.
 pub const TRIM_EVENTS_MAX: usize = 256;
+/// Groups of consumers of which a channel's positions are kept; over it the one that was told of longest ago is forgotten,
+/// and begins with what comes next. As many as a shard knows.
+pub const POSITIONS_PER_CHANNEL_MAX: usize = 256;
+/// Writes of cursors and positions of a channel until those over their bounds are looked for. As many as stay: there are
+/// never more than twice as many rows.
+pub const PLACES_SLACK: usize = 256;
 /// Lines that one look for old events goes through; the next one goes on from there. Some milliseconds of a reader.
 pub const SWEEP_LINES_MAX: usize = 1024;
 
@@ -64,6 +70,8 @@ pub const STORE_BACKOFF_MS_MIN: u64 = 50;
 pub const STORE_BACKOFF_MS_MAX: u64 = 2000;
 /// How long a store that is stopped tries to write the last events to a disk that fails; then it is an unclean stop.
 pub const STORE_FAREWELL_MS: u64 = 5000;
+/// Directories of the log; over it they are not those that this release makes. It makes eight.
+pub const STORE_DIRECTORIES_MAX: usize = 64;
 /// Bytes of the small files of the data directory that are read; over it they are not ours.
 pub const STORE_FORMAT_BYTES_MAX: u64 = 4096;
 /// Bytes of one journal of the log; over it damage is assumed. It is sealed at 64 MB as soon as a table is written, and

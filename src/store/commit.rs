@@ -9,11 +9,9 @@ use super::reader::Reader;
 use super::sleep::{now, sleep};
 use super::tables::Tables;
 use super::{Directory, writer::Numbers};
-use crate::ledger::{Disk as _, Space, Trouble, commit_of};
-use crate::limits::{
-    STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN, STORE_FAREWELL_MS, STORE_LOOK_MS, STORE_STALLED_MS,
-};
 use crate::ledger::Batch;
+use crate::ledger::{Disk as _, Space, Trouble, commit_of};
+use crate::limits::{STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN, STORE_FAREWELL_MS, STORE_LOOK_MS, STORE_STALLED_MS};
 use crate::mesh::Bell;
 
 /// The log, open or to be opened again.

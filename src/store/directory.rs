@@ -4,12 +4,13 @@
 //! is only there if the log once lacked what had been acknowledged.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::fault::StartFault;
-use crate::limits::STORE_FORMAT_BYTES_MAX;
+use crate::limits::{STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX};
 
 /// The version of the directory that this release writes and reads.
 pub(super) const VERSION: &str = "1";
@@ -41,6 +42,7 @@ impl Directory {
         }
         let lock = lock(root)?;
         if !root.join(FORMAT).exists() {
+            sync_above(root).map_err(failed)?;
             write_format(root).map_err(failed)?;
         }
         let id = read_format(root)?;
@@ -93,13 +95,8 @@ fn is_ours_or_empty(root: &Path) -> std::io::Result<bool> {
 
 fn lock(root: &Path) -> Result<File, StartFault> {
     let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
-    let mut lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(root.join(LOCK))
-        .map_err(failed)?;
+    let mut lock =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(root.join(LOCK)).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -146,6 +143,38 @@ fn read_format(root: &Path) -> Result<u128, StartFault> {
     }
     let id = lines.next().and_then(|line| line.strip_prefix("id ")).filter(|id| id.len() == 32);
     id.and_then(|id| u128::from_str_radix(id, 16).ok()).ok_or_else(unknown)
+}
+
+/// Has the system write down which directories lead to one. Those that this process may not read were there before it.
+fn sync_above(root: &Path) -> std::io::Result<()> {
+    for above in root.canonicalize()?.ancestors().skip(1) {
+        match sync_directory(above) {
+            Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | ReadOnlyFilesystem) => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+/// Has the system write down what is in a directory and in all below it. The library does so for each file that it makes,
+/// and not for the directories of its trees: without this a power cut could take a whole tree away.
+pub(super) fn sync_tree(top: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = vec![top.to_owned()];
+    let mut synced = 0;
+    while let Some(directory) = found.get(synced).cloned() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+        if found.len() > STORE_DIRECTORIES_MAX {
+            return Err(std::io::Error::other(format!("more than {STORE_DIRECTORIES_MAX} directories of the log")));
+        }
+        sync_directory(&directory)?;
+        synced += 1;
+    }
+    Ok(found)
 }
 
 pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {

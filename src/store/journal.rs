@@ -51,9 +51,8 @@ pub fn mend(log: &Path, id: u128, through: Option<u64>) -> Result<Mended, LogFau
             return Err(LogFault::damaged(format!("journal {} has {size} bytes", name())));
         }
         let bytes = read_written(path)?;
-        let scan = scan(&bytes, id, before, through).map_err(|what| {
-            LogFault::damaged(format!("journal {}: {what}", name()))
-        })?;
+        let scan = scan(&bytes, id, before, through)
+            .map_err(|what| LogFault::damaged(format!("journal {}: {what}", name())))?;
         if scan.rest == Rest::Torn && !is_last {
             let what = format!("journal {}: it ends at byte {} in the middle of a batch", name(), scan.end);
             return Err(LogFault::damaged(what));

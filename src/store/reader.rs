@@ -14,7 +14,7 @@ use super::sleep::unix_ms;
 use super::tables::Tables;
 use crate::ledger::books::{Opening, TrimJob};
 use crate::ledger::past::{Found, find_past, line_of};
-use crate::ledger::trim::{Trimming, plan, sweep};
+use crate::ledger::trim::{Trimming, plan_job, sweep};
 use crate::ledger::{ChannelNumber, DiskFault, Notice, Page, Read, Refusal, page};
 use crate::mesh::Bell;
 
@@ -86,11 +86,8 @@ pub(super) fn spawn(
     (wake, bell): (&Wake, &Arc<Bell>),
 ) -> io::Result<Reader> {
     let (orders, ordered) = bounded(2);
-    let mut state =
-        State { lines, tables: Some(Arc::clone(tables)), wake: Arc::clone(wake), bell: Arc::clone(bell) };
-    let thread = std::thread::Builder::new()
-        .name(format!("store-read-{number}"))
-        .spawn(move || state.run(&ordered))?;
+    let mut state = State { lines, tables: Some(Arc::clone(tables)), wake: Arc::clone(wake), bell: Arc::clone(bell) };
+    let thread = std::thread::Builder::new().name(format!("store-read-{number}")).spawn(move || state.run(&ordered))?;
     Ok(Reader { orders, thread })
 }
 
@@ -150,7 +147,7 @@ impl State {
                 Done::Opened(opening, found)
             }
             Job::Trim(job) => {
-                let planned = tables.and_then(|tables| plan(tables, job.channel, &job.line, job.erase, unix_ms));
+                let planned = tables.and_then(|tables| plan_job(tables, &job, unix_ms));
                 Done::Trimmed(job, planned)
             }
             Job::Sweep(after) => Done::Swept(tables.and_then(|tables| sweep(tables, after, unix_ms))),

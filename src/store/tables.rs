@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fjall::{Database, Error, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
+use super::directory::{sync_directory, sync_tree};
 use super::fault::LogFault;
 use crate::ledger::disk::{Order, Visit};
 use crate::ledger::{Batch, Disk, DiskFault, Space, Trouble};
@@ -36,6 +37,13 @@ impl Tables {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_MEMTABLE_BYTES);
         let events = log.keyspace("events", options).map_err(|error| fault_of(&error))?;
         let rows = log.keyspace("rows", options).map_err(|error| fault_of(&error))?;
+        // Before anything is written that somebody is told of.
+        let mut synced = sync_tree(path)?;
+        if let Some(above) = path.parent() {
+            sync_directory(above)?;
+            synced.push(above.to_owned());
+        }
+        tracing::debug!(directories = synced.len(), "the log is open");
         Ok(Self { events, rows, log })
     }
 
@@ -44,8 +52,8 @@ impl Tables {
     /// # Errors
     /// It is not on the disk, or nobody knows. The log takes nothing any more and has to be opened anew.
     pub fn commit(&self, batch: &Batch) -> Result<(), LogFault> {
-        let mut writes =
-            fjall::OwnedWriteBatch::with_capacity(self.log.clone(), batch.len()).durability(Some(PersistMode::SyncData));
+        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.log.clone(), batch.len())
+            .durability(Some(PersistMode::SyncData));
         for ((space, key), value) in batch {
             let tree = self.tree(*space);
             match value {

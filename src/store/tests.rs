@@ -14,10 +14,12 @@ use super::*;
 use crate::ids::{Epoch, Seq};
 use crate::ledger::disk::Order;
 use crate::ledger::event::read_event;
-use crate::ledger::{Append, ChannelNumber, Event, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket, write_body};
+use crate::ledger::{
+    Append, ChannelNumber, Event, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket, write_body,
+};
 use crate::limits::{
-    STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_FORMAT_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_QUEUE_ITEMS,
-    STORE_READS_PER_SHARD_MAX,
+    STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX, STORE_QUEUE_BYTES_MAX,
+    STORE_QUEUE_ITEMS, STORE_READS_PER_SHARD_MAX,
 };
 use crate::payload::Payload;
 
@@ -260,6 +262,36 @@ fn a_directory_is_had_by_one_and_only_if_it_is_ours() {
 }
 
 #[test]
+fn every_directory_of_the_log_is_written_down_and_too_many_are_told() {
+    let place = Place::new("directories");
+    Played::on(&place.0, 1).stop().unwrap();
+    let log = place.0.join("log");
+    let mut synced = directory::sync_tree(&log).unwrap();
+    synced.sort();
+    let trees = ["0", "1", "2"].map(|tree| log.join("keyspaces").join(tree));
+    let mut expected = vec![log.clone(), log.join("keyspaces")];
+    expected.extend(trees.iter().cloned().chain(trees.iter().map(|tree| tree.join("tables"))));
+    expected.sort();
+    assert_eq!(synced, expected);
+    for more in 1..=STORE_DIRECTORIES_MAX - expected.len() {
+        fs::create_dir(log.join(format!("other-{more}"))).unwrap();
+    }
+    assert_eq!(directory::sync_tree(&log).unwrap().len(), STORE_DIRECTORIES_MAX);
+    fs::create_dir(log.join("other")).unwrap();
+    assert!(directory::sync_tree(&log).is_err());
+    let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+    assert!(fault.to_string().contains("directories"), "{fault}");
+}
+
+#[test]
+fn a_directory_is_made_with_all_above_it() {
+    let place = Place::new("above");
+    let deep = place.0.join("a").join("b").join("c");
+    Played::on(&deep, 1).stop().unwrap();
+    assert_eq!(Played::on(&deep, 1).state.generation, 0);
+}
+
+#[test]
 fn a_log_of_another_directory_is_refused() {
     let (one, other) = (Place::new("swap-a"), Place::new("swap-b"));
     for place in [&one, &other] {
@@ -286,14 +318,8 @@ fn a_link_refuses_what_has_no_place_and_takes_more_when_it_is_answered() {
     assert_eq!(link.try_put(cursor()), Err(cursor()), "its place in the queue is not free yet");
     ends[0].requests.recv().unwrap();
     assert!(link.try_put(cursor()).is_ok());
-    let read = Read {
-        channel: ChannelNumber(1),
-        after: Seq(0),
-        through: Seq(1),
-        order: Order::Forward,
-        count: 1,
-        bytes: 1,
-    };
+    let read =
+        Read { channel: ChannelNumber(1), after: Seq(0), through: Seq(1), order: Order::Forward, count: 1, bytes: 1 };
     for _ in 0..STORE_READS_PER_SHARD_MAX {
         assert!(link.try_read(read).is_ok());
     }
@@ -332,8 +358,7 @@ fn a_commit_waits_for_its_window_unless_there_is_enough() {
         assert_eq!(writer::is_worth_it((writes, bytes), over), expected, "{writes} {bytes} {over}");
     }
     let (shortest, longest) = (STORE_WINDOW_MS_MIN, STORE_WINDOW_MS_MAX);
-    for (wanted, expected) in
-        [(0, shortest), (shortest, shortest), (5, 5), (longest, longest), (longest + 1, longest)]
+    for (wanted, expected) in [(0, shortest), (shortest, shortest), (5, 5), (longest, longest), (longest + 1, longest)]
     {
         assert_eq!(within_bounds(Duration::from_millis(wanted)), Duration::from_millis(expected), "{wanted}");
     }

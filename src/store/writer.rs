@@ -303,8 +303,7 @@ impl Writer {
         let (writes, bytes) = self.ledger.weight();
         let number = self.ledger.commit() + 1;
         let Some(batch) = self.ledger.seal() else { return Ok(()) };
-        let trouble =
-            self.log.commit((batch, number), &self.readers, &mut self.told, (&self.bell, &self.numbers))?;
+        let trouble = self.log.commit((batch, number), &self.readers, &mut self.told, (&self.bell, &self.numbers))?;
         self.since = None;
         add(&self.numbers.commits, 1);
         add(&self.numbers.writes, writes as u64);

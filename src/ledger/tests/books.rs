@@ -137,6 +137,25 @@ fn cursors_and_positions_survive_and_go_when_they_are_forgotten() {
 }
 
 #[test]
+fn who_acknowledges_in_a_channel_without_events_is_not_taken_for_somebody_in_another() {
+    let mut log = Log::new();
+    let past = log.open("notifications:ann");
+    log.take(Request::Cursor { channel: past.channel, user: Arc::from(""), seq: Some(Seq(0)) });
+    log.take(Request::Position { channel: past.channel, group: Arc::from("g"), seq: Some(Seq(0)) });
+    log.commit();
+    let mut log = log.crash();
+    let other = log.open("notifications:bob");
+    assert_ne!(other.channel, past.channel);
+    assert_eq!((&other.cursors[..], &other.positions[..]), (&[][..], &[][..]));
+    let again = log.open("notifications:ann");
+    assert_eq!((again.channel, again.cursors.len(), again.positions.len()), (past.channel, 1, 1));
+    assert_eq!(again.start.next, Seq(UNCOMMITTED_EVENTS_MAX + 1), "numbers that can have been given out are not used");
+    log.append(&again, again.start.next.0..=again.start.next.0);
+    log.commit();
+    assert_eq!(log.stop().open("notifications:ann").start.next, again.start.next.next());
+}
+
+#[test]
 fn as_many_records_are_looked_through_for_operations_as_the_bound_says() {
     let mut log = Log::new();
     let past = log.try_open("chat:a", Keep { count: 1 << 20, ..KEEP }).unwrap();

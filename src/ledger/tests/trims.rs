@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::ledger::trim::{is_due, sweep};
-use crate::limits::{DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, SWEEP_LINES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN};
+use crate::limits::{
+    CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, PLACES_SLACK, POSITIONS_PER_CHANNEL_MAX,
+    SWEEP_LINES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN,
+};
 
 fn log(keep: Keep) -> (Log, Past) {
     let mut log = Log::new();
@@ -92,7 +95,7 @@ fn so_many_go_in_one_batch_and_the_rest_in_the_next() {
     log.commit();
     let mut left = Vec::new();
     while let Some(job) = log.ledger.take_trim_jobs(10).pop() {
-        let planned = trim::plan(&log.disk, job.channel, &job.line, job.erase, log.unix_ms);
+        let planned = trim::plan_job(&log.disk, &job, log.unix_ms);
         assert_eq!(log.ledger.on_trimming(&job, planned), None);
         log.commit();
         left.push(log.seqs(&past).len() as u64);
@@ -110,7 +113,7 @@ fn what_is_appended_while_a_trimming_is_planned_stays() {
     log.commit();
     let job = log.ledger.take_trim_jobs(10).pop().unwrap();
     log.unix_ms += 10;
-    let planned = trim::plan(&log.disk, job.channel, &job.line, job.erase, log.unix_ms);
+    let planned = trim::plan_job(&log.disk, &job, log.unix_ms);
     log.append(&past, 5..=6);
     assert_eq!(log.ledger.on_trimming(&job, planned), None);
     log.commit();
@@ -129,7 +132,7 @@ fn an_operation_outlives_its_event_within_the_window_and_no_longer() {
     log.settle();
     assert_eq!((log.seqs(&past).len(), records(&log)), (1, 1 + 49));
     let operations = |log: &mut Log| -> Vec<u64> {
-        let past = log.open("chat:a");
+        let past = log.try_open("chat:a", Keep { count: 1, ..KEEP }).unwrap();
         past.operations
             .iter()
             .map(|(seq, _, of)| (of.identity == u128::from(seq.0)).then_some(seq.0).unwrap())
@@ -213,5 +216,81 @@ fn an_erasure_that_cannot_be_is_told_and_one_at_a_time_is_done() {
     assert_eq!(log.seqs(&past), [1, 2, 3]);
     let again = log.take(Request::Erase { channel: past.channel, through: Seq(3) });
     assert_eq!(log.settle(), [Notice::Erased(again, Ok(()))]);
-    assert_eq!(log.seqs(&past), []);
+    assert_eq!(log.seqs(&past), Vec::<u64>::new());
+}
+
+/// Users and groups of which there are rows, without the one for nobody.
+fn places(log: &Log) -> (usize, usize) {
+    let count = |tag: u8| log.disk.records().filter(|(_, key, _)| key.len() > 9 && key[0] == tag).count();
+    (count(b'u'), count(b'g'))
+}
+
+fn told(log: &mut Log, past: &Past, who: usize) {
+    log.unix_ms += 1;
+    let (channel, seq) = (past.channel, Some(Seq(1)));
+    log.take(Request::Cursor { channel, user: Arc::from(format!("user {who:04}")), seq });
+    log.take(Request::Position { channel, group: Arc::from(format!("group {who:04}")), seq });
+}
+
+#[test]
+fn cursors_and_positions_over_their_bounds_go_and_those_told_of_last_stay() {
+    let (mut log, past) = log(KEEP);
+    log.take(Request::Cursor { channel: past.channel, user: Arc::from(""), seq: Some(Seq(0)) });
+    let most = CURSORS_PER_CHANNEL_MAX.max(POSITIONS_PER_CHANNEL_MAX);
+    let all = 3 * most;
+    for who in 0..all {
+        told(&mut log, &past, who);
+        // The first one is told of again and again.
+        told(&mut log, &past, 0);
+        log.settle();
+        let (users, groups) = places(&log);
+        assert!(users <= CURSORS_PER_CHANNEL_MAX + PLACES_SLACK && groups <= POSITIONS_PER_CHANNEL_MAX + PLACES_SLACK);
+    }
+    let found = log.open("chat:a");
+    let (users, groups) = (found.cursors.len() - 1, found.positions.len());
+    assert_eq!((users, groups), (CURSORS_PER_CHANNEL_MAX, POSITIONS_PER_CHANNEL_MAX));
+    assert!(found.cursors.iter().any(|(user, ..)| user.is_empty()));
+    let names = |who: usize| (format!("user {who:04}"), format!("group {who:04}"));
+    for who in [0, all - 1, all - POSITIONS_PER_CHANNEL_MAX.min(CURSORS_PER_CHANNEL_MAX) + 1] {
+        let (user, group) = names(who);
+        assert!(found.cursors.iter().any(|(name, ..)| **name == *user), "{user}");
+        assert!(found.positions.iter().any(|(name, _)| **name == *group), "{group}");
+    }
+    assert!(!found.positions.iter().any(|(name, _)| **name == *names(1).1));
+}
+
+#[test]
+fn what_is_told_while_a_trimming_is_planned_stays() {
+    let (mut log, past) = log(KEEP);
+    for who in 0..2 * POSITIONS_PER_CHANNEL_MAX {
+        told(&mut log, &past, who);
+    }
+    log.commit();
+    let job = log.ledger.take_trim_jobs(1).pop().unwrap();
+    let planned = trim::plan_job(&log.disk, &job, log.unix_ms);
+    told(&mut log, &past, 0);
+    log.commit();
+    told(&mut log, &past, 1);
+    assert_eq!(log.ledger.on_trimming(&job, planned), None);
+    log.commit();
+    let found = log.open("chat:a");
+    for group in ["group 0000", "group 0001"] {
+        assert!(found.positions.iter().any(|(name, _)| **name == *group), "{group}");
+    }
+    assert_eq!(places(&log), (CURSORS_PER_CHANNEL_MAX + 2, POSITIONS_PER_CHANNEL_MAX + 2));
+    // Too many to remember: nothing goes this time, and the next time it does.
+    for who in 0..=PLACES_SLACK {
+        told(&mut log, &past, who);
+    }
+    log.commit();
+    let job = log.ledger.take_trim_jobs(1).pop().unwrap();
+    let planned = trim::plan_job(&log.disk, &job, log.unix_ms);
+    for who in 0..=PLACES_SLACK {
+        told(&mut log, &past, 5000 + who);
+    }
+    assert_eq!(log.ledger.on_trimming(&job, planned), None);
+    log.commit();
+    assert!(places(&log).0 > 2 * CURSORS_PER_CHANNEL_MAX);
+    log.settle();
+    assert_eq!(places(&log), (CURSORS_PER_CHANNEL_MAX, POSITIONS_PER_CHANNEL_MAX));
 }

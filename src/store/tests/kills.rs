@@ -22,6 +22,8 @@ fn be_killed(path: &Path) {
     let mut next: Vec<u64> = pasts.iter().map(|past| past.start.next.0).collect();
     let mut waiting: Vec<(usize, Ticket, usize, u64)> = Vec::new();
     let mut out = std::io::stdout();
+    // Behind what the harness has begun to say.
+    out.write_all(b"\n").unwrap();
     loop {
         let mut lines = String::new();
         for (index, past) in pasts.iter().enumerate() {
