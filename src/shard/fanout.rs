@@ -102,7 +102,7 @@ impl Shard {
         let first = needed.max(room.timed.next());
         if owed > 0
             && first < next
-            && !matches!(room.role, Role::Mirror { goal, .. } if goal.is_none_or(|goal| first <= goal))
+            && !matches!(room.role, Role::Mirror { goal, .. } if first <= goal)
             && let Some(oldest) = room.history.event(first)
         {
             let owed = u64::from(owed);

@@ -152,7 +152,9 @@ impl Shard {
     /// in the visits it would cost each of them something.
     pub(super) fn count_deliveries(&self, id: RoomId, deliveries: Metric, excluded: Option<ConnId>) {
         let Some(room) = self.rooms.at(id) else { return };
-        let author = usize::from(excluded.is_some_and(|author| author.shard == self.id));
+        // Who excludes itself need not be a member.
+        let is_member = |author: ConnId| author.shard == self.id && self.membership_in(author, id).is_some();
+        let author = usize::from(excluded.is_some_and(is_member));
         self.metrics.add(deliveries, room.members.len().saturating_sub(author) as u64);
     }
 

@@ -9,7 +9,7 @@ use super::connection::{Membership, Stage};
 use super::direct::is_direct;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
-use super::rooms::{Role, Room, RoomId, Share};
+use super::rooms::{NO_GOAL, Role, Room, RoomId, Share};
 use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::Encoding;
@@ -218,7 +218,8 @@ impl Shard {
                 home,
                 attachment: self.attachments,
                 told: None,
-                goal: None,
+                goal: NO_GOAL,
+                first_goal: NO_GOAL,
                 asks: 0,
                 answers: 0,
                 unsettled: true,

@@ -33,20 +33,21 @@ impl Shard {
     pub(super) fn on_tail(&mut self, now: Now, tail: Tail, effects: &mut Effects) {
         let Some(id) = self.rooms.find(&tail.channel) else { return };
         let Some(room) = self.rooms.at_mut(id) else { return };
-        let Role::Mirror { attachment, goal, answers, .. } = &mut room.role else { return };
+        let Role::Mirror { attachment, goal, first_goal, answers, .. } = &mut room.role else { return };
         if *attachment != tail.attachment {
             return; // Sent before the home knew that the members here had left.
         }
         room.until_acked = tail.until_acked;
-        if tail.goal.is_some() {
-            *goal = tail.goal;
+        if let Some(answered) = tail.goal {
+            *goal = answered;
+            *first_goal = answered.min(*first_goal);
             *answers += 1;
             if let Some(cursors) = tail.cursors {
                 room.service.get_or_insert_default().cursors = *cursors;
             }
         }
-        // Up to the goal it is what was before anybody here was a member.
-        let goal = *goal;
+        // Up to there it is what was before anybody here was a member.
+        let live_after = *first_goal;
         if tail.epoch != room.history.epoch() || tail.first != room.history.next() {
             // The first tail gives the position to start from. A later jump says that this shard fell off
             // the home's history: members that needed what lies between find out by their positions.
@@ -54,7 +55,7 @@ impl Shard {
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
         }
         for event in tail.events {
-            if goal.is_some_and(|goal| event.seq > goal) {
+            if event.seq > live_after {
                 let (_, deliveries) = Metric::of_event(kind_of(payload_of(event.plain())));
                 self.count_deliveries(id, deliveries, event.excluded);
             }
@@ -72,7 +73,7 @@ impl Shard {
         let Room { history, members, name, service, .. } = room;
         let cursors = service.as_deref().map(|service| &service.cursors);
         let until_acked = room.until_acked;
-        let Role::Mirror { goal: Some(goal), answers, unsettled, .. } = &mut room.role else { return };
+        let Role::Mirror { goal, answers, unsettled, .. } = &mut room.role else { return };
         if !std::mem::replace(unsettled, false) {
             return;
         }

@@ -83,9 +83,11 @@ pub(super) enum Role {
         attachment: u32,
         /// The encodings that the home knows to be used here; `None` before the attachment.
         told: Option<EncodingSet>,
-        /// The channel's last event when its home last answered: the mirror is live from there on. `None`
+        /// The channel's last event when its home last answered: the mirror is live from there on. [`NO_GOAL`]
         /// until the first answer.
-        goal: Option<Seq>,
+        goal: Seq,
+        /// The same at its first answer: what came since is a delivery here.
+        first_goal: Seq,
         /// How often the home was asked where the channel is, the attachment included.
         asks: u32,
         /// How often it has answered.
@@ -94,6 +96,9 @@ pub(super) enum Role {
         unsettled: bool,
     },
 }
+
+/// A goal that no history reaches.
+pub(super) const NO_GOAL: Seq = Seq(u64::MAX);
 
 /// Which share of a connection's writes a channel's events have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +211,7 @@ impl Room {
     pub(super) fn is_live(&self) -> bool {
         match &self.role {
             Role::Home { .. } => true,
-            Role::Mirror { goal, .. } => goal.is_some_and(|goal| self.history.next() > goal),
+            Role::Mirror { goal, .. } => self.history.next() > *goal,
         }
     }
 

@@ -72,8 +72,21 @@ fn deliveries_are_counted_by_type_where_the_members_are() {
     let payload = json!({ "channel": channel, "type": "note", "payload": {} });
     world.say(author, &json!({ "type": "publish", "exclude_sender": true, "payload": payload }).to_string());
     assert_eq!(counts(&world), [[3, 3], [14, 15]], "without the author");
+    // An author that is no member takes nobody's place.
+    let outsider = world.client_on(0, false, "/ws", "outsider");
+    world.say(outsider, &json!({ "type": "publish", "exclude_sender": true, "payload": payload }).to_string());
+    assert_eq!(counts(&world), [[3, 3], [17, 18]]);
     // All of them keep up, so what is counted ahead is what is written.
-    assert_eq!(world.read(Metric::Delivered), 3 + 3 + 14 + 15);
+    assert_eq!(world.read(Metric::Delivered), 3 + 3 + 17 + 18);
+    // Somebody says to have seen more than is here, so the home is asked again, just as the channel goes on.
+    let ahead = world.client_on(1, false, "/ws", "zoe");
+    let epoch = of_type(&world.heard(author), "note")[0]["epoch"].clone();
+    let since = json!({ "channels": [channel], "since": { channel.clone(): { "epoch": epoch, "seq": 1000 } } });
+    world.put(author, &text(&publish(&channel, "meanwhile", &json!({}))));
+    world.put(ahead, &text(&json!({ "type": "subscribe", "payload": since }).to_string()));
+    world.apply(1);
+    world.run();
+    assert_eq!(counts(&world), [[3, 3], [20, 22]], "what comes with the second answer is delivered too");
 }
 
 #[test]
