@@ -93,9 +93,9 @@ pub struct Members {
     encodings: [u32; Encoding::COUNT],
     /// How many are told who else is there.
     watchers: u32,
-    /// Whether an event belonged to a trace: only then known clients are owed frames of their own. It stands where
-    /// nothing grows for it.
-    traced: bool,
+    /// Events since the last one that belonged to a trace, that one included; 0 if none did. Only who is owed that one
+    /// is owed frames of its own. It stands where nothing grows for it.
+    since_traced: u32,
 }
 
 impl Members {
@@ -111,15 +111,20 @@ impl Members {
         self.len() == 0
     }
 
-    /// Whether an event belonged to a trace.
+    /// The last event that belonged to a trace, of a history whose next event this is; 0 if none did. A history that went on
+    /// elsewhere may have it too late.
     #[must_use]
-    pub const fn are_traced(&self) -> bool {
-        self.traced
+    pub fn last_traced(&self, next: Seq) -> Seq {
+        if self.since_traced == 0 { Seq(0) } else { Seq(next.0.saturating_sub(u64::from(self.since_traced))) }
     }
 
-    /// Notes an event.
+    /// Notes an event. After 4,294,967,295 without a trace it is as if there had been none.
     pub const fn note_trace(&mut self, traced: bool) {
-        self.traced |= traced;
+        self.since_traced = match (traced, self.since_traced) {
+            (true, _) => 1,
+            (false, 0) => 0,
+            (false, since) => since.wrapping_add(1),
+        };
     }
 
     /// Places, holes included: the length of a cursor's round.

@@ -11,7 +11,7 @@ use super::connection::{Connection, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
 use super::forms::frame_for;
 use super::pen::Pen;
-use super::rooms::{Joined, Room, Rooms, Share};
+use super::rooms::{Joined, Room, Rooms, Share, Stretch};
 use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::notice::{self, Missed, Recovery};
@@ -322,9 +322,9 @@ impl Tools<'_> {
     ) -> bool {
         let Some(room) = rooms.at_mut(at.room) else { return false };
         let Room { name, history, members, joined, until_acked, .. } = room;
-        let (asks, known) = (*until_acked && !self.known, self.known && members.are_traced());
+        let asks = *until_acked && !self.known;
         self.fleeting |= room.fleeting.as_ref().is_some_and(|fleeting| fleeting.owes(at.place));
-        let members_count = members.len();
+        let (members_count, last_traced) = (members.len(), members.last_traced(history.next()));
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
         if member.greeting.is_some() && !may_greet {
             // The `unsubscribed` of an earlier membership and the `subscribe_response` of this one go first.
@@ -354,6 +354,7 @@ impl Tools<'_> {
             }
         }
         let crowd = members_count >= JOIN_MEMBERS_MIN;
+        let known = self.known && member.next <= last_traced;
         let whole = Whole { next: history.next(), encoding: member.encoding, known, crowd };
         if whole.crowd
             && batch.takes(portion)
@@ -483,11 +484,10 @@ fn join(
     if first.next() >= whole.next {
         return None;
     }
-    if let Some(joined) = joined
-        && (joined.first, joined.next, joined.encoding, joined.known)
-            == (first, whole.next, whole.encoding, whole.known)
+    if let Some(stretch) = joined.as_ref().and_then(|joined| joined.of(whole.known))
+        && (stretch.first, stretch.next, stretch.encoding) == (first, whole.next, whole.encoding)
     {
-        return Some(joined.frames.clone());
+        return Some(stretch.frames.clone());
     }
     let frames = pen.join(|out| {
         (first.0..whole.next.0).all(|seq| {
@@ -499,9 +499,8 @@ fn join(
             })
         })
     })?;
-    let Whole { next, encoding, known, .. } = *whole;
-    let stretch = Joined { first, next, encoding, known, frames: frames.clone() };
-    *joined = Some(Box::new(stretch));
+    let stretch = Stretch { first, next: whole.next, encoding: whole.encoding, frames: frames.clone() };
+    *joined.get_or_insert_default().of_mut(whole.known) = Some(stretch);
     Some(frames)
 }
 

@@ -128,7 +128,9 @@ impl Shard {
         let mut more = Vec::new();
         if encodings.has_others() {
             let encode = |encoding| (encoding, self.encode_in(encoding, &head, proposal.payload));
-            more = others(encodings).map(encode).collect();
+            // Readers of event streams are known clients: where there is a trace, they get the traced form.
+            let is_read = |it: &Encoding| proposal.traceparent.is_none() || *it != Encoding::EVENT_STREAM;
+            more = others(encodings).filter(is_read).map(encode).collect();
         }
         if proposal.traceparent.is_some() {
             let traced = EventHead { traceparent: proposal.traceparent, ..head };

@@ -54,16 +54,35 @@ pub(super) struct Follower {
     pub(super) whole: bool,
 }
 
-/// A stretch of events put together for the members that are owed just these.
+/// Events put together for the members that are owed just these.
 #[derive(Debug)]
-pub(super) struct Joined {
+pub(super) struct Stretch {
     pub(super) first: Seq,
     /// The event after the last one here.
     pub(super) next: Seq,
     pub(super) encoding: Encoding,
-    /// For known clients, where a trace makes a difference.
-    pub(super) known: bool,
     pub(super) frames: Payload,
+}
+
+/// The last stretch, and the last one for known clients where a trace makes a difference: a crowd may be of both.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    usual: Option<Stretch>,
+    traced: Option<Stretch>,
+}
+
+impl Joined {
+    pub(super) const fn of(&self, traced: bool) -> Option<&Stretch> {
+        if traced { self.traced.as_ref() } else { self.usual.as_ref() }
+    }
+
+    pub(super) const fn of_mut(&mut self, traced: bool) -> &mut Option<Stretch> {
+        if traced { &mut self.traced } else { &mut self.usual }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        [&self.usual, &self.traced].into_iter().flatten().map(|stretch| stretch.frames.len()).sum()
+    }
 }
 
 /// What this shard is to a channel.
@@ -290,7 +309,7 @@ impl Room {
             Role::Home { dedup, .. } => dedup.as_ref().map_or(0, |dedup| dedup.bytes()),
             Role::Mirror { .. } => 0,
         };
-        let bytes = remembered + self.joined.as_ref().map_or(0, |joined| joined.frames.len());
+        let bytes = remembered + self.joined.as_ref().map_or(0, |joined| joined.bytes());
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let before = std::mem::replace(&mut self.counted_bytes, bytes);
         if bytes > before {

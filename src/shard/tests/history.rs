@@ -262,7 +262,7 @@ fn what_a_channel_holds_beside_its_history_is_counted_and_given_back() {
     world.run();
     let room = world.hosts[0].0.rooms.find("chat:s").unwrap();
     let state = world.hosts[0].0.rooms.at(room).unwrap();
-    let shared = state.joined.as_ref().map(|joined| joined.frames.len()).unwrap();
+    let shared = state.joined.as_ref().map(|joined| joined.bytes()).unwrap();
     let remembered = world.read(Metric::RoomBytes) - shared as u64;
     assert!(remembered > 2 * 64, "{remembered}");
     world.put(who[0], &text(&publish("chat:s", "3", &json!({}))));

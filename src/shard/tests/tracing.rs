@@ -3,7 +3,10 @@
 use super::consumers::{join, shards};
 use super::service::service;
 use super::*;
+use crate::envelope::Encoding;
+use crate::ids::Seq;
 use crate::limits::JOIN_MEMBERS_MIN;
+use crate::room::history::Event;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -51,6 +54,13 @@ fn known_clients_are_told_of_a_trace_and_older_ones_get_what_they_always_got() {
             world.say(clients[index % 2 * 2].1, &traced(&channel, &index.to_string(), traceparent));
         }
         let expected = [true, false, false, false, true];
+        let shard = &world.hosts[usize::from(home)].0;
+        let history = &shard.rooms.at(shard.rooms.find(&channel).unwrap()).unwrap().history;
+        let streamed = |event: &Event| {
+            [Encoding::EVENT_STREAM, Encoding::EVENT_STREAM.traced()].map(|encoding| event.frame(encoding).is_some())
+        };
+        let forms: Vec<_> = history.since(Seq(1)).map(streamed).collect();
+        assert_eq!(forms, expected.map(|traced| [!traced, traced]), "a form that nobody reads is not made");
         let mut all = Vec::new();
         for (known, who, name) in clients {
             let mut notes = check(&world.heard(who), known, &expected);
@@ -108,7 +118,7 @@ fn in_a_crowd_everybody_is_told_as_much_as_it_should_be() {
         .map(|index| (index % 2 == 0, world.client(index % 2 == 0, "/ws/chat/s", &user(index))))
         .collect();
     crowd.iter().for_each(|(_, who)| drop(world.heard(*who)));
-    for (round, expected) in [[false, false, false], [true, false, true], [false, true, false]].iter().enumerate() {
+    for (round, expected) in [[false; 3], [true, false, true], [false, true, false], [false; 3]].iter().enumerate() {
         for (index, told) in expected.iter().enumerate() {
             let traceparent = if *told { json!(TRACE) } else { Value::Null };
             world.put(crowd[0].1, &text(&traced("chat:s", &format!("{round}-{index}"), &traceparent)));
@@ -116,9 +126,13 @@ fn in_a_crowd_everybody_is_told_as_much_as_it_should_be() {
         world.run();
         let id = world.hosts[0].0.rooms.find("chat:s").unwrap();
         let room = world.hosts[0].0.rooms.at(id).unwrap();
-        let serves = room.joined.as_ref().unwrap().known;
-        assert!(room.members.are_traced() || !serves, "without a trace one stretch serves all");
-        assert_eq!(room.members.are_traced(), round > 0);
+        let joined = room.joined.as_ref().unwrap();
+        let forms = [false, true].map(|known| joined.of(known).is_some());
+        assert_eq!(
+            forms,
+            [true, expected.contains(&true)],
+            "{round}: one for each kind, and without a trace one for all"
+        );
         for (known, who) in &crowd {
             check(&world.heard(*who), *known, expected);
         }
