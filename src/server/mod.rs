@@ -29,7 +29,7 @@ use crate::auth::Key;
 use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
 use crate::runtime::address::Address;
-use crate::runtime::listen::{Listener, Listening, Options, Sharing, SocketFile, listen_aside};
+use crate::runtime::listen::{ListenError, Listener, Listening, Options, SocketFile, listen_aside};
 use keys::KeyRing;
 use token::TokenRequest;
 
@@ -164,14 +164,16 @@ impl Places {
     }
 }
 
-/// The administration's Unix socket. One that was asked for must be; without the usual one there is no `dump`.
+/// The administration's Unix socket. One that was asked for must be; without the usual one there is no `dump`. Where
+/// addresses are shared it is too: who follows takes it over.
 fn admin_socket(wanted: &Serve) -> Result<Option<(SocketFile, UnixListener)>, StartError> {
     let Some((path, asked_for)) = &wanted.admin_socket else { return Ok(None) };
-    match listen_aside(path, Options { sharing: Sharing::Alone, mode: 0o600 }) {
+    match listen_aside(path, Options { mode: 0o600, ..wanted.listen_options }) {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if *asked_for => {
             let what = format!("the administration's socket cannot be made: {error}");
-            Err(StartError::new(what, path.display().to_string(), "give another as admin.socket, or \"off\""))
+            let refused = StartError::new(what, path.display().to_string(), "give another as admin.socket, or \"off\"");
+            Err(if matches!(error, ListenError::InUse(_)) { refused.passing() } else { refused })
         }
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "there is no socket for dump, tail and debug: set admin.socket");

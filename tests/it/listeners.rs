@@ -225,6 +225,15 @@ fn watch(connect: impl Fn() -> std::io::Result<Box<dyn Stream>>, over: &AtomicBo
     (good, bad)
 }
 
+/// Says so also where an expectation fails: a scope waits for its threads.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 trait Stream: std::io::Read + std::io::Write {}
 impl<S: std::io::Read + std::io::Write> Stream for S {}
 
@@ -233,15 +242,25 @@ fn one_server_follows_another_on_the_same_addresses_and_nobody_is_refused() {
     let directory = Directory::new();
     let (path, unix) = socket_in(&directory);
     let address = Gateway::own_address();
-    let args = ["--shards", "2", "--set", "server.share=true", "--listen", &unix];
+    let desk = directory.path().join("admin.sock");
+    let given = format!("admin.socket={}", desk.display());
+    let args = ["--shards", "2", "--set", "server.share=true", "--set", &given, "--listen", &unix];
+    let connections = || {
+        let output = command(&["stats", "--socket"]).arg(&desk).output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        told["numbers"]["waystation_connections"].as_u64()
+    };
     let mut first = Gateway::at(&address, &directory, &args);
     let token = first.token("a");
     let held = upgraded(&path, "", &upgrade(&format!("/ws/chat/x?token={token}"), "")).unwrap();
     let over = AtomicBool::new(false);
     let (tcp, file) = thread::scope(|scope| {
+        let over_at_the_end = Over(&over);
         let tcp = scope.spawn(|| watch(|| Ok(Box::new(TcpStream::connect(&address)?)), &over));
         let file = scope.spawn(|| watch(|| Ok(Box::new(UnixStream::connect(&path)?)), &over));
+        assert_eq!(connections(), Some(1));
         let second = Gateway::at(&address, &directory, &args);
+        assert_eq!(connections(), Some(0), "who follows answers the administration");
         first.terminate();
         until("new connections are the second's", SOON, || {
             // The first one closes its doors at once, and keeps whom it has.
@@ -251,9 +270,10 @@ fn one_server_follows_another_on_the_same_addresses_and_nobody_is_refused() {
         });
         drop(held);
         assert!(first.wait(SOON).success());
-        assert!(path.exists(), "the file is the second's");
+        assert!(path.exists() && desk.exists(), "the files are the second's");
+        assert_eq!(connections(), Some(0));
         assert!(ready(UnixStream::connect(&path).unwrap()));
-        over.store(true, SeqCst);
+        drop(over_at_the_end);
         let seen = (tcp.join().unwrap(), file.join().unwrap());
         drop(second);
         seen
