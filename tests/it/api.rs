@@ -4,20 +4,12 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::gateway::{Directory, Gateway};
-use crate::raw::{Answer, Raw, ask};
+use crate::raw::{self, Answer, Raw, ask};
 
 /// Sends a request with a JSON body.
 fn send(gateway: &Gateway, method: &str, path: &str, token: &str, body: &Value) -> Answer {
-    let body = body.to_string();
-    let (address, len) = (gateway.address, body.len());
-    let bearer = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-    ask(
-        gateway,
-        &format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{bearer}Content-Type: application/json\r\n\
-             Content-Length: {len}\r\n\r\n{body}"
-        ),
-    )
+    let lines = if token.is_empty() { String::new() } else { raw::bearer(token) };
+    raw::send(gateway, (method, path), &lines, body)
 }
 
 fn read(gateway: &Gateway, path: &str, token: &str) -> Answer {
@@ -212,13 +204,13 @@ fn this_machine_administers_where_the_file_says_so() {
     let file = place.path().join("waystation.toml");
     std::fs::write(&file, "[admin]\nloopback = true\n").unwrap();
     let gateway = Gateway::within(&place, &["--shards", "1", "--config", file.to_str().unwrap()]);
-    assert_eq!(crate::raw::get(&gateway, "GET", "/api/ws/connections").status, 200);
+    assert_eq!(raw::get(&gateway, "GET", "/api/ws/connections").status, 200);
     assert_eq!(read(&gateway, "/api/ws/connections", "x.y.z").status, 401, "a bad token is never passed over");
     for more in ["Host: evil.example", "Host: localhost\r\nX-Forwarded-For: 192.0.2.1"] {
         let answer = ask(&gateway, &format!("GET /api/ws/connections HTTP/1.1\r\n{more}\r\n\r\n"));
         assert_eq!(answer.status, 401, "{more}");
     }
-    assert_eq!(crate::raw::get(&gateway, "GET", "/api/history/chat:1").status, 401);
+    assert_eq!(raw::get(&gateway, "GET", "/api/history/chat:1").status, 401);
 }
 
 #[test]
@@ -289,7 +281,7 @@ fn connections_are_listed_by_pages_and_closed_by_name() {
             assert!(row[time].as_str().unwrap().ends_with('Z'));
         }
     }
-    let health = good(&crate::raw::get(&gateway, "GET", "/api/ws/health"));
+    let health = good(&raw::get(&gateway, "GET", "/api/ws/health"));
     assert_eq!((&health["status"], &health["websocket_manager_running"]), (&json!("healthy"), &json!(true)));
     let stats = json!({
         "total_connections": 7, "unique_users": 7, "active_sessions": 3, "subscribed_channels": 3,

@@ -289,13 +289,7 @@ fn a_head_has_64_lines_and_16_sub_protocols_and_no_more() {
 
 fn post(gateway: &Gateway, path: &str, body: &str) -> Answer {
     let token = gateway.token_with("svc", &["--role", "service"]);
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        gateway.address,
-        body.len()
-    );
-    raw::ask(gateway, &head)
+    raw::post(gateway, path, &token, body)
 }
 
 #[test]

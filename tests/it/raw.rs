@@ -1,5 +1,6 @@
 //! A client that sends any bytes and reads what comes, for where a proper one would be too polite.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -232,4 +233,27 @@ pub(crate) fn ask(gateway: &Gateway, head: &str) -> Answer {
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let body = if status == 101 { String::new() } else { String::from_utf8(raw.rest()).unwrap() };
     Answer { status, head, body }
+}
+
+/// Sends a JSON body and reads the whole answer; `lines` are whole header lines.
+pub(crate) fn send(gateway: &Gateway, (method, path): (&str, &str), lines: &str, body: impl Display) -> Answer {
+    let body = body.to_string();
+    let (address, len) = (gateway.address, body.len());
+    ask(
+        gateway,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{lines}Content-Type: application/json\r\n\
+             Content-Length: {len}\r\n\r\n{body}"
+        ),
+    )
+}
+
+/// Posts a JSON body as whom a token says.
+pub(crate) fn post(gateway: &Gateway, path: &str, token: &str, body: impl Display) -> Answer {
+    send(gateway, ("POST", path), &bearer(token), body)
+}
+
+/// The header line of a token.
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::gateway::{Directory, Gateway, SOON, command, until};
 use crate::keys::{SECRET, by_secret, claims, put};
-use crate::raw::{self, CLOSE, FIN, Raw, TEXT, ask};
+use crate::raw::{self, CLOSE, FIN, Raw, TEXT, bearer, send};
 
 /// What stands in everything that a client says.
 const WORD: &str = "Zq7confidential";
@@ -44,12 +44,8 @@ fn service_token() -> String {
 }
 
 fn post(gateway: &Gateway, path: &str, token: &str, body: &str) -> u16 {
-    let (address, len) = (gateway.address, body.len());
-    let head = format!(
-        "POST {path}?note={WORD} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nCookie: {WORD}\r\n\
-         Content-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
-    );
-    ask(gateway, &head).status
+    let lines = format!("{}Cookie: {WORD}\r\n", bearer(token));
+    send(gateway, ("POST", &format!("{path}?note={WORD}")), &lines, body).status
 }
 
 /// Comes with tokens that are good, and with some that are not.

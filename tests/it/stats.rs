@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Seen};
 use crate::fields::{described, fields};
 use crate::gateway::{ALL_CAPS, Gateway, SOON, until};
-use crate::raw::{Answer, ask};
+use crate::raw::post;
 
 const CHANNEL: &str = "system:stats";
 const MESSAGES: u64 = 1000;
@@ -192,18 +192,6 @@ fn strangers_do_not_watch_and_nobody_sends_there_by_whatever_way() {
     }
 }
 
-fn post(gateway: &Gateway, path: &str, token: &str, body: &Value) -> Answer {
-    let body = body.to_string();
-    let (address, len) = (gateway.address, body.len());
-    ask(
-        gateway,
-        &format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-             Content-Length: {len}\r\n\r\n{body}"
-        ),
-    )
-}
-
 #[test]
 fn a_server_that_drains_says_so_as_long_as_somebody_hears_it() {
     let mut gateway = Gateway::unlimited();
@@ -212,7 +200,8 @@ fn a_server_that_drains_says_so_as_long_as_somebody_hears_it() {
     for watcher in &mut watchers {
         watch(watcher);
     }
-    assert_eq!(sample(&mut watchers[0])["state"], "serving");
+    let told = sample(&mut watchers[0]);
+    assert_eq!((&told["state"], &told["version"]), (&json!("serving"), &json!(env!("CARGO_PKG_VERSION"))));
     gateway.terminate();
     let told = watchers.iter_mut().any(|watcher| {
         let (events, code, _) = watcher.closing();

@@ -4,22 +4,14 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::gateway::Gateway;
-use crate::raw::ask;
+use crate::raw::{ask, bearer, send};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const OTHER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 /// Posts a body with a header line or more.
 fn post(gateway: &Gateway, path: &str, (token, lines): (&str, &str), body: &Value) -> Value {
-    let body = body.to_string();
-    let (address, len) = (gateway.address, body.len());
-    let answer = ask(
-        gateway,
-        &format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{lines}\
-             Content-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
-        ),
-    );
+    let answer = send(gateway, ("POST", path), &format!("{}{lines}", bearer(token)), body);
     assert_eq!(answer.status, 200, "{answer:?}");
     serde_json::from_str(&answer.body).unwrap()
 }

@@ -132,15 +132,8 @@ fn who_is_disconnected_by_an_administrator_comes_back_once() {
     drive(&mut [&mut two], SOON, |all| all[0].is_connected());
     let mut page = flat(&gateway, "/api/v1/ws/cat?", "cat");
     for user in ["ada", "bob", "cat"] {
-        let body = json!({ "user_id": user }).to_string();
-        let head = format!(
-            "POST /api/disconnect HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            gateway.address,
-            gateway.master_token("root"),
-            body.len()
-        );
-        let answer = raw::ask(&gateway, &head);
+        let body = json!({ "user_id": user });
+        let answer = raw::post(&gateway, "/api/disconnect", &gateway.master_token("root"), body);
         assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"disconnected":1}"#));
     }
     drive(&mut [&mut one], SOON, |all| !all[0].closes.is_empty());
