@@ -205,8 +205,9 @@ impl Shard {
             if own != Some(channel.as_str()) {
                 let encoding = canonical(name, &user).encoding;
                 match self.join(now, id, &channel, encoding, position(&channel), effects) {
+                    Ok(()) => {}
                     // Left out silently, as the seeds' servers do: it is not in the reply either.
-                    Ok(()) | Err(ErrorCode::PermissionDenied) => {}
+                    Err(code @ ErrorCode::PermissionDenied) => self.saw_refused(now, id, code),
                     Err(code) => {
                         self.error(now, id, code, "a channel that was asked for cannot be joined", None, effects)
                     }

@@ -248,6 +248,7 @@ impl Shard {
     /// A bound keeps a connection from a channel of its pattern. That is told, never silent.
     fn tell_kept_out(&mut self, now: Now, id: ConnId, channel: &str, effects: &mut Effects) {
         self.metrics.count(Metric::RefusedOverload);
+        self.saw_refused(now, id, ErrorCode::Overloaded);
         let write = |stamp, out: &mut Vec<u8>| notice::write_unsubscribed(stamp, channel, Some("overloaded"), out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
         self.queue(now, id, Lane::Critical, frame, effects);

@@ -240,9 +240,12 @@ impl Shard {
                 })
             }
             Err(code) if !wants_ack => return self.error(now, to, code, text_of(code), None, effects),
-            Err(code) => self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
-                notice::write_nack(stamp, id, code, text_of(code), None, out);
-            }),
+            Err(code) => {
+                self.saw_refused(now, to, code);
+                self.pen.notice(now, Encoding::TRIPSAGE, |stamp, out| {
+                    notice::write_nack(stamp, id, code, text_of(code), None, out);
+                })
+            }
         };
         self.queue(now, to, Lane::Critical, frame, effects);
     }

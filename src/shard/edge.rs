@@ -341,6 +341,7 @@ impl Shard {
         let too_many = conn.known && conn.invalid_in_a_row >= INVALID_IN_A_ROW_MAX;
         if let Some(operation) = rejected.id.filter(|_| rejected.ack) {
             let (code, message) = (rejected.code, rejected.message);
+            self.saw_refused(now, id, code);
             let write = |stamp, out: &mut Vec<u8>| notice::write_nack(stamp, operation, code, message, None, out);
             let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
             self.queue(now, id, Lane::Critical, frame, effects);

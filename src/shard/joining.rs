@@ -57,6 +57,7 @@ impl Shard {
             }
         }
         failed.extend(nameless.iter().map(|name| (Name::Raw(name), ErrorCode::ChannelNotFound)));
+        failed.iter().for_each(|(_, code)| self.saw_refused(now, id, *code));
         // A visit greets after what is critical now, so this precedes every `subscribed`.
         let write = |stamp, out: &mut Vec<u8>| notice::write_subscribe_response(stamp, &joined, &failed, out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);

@@ -82,6 +82,7 @@ impl Shard {
         let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.as_mut()) else { return };
         let known: Vec<Offer> = service.offers.extract_if(.., |offer| offer.waits.is_empty()).collect();
         for offer in known {
+            offer.failed.iter().for_each(|(_, code)| self.saw_refused(now, id, *code));
             let write = |stamp, out: &mut Vec<u8>| {
                 write_register_response(stamp, offer.id.as_deref(), &offer.taken, &offer.failed, out);
             };

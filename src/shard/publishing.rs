@@ -299,6 +299,7 @@ impl Shard {
         retry_ms: Option<u64>,
         effects: &mut Effects,
     ) {
+        self.saw_refused(now, id, code);
         let operation = inbound.id.unwrap_or("");
         let write = |stamp, out: &mut Vec<u8>| notice::write_nack(stamp, operation, code, text_of(code), retry_ms, out);
         let frame = self.pen.notice(now, Encoding::TRIPSAGE, write);
@@ -328,6 +329,7 @@ impl Shard {
             (Ok(committed), true) => committed,
             (Ok(_), false) => return,
             (Err(code), true) => {
+                self.saw_refused(now, answer.to, code);
                 let write =
                     |stamp, out: &mut Vec<u8>| notice::write_nack(stamp, operation, code, text_of(code), None, out);
                 let frame = self.pen.notice(now, encoding, write);

@@ -77,6 +77,7 @@ impl Shard {
         let outcome = if len > 0 && queued + len > OUTBOX_BYTES_MAX - MESSAGE_BYTES_MAX {
             // Its volume is what was asked for: no sign of a client that does not read.
             self.metrics.count(Metric::RefusedOverload);
+            self.saw_refused(now, id, ErrorCode::Overloaded);
             Err(&CROWDED)
         } else {
             outcome
@@ -91,6 +92,7 @@ impl Shard {
     }
 
     fn fail(&mut self, now: Now, id: ConnId, request: &Request<'_>, code: ErrorCode, effects: &mut Effects) {
+        self.saw_refused(now, id, code);
         if !request.optional {
             self.respond_to(now, id, request.id, Err(&Failure::Code(code, text_of(code))), effects);
         }
@@ -247,6 +249,9 @@ impl Shard {
         if asked.optional && *outcome == Err(NO_METHOD) {
             return;
         }
+        if let Err(Failure::Code(code, _)) = outcome {
+            self.saw_refused(now, asked.asker, *code);
+        }
         self.respond_to(now, asked.asker, asked.id.as_deref(), outcome.as_deref(), effects);
     }
 
@@ -287,6 +292,7 @@ impl Shard {
         }
         let code = ErrorCode::DeadlineExceeded;
         let failure = Failure::Code(code, text_of(code));
+        self.saw_refused(now, asked.asker, code);
         self.respond_to(now, asked.asker, asked.id.as_deref(), Err(&failure), effects);
     }
 

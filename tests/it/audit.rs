@@ -40,13 +40,8 @@ fn who_came_was_let_in_refused_and_went_is_kept_in_a_file_without_tokens_and_wor
     late.send(&json!({ "type": "auth", "token": format!("{token}x") }));
     assert_eq!(late.closing().1, 4001);
     let operator = gateway.master_token("ops");
-    let body = r#"{"user_id":"ann","code":1012}"#;
-    let head = format!(
-        "POST /api/disconnect HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {operator}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        gateway.address,
-        body.len()
-    );
-    assert_eq!(raw::ask(&gateway, &head).status, 200);
+    let body = json!({ "user_id": "ann", "code": 1012 });
+    assert_eq!(raw::post(&gateway, "/api/disconnect", &operator, body).status, 200);
     assert!(command(&["stats", "--data"]).arg(place.data()).status().unwrap().success());
     gateway.signal(Signal::HUP);
     let is_kept = |act: &str, field: &str, value: Value| find(&entries(&file), act, field, &value).is_some();
@@ -84,6 +79,56 @@ fn who_came_was_let_in_refused_and_went_is_kept_in_a_file_without_tokens_and_wor
         let secret = token.rsplit_once('.').unwrap().1;
         assert!(!text.contains(secret) && !text.contains("confidential"), "{text}");
     }
+}
+
+#[test]
+fn what_is_refused_is_kept_however_its_author_hears_of_it() {
+    let place = Directory::new();
+    let file = place.path().join("audit.jsonl");
+    let gateway = Gateway::within(&place, &["--shards", "2", "--set", &format!("audit.to={}", file.display())]);
+    let mut ann = Client::join(&gateway, "/ws/chat/plans", &gateway.token("ann"));
+    ann.publish("chat:plans", "1", &json!({}));
+    assert_eq!(ann.event_of("ack")["payload"]["id"], "1");
+    ann.publish("agent:bob", "2", &json!({}));
+    ann.publish("chat:plans", "1", &json!({ "other": true }));
+    ann.send(&json!({ "type": "publish", "id": "3", "ack": true, "payload": 3 }));
+    (0..3).for_each(|_| drop(ann.event_of("nack")));
+    ann.send(&json!({ "type": "subscribe", "payload": { "channels": ["agent:bob", "", "a\u{7}b"] } }));
+    let failed = ann.event_of("subscribe_response")["payload"]["failures"].as_array().unwrap().len();
+    assert_eq!(failed, 3);
+    for (method, params) in [("history", json!({ "channel": "agent:bob" })), ("nobody", json!({}))] {
+        ann.send(&json!({ "type": "request", "payload": { "id": method, "method": method, "params": params } }));
+        assert_eq!(ann.event_of("response")["payload"]["id"], method);
+    }
+    ann.send(&json!({ "type": "register", "payload": { "methods": ["plan"] } }));
+    ann.event_of("register_response");
+    ann.send(&json!({ "type": "confidential" }));
+    ann.event_of("connection_error");
+    let expected = [
+        "PERMISSION_DENIED",
+        "ID_REUSED",
+        "INVALID_MESSAGE_FORMAT",
+        "PERMISSION_DENIED",
+        "CHANNEL_NOT_FOUND",
+        "CHANNEL_NOT_FOUND",
+        "PERMISSION_DENIED",
+        "UNKNOWN_TYPE",
+        "PERMISSION_DENIED",
+        "UNKNOWN_TYPE",
+    ];
+    let kept = || {
+        let all = entries(&file);
+        let refused = all.iter().filter(|entry| entry["message"] == "refused" && entry["user"] == "ann");
+        refused.map(|entry| entry["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    until("all are kept", SOON, || kept().len() >= expected.len());
+    assert_eq!(kept(), expected);
+    let dump = ["dump", "--user", "ann", "--kind", "refused", "--json", "--data"];
+    let dump = command(&dump).arg(place.data()).output().unwrap().stdout;
+    let recorded = String::from_utf8(dump).unwrap();
+    let recorded = recorded.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let codes = recorded.filter_map(|record| Some(record["code"].as_str()?.to_owned()));
+    assert_eq!(codes.collect::<Vec<_>>(), expected, "the recorder has them too");
 }
 
 /// What is taken from the permissions of a new file here, as the server inherits it.
