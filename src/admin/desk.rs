@@ -24,7 +24,7 @@ use serde_json::{Map, Value as Json, json};
 use super::trail::{Look, Shown, Trail, Wanted};
 use super::{Office, within};
 use crate::audit::Entry;
-use crate::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX, DESK_ORDER_DEADLINE_MS, TAIL_LOOK_MS, TAIL_RECORDS_MAX};
+use crate::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX, DESK_ORDER_DEADLINE_MS, TAIL_LOOK_MS};
 use crate::mesh::{Hatch, LogPost, Lost};
 use crate::metrics::Metric;
 use crate::recorder::Ring;
@@ -237,5 +237,3 @@ async fn is_gone(socket: &mut TcpStream, wait_ms: u64) -> bool {
     };
     ended.or(waited).await
 }
-
-const _: () = assert!(TAIL_RECORDS_MAX > 0);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::asking::Asker;
-use crate::code::{CloseCode, ErrorCode};
+use crate::code::ErrorCode;
 use crate::ids::{ConnId, ConnectionName, ShardId};
 use crate::limits::TAIL_RECORDS_MAX;
 use crate::mesh::Value;
@@ -133,13 +133,16 @@ impl Trail {
         wanted: Wanted,
         from_now: bool,
     ) -> Self {
-        let mut connection = None;
+        let (mut connection, mut names) = (None, Names::new(*key));
         let mut numbers = vec![None; rings.len()];
         let hash = wanted.channel.as_ref().map(|name| hash_of(key, name));
         if wanted.connection.is_some() || hash.is_some() {
             let ask = |shard| (shard, Ask::Places { connection: wanted.connection, channel: wanted.channel.clone() });
             let outcomes = asker.ask(asker.shards().map(ask).collect()).await;
-            for (number, outcome) in numbers.iter_mut().zip(outcomes) {
+            for ((shard, number), outcome) in asker.shards().zip(&mut numbers).zip(outcomes) {
+                if outcome == Err(ErrorCode::DeadlineExceeded) {
+                    names.note_silent(shard);
+                }
                 let Ok(Reply::Places { connection: place, channel }) = outcome else { continue };
                 (connection, *number) = (connection.or(place), channel);
             }
@@ -154,7 +157,7 @@ impl Trail {
         let _watching = rings.iter().filter(|_| from_now).map(Ring::watch).collect();
         let user = wanted.user.as_ref().map(|user| hash_of(key, user));
         let channel = hash.map(|hash| (hash, numbers));
-        Self { wanted, connection, rings: Arc::clone(rings), _watching, next, names: Names::new(*key), channel, user }
+        Self { wanted, connection, rings: Arc::clone(rings), _watching, next, names, channel, user }
     }
 
     /// What there is since the last look, up to a bound.
@@ -164,6 +167,9 @@ impl Trail {
     pub(super) async fn look(&mut self, asker: &Asker) -> Look {
         let Portion { records: found, lost, more } = Portion::take(&self.rings, &mut self.next);
         self.names.make_room();
+        if lost > 0 {
+            self.names.forget_channels();
+        }
         if let Some(user) = self.user {
             self.names.learn_owners(&found, user);
         }
@@ -291,7 +297,6 @@ fn reason(number: u64) -> &'static str {
 }
 
 const _: () = assert!(ErrorCode::ALL.len() < 100, "a status is told from a code");
-const _: () = assert!(CloseCode::NORMAL.0 == 1000);
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,9 @@ pub const RECORD_NAMES_KEPT: usize = 16 * 1024;
 pub const TAIL_RECORDS_MAX: usize = 512;
 /// How long who follows waits for new records before the next look.
 pub const TAIL_LOOK_MS: u64 = 100;
+/// Looks for which a shard is not asked for names after it has not answered in time; it is shown by its numbers. A dump of
+/// recorders of the usual size takes half as many, so it waits for a shard that is stuck once.
+pub const RECORD_SILENT_LOOKS: u32 = 128;
 /// Programs at the administration's socket at a time; the next one is told so and sent away.
 pub const DESK_CLIENTS_MAX: usize = 8;
 /// Bytes of what such a program asks; over it: an error.

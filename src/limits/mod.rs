@@ -78,6 +78,11 @@ const _: () = assert!(
     ADMIN_QUESTIONS_MAX >= ADMIN_BATCH_MAX && ADMIN_QUESTIONS_MAX >= SHARDS_COUNT_MAX as usize,
     "every request can ask"
 );
+const _: () = assert!(TAIL_RECORDS_MAX > 0, "every look goes on");
+const _: () = assert!(
+    ADMIN_QUESTIONS_MAX >= SHARDS_COUNT_MAX as usize * (2 * TAIL_RECORDS_MAX / RECORD_NAMES_MAX + 1),
+    "all names of a look are asked for at once"
+);
 const _: () = assert!(SHARDS_COUNT_MAX < u16::MAX, "the last number stands for outside");
 const _: () = assert!(START_TOKEN_TTL_S <= TOKEN_TTL_S_MAX, "the printed token is one that could be asked for");
 const _: () = assert!(LEASE_RECALL_COUNT_MAX <= CHANNELS_PER_MESSAGE_MAX);

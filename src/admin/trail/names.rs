@@ -1,11 +1,12 @@
 //! What those are called that records know by number, as far as it is known. A bounded memory, asked for again when full.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::admin::asking::Asker;
+use crate::admin::asking::{Asker, Outcome};
+use crate::code::ErrorCode;
 use crate::ids::{ConnId, ConnectionName, ShardId};
-use crate::limits::{RECORD_NAMES_KEPT, RECORD_NAMES_MAX};
+use crate::limits::{RECORD_NAMES_KEPT, RECORD_NAMES_MAX, RECORD_SILENT_LOOKS};
 use crate::recorder::{Kind, Record};
 use crate::route::HashKey;
 use crate::shard::message::outside::{Ask, Reply};
@@ -23,21 +24,29 @@ struct Known {
     asked: bool,
 }
 
-/// What is known of a channel: a hash of its name, the name.
-type Channel = (Option<u64>, Option<Arc<str>>);
+/// What is known of a channel.
+#[derive(Clone, Debug, Default)]
+struct Channel {
+    /// A hash of its name where a record told it: another name is another channel's.
+    hash: Option<u64>,
+    name: Option<Arc<str>>,
+    /// The shard was asked since the number is this channel's.
+    asked: bool,
+}
 
 /// Names by number.
 #[derive(Debug)]
 pub(super) struct Names {
     key: HashKey,
     connections: HashMap<ConnId, Known>,
-    /// With a hash of the name where a record told it: another name is another channel's.
     channels: HashMap<(ShardId, u32), Channel>,
+    /// Shards that have not answered, with the looks for which they are not asked again.
+    silent: HashMap<ShardId, u32>,
 }
 
 impl Names {
     pub(super) fn new(key: HashKey) -> Self {
-        Self { key, connections: HashMap::new(), channels: HashMap::new() }
+        Self { key, connections: HashMap::new(), channels: HashMap::new(), silent: HashMap::new() }
     }
 
     /// Forgets what is known when it is too much. Connections that are the wanted user's are kept as long as they are few:
@@ -53,6 +62,16 @@ impl Names {
         }
     }
 
+    /// Forgets what numbers were: records are lost that may have said what has become of them.
+    pub(super) fn forget_channels(&mut self) {
+        self.channels.clear();
+    }
+
+    /// A shard has not answered: for some looks its numbers are shown.
+    pub(super) fn note_silent(&mut self, shard: ShardId) {
+        self.silent.insert(shard, RECORD_SILENT_LOOKS);
+    }
+
     /// Notes which connections records give to the user with a hash.
     pub(super) fn learn_owners(&mut self, records: &[(ShardId, Record)], user: u64) {
         let owners = records.iter().filter(|(_, record)| record.kind == Kind::Authenticated && record.number == user);
@@ -65,7 +84,8 @@ impl Names {
     pub(super) fn follow(&mut self, shard: ShardId, record: &Record) {
         match (record.kind, record.channel(), record.connection(shard)) {
             (Kind::Channel, Some(number), _) => {
-                self.channels.insert((shard, number), (Some(record.number), None));
+                let begun = Channel { hash: Some(record.number), ..Channel::default() };
+                self.channels.insert((shard, number), begun);
             }
             (Kind::Authenticated, _, Some(id)) => {
                 if let Some(known) = self.connections.get_mut(&id) {
@@ -76,44 +96,63 @@ impl Names {
         }
     }
 
-    /// Asks the shards for what is not known of these records.
+    /// Asks the shards for what is not known of these records, all at once.
     ///
     /// # Cancel safety
     /// What was asked for is asked for again.
     pub(super) async fn ask(&mut self, asker: &Asker, records: &[(ShardId, Record)]) {
-        let (mut connections, mut channels): (Vec<ConnId>, Vec<(ShardId, u32)>) = (Vec::new(), Vec::new());
-        for (shard, record) in records {
-            connections.extend(
-                record
-                    .connection(*shard)
-                    .filter(|id| id.ticket().is_none() && !self.connections.get(id).is_some_and(|known| known.asked)),
-            );
-            let place = record.channel().map(|number| (*shard, number));
-            channels.extend(place.filter(|place| self.channels.get(place).is_none_or(|(_, name)| name.is_none())));
+        let mut parts = self.parts(records);
+        // An author may be none of the shards' connections.
+        parts.retain(|part| asker.shards().any(|shard| shard == part.shard));
+        if parts.is_empty() {
+            return;
         }
-        connections.sort_unstable();
-        connections.dedup();
-        channels.sort_unstable();
-        channels.dedup();
-        for shard in asker.shards() {
-            let of_shard: Vec<ConnId> = connections.iter().copied().filter(|id| id.shard == shard).collect();
-            let numbers: Vec<u32> = channels.iter().filter(|place| place.0 == shard).map(|place| place.1).collect();
-            let parts = of_shard.len().max(numbers.len()).div_ceil(RECORD_NAMES_MAX);
-            for part in 0..parts {
-                let range = |len: usize| (part * RECORD_NAMES_MAX).min(len)..((part + 1) * RECORD_NAMES_MAX).min(len);
-                self.ask_part(asker, shard, &of_shard[range(of_shard.len())], &numbers[range(numbers.len())]).await;
-            }
+        let outcomes = asker.ask(parts.iter().map(|part| (part.shard, part.question())).collect()).await;
+        for (part, outcome) in parts.iter().zip(outcomes) {
+            self.learn(part, outcome);
         }
     }
 
-    /// # Cancel safety
-    /// As [`Self::ask`].
-    async fn ask_part(&mut self, asker: &Asker, shard: ShardId, ids: &[ConnId], numbers: &[u32]) {
-        let connections = ids.iter().map(|id| (id.slot, id.generation)).collect();
-        let ask = Ask::Names { connections, channels: numbers.to_vec() };
-        // A shard that does not answer is shown by its numbers.
-        let Ok(Reply::Names { connections, channels }) = asker.ask_one(shard, ask).await else { return };
-        for (id, found) in ids.iter().zip(connections) {
+    /// What is to be asked. Counts as a look.
+    fn parts(&mut self, records: &[(ShardId, Record)]) -> Vec<Part> {
+        self.silent.retain(|_, looks| {
+            *looks -= 1;
+            *looks > 0
+        });
+        let mut unknown: BTreeMap<ShardId, (BTreeSet<ConnId>, BTreeSet<u32>)> = BTreeMap::new();
+        for (shard, record) in records {
+            // An author may live on another shard than its event's channel.
+            if let Some(id) = record.connection(*shard).filter(|id| id.ticket().is_none())
+                && !self.connections.get(&id).is_some_and(|known| known.asked)
+            {
+                unknown.entry(id.shard).or_default().0.insert(id);
+            }
+            if let Some(number) = record.channel()
+                && !self.channels.get(&(*shard, number)).is_some_and(|known| known.asked)
+            {
+                unknown.entry(*shard).or_default().1.insert(number);
+            }
+        }
+        let mut parts = Vec::new();
+        for (shard, (ids, numbers)) in unknown.into_iter().filter(|(shard, _)| !self.silent.contains_key(shard)) {
+            let (mut ids, mut numbers) = (ids.into_iter().peekable(), numbers.into_iter().peekable());
+            while ids.peek().is_some() || numbers.peek().is_some() {
+                let ids = ids.by_ref().take(RECORD_NAMES_MAX).collect();
+                parts.push(Part { shard, ids, numbers: numbers.by_ref().take(RECORD_NAMES_MAX).collect() });
+            }
+        }
+        parts
+    }
+
+    /// What a shard said. One that says nothing in time is shown by its numbers; one that is asked too much at the moment
+    /// is asked again.
+    fn learn(&mut self, part: &Part, outcome: Outcome) {
+        let (connections, channels) = match outcome {
+            Ok(Reply::Names { connections, channels }) => (connections, channels),
+            Err(ErrorCode::DeadlineExceeded) => return self.note_silent(part.shard),
+            _ => return,
+        };
+        for (id, found) in part.ids.iter().zip(connections) {
             let known = self.connections.entry(*id).or_default();
             known.asked = true;
             // What was known of one that is gone stays known.
@@ -121,9 +160,10 @@ impl Names {
                 (known.name, known.user) = (Some(name), user.or_else(|| known.user.take()));
             }
         }
-        for (number, name) in numbers.iter().zip(channels) {
-            let entry = self.channels.entry((shard, *number)).or_default();
-            entry.1 = name.filter(|name| entry.0.is_none_or(|hash| hash == hash_of(&self.key, name)));
+        for (number, name) in part.numbers.iter().zip(channels) {
+            let known = self.channels.entry((part.shard, *number)).or_default();
+            known.asked = true;
+            known.name = name.filter(|name| known.hash.is_none_or(|hash| hash == hash_of(&self.key, name)));
         }
     }
 
@@ -142,7 +182,22 @@ impl Names {
     }
 
     pub(super) fn channel(&self, shard: ShardId, number: u32) -> Option<&str> {
-        self.channels.get(&(shard, number))?.1.as_deref()
+        self.channels.get(&(shard, number))?.name.as_deref()
+    }
+}
+
+/// One question: names of a shard, at most so many of either kind.
+#[derive(Debug)]
+struct Part {
+    shard: ShardId,
+    ids: Vec<ConnId>,
+    numbers: Vec<u32>,
+}
+
+impl Part {
+    fn question(&self) -> Ask {
+        let connections = self.ids.iter().map(|id| (id.slot, id.generation)).collect();
+        Ask::Names { connections, channels: self.numbers.clone() }
     }
 }
 
@@ -167,10 +222,51 @@ mod tests {
             let mut names = Names::new(HashKey::default());
             names.learn_owners(&(0..owned).map(|slot| came(slot, 7)).collect::<Vec<_>>(), 7);
             for number in 0..others {
-                names.channels.insert((ShardId(0), u32::try_from(number).unwrap()), (None, None));
+                names.channels.insert((ShardId(0), u32::try_from(number).unwrap()), Channel::default());
             }
             names.make_room();
             assert_eq!(names.connections.len() + names.channels.len(), kept, "{owned} {others}");
         }
+    }
+
+    /// Somebody joined a channel.
+    fn joined(shard: u16, slot: u64, number: u64) -> (ShardId, Record) {
+        (ShardId(shard), Record { micros: 0, kind: Kind::Joined, detail: 0, place: slot << 32, number })
+    }
+
+    #[test]
+    fn a_shard_that_does_not_answer_is_left_alone_for_so_many_looks_and_the_others_are_asked() {
+        let mut names = Names::new(HashKey::default());
+        let records = [joined(0, 1, 5), joined(1, 1, 5), joined(1, 2, 6)];
+        let asked = |names: &mut Names| names.parts(&records).iter().map(|part| part.shard.0).collect::<Vec<_>>();
+        let parts = names.parts(&records);
+        assert_eq!(parts.iter().map(|part| (part.ids.len(), part.numbers.len())).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+        names.learn(&parts[0], Err(ErrorCode::Overloaded));
+        names.learn(&parts[1], Err(ErrorCode::DeadlineExceeded));
+        for look in 1..RECORD_SILENT_LOOKS {
+            assert_eq!(asked(&mut names), [0], "look {look}");
+        }
+        assert_eq!(asked(&mut names), [0, 1]);
+    }
+
+    #[test]
+    fn what_a_shard_knows_no_name_of_is_asked_for_once_until_a_record_gives_it_a_new_one() {
+        let mut names = Names::new(HashKey::default());
+        let records: Vec<_> = (0..=RECORD_NAMES_MAX as u64).map(|n| joined(0, n, n + 1)).collect();
+        let parts = names.parts(&records);
+        let sizes: Vec<_> = parts.iter().map(|part| (part.ids.len(), part.numbers.len())).collect();
+        assert_eq!(sizes, [(RECORD_NAMES_MAX, RECORD_NAMES_MAX), (1, 1)]);
+        for part in &parts {
+            let reply =
+                Reply::Names { connections: vec![None; part.ids.len()], channels: vec![None; part.numbers.len()] };
+            names.learn(part, Ok(reply));
+        }
+        assert!(names.parts(&records).is_empty());
+        let begun = Record { micros: 0, kind: Kind::Channel, detail: 0, place: 0, number: 99 };
+        names.follow(ShardId(0), &begun);
+        let number = begun.channel().unwrap();
+        assert_eq!(names.parts(&[joined(0, 0, number.into())]).len(), 1);
+        names.forget_channels();
+        assert_eq!(names.parts(&records).len(), 2, "records were lost: the numbers may be others' by now");
     }
 }
