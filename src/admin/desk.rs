@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use glommio::net::TcpStream;
@@ -22,7 +22,7 @@ use glommio::timer::Timer;
 use serde_json::{Map, Value as Json, json};
 
 use super::trail::{Look, Shown, Trail, Wanted};
-use super::{Office, within};
+use super::{Office, clock, within};
 use crate::audit::Entry;
 use crate::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX, DESK_ORDER_DEADLINE_MS, TAIL_LOOK_MS};
 use crate::mesh::{Hatch, LogPost, Lost};
@@ -67,14 +67,9 @@ impl Desk {
     }
 
     /// The wall clock of a record's time, in milliseconds.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the executor is a host: what was counted from the start is shown as a date"
-    )]
     fn unix_ms(&self, micros: u64) -> u64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let began = since.saturating_sub(self.tools.started.elapsed());
-        u64::try_from((began + Duration::from_micros(micros)).as_millis()).unwrap_or(u64::MAX)
+        let began = clock::unix().saturating_sub(self.tools.started.elapsed());
+        clock::millis(began + Duration::from_micros(micros))
     }
 }
 
@@ -112,7 +107,7 @@ impl Desk {
     async fn answer(self: &Rc<Self>, socket: &mut TcpStream) -> Result<(), String> {
         let order = read_order(socket).await?;
         if let Some(audit) = &self.office.audit {
-            audit.keep(Entry::new(super::numbers::unix_ms(), "administered", format!("socket: {order}")));
+            audit.keep(Entry::new(clock::unix_ms(), "administered", format!("socket: {order}")));
         }
         let done = match order {
             Order::Dump(wanted) => self.show(socket, wanted.usable()?, Showing::Dump).await,

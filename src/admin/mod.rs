@@ -11,6 +11,7 @@ mod api;
 mod asking;
 mod assets;
 mod body;
+mod clock;
 mod desk;
 mod entrance;
 mod exposition;
@@ -50,6 +51,7 @@ use crate::shard::message::outside::Answered;
 use crate::wire::cors;
 use crate::wire::http::{Request, Response};
 use asking::Asker;
+pub use clock::{unix, unix_ms};
 use desk::Desk;
 pub use desk::{SetFilter, Tools};
 use numbers::Tally;
@@ -106,7 +108,7 @@ impl Office {
         let action = format!("{} {}", request.request.method, request.request.path);
         let user = request.bearer.as_ref().map(|claims| Arc::clone(&claims.user));
         let (peer, code) = (Some(request.peer), Some(status));
-        audit.keep(Entry { user, peer, code, ..Entry::new(numbers::unix_ms(), "administered", action) });
+        audit.keep(Entry { user, peer, code, ..Entry::new(unix_ms(), "administered", action) });
     }
 }
 

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use glommio::sync::Semaphore;
 use serde_json::{Value, json};
 
 use super::api::{self, NO_CONNECTION, json_response};
 use super::asking::Asker;
+use super::clock::unix_ms;
 use super::refusal::Refusal;
 use crate::code::{CloseCode, ErrorCode};
 use crate::ids::{ConnectionName, ShardId};
@@ -77,13 +77,6 @@ impl Tally {
         *self.latest.borrow_mut() = Some((unix_ms(), counts));
         Ok(counts)
     }
-}
-
-/// The wall clock.
-#[expect(clippy::disallowed_methods, reason = "the executor is a host, and tells the time in its answers")]
-pub(super) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn instant(unix_ms: u64) -> String {

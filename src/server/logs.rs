@@ -12,9 +12,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -22,7 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::flight::Flight;
-use crate::admin::SetFilter;
+use crate::admin::{SetFilter, unix_ms};
 use crate::audit::Entry;
 use crate::config::{AuditTo, LogFormat, Logs, StartError};
 use crate::ids::ShardId;
@@ -269,13 +269,6 @@ impl Visit for Reading {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, format!("{value:?}").into());
     }
-}
-
-/// The wall clock.
-#[expect(clippy::disallowed_methods, reason = "a line says when it was said, by the thread that says it")]
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

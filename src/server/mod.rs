@@ -23,8 +23,8 @@ use std::io::{self, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
+use crate::admin;
 use crate::auth::Key;
 use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
@@ -186,7 +186,7 @@ fn admin_socket(wanted: &Serve) -> Result<Option<(SocketFile, UnixListener)>, St
 fn token_for_everything(key: &key::DevelopmentKey) -> Result<String, StartError> {
     let caps = Some(token::caps_for_everything());
     let request = TokenRequest { user: "developer", ttl_s: START_TOKEN_TTL_S, service: false, caps };
-    token::mint(key, &request, unix_s())
+    token::mint(key, &request, admin::unix().as_secs())
 }
 
 /// What the operator should know before trusting this server with more than a test.
@@ -212,7 +212,7 @@ fn warn(wanted: &Serve, addresses: &[Address]) {
 fn tokens(wanted: &Token) -> Result<(), StartError> {
     doctor::check_directory(&wanted.data)?;
     let key = key::obtain_to_sign(&wanted.data)?;
-    let now = unix_s();
+    let now = admin::unix().as_secs();
     let mut out = io::BufWriter::new(io::stdout().lock());
     for user in wanted.users.iter() {
         let request =
@@ -224,10 +224,4 @@ fn tokens(wanted: &Token) -> Result<(), StartError> {
     }
     let _nobody_listens = out.flush();
     Ok(())
-}
-
-/// The wall clock, for the times in tokens.
-#[expect(clippy::disallowed_methods, reason = "the command line is a host: it reads the clock once and passes it on")]
-fn unix_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

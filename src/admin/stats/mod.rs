@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use glommio::timer::Timer;
 
 use super::asking::{Asker, Outcome};
-use super::numbers::unix_ms;
+use super::clock::unix_ms;
 use crate::limits::{BUSY_ANSWER_MS, SAMPLE_EVERY_MS, SHARD_SILENT_MS};
 use crate::mesh::Traffic;
 use crate::metrics::{Metric, Metrics};
