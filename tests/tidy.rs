@@ -45,7 +45,7 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("EXECUTOR_IO_BYTES", "a size given to the executor library"),
     ("EXECUTOR_RING_DEPTH", "a size given to the executor library, which waits when it is reached"),
     ("HEALTH_DEADLINE_MS", "a wait of a command that asks once"),
-    ("LOG_FLUSH_MS", "a deadline: a test of the whole server ends with a reader that does not read"),
+    ("LOG_FLUSH_LOOK_MS", "a pace: how soon an end sees that the last lines are written"),
     ("DESK_ORDER_DEADLINE_MS", "a deadline like that of answers, by the same function, which a test waits out"),
     ("TAIL_LOOK_MS", "a pace of looks"),
     ("MEMLOCK_START_BYTES", "a part of the need that a test holds to what was measured"),

@@ -7,8 +7,10 @@ pub const LOG_QUEUE_ITEMS: usize = 2048;
 pub const LOG_BATCH_ITEMS: usize = 64;
 /// Bytes of one value in a line; a longer one is cut. A value that is told of the configuration is shorter.
 pub const LOG_VALUE_BYTES_MAX: usize = 2048;
-/// How long an end waits for what was said last to be written: nobody may be there to read it.
+/// How long an end waits for what was said last to be written, to the log and the audit: nobody may be there to read it.
 pub const LOG_FLUSH_MS: u64 = 1_000;
+/// How often it looks meanwhile.
+pub const LOG_FLUSH_LOOK_MS: u32 = 5;
 
 // The recorder, and who looks at it
 

@@ -62,7 +62,8 @@ pub const SOCKETS_SPARE_MAX: u64 = 1024;
 /// Time that a drain may take; at its end what is still open is cut.
 pub const DRAIN_WINDOW_MS: u64 = 10_000;
 /// From the first signal to the end of the process, whatever still goes on in it: threads that hang, and answers of the
-/// HTTP interface that nobody takes. The window, what sockets linger, and as much again for who is late.
+/// HTTP interface that nobody takes. The window, what sockets linger, and as much again for who is late. Then the last
+/// lines are waited for, at most `LOG_FLUSH_MS`.
 pub const DRAIN_LATEST_MS: u64 = 12_000;
 /// Time that `health` waits for an answer; over it the gateway counts as not ready. Below the 5 s that a container's
 /// check is given.

@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::audit::Entry;
 
@@ -159,14 +158,6 @@ impl LogPost {
         self.queue.try_send(item).map_err(TrySendError::into_inner)
     }
 
-    /// Puts an item, and waits for room as long as may be: for who ends and has nothing else to do.
-    ///
-    /// # Errors
-    /// The item, when the queue stays full or nobody writes any more.
-    pub fn put_within(&self, item: LogItem, patience: Duration) -> Result<(), LogItem> {
-        self.queue.send_timeout(item, patience).map_err(SendTimeoutError::into_inner)
-    }
-
     /// What was said and not written.
     #[must_use]
     pub const fn losses(&self) -> &Arc<Losses> {
@@ -198,15 +189,6 @@ mod tests {
         });
         assert_eq!(said.map(String::from).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(losses.count(), 2);
-        let (done, flushed) = bounded(1);
-        let full = |patience| post.put_within(LogItem::Flush(done.clone()), Duration::from_millis(patience));
-        std::thread::scope(|scope| {
-            (0..2).for_each(|_| post.say(line("fills")));
-            assert!(full(1).is_err(), "nobody makes room");
-            scope.spawn(|| items.recv().unwrap());
-            assert!(full(60_000).is_ok(), "room was made meanwhile");
-        });
-        drop(flushed);
         drop(items);
         post.say(line("nobody writes"));
         assert_eq!(post.losses().count(), 3);

@@ -8,6 +8,7 @@ mod form;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -26,7 +27,7 @@ use crate::admin::{SetFilter, unix_ms};
 use crate::audit::Entry;
 use crate::config::{AuditTo, LogFormat, Logs, StartError};
 use crate::ids::ShardId;
-use crate::limits::{LOG_FLUSH_MS, LOG_QUEUE_ITEMS};
+use crate::limits::{LOG_FLUSH_LOOK_MS, LOG_FLUSH_MS, LOG_QUEUE_ITEMS};
 use crate::mesh::{Level, Line, LogItem, LogPost, Lost, Value, log_queue};
 use writer::{Sink, Writer};
 
@@ -138,12 +139,13 @@ impl Log {
 
     /// Waits until what was said is written, for a while.
     pub(super) fn flush(&self) {
-        for post in [Some(&self.post), self.audit.last()].into_iter().flatten() {
-            let (done, flushed) = bounded(1);
-            let patience = Duration::from_millis(LOG_FLUSH_MS);
-            if post.put_within(LogItem::Flush(done), patience).is_ok() {
-                let _late = flushed.recv_timeout(patience);
+        let waiters: Vec<_> = [Some(&self.post), self.audit.last()].into_iter().flatten().map(Waiter::new).collect();
+        for _ in (0..LOG_FLUSH_MS).step_by(LOG_FLUSH_LOOK_MS as usize) {
+            // Each look asks all of them.
+            if waiters.iter().filter(|waiter| !waiter.is_done()).count() == 0 {
+                return;
             }
+            std::thread::park_timeout(Duration::from_millis(LOG_FLUSH_LOOK_MS.into()));
         }
     }
 
@@ -206,6 +208,31 @@ impl Log {
     /// What was said and not written.
     pub(super) const fn lost(&self) -> &Lost {
         &self.lost
+    }
+}
+
+/// One who waits for what was said to be written.
+struct Waiter<'a> {
+    post: &'a LogPost,
+    /// Taken once it found room in the queue.
+    flush: Cell<Option<Sender<()>>>,
+    flushed: Receiver<()>,
+}
+
+impl<'a> Waiter<'a> {
+    fn new(post: &'a LogPost) -> Self {
+        let (flush, flushed) = bounded(1);
+        Self { post, flush: Cell::new(Some(flush)), flushed }
+    }
+
+    /// Asks, if there is room for it. Whether it is written, or nobody writes any more.
+    fn is_done(&self) -> bool {
+        if let Some(flush) = self.flush.take()
+            && let Err(LogItem::Flush(flush)) = self.post.try_put(LogItem::Flush(flush))
+        {
+            self.flush.set(Some(flush));
+        }
+        !matches!(self.flushed.try_recv(), Err(TryRecvError::Empty))
     }
 }
 
@@ -288,6 +315,8 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use tracing::subscriber::with_default;
 
@@ -313,6 +342,33 @@ mod tests {
         }
         for whole in ["index out of bounds: the len is 3 but the index is 3", "assertion `left == right` failed", ""] {
             assert_eq!(without_content(whole), whole);
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about how long an end waits")]
+    fn an_end_waits_for_all_writers_together_and_for_none_that_is_stuck() {
+        let (post, items) = log_queue(1, &Arc::default());
+        let (kept, entries) = log_queue(1, &Arc::default());
+        let log = Log { post: post.clone(), audit: [kept.clone()].into(), ..Log::unheard() };
+        for (stuck, other, other_index) in [(&items, &entries, 1), (&entries, &items, 0)] {
+            // Neither has room.
+            for post in [&post, &kept] {
+                post.try_put(LogItem::Reopen).unwrap();
+            }
+            let waiters = [&post, &kept].map(Waiter::new);
+            let look = || waiters.each_ref().map(Waiter::is_done);
+            assert_eq!(look(), [false; 2]);
+            assert!(matches!(other.recv().unwrap(), LogItem::Reopen));
+            assert_eq!(look(), [false; 2], "asked, and not answered yet");
+            let LogItem::Flush(done) = other.recv().unwrap() else { panic!("it was not asked") };
+            done.send(()).unwrap();
+            assert!(look()[other_index] && !look()[1 - other_index], "whatever becomes of one that is stuck");
+            // It ends although one is never done, which has had its time.
+            let begun = Instant::now();
+            log.flush();
+            assert!(begun.elapsed() >= Duration::from_millis(LOG_FLUSH_MS));
+            stuck.try_iter().chain(other.try_iter()).for_each(drop);
         }
     }
 
