@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::logs::form::{write_escaped, write_quoted};
 use crate::config::{Asked, StartError};
 
 /// Asks, and prints line by line until the answer ends. The exit code is 1 if it is an error.
@@ -29,7 +30,9 @@ pub(super) fn ask(asked: &Asked) -> Result<ExitCode, StartError> {
         let line = line.map_err(|error| failed(&error))?;
         let answer: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
         if let Some(error) = answer["error"].as_str() {
-            let _nobody_listens = writeln!(io::stderr().lock(), "waystation: {error}");
+            let mut told = String::from("waystation: ");
+            write_escaped(error, &mut told);
+            let _nobody_listens = writeln!(io::stderr().lock(), "{told}");
             return Ok(ExitCode::FAILURE);
         }
         ended = answer["done"] == true;
@@ -55,11 +58,12 @@ fn shown(record: &Value) -> String {
     let text = |name: &str| record[name].as_str().unwrap_or("?").to_owned();
     let mut line = format!("{} {:>2} {:<13}", text("time"), record["shard"].to_string(), text("kind"));
     for (name, value) in fields.iter().filter(|(name, _)| !HEAD.contains(&name.as_str())) {
-        let value = match value.as_str() {
-            Some(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => text.to_owned(),
-            _ => value.to_string(),
-        };
-        let _infallible = write!(line, " {name}={value}");
+        let _infallible = write!(line, " {name}=");
+        match value.as_str() {
+            // What steers a terminal, or turns a line around on it, may be in anybody's name.
+            Some(text) => write_quoted(text, &mut line),
+            None => line.push_str(&value.to_string()),
+        }
     }
     line
 }
@@ -78,6 +82,10 @@ mod tests {
             (
                 json!({ "time": "T", "micros": 1, "shard": 3, "kind": "received", "bytes": 12, "user": "a \n\"b" }),
                 "T  3 received      bytes=12 user=\"a \\n\\\"b\"",
+            ),
+            (
+                json!({ "time": "T", "shard": 3, "kind": "opened", "user": "a\u{202e}b", "connection": "\u{1b}[2J" }),
+                "T  3 opened        connection=\"\\u{1b}[2J\" user=\"a\\u{202e}b\"",
             ),
             (json!({ "lost": 7 }), "(7 records were overwritten before they were read)"),
             (json!({ "done": true, "lost": 7 }), ""),

@@ -4,7 +4,7 @@
 //! Whoever logs puts a line into a bounded queue and goes on: a standard error that nobody reads blocks neither a shard,
 //! nor a drain, nor the message of a panic. The filter can be changed while the gateway runs.
 
-mod form;
+pub(super) mod form;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -137,7 +137,7 @@ impl Log {
         self.filter.reload(filter).map_err(|error| error.to_string())
     }
 
-    /// Waits until what was said is written, for a while.
+    /// Waits until what was said is written, for a while: for the log and the audit together, of which one may be stuck.
     pub(super) fn flush(&self) {
         let waiters: Vec<_> = [Some(&self.post), self.audit.last()].into_iter().flatten().map(Waiter::new).collect();
         for _ in (0..LOG_FLUSH_MS).step_by(LOG_FLUSH_LOOK_MS as usize) {

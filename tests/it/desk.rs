@@ -248,7 +248,7 @@ fn a_socket_that_lives_is_not_taken_one_that_was_left_is_and_without_one_it_is_s
 #[test]
 fn another_user_is_sent_away_even_where_the_file_lets_it() {
     if !rustix::process::geteuid().is_root() {
-        // Nobody else can be asked to try.
+        // Nobody else can be asked to try: `who_may_not_enter_is_told_why_and_so_is_who_finds_no_room` shows the rest.
         return;
     }
     let gateway = Gateway::start();

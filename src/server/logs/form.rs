@@ -117,7 +117,7 @@ fn write_string(text: &str, out: &mut String) {
 }
 
 /// The text as it is where nothing in it could be taken for something else, else in quotes.
-fn write_quoted(text: &str, out: &mut String) {
+pub(in crate::server) fn write_quoted(text: &str, out: &mut String) {
     let plain = |c: char| !is_unfit(c) && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
     if !text.is_empty() && text.len() <= LOG_VALUE_BYTES_MAX && text.chars().all(plain) {
         return out.push_str(text);
@@ -133,7 +133,7 @@ fn write_quoted(text: &str, out: &mut String) {
 }
 
 /// What is read as it stands, on one line.
-fn write_escaped(text: &str, out: &mut String) {
+pub(in crate::server) fn write_escaped(text: &str, out: &mut String) {
     cut(text).chars().for_each(|c| write_char(c, out));
 }
 

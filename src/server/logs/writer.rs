@@ -26,21 +26,21 @@ use crate::mesh::{Level, Line, LogItem, Lost, Value};
 pub(super) enum Sink {
     /// Standard error. Never its lock: who is stuck in a write would keep it from a panic's message.
     StandardError,
-    /// A file, opened again on request; `None` while it cannot be opened.
-    File(PathBuf, Option<File>),
+    /// A file, opened again on request.
+    File(PathBuf, File),
 }
 
 impl Sink {
     /// A file that only its owner writes and its group may read.
     pub(super) fn file(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
-        Ok(Self::File(path, Some(file)))
+        Ok(Self::File(path, file))
     }
 
     fn reopen(&mut self) {
         if let Self::File(path, file) = self {
             match open(path) {
-                Ok(opened) => *file = Some(opened),
+                Ok(opened) => *file = opened,
                 Err(error) => {
                     // What is open stays: a line in a file that was moved is better than none.
                     tracing::error!(path = %path.display(), %error, "a log cannot be opened again");
@@ -49,16 +49,10 @@ impl Sink {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::StandardError => write_all(rustix::stdio::stderr(), bytes),
-            Self::File(path, file) => {
-                let file = match file {
-                    Some(file) => file,
-                    None => file.insert(open(path)?),
-                };
-                write_all(file.as_fd(), bytes)
-            }
+            Self::File(_, file) => write_all(file.as_fd(), bytes),
         }
     }
 }
