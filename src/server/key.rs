@@ -1,7 +1,7 @@
 //! The development key: a secret in the data directory that `serve` and `token` share.
 //!
-//! Made on first use, whole or not at all: it is written under another name and then linked to its own,
-//! which succeeds once. Two processes that start together therefore end with one key. A key that others
+//! Made on first use, whole or not at all: it is written under another name and then linked to its own, or renamed where
+//! there are no hard links, which succeeds once. Two processes that start together therefore end with one key. A key that others
 //! could read or have put there is refused. Absent: configured keys, rotation.
 
 use std::fmt;
@@ -10,6 +10,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::config::StartError;
@@ -137,16 +139,34 @@ fn make(directory: &Path, path: &Path) -> io::Result<bool> {
     let (secret, suffix) = random.split_at(SECRET_BYTES);
     let draft = directory.join(format!(".{NAME}.{}", encode(suffix)));
     let written = write_new(&draft, &encode(secret));
-    let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+    let claimed = written.and_then(|()| claim(&draft, path, |draft, path| fs::hard_link(draft, path)));
+    let removed = fs::remove_file(&draft).or_else(|error| match error.kind() {
+        // It has the name now, by itself.
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
     });
-    let removed = fs::remove_file(&draft);
-    let linked = linked?;
+    let claimed = claimed?;
     removed?;
     File::open(directory)?.sync_all()?;
-    Ok(linked)
+    Ok(claimed)
+}
+
+/// Gives the draft the name that only one can have. Returns whether it got it. Not every file system has hard links; one
+/// that has none may rename what takes nobody's place.
+fn claim(draft: &Path, path: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -> io::Result<bool> {
+    let without_links = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK];
+    let claimed = link(draft, path).or_else(|error| match Errno::from_io_error(&error) {
+        Some(errno) if without_links.contains(&errno) => renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE)
+            .map_err(|errno| match errno {
+                Errno::EXIST => errno.into(),
+                _ => io::Error::new(error.kind(), format!("the file system has no hard links ({error}, then {errno})")),
+            }),
+        _ => Err(error),
+    });
+    match claimed {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
@@ -235,6 +255,29 @@ mod tests {
         });
         assert_eq!(keys.iter().filter(|key| key.made).count(), 1);
         assert!(keys.iter().all(|key| key.secret == keys[0].secret));
+    }
+
+    #[test]
+    fn without_hard_links_a_key_gets_its_name_all_the_same_and_takes_no_others() {
+        let scratch = Scratch::new();
+        let [draft, path] = ["draft", NAME].map(|name| scratch.path().join(name));
+        // link(2): how file systems say that they have none.
+        for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK] {
+            let claim = || claim(&draft, &path, |_, _| Err(errno.into()));
+            write_new(&draft, "first").unwrap();
+            assert!(claim().unwrap(), "{errno}");
+            assert!(!draft.exists());
+            write_new(&draft, "second").unwrap();
+            assert!(!claim().unwrap(), "{errno}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
+            fs::remove_file(&draft).unwrap();
+            fs::remove_file(&path).unwrap();
+            let nothing = claim().unwrap_err().to_string();
+            assert!(nothing.contains("no hard links"), "{nothing}");
+        }
+        write_new(&draft, "first").unwrap();
+        let full = claim(&draft, &path, |_, _| Err(Errno::NOSPC.into())).unwrap_err();
+        assert!(full.kind() == io::ErrorKind::StorageFull && draft.exists(), "{full}");
     }
 
     #[test]
