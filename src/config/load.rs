@@ -19,7 +19,7 @@ use super::units::CpuList;
 use super::written::{LimitsWritten, ServeArgs};
 use super::{Faults, StartError};
 use crate::auth::{Policy, PolicyRow};
-use crate::limits::{LISTEN_COUNT_MAX, RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX};
+use crate::limits::{LISTEN_COUNT_MAX, RECORDER_BYTES_DEFAULT, RECORDER_BYTES_MIN, SHARDS_COUNT_MAX};
 use crate::room::history::Retention;
 use crate::runtime::address::Address;
 use crate::runtime::ring::RingSizes;
@@ -159,6 +159,7 @@ impl Laid<'_> {
         let audit = self.audit();
         let admin_socket = self.admin_socket(data.as_deref());
         let shards = self.placed();
+        let recorder_bytes = self.recorder();
         let listen = self.listen();
         let origins = Origins::new(&self.file.origins.allowed);
         let mut origins = self.or_fault("origins.allowed", origins)?;
@@ -193,7 +194,7 @@ impl Laid<'_> {
             policy: policy?,
             admin_loopback: file.admin.loopback,
             admin_socket,
-            recorder_bytes: file.recorder.bytes.unwrap_or(RECORDER_BYTES_DEFAULT),
+            recorder_bytes: recorder_bytes?,
             retention: Retention {
                 count: file.history.events.unwrap_or(retention.count),
                 bytes: file.history.bytes.unwrap_or(retention.bytes),
@@ -335,6 +336,18 @@ impl Laid<'_> {
             Some(path) => self.resolved(path, &self.settings.origin("admin.socket")).map(|path| (path, true)),
             None => Some((desk::usual_socket(data?, &self.source.environment), false)),
         }
+    }
+
+    /// Bytes of a shard's recorder. What is neither none nor enough for one is no wish for none.
+    fn recorder(&mut self) -> Option<usize> {
+        let bytes = self.file.recorder.bytes.unwrap_or(RECORDER_BYTES_DEFAULT);
+        if (1..RECORDER_BYTES_MIN).contains(&bytes) {
+            let what = format!("`recorder.bytes` = {bytes}: this is too small for a recorder");
+            let place = self.settings.origin("recorder.bytes").to_string();
+            self.fault(what, place, format!("write at least {RECORDER_BYTES_MIN}, or 0 for none"));
+            return None;
+        }
+        Some(bytes)
     }
 
     /// Which shard runs where.

@@ -266,7 +266,7 @@ const RECORDER: &[Key] = &[key(
     Kind::Count { min: 0, max: RECORDER_BYTES_MAX as u64 },
     Fallback::Is("1_048_576"),
     Effect::Restart,
-    "bytes of each shard's flight recorder, 32 for each record, rounded down to a power of two; 0 for none",
+    "bytes of each shard's flight recorder, 32 for each record, rounded down to a power of two, at least 64; 0 for none",
 )];
 
 const HISTORY: &[Key] = &[

@@ -17,19 +17,21 @@ pub const LOG_FLUSH_LOOK_MS: u32 = 5;
 /// Bytes of each shard's recorder unless it is said otherwise: 32,768 records, some seconds of a busy shard and hours of an
 /// idle one.
 pub const RECORDER_BYTES_DEFAULT: usize = 1024 * 1024;
+/// The smallest recorder: two records, of which one is the next to be written. What is less and not 0 is refused.
+pub const RECORDER_BYTES_MIN: usize = 64;
 /// The largest recorder that can be configured.
 pub const RECORDER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Names that one question asks a shard for; more take several.
 pub const RECORD_NAMES_MAX: usize = 256;
 /// Names that who looks keeps for the next records; over it all are asked for again.
 pub const RECORD_NAMES_KEPT: usize = 16 * 1024;
+/// Looks for which a shard is not asked for names after it has not answered in time; it is shown by its numbers. A dump of
+/// recorders of the usual size takes half as many, so it waits for a shard that is stuck once.
+pub const RECORD_SILENT_LOOKS: u32 = 128;
 /// Records of each shard that are looked at between two writes to who follows them.
 pub const TAIL_RECORDS_MAX: usize = 512;
 /// How long who follows waits for new records before the next look.
 pub const TAIL_LOOK_MS: u64 = 100;
-/// Looks for which a shard is not asked for names after it has not answered in time; it is shown by its numbers. A dump of
-/// recorders of the usual size takes half as many, so it waits for a shard that is stuck once.
-pub const RECORD_SILENT_LOOKS: u32 = 128;
 /// Programs at the administration's socket at a time; the next one is told so and sent away.
 pub const DESK_CLIENTS_MAX: usize = 8;
 /// Bytes of what such a program asks; over it: an error.

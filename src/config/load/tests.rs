@@ -259,3 +259,22 @@ fn what_holds_until_the_next_start_is_held_against_what_holds_at_once() {
     assert!(told[0].place.contains("gateway.toml, line 2, column 16"), "{told:?}");
     assert!(told[0].remedy.contains("holds as it was at the start"), "{told:?}");
 }
+
+#[test]
+fn a_recorder_has_room_for_two_records_or_there_is_none() {
+    for (bytes, expected) in [
+        (0, Some(0)),
+        (1, None),
+        (RECORDER_BYTES_MIN - 1, None),
+        (RECORDER_BYTES_MIN, Some(RECORDER_BYTES_MIN)),
+        (RECORDER_BYTES_MIN + 1, Some(RECORDER_BYTES_MIN + 1)),
+    ] {
+        let loaded = load(&format!("[recorder]\nbytes = {bytes}"), &[], &[]);
+        let told = loaded.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(loaded.ok().map(|serve| serve.recorder_bytes), expected, "{bytes}");
+        let is_told = told.contains("line 2, column 9") && told.contains("write at least 64, or 0 for none");
+        assert_eq!(is_told, expected.is_none(), "{told}");
+        let made = crate::recorder::Ring::with_bytes(bytes).is_some();
+        assert_eq!(made, expected.is_some_and(|bytes| bytes > 0), "{bytes}");
+    }
+}
