@@ -11,12 +11,20 @@ use crate::ids::ShardId;
 /// One shard's numbers, by the other shard.
 #[derive(Debug)]
 pub struct Traffic {
-    with: Box<[Counts]>,
+    with: Box<[Lines]>,
 }
 
-/// One shard's numbers of another. As large as what processors fetch at a time, which are two lines of 64 bytes.
+/// Numbers of some others. One thread writes them all, so only where they end matters: as large as what processors fetch at a
+/// time, which are two lines of 64 bytes.
 #[derive(Debug, Default)]
 #[repr(align(128))]
+struct Lines([Counts; PER_LINES]);
+
+const PER_LINES: usize = 8;
+const _: () = assert!(size_of::<Lines>() == 128);
+
+/// One shard's numbers of another.
+#[derive(Debug, Default)]
 struct Counts {
     put: AtomicU64,
     taken: AtomicU64,
@@ -26,12 +34,12 @@ impl Traffic {
     /// Nothing yet, among so many shards.
     #[must_use]
     pub fn among(shards: usize) -> Self {
-        Self { with: (0..shards).map(|_| Counts::default()).collect() }
+        Self { with: (0..shards.div_ceil(PER_LINES)).map(|_| Lines::default()).collect() }
     }
 
     /// Something was put to a shard. Only the owner calls this, as the next.
     pub(super) fn note_put(&self, to: ShardId) {
-        if let Some(counts) = self.with.get(to.index()) {
+        if let Some(counts) = self.of(to) {
             add(&counts.put);
         }
     }
@@ -39,7 +47,7 @@ impl Traffic {
     /// Something was taken that a shard had put.
     pub(super) fn note_taken(&self, from: ShardId) {
         // A number beyond the shards stands for a thread that is none.
-        if let Some(counts) = self.with.get(from.index()) {
+        if let Some(counts) = self.of(from) {
             add(&counts.taken);
         }
     }
@@ -47,13 +55,19 @@ impl Traffic {
     /// How much was put to a shard.
     #[must_use]
     pub fn put(&self, to: ShardId) -> u64 {
-        self.with.get(to.index()).map_or(0, |counts| counts.put.load(Relaxed))
+        self.of(to).map_or(0, |counts| counts.put.load(Relaxed))
     }
 
     /// How much was taken from a shard.
     #[must_use]
     pub fn taken(&self, from: ShardId) -> u64 {
-        self.with.get(from.index()).map_or(0, |counts| counts.taken.load(Relaxed))
+        self.of(from).map_or(0, |counts| counts.taken.load(Relaxed))
+    }
+
+    #[inline]
+    fn of(&self, shard: ShardId) -> Option<&Counts> {
+        let index = shard.index();
+        self.with.get(index / PER_LINES).map(|lines| &lines.0[index % PER_LINES])
     }
 }
 
