@@ -156,19 +156,40 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::Parser;
 
     #[test]
     fn every_type_of_message_has_its_name() {
-        for (command, name) in [
-            (Command::Heartbeat, "heartbeat"),
-            (Command::Pong, "pong"),
-            (Command::Ping { timestamp: None }, "ping"),
-            (Command::Cancel { id: "1" }, "cancel"),
-            (Command::Unsubscribe { channels: Vec::new() }, "unsubscribe"),
-            (Command::Unknown { kind: "x" }, "unknown"),
-        ] {
-            assert_eq!(MESSAGES[usize::try_from(type_of(&command)).unwrap()], name);
+        let mut parser = Parser::default();
+        let texts = [
+            ("auth", r#"{"type":"auth","token":"t"}"#),
+            ("subscribe", r#"{"type":"subscribe","payload":{"channels":["chat:a"]}}"#),
+            ("unsubscribe", r#"{"type":"unsubscribe","payload":{"channels":["chat:a"]}}"#),
+            ("chat_message", r#"{"type":"chat_message","payload":{"content":"a"}}"#),
+            ("trip_update", r#"{"type":"trip_update","payload":{"field":"name","value":"a"}}"#),
+            ("publish", r#"{"type":"publish","payload":{"channel":"chat:a","type":"note","payload":{}}}"#),
+            ("heartbeat", r#"{"type":"heartbeat"}"#),
+            ("ping", r#"{"type":"ping"}"#),
+            ("pong", r#"{"type":"pong"}"#),
+            ("agent_report", r#"{"type":"tool_call_start","payload":{"tool":"a"}}"#),
+            ("batch", r#"{"type":"batch","payload":{"messages":[{"type":"ping"}]}}"#),
+            ("request", r#"{"type":"request","payload":{"id":"1","method":"time"}}"#),
+            ("response", r#"{"type":"response","payload":{"id":"1","result":1}}"#),
+            ("register", r#"{"type":"register","payload":{"methods":["plan"]}}"#),
+            ("cancel", r#"{"type":"cancel","payload":{"id":"1"}}"#),
+            ("ack", r#"{"type":"ack","payload":{"channel":"chat:a","epoch":"e","seq":1}}"#),
+            ("typing", r#"{"type":"chat_typing_start"}"#),
+            ("cursor_update", r#"{"type":"cursor_update","payload":{"x":1,"y":2}}"#),
+            ("relayed", r#"{"type":"trip_field_editing_start","payload":{"field":"name"}}"#),
+            ("unknown", r#"{"type":"x"}"#),
+        ];
+        for (name, text) in texts {
+            let inbound = parser.parse(text).unwrap_or_else(|rejected| panic!("{text}: {rejected:?}"));
+            assert_eq!(MESSAGES[usize::try_from(type_of(&inbound.command)).unwrap()], name, "{text}");
         }
-        assert_eq!(MESSAGES[usize::try_from(FLAT).unwrap()], "flat");
+        let mut named: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
+        named.insert(0, "unreadable");
+        named.push(MESSAGES[usize::try_from(FLAT).unwrap()]);
+        assert_eq!(named, MESSAGES, "all of them");
     }
 }
