@@ -90,8 +90,9 @@ pub const ADMIN_QUESTIONS_MAX: usize = 4096;
 pub const ADMIN_BATCH_MAX: usize = 100;
 /// Connections that a listing gives if the request names no number.
 pub const ADMIN_LIST_DEFAULT: usize = 1000;
-/// Connections that a listing gives at most: the answer says where the next begins.
-pub const ADMIN_LIST_MAX: usize = 10_000;
+/// Connections that a listing gives at most: the answer says where the next begins. Some 400 KiB, and several times that
+/// while it is put together, for each of [`ADMIN_OPEN_COUNT_MAX`] that may be at it.
+pub const ADMIN_LIST_MAX: usize = 1000;
 /// Connections that one question for a listing asks a shard for; more takes several.
 pub const ADMIN_LIST_PORTION: usize = 256;
 /// Members of a channel that are listed; of more the answer tells the number only beyond these.
