@@ -20,9 +20,9 @@ pub fn read(text: &str) -> Option<[u8; BYTES]> {
     }
     match (version, rest) {
         (b"00", []) => Some(*head),
-        // Section 2.2.2: version ff is invalid, and version 00 ends with the flags.
+        // Section 3.2.2.1: version ff is invalid, and version 00 ends with the flags.
         (b"00" | b"ff", _) => None,
-        // Section 2.3: of a later version count the parts that this one has, if the flags end there or a hyphen
+        // Section 3.2.4: of a later version count the parts that this one has, if the flags end there or a hyphen
         // follows, and of the flags only `sampled`. They are written as the version that is known here.
         (_, [] | [b'-', ..]) => {
             let mut known = *head;

@@ -106,6 +106,20 @@ fn a_reader_that_is_cut_off_again_and_again_gets_every_event_once_in_order() {
 }
 
 #[test]
+fn a_stream_is_told_of_a_trace() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let gateway = Gateway::with(&["--shards", "2"]);
+    let mut author = Client::join(&gateway, "/ws", &gateway.token("ann"));
+    let mut reader = Reader::open(&gateway, "/api/sse/chat:1", &gateway.token("bob"), "");
+    reader.event_of("subscribed");
+    for trace in [json!(TRACE), Value::Null] {
+        let payload = json!({ "channel": "chat:1", "type": "note", "payload": {} });
+        author.send(&json!({ "type": "publish", "traceparent": trace, "payload": payload }));
+        assert_eq!(reader.event_of("note")["traceparent"], trace);
+    }
+}
+
+#[test]
 fn a_stream_is_not_kept_by_caches_and_its_page_may_read_it() {
     let gateway = Gateway::start();
     let mut reader = Reader::open(&gateway, "/api/sse/chat%3A1", &gateway.token("ann"), "");
