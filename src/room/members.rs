@@ -111,11 +111,10 @@ impl Members {
         self.len() == 0
     }
 
-    /// The last event that belonged to a trace, of a history whose next event this is; 0 if none did. A history that went on
-    /// elsewhere may have it too late.
+    /// Events since the last one that belonged to a trace, that one included; 0 if none did.
     #[must_use]
-    pub fn last_traced(&self, next: Seq) -> Seq {
-        if self.since_traced == 0 { Seq(0) } else { Seq(next.0.saturating_sub(u64::from(self.since_traced))) }
+    pub const fn since_traced(&self) -> u32 {
+        self.since_traced
     }
 
     /// Notes an event. After 4,294,967,295 without a trace it is as if there had been none.

@@ -11,7 +11,7 @@ use super::connection::{Connection, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
 use super::forms::frame_for;
 use super::pen::Pen;
-use super::rooms::{Joined, Room, Rooms, Share, Stretch};
+use super::rooms::{Joined, Room, RoomId, Rooms, Share, Stretch};
 use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::notice::{self, Missed, Recovery};
@@ -324,7 +324,7 @@ impl Tools<'_> {
         let Room { name, history, members, joined, until_acked, .. } = room;
         let asks = *until_acked && !self.known;
         self.fleeting |= room.fleeting.as_ref().is_some_and(|fleeting| fleeting.owes(at.place));
-        let (members_count, last_traced) = (members.len(), members.last_traced(history.next()));
+        let (members_count, since_traced) = (members.len(), members.since_traced());
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
         if member.greeting.is_some() && !may_greet {
             // The `unsubscribed` of an earlier membership and the `subscribe_response` of this one go first.
@@ -342,23 +342,21 @@ impl Tools<'_> {
             return member.next < history.next() || member.unasked;
         }
         if member.next < history.oldest() {
-            let missed = history.oldest().0 - member.next.0;
-            self.recorder.note_gap(self.now.micros, self.id, missed, at.room.number());
-            let gap = self.tell_gap(name, member, (history.epoch(), history.oldest()), reason);
-            #[cfg(feature = "planted-faults")]
-            let silent = super::fault::is(super::fault::Fault::GapSilent);
-            #[cfg(not(feature = "planted-faults"))]
-            let silent = false;
-            if !silent && member.encoding.has_notices() {
-                batch.push(gap, 0);
-            }
+            self.skip_gone((at.room, name), history, member, reason, batch);
         }
         let crowd = members_count >= JOIN_MEMBERS_MIN;
-        let known = self.known && member.next <= last_traced;
+        // Whether the last event of a trace is among those that are owed.
+        let is_owed = |since: u32| since > 0 && member.next.0 + u64::from(since) <= history.next().0;
+        let known = self.known && is_owed(since_traced);
         let whole = Whole { next: history.next(), encoding: member.encoding, known, crowd };
+        let mut grown = false;
         if whole.crowd
+            && member.next.next() < whole.next
             && batch.takes(portion)
-            && let Some(frames) = join(history, joined, member.next, &whole, self.pen)
+            && let Some(frames) = shared(joined.as_deref(), member.next, &whole).or_else(|| {
+                grown = true;
+                join(history, joined, member.next, &whole, self.pen)
+            })
         {
             self.metrics.add(Metric::Delivered, whole.next.0 - member.next.0);
             if !frames.is_empty() {
@@ -387,7 +385,7 @@ impl Tools<'_> {
             }
         }
         let owed = member.next < history.next() || member.unasked;
-        if whole.crowd {
+        if grown {
             room.count_bytes(self.metrics);
         }
         owed
@@ -451,6 +449,27 @@ impl Tools<'_> {
         self.pen.notice_at(self.now, member.encoding, Some((greeting.epoch, got)), write)
     }
 
+    /// What a member is owed is gone in part: it is told so and goes on behind it.
+    fn skip_gone(
+        &mut self,
+        (id, name): (RoomId, &str),
+        history: &History,
+        member: &mut Member,
+        reason: &str,
+        batch: &mut Batch,
+    ) {
+        let missed = history.oldest().0 - member.next.0;
+        self.recorder.note_gap(self.now.micros, self.id, missed, id.number());
+        let gap = self.tell_gap(name, member, (history.epoch(), history.oldest()), reason);
+        #[cfg(feature = "planted-faults")]
+        let silent = super::fault::is(super::fault::Fault::GapSilent);
+        #[cfg(not(feature = "planted-faults"))]
+        let silent = false;
+        if !silent && member.encoding.has_notices() {
+            batch.push(gap, 0);
+        }
+    }
+
     /// Announces what the member did not get, and moves it to what it can get.
     fn tell_gap(&mut self, channel: &str, member: &mut Member, (epoch, oldest): (Epoch, Seq), reason: &str) -> Payload {
         self.metrics.count(Metric::Gaps);
@@ -471,9 +490,18 @@ struct Whole {
     crowd: bool,
 }
 
-/// All events from `first` on as one stretch of bytes. Members of a busy room are owed the same ones, so
-/// what was put together for one serves the others, and each is written to from one piece of memory.
-/// `None` if there is one event at most, or somebody is not to get one of them.
+/// All events from `first` on as one stretch of bytes, if it was put together for another member. Members of a busy room
+/// are owed the same ones, and each is written to from one piece of memory.
+#[inline]
+fn shared(joined: Option<&Joined>, first: Seq, whole: &Whole) -> Option<Payload> {
+    let stretch = joined?.of(whole.known)?;
+    let serves = (stretch.first, stretch.next, stretch.encoding) == (first, whole.next, whole.encoding);
+    serves.then(|| stretch.frames.clone())
+}
+
+/// The same, put together now. `None` if somebody is not to get one of them. Once for a crowd, so its visits do not carry
+/// it with them.
+#[inline(never)]
 fn join(
     history: &History,
     joined: &mut Option<Box<Joined>>,
@@ -481,14 +509,6 @@ fn join(
     whole: &Whole,
     pen: &mut Pen,
 ) -> Option<Payload> {
-    if first.next() >= whole.next {
-        return None;
-    }
-    if let Some(stretch) = joined.as_ref().and_then(|joined| joined.of(whole.known))
-        && (stretch.first, stretch.next, stretch.encoding) == (first, whole.next, whole.encoding)
-    {
-        return Some(stretch.frames.clone());
-    }
     let frames = pen.join(|out| {
         (first.0..whole.next.0).all(|seq| {
             let event = history.event(Seq(seq)).filter(|event| event.excluded.is_none());
