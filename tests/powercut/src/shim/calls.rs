@@ -1,0 +1,203 @@
+//! Each call: what it changes below the directory, and what the log then says.
+
+use core::ffi::c_long;
+
+use super::kernel::{self, Answer, int, pass};
+use super::place::{self, Entry};
+use super::{Held, hold};
+use crate::record::Kind;
+
+const APPEND: u64 = libc::RWF_APPEND.unsigned_abs() as u64;
+const DURABLE: u64 = (libc::RWF_DSYNC | libc::RWF_SYNC).unsigned_abs() as u64;
+const PLACES: u64 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE).unsigned_abs() as u64;
+const KEEP_SIZE: u64 = libc::FALLOC_FL_KEEP_SIZE.unsigned_abs() as u64;
+
+/// Carries out a call of the program, and records it if it changes what is watched.
+pub(super) fn serve(number: c_long, args: [u64; 6]) -> Answer {
+    let (number, args) = super::trap::newer(number, args);
+    match number {
+        libc::SYS_write
+        | libc::SYS_pwrite64
+        | libc::SYS_writev
+        | libc::SYS_pwritev
+        | libc::SYS_pwritev2
+        | libc::SYS_sendfile => write(number, args, int(args[0])),
+        libc::SYS_splice | libc::SYS_copy_file_range => write(number, args, int(args[2])),
+        libc::SYS_ftruncate => truncate(number, args, int(args[0])),
+        libc::SYS_truncate => truncate_path(args),
+        libc::SYS_fallocate => allocate(args),
+        libc::SYS_openat => open(args),
+        libc::SYS_renameat2 => rename(args),
+        libc::SYS_unlinkat => unlink(args),
+        libc::SYS_mkdirat => make(number, args, int(args[0]), args[1], Kind::MakeDirectory),
+        libc::SYS_linkat => make(number, args, int(args[2]), args[3], Kind::Link),
+        libc::SYS_symlinkat => refuse(number, args, entry(int(args[1]), args[2]), "a symbolic link is not supported"),
+        libc::SYS_mknodat => refuse(number, args, entry(int(args[0]), args[1]), "a special file is not supported"),
+        libc::SYS_mmap => {
+            let what = "a writable shared mapping of a file is not supported: what is written to it cannot be seen";
+            refuse(number, args, place::inode(int(args[4])), what)
+        }
+        libc::SYS_fsync | libc::SYS_fdatasync => {
+            sync(number, args, place::inode(int(args[0])).map(|inode| inode.number))
+        }
+        // Inode 0 is all of them.
+        libc::SYS_sync => sync(number, args, Some(0)),
+        libc::SYS_syncfs => sync(number, args, place::beside(int(args[0])).then_some(0)),
+        _ => pass(number, args),
+    }
+}
+
+/// The entry that a path of the program means.
+fn entry(from: i32, path: u64) -> Option<Entry> {
+    Entry::find(from, kernel::text(path)?)
+}
+
+/// Lets a call through unless it is about what is watched.
+fn refuse<T>(number: c_long, args: [u64; 6], watched: Option<T>, what: &str) -> Answer {
+    if watched.is_some() {
+        hold().unsupported(what);
+    }
+    pass(number, args)
+}
+
+/// A change between its two records: the second is what `record` appends, or that nothing has changed.
+fn change(begun: (u64, &[&[u8]]), call: (c_long, [u64; 6]), record: impl FnOnce(&mut Held, u64)) -> Answer {
+    let mut held = hold();
+    held.append(Kind::Begin, begun.0, 0, 0, begun.1);
+    let result = pass(call.0, call.1);
+    match result {
+        Ok(value) => record(&mut held, value),
+        Err(_) => held.append(Kind::Nothing, 0, 0, 0, &[]),
+    }
+    result
+}
+
+fn write(number: c_long, args: [u64; 6], fd: i32) -> Answer {
+    let Some(inode) = place::inode(fd) else { return pass(number, args) };
+    change((inode.number, &[]), (number, args), |held, count| {
+        let Some(at) = written_at(number, args, fd, count) else {
+            held.unsupported("it is not known what was written")
+        };
+        let durable = kernel::flags(fd) & libc::O_DSYNC != 0 || number == libc::SYS_pwritev2 && args[5] & DURABLE != 0;
+        held.append_written(inode.number, at, count, durable, fd);
+    })
+}
+
+/// Where a call has written that many bytes.
+fn written_at(number: c_long, args: [u64; 6], fd: i32, count: u64) -> Option<u64> {
+    if kernel::flags(fd) & libc::O_APPEND != 0 || number == libc::SYS_pwritev2 && args[5] & APPEND != 0 {
+        return place::inode(fd)?.bytes.checked_sub(count);
+    }
+    let current = || kernel::position(fd).ok()?.checked_sub(count);
+    match number {
+        libc::SYS_pwrite64 | libc::SYS_pwritev => Some(args[3]),
+        libc::SYS_pwritev2 if args[3] != u64::MAX => Some(args[3]),
+        libc::SYS_splice | libc::SYS_copy_file_range if args[3] != 0 => kernel::offset(args[3])?.checked_sub(count),
+        _ => current(),
+    }
+}
+
+fn truncate(number: c_long, args: [u64; 6], fd: i32) -> Answer {
+    let Some(inode) = place::inode(fd) else { return pass(number, args) };
+    change((inode.number, &[]), (number, args), |held, _| {
+        held.append(Kind::Resize, inode.number, args[1], 0, &[]);
+    })
+}
+
+fn truncate_path(args: [u64; 6]) -> Answer {
+    let file = kernel::text(args[0]).map(|path| kernel::open(libc::AT_FDCWD, path, libc::O_PATH));
+    let Some(Ok(file)) = file else { return pass(libc::SYS_truncate, args) };
+    truncate(libc::SYS_truncate, args, file.0)
+}
+
+fn allocate(args: [u64; 6]) -> Answer {
+    let (fd, mode, at, len) = (int(args[0]), args[1] & u64::from(u32::MAX), args[2], args[3]);
+    let Some(inode) = place::inode(fd) else { return pass(libc::SYS_fallocate, args) };
+    if mode & !(PLACES | KEEP_SIZE) != 0 {
+        hold().unsupported("fallocate that moves a file's content is not supported");
+    }
+    change((inode.number, &[]), (libc::SYS_fallocate, args), |held, _| match (mode & PLACES, mode & KEEP_SIZE) {
+        (0, 0) => held.append(Kind::Reach, inode.number, at + len, 0, &[]),
+        (0, _) => held.append(Kind::Nothing, 0, 0, 0, &[]),
+        (_, keeps) => {
+            // Two records of one change: what is kept of them is decided one by one, as the kernel might.
+            held.append(Kind::Zero, inode.number, at, len, &[]);
+            if keeps == 0 {
+                held.append(Kind::Reach, inode.number, at + len, 0, &[]);
+            }
+        }
+    })
+}
+
+fn open(args: [u64; 6]) -> Answer {
+    let flags = int(args[2]);
+    if flags & libc::O_TMPFILE == libc::O_TMPFILE {
+        let folder = kernel::text(args[1]).map(|path| kernel::open(int(args[0]), path, libc::O_PATH));
+        let watched = matches!(folder, Some(Ok(folder)) if place::inode(folder.0).is_some());
+        // As file systems answer that cannot do it: the caller creates a file with a name instead.
+        return if watched { Err(libc::EOPNOTSUPP) } else { pass(libc::SYS_openat, args) };
+    }
+    let Some(entry) = entry(int(args[0]), args[1]) else { return pass(libc::SYS_openat, args) };
+    let mut held = hold();
+    let before = entry.stat();
+    if before.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK) {
+        held.unsupported("a symbolic link is not supported");
+    }
+    held.append(Kind::Begin, before.map_or(0, |stat| stat.st_ino), 0, 0, &[entry.path()]);
+    let result = pass(libc::SYS_openat, args);
+    match (result.map(|fd| kernel::stat(int(fd))), before) {
+        (Ok(Ok(now)), None) => held.append(Kind::Create, now.st_ino, now.st_mode.into(), 0, &[entry.path()]),
+        (Ok(Ok(now)), Some(before)) if flags & libc::O_TRUNC != 0 && before.st_size > 0 => {
+            held.append(Kind::Resize, now.st_ino, 0, 0, &[]);
+        }
+        _ => held.append(Kind::Nothing, 0, 0, 0, &[]),
+    }
+    result
+}
+
+fn rename(args: [u64; 6]) -> Answer {
+    let call = (libc::SYS_renameat2, args);
+    let (from, to) = match (entry(int(args[0]), args[1]), entry(int(args[2]), args[3])) {
+        (None, None) => return pass(call.0, call.1),
+        (Some(from), Some(to)) => (from, to),
+        _ => hold().unsupported("a rename into the directory or out of it is not supported"),
+    };
+    if args[4] & !u64::from(libc::RENAME_NOREPLACE) != 0 {
+        hold().unsupported("a rename that exchanges is not supported");
+    }
+    let paths: [&[u8]; 3] = [from.path(), b"\0", to.path()];
+    let replaced = to.stat().map(|stat| stat.st_ino);
+    change((0, &paths), call, |held, _| match to.stat() {
+        // Two names of one inode stay as they are.
+        Some(now) if replaced == Some(now.st_ino) => held.append(Kind::Nothing, 0, 0, 0, &[]),
+        Some(now) => held.append(Kind::Rename, now.st_ino, 0, 0, &paths),
+        None => held.unsupported("a renamed file is gone"),
+    })
+}
+
+fn unlink(args: [u64; 6]) -> Answer {
+    let call = (libc::SYS_unlinkat, args);
+    let Some(entry) = entry(int(args[0]), args[1]) else { return pass(call.0, call.1) };
+    change((0, &[entry.path()]), call, |held, _| held.append(Kind::Unlink, 0, 0, 0, &[entry.path()]))
+}
+
+fn make(number: c_long, args: [u64; 6], from: i32, path: u64, kind: Kind) -> Answer {
+    let Some(entry) = entry(from, path) else { return pass(number, args) };
+    change((0, &[entry.path()]), (number, args), |held, _| match entry.stat() {
+        Some(now) => held.append(kind, now.st_ino, now.st_mode.into(), 0, &[entry.path()]),
+        None => held.unsupported("what was made is gone"),
+    })
+}
+
+/// What the log says so far of this inode is durable once the call has succeeded. What comes to it meanwhile is not:
+/// the kernel may have passed it by. Nothing is held meanwhile, so that nobody waits for this disk but who asked for it.
+fn sync(number: c_long, args: [u64; 6], inode: Option<u64>) -> Answer {
+    let Some(inode) = inode else { return pass(number, args) };
+    let start = hold().log.count;
+    let result = pass(number, args);
+    if result.is_ok() {
+        let kind = if inode == 0 { Kind::SyncAll } else { Kind::Sync };
+        hold().append(kind, inode, start, 0, &[]);
+    }
+    result
+}

@@ -1,0 +1,256 @@
+//! What the shim asks of the kernel: the program's own calls, carried out for it, and a few of its own. All `unsafe` of
+//! the package is here and in `trap`.
+//!
+//! A call that the filter would trap carries a mark by which the filter knows it for the shim's: in the last argument,
+//! which calls of fewer than six do not have, or in the upper half of a descriptor, which the kernel cuts off.
+#![expect(unsafe_code, reason = "a shim stands between the program and the kernel, and calls the one for the other")]
+
+use core::ffi::{CStr, c_int, c_long};
+use core::mem::MaybeUninit;
+
+/// What a call came to: its result, or the number of the error.
+pub(crate) type Answer = Result<u64, i32>;
+
+/// The mark of the shim's own calls.
+pub(crate) const MARK: u32 = 0x7077_6375;
+
+/// Where a call carries the mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// In the sixth argument.
+    Last,
+    /// In the upper half of this argument, a descriptor.
+    Upper(u8),
+}
+
+/// Where this call carries the mark.
+pub(crate) const fn marked(number: c_long) -> Marked {
+    match number {
+        libc::SYS_mmap => Marked::Upper(4),
+        libc::SYS_pwritev2 | libc::SYS_copy_file_range | libc::SYS_splice => Marked::Upper(0),
+        _ => Marked::Last,
+    }
+}
+
+/// An argument that is a C `int`.
+#[expect(clippy::cast_possible_truncation, reason = "as the kernel itself takes it: the lower half")]
+pub(crate) const fn int(argument: u64) -> i32 {
+    argument as u32 as i32
+}
+
+/// A C `int` as an argument.
+pub(crate) fn argument(value: i32) -> u64 {
+    i64::from(value).cast_unsigned()
+}
+
+fn answer(result: c_long) -> Answer {
+    u64::try_from(result).map_err(|_| errno())
+}
+
+/// Carries out a call as the program asked for it, past the filter.
+pub(crate) fn pass(number: c_long, mut args: [u64; 6]) -> Answer {
+    match marked(number) {
+        Marked::Last => args[5] = u64::from(MARK),
+        Marked::Upper(at) => {
+            let place = &mut args[usize::from(at)];
+            *place = *place & u64::from(u32::MAX) | u64::from(MARK) << 32;
+        }
+    }
+    let [a, b, c, d, e, f] = args;
+    // SAFETY: the arguments are those with which the program itself was about to call the kernel, or point to what the
+    // shim holds for as long as the call takes; the mark is in a place that the kernel does not look at.
+    answer(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+}
+
+/// The error of the last call of this thread.
+pub(crate) fn errno() -> c_int {
+    // SAFETY: it has no arguments.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the address is valid for the life of the thread.
+    unsafe { place.read() }
+}
+
+/// Puts back what the program sees as the error of its last call.
+pub(crate) fn set_errno(value: c_int) {
+    // SAFETY: it has no arguments.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the address is valid for the life of the thread.
+    unsafe { place.write(value) }
+}
+
+/// The inode that a descriptor is open on.
+pub(crate) fn stat(fd: i32) -> Result<libc::stat, i32> {
+    stat_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// The inode at a path.
+pub(crate) fn stat_at(fd: i32, path: &CStr, flags: c_int) -> Result<libc::stat, i32> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path ends, and the kernel fills the struct it is given.
+    answer(unsafe { libc::fstatat(fd, path.as_ptr(), stat.as_mut_ptr(), flags) }.into())?;
+    // SAFETY: a call that succeeds has filled it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Opens what is there.
+pub(crate) fn open(fd: i32, path: &CStr, flags: c_int) -> Result<Fd, i32> {
+    // SAFETY: the path ends.
+    let fd = answer(unsafe { libc::openat(fd, path.as_ptr(), flags | libc::O_CLOEXEC) }.into())?;
+    Ok(Fd(int(fd)))
+}
+
+/// Creates a file that is not there yet, for writing.
+pub(crate) fn create(path: &CStr) -> Result<i32, i32> {
+    let flags = argument(libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC);
+    let path = address(path.as_ptr().cast());
+    pass(libc::SYS_openat, [argument(libc::AT_FDCWD), path, flags, 0o644, 0, 0]).map(int)
+}
+
+/// A descriptor of the shim's.
+#[derive(Debug)]
+pub(crate) struct Fd(pub(crate) i32);
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: it is the shim's own and nothing uses it after this.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// The path that the kernel has for a descriptor.
+pub(crate) fn path_of(fd: i32, buffer: &mut [u8]) -> Result<&[u8], i32> {
+    let name = proc_path(fd);
+    // SAFETY: the path ends, and the kernel writes no more than the buffer has room for.
+    let len = unsafe { libc::readlink(name.as_ptr().cast(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let len = usize::try_from(len).map_err(|_| errno())?;
+    Ok(&buffer[..len])
+}
+
+/// Opens once more, for reading, what a descriptor is open on.
+pub(crate) fn reopen(fd: i32) -> Result<Fd, i32> {
+    let name = proc_path(fd);
+    CStr::from_bytes_until_nul(&name).map_or(Err(libc::EINVAL), |name| open(libc::AT_FDCWD, name, libc::O_RDONLY))
+}
+
+/// `/proc/self/fd/` and the number, without an allocation.
+fn proc_path(fd: i32) -> [u8; 32] {
+    let mut name = [0; 32];
+    name[..14].copy_from_slice(b"/proc/self/fd/");
+    let digits = fd.max(0).checked_ilog10().map_or(1, |log| log + 1);
+    for (place, power) in name[14..].iter_mut().zip((0..digits).rev()) {
+        *place = b'0' + u8::try_from(fd.max(0) / 10_i32.pow(power) % 10).unwrap_or(0);
+    }
+    name
+}
+
+/// Where a descriptor stands in its file.
+pub(crate) fn position(fd: i32) -> Answer {
+    // SAFETY: it moves nothing.
+    answer(unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) })
+}
+
+/// The flags that a file was opened with.
+pub(crate) fn flags(fd: i32) -> i32 {
+    // SAFETY: it changes nothing.
+    unsafe { libc::fcntl(fd, libc::F_GETFL) }
+}
+
+/// Appends all of these bytes, at where the descriptor stands.
+pub(crate) fn append(fd: i32, mut bytes: &[u8]) -> Result<(), i32> {
+    while !bytes.is_empty() {
+        let args = [argument(fd), address(bytes.as_ptr()), bytes.len() as u64, 0, 0, 0];
+        let count = pass(libc::SYS_write, args)?;
+        bytes = &bytes[usize::try_from(count).map_err(|_| libc::EIO)?..];
+    }
+    Ok(())
+}
+
+/// Appends this stretch of a file.
+pub(crate) fn append_from(fd: i32, from: i32, mut offset: u64, mut len: u64) -> Result<(), i32> {
+    while len > 0 {
+        let place = address((&raw mut offset).cast::<u8>());
+        let args = [argument(fd), argument(from), place, len, 0, 0];
+        match pass(libc::SYS_sendfile, args)? {
+            0 => return Err(libc::EIO),
+            count => len -= count,
+        }
+    }
+    Ok(())
+}
+
+/// The address as an argument.
+pub(crate) fn address(pointer: *const u8) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+fn pointer<T>(address: u64) -> *const T {
+    core::ptr::with_exposed_provenance(usize::try_from(address).unwrap_or(0))
+}
+
+/// A text that the program gives to the kernel; nothing if it gives none.
+pub(crate) fn text<'a>(address: u64) -> Option<&'a CStr> {
+    let start = pointer::<core::ffi::c_char>(address);
+    // SAFETY: the program gives it to the kernel as a text with an end, and waits for the call.
+    (!start.is_null()).then(|| unsafe { CStr::from_ptr(start) })
+}
+
+/// An offset that the program has in its memory; nothing if it gives none.
+pub(crate) fn offset(address: u64) -> Option<u64> {
+    let start = pointer::<u64>(address);
+    // SAFETY: the kernel has just written there, so it can be read.
+    (!start.is_null()).then(|| unsafe { start.read_unaligned() })
+}
+
+/// What the environment says under this name, to the end of the process.
+pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
+    // SAFETY: the name ends; no thread of the program changes the environment yet.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    // SAFETY: what it gives ends, and stays where it is.
+    (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
+}
+
+/// The file that this code was loaded from.
+pub(crate) fn file_of(code: *const ()) -> Option<&'static [u8]> {
+    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the loader looks the address up and fills the struct.
+    let known = unsafe { libc::dladdr(code.cast(), found.as_mut_ptr()) };
+    // SAFETY: it was zero, which is a value of each of its fields, before it was filled.
+    let name = unsafe { found.assume_init() }.dli_fname;
+    // SAFETY: the loader's texts end, and stay as long as what was loaded.
+    (known != 0 && !name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes())
+}
+
+/// The number of this process.
+pub(crate) fn process() -> i32 {
+    // SAFETY: it has no arguments.
+    unsafe { libc::getpid() }
+}
+
+/// Ends the process so that nobody overlooks it.
+pub(crate) fn abort() -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::abort() }
+}
+
+/// While it lives no signal reaches this thread: its handler might write, and wait for what the thread itself holds.
+pub(crate) struct Undisturbed(libc::sigset_t);
+
+impl Undisturbed {
+    pub(crate) fn begin() -> Self {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: it fills the set.
+        unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: one set is filled, the other is there to be filled.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+        // SAFETY: it was zero, which is a set, before it was filled.
+        Self(unsafe { before.assume_init() })
+    }
+}
+
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        // SAFETY: the set is what the thread had before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, core::ptr::null_mut()) };
+    }
+}

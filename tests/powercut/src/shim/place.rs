@@ -1,0 +1,112 @@
+//! Where a call would change something: the inode behind a descriptor, or the entry that a path means.
+
+use core::ffi::CStr;
+
+use super::kernel::{self, Fd};
+use super::{ROOT, die};
+
+const PATH_BYTES_MAX: usize = 4096;
+
+/// A path on the stack.
+#[derive(Clone)]
+pub(super) struct Path {
+    bytes: [u8; PATH_BYTES_MAX],
+    len: usize,
+}
+
+impl Path {
+    const EMPTY: Self = Self { bytes: [0; PATH_BYTES_MAX], len: 0 };
+
+    /// The path that the kernel has for a descriptor.
+    pub(super) fn of(fd: i32) -> Option<Self> {
+        let mut path = Self::EMPTY;
+        path.len = kernel::path_of(fd, &mut path.bytes).ok()?.len();
+        Some(path)
+    }
+
+    pub(super) fn push(&mut self, more: &[u8]) {
+        let Some(room) = self.bytes.get_mut(self.len..self.len + more.len()) else { die("a path is too long") };
+        room.copy_from_slice(more);
+        self.len += more.len();
+    }
+
+    /// Takes the last byte off.
+    pub(super) fn pop(&mut self) {
+        self.len = self.len.saturating_sub(1);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// What a descriptor below the directory is open on.
+#[derive(Clone, Copy)]
+pub(super) struct Inode {
+    pub(super) number: u64,
+    pub(super) bytes: u64,
+}
+
+/// The inode of a file or directory that is watched; nothing for everything else.
+pub(super) fn inode(fd: i32) -> Option<Inode> {
+    let (root, stat) = (ROOT.get()?, kernel::stat(fd).ok()?);
+    if !matches!(stat.st_mode & libc::S_IFMT, libc::S_IFDIR | libc::S_IFREG) || stat.st_dev != root.device {
+        return None;
+    }
+    root.below(Path::of(fd)?.bytes())?;
+    Some(Inode { number: stat.st_ino, bytes: stat.st_size.cast_unsigned() })
+}
+
+/// Whether a descriptor is open on something of the same file system.
+pub(super) fn beside(fd: i32) -> bool {
+    ROOT.get().is_some_and(|root| kernel::stat(fd).is_ok_and(|stat| stat.st_dev == root.device))
+}
+
+/// A name in a directory that is watched, whether there is something of that name or not.
+pub(super) struct Entry {
+    parent: Fd,
+    /// From the root, with a zero byte at its end.
+    path: Path,
+    name_at: usize,
+}
+
+impl Entry {
+    /// The entry that a path means, if it is below the directory. A path whose folders are not there means none; the
+    /// kernel will say so.
+    pub(super) fn find(from: i32, path: &CStr) -> Option<Self> {
+        let path = path.to_bytes();
+        let trimmed = path.iter().rposition(|&byte| byte != b'/').map_or(&path[..0], |last| &path[..=last]);
+        let name_at = trimmed.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let (folder, name) = trimmed.split_at(name_at);
+        if name.is_empty() || name == b"." || name == b".." {
+            return None;
+        }
+        let mut text = Path::EMPTY;
+        text.push(if folder.is_empty() { b"." } else { folder });
+        text.push(b"\0");
+        let folder = CStr::from_bytes_until_nul(text.bytes()).ok()?;
+        let parent = kernel::open(from, folder, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        let whole = Path::of(parent.0)?;
+        let below = ROOT.get()?.below(whole.bytes())?;
+        let mut path = Path::EMPTY;
+        if !below.is_empty() {
+            path.push(below);
+            path.push(b"/");
+        }
+        let name_at = path.len;
+        path.push(name);
+        path.push(b"\0");
+        Some(Self { parent, path, name_at })
+    }
+
+    /// Relative to the directory.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path.bytes()[..self.path.len - 1]
+    }
+
+    /// What is there under that name, without following a link.
+    pub(super) fn stat(&self) -> Option<libc::stat> {
+        let name = CStr::from_bytes_until_nul(&self.path.bytes()[self.name_at..]).ok()?;
+        kernel::stat_at(self.parent.0, name, libc::AT_SYMLINK_NOFOLLOW).ok()
+    }
+}

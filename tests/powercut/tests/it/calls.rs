@@ -1,0 +1,152 @@
+//! Each call by itself: what it does may be lost until it is synced, and not afterwards.
+
+use std::fs;
+use std::process::Output;
+
+use crate::place::{Place, State, state};
+
+/// A file of three pages, one of its names, a directory with a file, and one without.
+fn prepare(place: &Place) {
+    let data = place.data();
+    fs::write(data.join("file"), vec![b'o'; 12_288]).expect("a file");
+    fs::write(data.join("other"), b"other").expect("a file");
+    for folder in ["folder", "empty"] {
+        fs::create_dir(data.join(folder)).expect("a directory");
+    }
+    fs::write(data.join("folder/inner"), b"inner").expect("a file");
+    fs::write(place.beside("outside"), vec![b's'; 9_000]).expect("a file");
+}
+
+/// The states before and after a call, and the cut.
+fn run(order: &str) -> (Place, State, Output) {
+    let place = Place::new(&order.replace(' ', "-"));
+    prepare(&place);
+    let before = state(&place.data());
+    let output = place.driver(order).output().expect("it runs");
+    (place, before, output)
+}
+
+/// A call whose effect is lost by some seeds without a sync, and by none after one.
+fn check(call: &str) {
+    let (place, before, output) = run(&format!("call {call}"));
+    assert!(output.status.success(), "{call}: {output:?}");
+    let now = state(&place.data());
+    assert_ne!(before, now, "{call} changes something");
+    let cut = place.cut();
+    assert_eq!(place.after(&cut, 0), before, "{call} without a sync may be lost");
+    assert_eq!(place.after(&cut, 1), now, "{call} without a sync may be kept");
+    let (place, before, output) = run(&format!("call {call} sync"));
+    assert!(output.status.success(), "{call}: {output:?}");
+    let cut = place.cut();
+    let now = state(&place.data());
+    assert_ne!(before, now, "{call} changes something");
+    for seed in 0..8 {
+        assert_eq!(place.after(&cut, seed), now, "{call} with a sync, seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_call_writes_may_be_lost_until_it_is_synced() {
+    for call in
+        ["write", "append", "pwrite", "writev", "pwritev", "pwritev2", "sendfile", "splice", "copy_file_range", "copy"]
+    {
+        check(call);
+    }
+}
+
+#[test]
+fn what_a_call_does_to_a_size_may_be_lost_until_it_is_synced() {
+    for call in ["shorter", "longer", "truncate", "open-truncate", "fallocate", "punch", "zero-range"] {
+        check(call);
+    }
+}
+
+#[test]
+fn what_a_call_does_to_names_may_be_lost_until_their_directory_is_synced() {
+    for call in ["create", "mkdir", "rename", "raw-rename", "replace", "across", "link", "unlink", "rmdir"] {
+        check(call);
+    }
+}
+
+#[test]
+fn a_write_that_is_durable_by_itself_is_never_lost_and_makes_nothing_else_durable() {
+    for call in ["o-sync", "o-dsync", "rwf-dsync"] {
+        let (place, before, output) = run(&format!("call {call}"));
+        assert!(output.status.success(), "{call}: {output:?}");
+        let (cut, now) = (place.cut(), state(&place.data()));
+        let (old, new) = (before["file"].clone().expect("a file"), now["file"].clone().expect("a file"));
+        for seed in 0..20 {
+            let after = place.after(&cut, seed)["file"].clone().expect("a file");
+            assert_eq!(after[4096..8192], new[4096..8192], "{call} is durable, seed {seed}");
+            assert!(seed != 0 || after[..4096] == old[..4096], "{call}: the write before it is not");
+        }
+        assert_ne!(old[..4096], new[..4096]);
+    }
+}
+
+#[test]
+fn a_sync_of_everything_is_one_of_each() {
+    for call in ["sync", "syncfs"] {
+        let (place, before, output) = run(&format!("call {call}"));
+        assert!(output.status.success(), "{call}: {output:?}");
+        let now = state(&place.data());
+        assert_ne!(before, now);
+        assert_eq!(place.after(&place.cut(), 0), now, "{call}");
+    }
+}
+
+#[test]
+fn what_promises_nothing_makes_nothing_durable() {
+    let (place, before, output) = run("call sync-file-range");
+    assert!(output.status.success(), "{output:?}");
+    assert_ne!(before, state(&place.data()));
+    assert_eq!(place.after(&place.cut(), 0), before);
+}
+
+#[test]
+fn what_cannot_be_followed_ends_the_program_and_is_told_again_afterwards() {
+    for (call, told) in [
+        ("map", "a writable shared mapping"),
+        ("symlink", "a symbolic link"),
+        ("mknod", "a special file"),
+        ("exchange", "a rename that exchanges"),
+        ("move-out", "a rename into the directory or out of it"),
+        ("collapse", "fallocate that moves"),
+    ] {
+        let (place, _, output) = run(&format!("call {call}"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(&format!("powercut: {told}")), "{call}: {output:?}");
+        let error = powercut::Cut::read(&place.data(), powercut::Metadata::Strict).expect_err("nothing is known");
+        assert!(error.to_string().contains(told), "{call}: {error}");
+    }
+}
+
+#[test]
+fn what_is_not_seen_is_noticed() {
+    // A mapping that becomes writable later, and a file written by a process that nobody watches.
+    let (place, _, output) = run("call map-later");
+    assert!(output.status.success(), "{output:?}");
+    let error = powercut::Cut::read(&place.data(), powercut::Metadata::Strict).expect_err("nothing is known");
+    assert!(error.to_string().contains("\"file\" has other bytes"), "{error}");
+    for (name, told) in [("other", "has other bytes"), ("strange", "is there")] {
+        let (place, _, output) = run("call write");
+        assert!(output.status.success(), "{output:?}");
+        fs::write(place.data().join(name), b"strange").expect("a file");
+        let error = powercut::Cut::read(&place.data(), powercut::Metadata::Strict).expect_err("nothing is known");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn ways_without_a_name_or_a_copy_are_answered_as_if_there_were_none() {
+    let (_, _, output) = run("call absent");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn calls_elsewhere_and_children_are_left_alone() {
+    let (place, before, output) = run("call elsewhere");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(place.after(&place.cut(), 0), before);
+    assert_eq!(place.cut().records(), 4, "two changes were asked for there, and failed");
+}
