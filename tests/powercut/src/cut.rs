@@ -19,7 +19,7 @@ pub struct Cut {
 }
 
 /// What a state has of what was pending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Changes of bytes that no fsync had covered, in files of any name.
     pub changes: usize,
@@ -31,8 +31,8 @@ pub struct Kept {
     pub files_torn: usize,
     /// Changes of names that no fsync had covered.
     pub names: usize,
-    /// Of these changes, those that did not happen.
-    pub names_lost: usize,
+    /// Of these changes, those that did not happen: the path, or the two of a rename.
+    pub names_lost: Vec<String>,
 }
 
 /// Where the copy and the log of a directory are.
@@ -117,7 +117,7 @@ impl Cut {
         let mut names: Vec<Names> = self.replay.nodes.iter().map(|node| node.names[0].clone()).collect();
         let fates = fate::names(seed, &self.replay.namings);
         for (naming, stays) in self.replay.namings.iter().zip(fates) {
-            kept.names_lost += usize::from(!stays);
+            kept.names_lost.extend((!stays).then(|| naming.paths.clone()));
             for step in naming.steps.iter().filter(|_| stays) {
                 step.apply(&mut names[step.directory]);
             }

@@ -173,3 +173,53 @@ fn sectors(at: u64, bytes: &[u8], sector: u64) -> impl Iterator<Item = (u64, u64
         (!now.is_empty()).then_some(part)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What 200 seeds make of writes to an empty file, of 1,024 bytes at most.
+    fn outcomes(writes: &[(u64, &[u8], bool)]) -> BTreeSet<Vec<u8>> {
+        let pending: Vec<Pending> = writes
+            .iter()
+            .map(|(at, bytes, durable)| Pending {
+                index: 0,
+                durable: *durable,
+                change: Change::Write(*at, bytes.to_vec()),
+            })
+            .collect();
+        let place = std::env::temp_dir().join(format!("powercut-fate-{}-{}", std::process::id(), writes.len()));
+        let outcome = |seed| {
+            let mut content = Content::default();
+            let fate = Bytes::Torn { sector: 512, grown: false };
+            settle(&mut content, &pending, fate, Dice::new(seed, 1)).expect("settled");
+            drop(std::fs::remove_file(&place));
+            content.save(&place, 0o600).expect("saved");
+            std::fs::read(&place).expect("saved")
+        };
+        let found = (0..200).map(outcome).collect();
+        drop(std::fs::remove_file(&place));
+        found
+    }
+
+    #[test]
+    fn a_sector_is_as_it_was_at_some_moment_and_never_has_a_later_write_alone() {
+        let expected = [&b""[..], b"one", b"onetwo"].map(<[u8]>::to_vec);
+        assert_eq!(outcomes(&[(0, b"one", false), (3, b"two", false)]), expected.into());
+    }
+
+    #[test]
+    fn sectors_are_kept_in_any_order_and_a_write_across_them_is_torn() {
+        let both = [[b'a'; 512], [b'b'; 512]].concat();
+        let second = [[0; 512], [b'b'; 512]].concat();
+        assert_eq!(outcomes(&[(0, &both, false)]), [vec![], vec![b'a'; 512], second, both.clone()].into());
+    }
+
+    #[test]
+    fn a_write_that_is_durable_by_itself_is_there_with_what_its_sector_had_before() {
+        let writes: [(u64, &[u8], bool); 3] = [(0, b"one", false), (3, b"two", true), (6, b"six", false)];
+        assert_eq!(outcomes(&writes), [b"onetwo".to_vec(), b"onetwosix".to_vec()].into());
+    }
+}

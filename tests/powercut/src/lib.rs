@@ -27,6 +27,11 @@
 //! | a shared writable mapping, symlink, mknod, a rename that exchanges or crosses the border, fallocate that moves | ends the program: cannot be followed |
 //! | `io_uring`, a mapping made writable later, another process | not seen; [`Cut::read`] finds that the directory differs and refuses |
 //!
+//! The shim is for x86-64 Linux and programs that glibc's loader starts. One process at a time may change the directory,
+//! and each run is followed by [`apply`] or [`begin`] before the next. What the program starts must keep the environment:
+//! the filter stays with it, and without the shim the first trapped call ends it. The log is as large as all that was
+//! written. An fsync holds up nobody; everything else that changes the directory goes one after the other.
+//!
 //! Bookkeeping goes to a file by plain writes, which the kernel keeps whenever the process dies; it follows the call,
 //! so that what is lost between the two counts as not durable, and it precedes the return, so that an fsync that
 //! returned counts. Modes are kept as at creation; owners, times, attributes and later modes are not.
@@ -36,6 +41,7 @@ mod cut;
 mod fate;
 pub mod record;
 mod replay;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod shim;
 
 pub use cut::{Cut, Kept, apply, begin, beside};

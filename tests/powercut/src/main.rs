@@ -61,14 +61,16 @@ fn run(command: Command) -> std::io::Result<String> {
                 None => apply(&directory, seed, metadata)?,
             };
             Ok(format!(
-                "{}: seed {seed}: of {} pending changes in {} files, {} files lost all and {} some; of {} pending names {} lost",
+                "{}: seed {seed}: of {} pending changes in {} files, {} files lost all and {} some; of {} pending names {} lost{}{}",
                 directory.display(),
                 kept.changes,
                 kept.files,
                 kept.files_lost,
                 kept.files_torn,
                 kept.names,
-                kept.names_lost
+                kept.names_lost.len(),
+                if kept.names_lost.is_empty() { "" } else { ":\n" },
+                kept.names_lost.join("\n"),
             ))
         }
     }

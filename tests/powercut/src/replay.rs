@@ -101,6 +101,8 @@ impl Step {
 pub(crate) struct Naming {
     pub(crate) index: u64,
     pub(crate) steps: Vec<Step>,
+    /// The path, or the two of a rename.
+    pub(crate) paths: String,
 }
 
 /// What is durable and what is pending.
@@ -191,7 +193,7 @@ impl Replay {
             }
             Kind::Unlink => {
                 let step = self.dropped(&text)?;
-                self.naming(vec![step]);
+                self.naming(vec![step], &text);
             }
             Kind::Rename => {
                 let both = paths(&text)?;
@@ -199,7 +201,7 @@ impl Replay {
                 let drop = self.dropped(from.as_bytes())?;
                 let (directory, name) = self.place(to)?;
                 let put = Step { directory, name, put: true, node: self.known(inode)? };
-                self.naming(vec![drop, put]);
+                self.naming(vec![drop, put], &text);
             }
             Kind::Sync => {
                 let id = self.known(inode)?;
@@ -255,7 +257,7 @@ impl Replay {
 
     fn name(&mut self, path: &[u8], node: usize) -> io::Result<()> {
         let (directory, name) = self.place(&paths(path)?.concat())?;
-        self.naming(vec![Step { directory, name, put: true, node }]);
+        self.naming(vec![Step { directory, name, put: true, node }], path);
         Ok(())
     }
 
@@ -266,11 +268,12 @@ impl Replay {
         Ok(Step { directory, name, put: false, node })
     }
 
-    fn naming(&mut self, steps: Vec<Step>) {
+    fn naming(&mut self, steps: Vec<Step>, paths: &[u8]) {
         for step in &steps {
             step.apply(&mut self.nodes[step.directory].names[1]);
         }
-        self.namings.push(Naming { index: self.records, steps });
+        let paths = String::from_utf8_lossy(paths).replace('\0', " -> ");
+        self.namings.push(Naming { index: self.records, steps, paths });
     }
 
     /// The directory of a path as the names are now, and the last part of the path.

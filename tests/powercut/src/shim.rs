@@ -6,7 +6,11 @@
 //! the call, with all signals held back while it has the log.
 
 use core::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{MutexGuard, OnceLock, PoisonError};
+
+use rustix::fs::{CWD, OFlags};
+use rustix::process::{Pid, getpid};
 
 use crate::record::{Head, Kind};
 use kernel::Undisturbed;
@@ -33,11 +37,11 @@ struct Log {
     /// How many records there are.
     count: u64,
     /// The process that opened it.
-    process: i32,
+    process: Option<Pid>,
 }
 
 #[expect(clippy::disallowed_types, reason = "the threads of whatever program is watched meet here")]
-static LOG: std::sync::Mutex<Log> = std::sync::Mutex::new(Log { fd: None, count: 0, process: 0 });
+static LOG: std::sync::Mutex<Log> = std::sync::Mutex::new(Log { fd: None, count: 0, process: None });
 
 /// The log, for one change at a time. The fields are given up in this order.
 struct Held {
@@ -47,15 +51,15 @@ struct Held {
 
 /// Begins to watch a directory that `begin` has prepared.
 fn watch(directory: &CStr) {
-    let Ok(fd) = kernel::open(libc::AT_FDCWD, directory, libc::O_PATH | libc::O_DIRECTORY) else {
+    let fd = place::open(CWD, directory, OFlags::DIRECTORY);
+    let Some((path, stat)) = fd.and_then(|fd| Some((Path::of(fd.as_fd())?, rustix::fs::fstat(&fd).ok()?))) else {
         die("POWERCUT_DIR is no directory")
     };
-    let (Ok(stat), Some(path)) = (kernel::stat(fd.0), Path::of(fd.0)) else { die("POWERCUT_DIR cannot be looked at") };
     let mut log = path.clone();
     log.push(b".powercut\0");
-    let beside = CStr::from_bytes_until_nul(log.bytes())
-        .is_ok_and(|path| kernel::open(libc::AT_FDCWD, path, libc::O_PATH).is_ok());
-    if !beside {
+    let beside =
+        CStr::from_bytes_until_nul(log.bytes()).ok().and_then(|path| place::open(CWD, path, OFlags::DIRECTORY));
+    if beside.is_none() {
         die("POWERCUT_DIR was not prepared: run `powercut begin` on it");
     }
     log.pop();
@@ -79,7 +83,7 @@ impl Root {
 fn hold() -> Held {
     let undisturbed = Undisturbed::begin();
     let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
-    let process = kernel::process();
+    let process = Some(getpid());
     if log.fd.is_none() {
         let path = ROOT.get().and_then(|root| CStr::from_bytes_until_nul(root.log.bytes()).ok());
         match path.map(kernel::create) {
@@ -109,9 +113,11 @@ impl Held {
     /// Appends what stands in a file now.
     fn append_written(&mut self, inode: u64, at: u64, len: u64, durable: bool, file: i32) {
         let head = Head { kind: Kind::Write, inode, a: at, b: durable.into(), len }.encode();
-        let Ok(file) = kernel::reopen(file) else { die("a file cannot be read that was written") };
+        let Some(file) = kernel::fd(file).and_then(kernel::reopen) else {
+            die("a file cannot be read that was written")
+        };
         let Some(fd) = self.log.fd else { die("there is no log") };
-        if kernel::append(fd, &head).and_then(|()| kernel::append_from(fd, file.0, at, len)).is_err() {
+        if kernel::append(fd, &head).and_then(|()| kernel::append_from(fd, file.as_raw_fd(), at, len)).is_err() {
             die("the log cannot be written");
         }
         self.log.count += 1;

@@ -1,8 +1,11 @@
 //! Each call: what it changes below the directory, and what the log then says.
 
 use core::ffi::c_long;
+use std::os::fd::AsRawFd;
 
-use super::kernel::{self, Answer, int, pass};
+use rustix::fs::{CWD, OFlags, fcntl_getfl};
+
+use super::kernel::{self, Answer, fd, int, pass};
 use super::place::{self, Entry};
 use super::{Held, hold};
 use crate::record::Kind;
@@ -78,17 +81,24 @@ fn write(number: c_long, args: [u64; 6], fd: i32) -> Answer {
         let Some(at) = written_at(number, args, fd, count) else {
             held.unsupported("it is not known what was written")
         };
-        let durable = kernel::flags(fd) & libc::O_DSYNC != 0 || number == libc::SYS_pwritev2 && args[5] & DURABLE != 0;
+        let durable = opened_with(fd, libc::O_DSYNC) || number == libc::SYS_pwritev2 && args[5] & DURABLE != 0;
         held.append_written(inode.number, at, count, durable, fd);
     })
 }
 
+/// Whether a file was opened with this flag.
+fn opened_with(number: i32, flag: i32) -> bool {
+    // As bits: the library takes `O_DSYNC` for `O_SYNC`, of which it is a part.
+    let flags = fd(number).and_then(|fd| fcntl_getfl(fd).ok());
+    flags.is_some_and(|flags| flags.bits() & flag.cast_unsigned() != 0)
+}
+
 /// Where a call has written that many bytes.
 fn written_at(number: c_long, args: [u64; 6], fd: i32, count: u64) -> Option<u64> {
-    if kernel::flags(fd) & libc::O_APPEND != 0 || number == libc::SYS_pwritev2 && args[5] & APPEND != 0 {
+    if opened_with(fd, libc::O_APPEND) || number == libc::SYS_pwritev2 && args[5] & APPEND != 0 {
         return place::inode(fd)?.bytes.checked_sub(count);
     }
-    let current = || kernel::position(fd).ok()?.checked_sub(count);
+    let current = || rustix::fs::tell(self::fd(fd)?).ok()?.checked_sub(count);
     match number {
         libc::SYS_pwrite64 | libc::SYS_pwritev => Some(args[3]),
         libc::SYS_pwritev2 if args[3] != u64::MAX => Some(args[3]),
@@ -105,9 +115,10 @@ fn truncate(number: c_long, args: [u64; 6], fd: i32) -> Answer {
 }
 
 fn truncate_path(args: [u64; 6]) -> Answer {
-    let file = kernel::text(args[0]).map(|path| kernel::open(libc::AT_FDCWD, path, libc::O_PATH));
-    let Some(Ok(file)) = file else { return pass(libc::SYS_truncate, args) };
-    truncate(libc::SYS_truncate, args, file.0)
+    match kernel::text(args[0]).and_then(|path| place::open(CWD, path, OFlags::empty())) {
+        Some(file) => truncate(libc::SYS_truncate, args, file.as_raw_fd()),
+        None => pass(libc::SYS_truncate, args),
+    }
 }
 
 fn allocate(args: [u64; 6]) -> Answer {
@@ -132,8 +143,9 @@ fn allocate(args: [u64; 6]) -> Answer {
 fn open(args: [u64; 6]) -> Answer {
     let flags = int(args[2]);
     if flags & libc::O_TMPFILE == libc::O_TMPFILE {
-        let folder = kernel::text(args[1]).map(|path| kernel::open(int(args[0]), path, libc::O_PATH));
-        let watched = matches!(folder, Some(Ok(folder)) if place::inode(folder.0).is_some());
+        let folder = kernel::text(args[1]).zip(fd(int(args[0])));
+        let folder = folder.and_then(|(path, from)| place::open(from, path, OFlags::empty()));
+        let watched = folder.is_some_and(|folder| place::inode(folder.as_raw_fd()).is_some());
         // As file systems answer that cannot do it: the caller creates a file with a name instead.
         return if watched { Err(libc::EOPNOTSUPP) } else { pass(libc::SYS_openat, args) };
     }
@@ -145,9 +157,10 @@ fn open(args: [u64; 6]) -> Answer {
     }
     held.append(Kind::Begin, before.map_or(0, |stat| stat.st_ino), 0, 0, &[entry.path()]);
     let result = pass(libc::SYS_openat, args);
-    match (result.map(|fd| kernel::stat(int(fd))), before) {
-        (Ok(Ok(now)), None) => held.append(Kind::Create, now.st_ino, now.st_mode.into(), 0, &[entry.path()]),
-        (Ok(Ok(now)), Some(before)) if flags & libc::O_TRUNC != 0 && before.st_size > 0 => {
+    let now = result.ok().and_then(|number| rustix::fs::fstat(fd(int(number))?).ok());
+    match (now, before) {
+        (Some(now), None) => held.append(Kind::Create, now.st_ino, now.st_mode.into(), 0, &[entry.path()]),
+        (Some(now), Some(before)) if flags & libc::O_TRUNC != 0 && before.st_size > 0 => {
             held.append(Kind::Resize, now.st_ino, 0, 0, &[]);
         }
         _ => held.append(Kind::Nothing, 0, 0, 0, &[]),

@@ -7,6 +7,10 @@
 
 use core::ffi::{CStr, c_int, c_long};
 use core::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::path::DecInt;
 
 /// What a call came to: its result, or the number of the error.
 pub(crate) type Answer = Result<u64, i32>;
@@ -78,25 +82,10 @@ pub(crate) fn set_errno(value: c_int) {
     unsafe { place.write(value) }
 }
 
-/// The inode that a descriptor is open on.
-pub(crate) fn stat(fd: i32) -> Result<libc::stat, i32> {
-    stat_at(fd, c"", libc::AT_EMPTY_PATH)
-}
-
-/// The inode at a path.
-pub(crate) fn stat_at(fd: i32, path: &CStr, flags: c_int) -> Result<libc::stat, i32> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the path ends, and the kernel fills the struct it is given.
-    answer(unsafe { libc::fstatat(fd, path.as_ptr(), stat.as_mut_ptr(), flags) }.into())?;
-    // SAFETY: a call that succeeds has filled it.
-    Ok(unsafe { stat.assume_init() })
-}
-
-/// Opens what is there.
-pub(crate) fn open(fd: i32, path: &CStr, flags: c_int) -> Result<Fd, i32> {
-    // SAFETY: the path ends.
-    let fd = answer(unsafe { libc::openat(fd, path.as_ptr(), flags | libc::O_CLOEXEC) }.into())?;
-    Ok(Fd(int(fd)))
+/// A descriptor of the program's, or what stands for the current directory; nothing for a number that can be neither.
+pub(crate) fn fd<'a>(number: i32) -> Option<BorrowedFd<'a>> {
+    // SAFETY: the program gives it to the kernel in a call that has not returned yet. If it is none, the kernel says so.
+    (number >= 0 || number == libc::AT_FDCWD).then(|| unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// Creates a file that is not there yet, for writing.
@@ -106,53 +95,32 @@ pub(crate) fn create(path: &CStr) -> Result<i32, i32> {
     pass(libc::SYS_openat, [argument(libc::AT_FDCWD), path, flags, 0o644, 0, 0]).map(int)
 }
 
-/// A descriptor of the shim's.
-#[derive(Debug)]
-pub(crate) struct Fd(pub(crate) i32);
-
-impl Drop for Fd {
-    fn drop(&mut self) {
-        // SAFETY: it is the shim's own and nothing uses it after this.
-        unsafe { libc::close(self.0) };
-    }
-}
-
 /// The path that the kernel has for a descriptor.
-pub(crate) fn path_of(fd: i32, buffer: &mut [u8]) -> Result<&[u8], i32> {
-    let name = proc_path(fd);
-    // SAFETY: the path ends, and the kernel writes no more than the buffer has room for.
-    let len = unsafe { libc::readlink(name.as_ptr().cast(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    let len = usize::try_from(len).map_err(|_| errno())?;
-    Ok(&buffer[..len])
+pub(crate) fn path_of(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+    rustix::fs::readlinkat_raw(CWD, proc_path(fd).as_c_str()?, buffer).ok()
 }
 
 /// Opens once more, for reading, what a descriptor is open on.
-pub(crate) fn reopen(fd: i32) -> Result<Fd, i32> {
-    let name = proc_path(fd);
-    CStr::from_bytes_until_nul(&name).map_or(Err(libc::EINVAL), |name| open(libc::AT_FDCWD, name, libc::O_RDONLY))
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, proc_path(fd).as_c_str()?, flags, Mode::empty()).ok()
 }
 
 /// `/proc/self/fd/` and the number, without an allocation.
-fn proc_path(fd: i32) -> [u8; 32] {
-    let mut name = [0; 32];
-    name[..14].copy_from_slice(b"/proc/self/fd/");
-    let digits = fd.max(0).checked_ilog10().map_or(1, |log| log + 1);
-    for (place, power) in name[14..].iter_mut().zip((0..digits).rev()) {
-        *place = b'0' + u8::try_from(fd.max(0) / 10_i32.pow(power) % 10).unwrap_or(0);
+struct ProcPath([u8; 32]);
+
+impl ProcPath {
+    fn as_c_str(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.0).ok()
     }
-    name
 }
 
-/// Where a descriptor stands in its file.
-pub(crate) fn position(fd: i32) -> Answer {
-    // SAFETY: it moves nothing.
-    answer(unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) })
-}
-
-/// The flags that a file was opened with.
-pub(crate) fn flags(fd: i32) -> i32 {
-    // SAFETY: it changes nothing.
-    unsafe { libc::fcntl(fd, libc::F_GETFL) }
+fn proc_path(fd: BorrowedFd<'_>) -> ProcPath {
+    let mut path = [0; 32];
+    for (place, byte) in path.iter_mut().zip(b"/proc/self/fd/".iter().chain(DecInt::from_fd(fd).as_bytes())) {
+        *place = *byte;
+    }
+    ProcPath(path)
 }
 
 /// Appends all of these bytes, at where the descriptor stands.
@@ -218,12 +186,6 @@ pub(crate) fn file_of(code: *const ()) -> Option<&'static [u8]> {
     let name = unsafe { found.assume_init() }.dli_fname;
     // SAFETY: the loader's texts end, and stay as long as what was loaded.
     (known != 0 && !name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes())
-}
-
-/// The number of this process.
-pub(crate) fn process() -> i32 {
-    // SAFETY: it has no arguments.
-    unsafe { libc::getpid() }
 }
 
 /// Ends the process so that nobody overlooks it.

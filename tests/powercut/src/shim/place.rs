@@ -1,8 +1,11 @@
 //! Where a call would change something: the inode behind a descriptor, or the entry that a path means.
 
 use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::kernel::{self, Fd};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+
+use super::kernel::{self, fd};
 use super::{ROOT, die};
 
 const PATH_BYTES_MAX: usize = 4096;
@@ -18,9 +21,9 @@ impl Path {
     const EMPTY: Self = Self { bytes: [0; PATH_BYTES_MAX], len: 0 };
 
     /// The path that the kernel has for a descriptor.
-    pub(super) fn of(fd: i32) -> Option<Self> {
+    pub(super) fn of(fd: BorrowedFd<'_>) -> Option<Self> {
         let mut path = Self::EMPTY;
-        path.len = kernel::path_of(fd, &mut path.bytes).ok()?.len();
+        path.len = kernel::path_of(fd, &mut path.bytes)?;
         Some(path)
     }
 
@@ -48,8 +51,9 @@ pub(super) struct Inode {
 }
 
 /// The inode of a file or directory that is watched; nothing for everything else.
-pub(super) fn inode(fd: i32) -> Option<Inode> {
-    let (root, stat) = (ROOT.get()?, kernel::stat(fd).ok()?);
+pub(super) fn inode(number: i32) -> Option<Inode> {
+    let fd = fd(number)?;
+    let (root, stat) = (ROOT.get()?, rustix::fs::fstat(fd).ok()?);
     if !matches!(stat.st_mode & libc::S_IFMT, libc::S_IFDIR | libc::S_IFREG) || stat.st_dev != root.device {
         return None;
     }
@@ -57,14 +61,20 @@ pub(super) fn inode(fd: i32) -> Option<Inode> {
     Some(Inode { number: stat.st_ino, bytes: stat.st_size.cast_unsigned() })
 }
 
+/// Opens what is there, to ask about it.
+pub(super) fn open(from: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Option<OwnedFd> {
+    rustix::fs::openat(from, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
 /// Whether a descriptor is open on something of the same file system.
-pub(super) fn beside(fd: i32) -> bool {
-    ROOT.get().is_some_and(|root| kernel::stat(fd).is_ok_and(|stat| stat.st_dev == root.device))
+pub(super) fn beside(number: i32) -> bool {
+    let stat = fd(number).and_then(|fd| rustix::fs::fstat(fd).ok());
+    ROOT.get().zip(stat).is_some_and(|(root, stat)| stat.st_dev == root.device)
 }
 
 /// A name in a directory that is watched, whether there is something of that name or not.
 pub(super) struct Entry {
-    parent: Fd,
+    parent: OwnedFd,
     /// From the root, with a zero byte at its end.
     path: Path,
     name_at: usize,
@@ -85,8 +95,8 @@ impl Entry {
         text.push(if folder.is_empty() { b"." } else { folder });
         text.push(b"\0");
         let folder = CStr::from_bytes_until_nul(text.bytes()).ok()?;
-        let parent = kernel::open(from, folder, libc::O_PATH | libc::O_DIRECTORY).ok()?;
-        let whole = Path::of(parent.0)?;
+        let parent = open(fd(from)?, folder, OFlags::DIRECTORY)?;
+        let whole = Path::of(parent.as_fd())?;
         let below = ROOT.get()?.below(whole.bytes())?;
         let mut path = Path::EMPTY;
         if !below.is_empty() {
@@ -105,8 +115,8 @@ impl Entry {
     }
 
     /// What is there under that name, without following a link.
-    pub(super) fn stat(&self) -> Option<libc::stat> {
+    pub(super) fn stat(&self) -> Option<Stat> {
         let name = CStr::from_bytes_until_nul(&self.path.bytes()[self.name_at..]).ok()?;
-        kernel::stat_at(self.parent.0, name, libc::AT_SYMLINK_NOFOLLOW).ok()
+        rustix::fs::statat(&self.parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 }

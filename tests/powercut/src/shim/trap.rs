@@ -59,15 +59,7 @@ const ROWS: &[(c_long, &[Test], u32)] = &[
     (libc::SYS_sync, &[], TRAP),
     (libc::SYS_syncfs, &[], TRAP),
     (libc::SYS_mmap, &[Test::Some(3, SHARED), Test::None(3, ANONYMOUS), Test::Some(2, WRITABLE)], TRAP),
-    (libc::SYS_openat2, &[], ABSENT),
-    (libc::SYS_io_setup, &[], ABSENT),
-    (libc::SYS_ioctl, &[Test::Equal(1, CLONE)], REFUSED),
-    (libc::SYS_ioctl, &[Test::Equal(1, CLONE_RANGE)], REFUSED),
-];
-
-/// The calls that only the older architectures have, next to those above that do the same.
-#[cfg(target_arch = "x86_64")]
-const OLDER: &[(c_long, &[Test], u32)] = &[
+    // Of the older kind.
     (libc::SYS_open, &[Test::Some(1, CHANGES)], TRAP),
     (libc::SYS_creat, &[], TRAP),
     (libc::SYS_rename, &[], TRAP),
@@ -77,17 +69,16 @@ const OLDER: &[(c_long, &[Test], u32)] = &[
     (libc::SYS_link, &[], TRAP),
     (libc::SYS_symlink, &[], TRAP),
     (libc::SYS_mknod, &[], TRAP),
+    // There are other ways.
+    (libc::SYS_openat2, &[], ABSENT),
+    (libc::SYS_io_setup, &[], ABSENT),
+    (libc::SYS_ioctl, &[Test::Equal(1, CLONE)], REFUSED),
+    (libc::SYS_ioctl, &[Test::Equal(1, CLONE_RANGE)], REFUSED),
 ];
-#[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[(c_long, &[Test], u32)] = &[];
 
-#[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xC000_003E;
-#[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 0xC000_00B7;
 
 /// A call of the older kind as the newer that does the same.
-#[cfg(target_arch = "x86_64")]
 pub(super) fn newer(number: c_long, args: [u64; 6]) -> (c_long, [u64; 6]) {
     let here = argument(libc::AT_FDCWD);
     let [a, b, c, ..] = args;
@@ -104,15 +95,6 @@ pub(super) fn newer(number: c_long, args: [u64; 6]) -> (c_long, [u64; 6]) {
         libc::SYS_link => (libc::SYS_linkat, [here, a, here, b, 0, 0]),
         libc::SYS_symlink => (libc::SYS_symlinkat, [a, here, b, 0, 0, 0]),
         libc::SYS_mknod => (libc::SYS_mknodat, [here, a, b, c, 0, 0]),
-        _ => (number, args),
-    }
-}
-
-/// A call of the older kind as the newer that does the same.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn newer(number: c_long, args: [u64; 6]) -> (c_long, [u64; 6]) {
-    match number {
-        libc::SYS_renameat => (libc::SYS_renameat2, [args[0], args[1], args[2], args[3], 0, 0]),
         _ => (number, args),
     }
 }
@@ -184,7 +166,7 @@ pub(super) fn set() {
     let mut program = Program::new();
     program.load(4);
     program.allow_unless(libc::BPF_JEQ, ARCHITECTURE, true);
-    for (number, tests, verdict) in ROWS.iter().chain(OLDER) {
+    for (number, tests, verdict) in ROWS {
         program.row(*number, tests, *verdict);
     }
     program.end(ALLOW);
@@ -211,7 +193,6 @@ extern "C" fn on_call(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     set_errno(before);
 }
 
-#[cfg(target_arch = "x86_64")]
 fn asked(context: &libc::ucontext_t) -> (c_long, [u64; 6]) {
     let registers = &context.uc_mcontext.gregs;
     let of = |index: c_int| registers[usize::try_from(index).unwrap_or(0)];
@@ -219,20 +200,8 @@ fn asked(context: &libc::ucontext_t) -> (c_long, [u64; 6]) {
     (of(libc::REG_RAX), args.map(|index| of(index).cast_unsigned()))
 }
 
-#[cfg(target_arch = "x86_64")]
 fn answer(context: &mut libc::ucontext_t, result: i64) {
     context.uc_mcontext.gregs[usize::try_from(libc::REG_RAX).unwrap_or(0)] = result;
-}
-
-#[cfg(target_arch = "aarch64")]
-fn asked(context: &libc::ucontext_t) -> (c_long, [u64; 6]) {
-    let registers = &context.uc_mcontext.regs;
-    (registers[8].cast_signed(), [0, 1, 2, 3, 4, 5].map(|index| registers[index]))
-}
-
-#[cfg(target_arch = "aarch64")]
-fn answer(context: &mut libc::ucontext_t, result: i64) {
-    context.uc_mcontext.regs[0] = result.cast_unsigned();
 }
 
 /// Run by the loader before `main`. A program that merely links this library is left alone.

@@ -1,7 +1,9 @@
 //! Each call by itself: what it does may be lost until it is synced, and not afterwards.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
+
+use powercut::{Cut, Metadata};
 
 use crate::place::{Place, State, state};
 
@@ -31,17 +33,17 @@ fn check(call: &str) {
     let (place, before, output) = run(&format!("call {call}"));
     assert!(output.status.success(), "{call}: {output:?}");
     let now = state(&place.data());
-    assert_ne!(before, now, "{call} changes something");
+    assert!(before != now, "{call} changes something");
     let cut = place.cut();
-    assert_eq!(place.after(&cut, 0), before, "{call} without a sync may be lost");
-    assert_eq!(place.after(&cut, 1), now, "{call} without a sync may be kept");
+    assert!(place.after(&cut, 0) == before, "{call} without a sync may be lost");
+    assert!(place.after(&cut, 1) == now, "{call} without a sync may be kept");
     let (place, before, output) = run(&format!("call {call} sync"));
     assert!(output.status.success(), "{call}: {output:?}");
     let cut = place.cut();
     let now = state(&place.data());
-    assert_ne!(before, now, "{call} changes something");
+    assert!(before != now, "{call} changes something");
     for seed in 0..8 {
-        assert_eq!(place.after(&cut, seed), now, "{call} with a sync, seed {seed}");
+        assert!(place.after(&cut, seed) == now, "{call} with a sync, seed {seed}");
     }
 }
 
@@ -77,10 +79,10 @@ fn a_write_that_is_durable_by_itself_is_never_lost_and_makes_nothing_else_durabl
         let (old, new) = (before["file"].clone().expect("a file"), now["file"].clone().expect("a file"));
         for seed in 0..20 {
             let after = place.after(&cut, seed)["file"].clone().expect("a file");
-            assert_eq!(after[4096..8192], new[4096..8192], "{call} is durable, seed {seed}");
+            assert!(after[4096..8192] == new[4096..8192], "{call} is durable, seed {seed}");
             assert!(seed != 0 || after[..4096] == old[..4096], "{call}: the write before it is not");
         }
-        assert_ne!(old[..4096], new[..4096]);
+        assert!(old[..4096] != new[..4096], "{call}: there is one before it");
     }
 }
 
@@ -90,17 +92,67 @@ fn a_sync_of_everything_is_one_of_each() {
         let (place, before, output) = run(&format!("call {call}"));
         assert!(output.status.success(), "{call}: {output:?}");
         let now = state(&place.data());
-        assert_ne!(before, now);
-        assert_eq!(place.after(&place.cut(), 0), now, "{call}");
+        assert!(before != now, "{call} changes something");
+        assert!(place.after(&place.cut(), 0) == now, "{call}");
     }
+}
+
+#[test]
+fn a_sync_of_another_file_makes_names_durable_where_metadata_is_ordered() {
+    let (place, before, output) = run("call rename-beside");
+    assert!(output.status.success(), "{output:?}");
+    let now = state(&place.data());
+    let ordered = Cut::read(&place.data(), Metadata::Ordered).expect("all of it was seen");
+    assert!(before != now && place.after(&place.cut(), 0) == before, "strictly, the name may be lost");
+    assert!(place.after(&ordered, 0) == now, "in order, it may not");
+}
+
+#[test]
+fn a_rename_across_directories_is_durable_by_halves() {
+    let (place, before, output) = run("call across-new sync");
+    assert!(output.status.success(), "{output:?}");
+    let (cut, now) = (place.cut(), state(&place.data()));
+    let after = place.after(&cut, 0);
+    assert!(after["folder/file"] == before["file"] && after["file"] == before["file"], "only the new name is durable");
+    assert!(place.after(&cut, 1) == now, "the old one may be gone");
+}
+
+#[test]
+fn a_directory_is_cut_again_and_again_by_the_program_and_no_log_is_taken_for_another() {
+    let powercut = |words: &[&str], place: &Place| {
+        let output = Command::new(env!("CARGO_BIN_EXE_powercut")).args(words).arg(place.data()).output();
+        let output = output.expect("it runs");
+        (output.status.success(), format!("{output:?}"))
+    };
+    let place = Place::new("again");
+    assert!(powercut(&["apply", "--seed", "0"], &place).1.contains("not prepared"), "nothing is known of it");
+    prepare(&place);
+    let before = state(&place.data());
+    let run = |order: &str| place.command(order).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&run("call write").stderr).contains("run `powercut begin`"), "it is not prepared");
+    assert!(powercut(&["begin"], &place).0, "now it is");
+    assert!(run("call write").status.success(), "so it runs");
+    assert!(
+        String::from_utf8_lossy(&run("call write").stderr).contains("run `powercut apply` first"),
+        "a log is there"
+    );
+    let (cut, said) = powercut(&["apply", "--seed", "0"], &place);
+    assert!(cut && said.contains("of 1 pending changes in 1 files, 1 files lost all"), "{said}");
+    assert!(state(&place.data()) == before, "what was not synced is gone");
+    assert!(run("call unlink").status.success(), "and the next one runs");
+    let (cut, said) = powercut(&["apply", "--seed", "1"], &place);
+    assert!(cut && said.contains("of 1 pending names 0 lost"), "{said}");
+    assert!(!state(&place.data()).contains_key("file"), "it is kept, and durable");
+    assert!(powercut(&["apply", "--seed", "0"], &place).0, "a cut of what is idle");
+    assert!(!state(&place.data()).contains_key("file"), "it stays");
 }
 
 #[test]
 fn what_promises_nothing_makes_nothing_durable() {
     let (place, before, output) = run("call sync-file-range");
     assert!(output.status.success(), "{output:?}");
-    assert_ne!(before, state(&place.data()));
-    assert_eq!(place.after(&place.cut(), 0), before);
+    assert!(before != state(&place.data()), "it changes something");
+    assert!(place.after(&place.cut(), 0) == before, "nothing is durable");
 }
 
 #[test]
@@ -116,7 +168,7 @@ fn what_cannot_be_followed_ends_the_program_and_is_told_again_afterwards() {
         let (place, _, output) = run(&format!("call {call}"));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(&format!("powercut: {told}")), "{call}: {output:?}");
-        let error = powercut::Cut::read(&place.data(), powercut::Metadata::Strict).expect_err("nothing is known");
+        let error = Cut::read(&place.data(), Metadata::Strict).expect_err("nothing is known");
         assert!(error.to_string().contains(told), "{call}: {error}");
     }
 }
@@ -126,13 +178,13 @@ fn what_is_not_seen_is_noticed() {
     // A mapping that becomes writable later, and a file written by a process that nobody watches.
     let (place, _, output) = run("call map-later");
     assert!(output.status.success(), "{output:?}");
-    let error = powercut::Cut::read(&place.data(), powercut::Metadata::Strict).expect_err("nothing is known");
+    let error = Cut::read(&place.data(), Metadata::Strict).expect_err("nothing is known");
     assert!(error.to_string().contains("\"file\" has other bytes"), "{error}");
     for (name, told) in [("other", "has other bytes"), ("strange", "is there")] {
         let (place, _, output) = run("call write");
         assert!(output.status.success(), "{output:?}");
         fs::write(place.data().join(name), b"strange").expect("a file");
-        let error = powercut::Cut::read(&place.data(), powercut::Metadata::Strict).expect_err("nothing is known");
+        let error = Cut::read(&place.data(), Metadata::Strict).expect_err("nothing is known");
         assert!(error.to_string().contains(told), "{error}");
     }
 }
@@ -147,6 +199,6 @@ fn ways_without_a_name_or_a_copy_are_answered_as_if_there_were_none() {
 fn calls_elsewhere_and_children_are_left_alone() {
     let (place, before, output) = run("call elsewhere");
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(place.after(&place.cut(), 0), before);
+    assert!(place.after(&place.cut(), 0) == before, "nothing has changed");
     assert_eq!(place.cut().records(), 4, "two changes were asked for there, and failed");
 }

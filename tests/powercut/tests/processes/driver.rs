@@ -187,6 +187,11 @@ fn elsewhere(data: &Path) -> io::Result<Vec<File>> {
     let child =
         Command::new("sh").arg("-c").arg("echo child > ../elsewhere/d && cat file").current_dir(data).output()?;
     assert!(child.status.success() && child.stdout.len() == 12_288, "{child:?}");
+    for none in [-1, -7, 9_999] {
+        // SAFETY: one byte can be read.
+        assert_eq!(unsafe { libc::write(none, ptr::from_ref(&0_u8).cast(), 1) }, -1);
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EBADF));
+    }
     let thread = std::thread::spawn(move || fs::remove_dir_all(beside));
     thread.join().expect("it ends")?;
     assert_eq!(File::open(data)?.set_len(3).map_err(|error| error.kind()), Err(io::ErrorKind::InvalidInput));
@@ -203,35 +208,42 @@ fn names(name: &str, data: &Path) -> io::Result<Vec<File>> {
         "rename" => fs::rename(file, data.join("new"))?,
         "raw-rename" => rustix::fs::rename(file, data.join("new"))?,
         "replace" => rustix::fs::renameat(File::open(data)?.as_fd(), "file", CWD, other)?,
-        "across" => {
+        "across" | "across-new" => {
             synced.push(File::open(&folder)?);
+            synced.drain(..usize::from(name == "across-new"));
             fs::rename(file, folder.join("file"))?;
         }
         "link" => rustix::fs::linkat(CWD, file, CWD, data.join("new"), AtFlags::empty())?,
         "unlink" => fs::remove_file(file)?,
+        "rename-beside" => {
+            fs::rename(file, data.join("new"))?;
+            File::open(other)?.sync_all()?;
+        }
         "rmdir" => fs::remove_dir(data.join("empty"))?,
         _ => panic!("{name} is no call"),
     }
     Ok(synced)
 }
 
-/// Works until it is killed, and says what it believes to be durable: "log 7", "current 5", "made 14", "gone 7".
+/// Works until it is killed, and says what it believes to be durable: "log 7", "current 5", "made 14", "gone 7", and from
+/// another thread "beside 2".
 ///
-/// Manners: `honest`; `early` says before the sync; `nameless` never syncs the directory; `hasty` renames before the
+/// Manners: `honest`; `early` says so two records before the sync; `nameless` never syncs the directory; `hasty` renames before the
 /// bytes are durable.
 fn work(manner: &str, data: &Path) -> io::Result<()> {
     let mut log = OpenOptions::new().create(true).append(true).open(data.join("log"))?;
     let plain = File::create(data.join("plain"))?;
     let directory = File::open(data)?;
+    let beside = OpenOptions::new().create(true).append(true).open(data.join("beside"))?;
     directory.sync_all()?;
+    std::thread::spawn(move || append_beside(beside));
     for n in 0_u64.. {
         log.write_all(&record(n))?;
         plain.write_all_at(&record(n), n * 700)?;
-        if n % 3 == 0 && manner == "early" {
-            say("log", n);
+        if n % 3 == 0 && manner != "early" || n % 3 == 2 && manner == "early" {
+            log.sync_data()?;
         }
         if n % 3 == 0 {
-            log.sync_data()?;
             say("log", n);
         }
         if n % 5 == 0 {
@@ -262,6 +274,16 @@ fn work(manner: &str, data: &Path) -> io::Result<()> {
             directory.sync_all()?;
             say("gone", n - 21);
         }
+    }
+    Ok(())
+}
+
+/// A log of another thread, synced at each record.
+fn append_beside(mut log: File) -> io::Result<()> {
+    for n in 0_u64.. {
+        log.write_all(&record(n))?;
+        log.sync_all()?;
+        say("beside", n);
     }
     Ok(())
 }

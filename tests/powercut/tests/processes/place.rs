@@ -32,9 +32,14 @@ impl Place {
         self.0.join(name)
     }
 
-    /// The driver, watched, with its output on a pipe.
+    /// The driver, watched in what is there now, with its output on a pipe.
     pub(crate) fn driver(&self, order: &str) -> Command {
         begin(&self.data()).expect("it is there");
+        self.command(order)
+    }
+
+    /// The same in a directory that is prepared, or is not.
+    pub(crate) fn command(&self, order: &str) -> Command {
         let binary = std::env::current_exe().expect("this binary");
         let shim = binary.with_file_name("libpowercut.so");
         assert!(shim.exists(), "{} is built with the tests", shim.display());
