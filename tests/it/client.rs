@@ -1,7 +1,7 @@
 //! A well-behaved client: `tungstenite` over a blocking socket, with a deadline on every read.
 
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest as _;
@@ -12,6 +12,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::gateway::{Gateway, SOON};
+
+/// How long an event of a type is waited for while others come: longer than any deadline of the protocol.
+const EVENT_WITHIN: Duration = Duration::from_secs(180);
 
 /// What a connection brings.
 #[derive(Debug)]
@@ -170,14 +173,17 @@ impl Client {
         }
     }
 
-    /// The next event of a type; others on the way are passed over.
+    /// The next event of a type; others on the way are passed over. Heartbeats alone would keep it waiting for ever.
     pub(crate) fn event_of(&mut self, kind: &str) -> Value {
-        loop {
+        let (since, mut passed) = (Instant::now(), Vec::new());
+        while since.elapsed() < EVENT_WITHIN {
             let event = self.event();
             if event["type"] == kind {
                 return event;
             }
+            passed.push(event["type"].to_string());
         }
+        panic!("no {kind} within {EVENT_WITHIN:?}, only {}", passed.join(" "));
     }
 
     /// Everything that was on its way: what comes before the answer to a ping, which has the lowest lane.
