@@ -58,6 +58,8 @@ codes! {
         IdReused = "ID_REUSED", false;
         /// A queue between shards is full, or a store is behind.
         Overloaded = "OVERLOADED", true;
+        /// The store cannot write at the moment; nothing was sequenced.
+        StoreUnavailable = "STORE_UNAVAILABLE", true;
         /// The sender has not joined this channel.
         NotAMember = "NOT_A_MEMBER", false;
         /// Nobody answered in time.
@@ -72,7 +74,7 @@ impl ErrorCode {
     #[must_use]
     pub const fn retry_after_ms(self) -> Option<u64> {
         match self {
-            Self::Overloaded => Some(OVERLOADED_RETRY_MS),
+            Self::Overloaded | Self::StoreUnavailable => Some(OVERLOADED_RETRY_MS),
             _ => None,
         }
     }

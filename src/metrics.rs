@@ -71,6 +71,7 @@ metrics! {
     RoomBytes: Gauge "waystation_room_bytes" "" "Bytes of remembered operations and of events put together for a crowd";
     OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
     Blocked: Gauge "waystation_blocked_connections" "" "Connections whose socket takes nothing at the moment";
+    StoreTrouble: Gauge "waystation_store_trouble" "" "1 while the store cannot write";
     Draining: Gauge "waystation_draining" "" "1 while the shard drains";
     RulesGeneration: Gauge "waystation_config_generation" "" "Counts the configurations that were in force";
     ConfigBad: Gauge "waystation_config_bad" "" "1 while the configuration as it stands is refused and an older one holds";
@@ -210,6 +211,9 @@ metrics! {
     Gaps: Counter "waystation_gaps_total" "" "Gaps announced to members that fell off a channel's history";
     Resumed: Counter "waystation_resumes_total" "recovered=\"true\"" "Resumes by outcome";
     ResumeFailed: Counter "waystation_resumes_total" "recovered=\"false\"" "Resumes by outcome";
+    StoreRefused: Counter "waystation_store_refused_total" "" "Channels not opened and stretches not read by the store";
+    StoreDamaged: Counter "waystation_store_damaged_total" "" "Stretches of stored events that could not be read";
+    ReplayPages: Counter "waystation_replay_pages_total" "" "Stretches of stored events read for members behind a history";
     AnswersFull: Counter "waystation_answers_full_total" "" "Reading paused because a client had not taken its answers";
     OutboxDropped: Counter "waystation_outbox_dropped_total" "" "Low-lane frames dropped at the outbox bound";
     Fleeting: Counter "waystation_fleeting_total" "" "Things told as they happened: typing, cursors, presence";

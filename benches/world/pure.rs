@@ -143,7 +143,7 @@ impl Work for Sequencing {
             let seq = self.history.next();
             self.dedup.insert(Millis(1), operation, seq);
             self.history.push(Event::new(seq, START_UNIX_MS, 0, None, self.frame.clone(), Vec::new()));
-            self.history.trim(&Retention::default(), seq, START_UNIX_MS);
+            self.history.trim(&Retention::default(), (seq, Seq(u64::MAX)), START_UNIX_MS);
         }
     }
 }

@@ -126,6 +126,18 @@ pub(super) async fn history(
     }
 }
 
+/// `DELETE /api/history/{channel}`.
+///
+/// # Cancel safety
+/// It is erased all the same.
+pub(super) async fn erase(asker: &Asker, channel: &str) -> Result<Response, Refusal> {
+    let channel = written::named(channel)?;
+    match asker.ask_one(asker.home(&channel), Ask::Erase(Arc::clone(&channel))).await? {
+        Reply::Erased => Ok(json_response(&json!({ "channel": &*channel, "erased": true }))),
+        _ => Err(Refusal::from(ErrorCode::ServerError)),
+    }
+}
+
 /// `GET /api/presence/{channel}`: members may live on any shard.
 ///
 /// # Cancel safety

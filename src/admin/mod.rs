@@ -261,7 +261,7 @@ async fn linger(mut socket: TcpStream) {
 /// What shards were asked to do may be done all the same.
 async fn respond(socket: &mut TcpStream, request: &AdminRequest, office: &Office) -> Result<Response, Refusal> {
     let AdminRequest { peer, request, bearer, leftover, .. } = request;
-    let route = Route::find(&request.path)?;
+    let route = Route::find(&request.path)?.by_method(&request.method);
     if !route.methods().split(", ").any(|method| method == request.method) {
         return Err(Refusal::method(route.methods()));
     }
@@ -315,6 +315,7 @@ async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: 
         Route::Connection(name) => numbers::disconnect(asker, name).await,
         Route::Disconnect => api::apply(asker, written::disconnect(body)?).await,
         Route::Unsubscribe => api::apply(asker, written::unsubscribe(body)?).await,
+        Route::Erase(channel) => api::erase(asker, channel).await,
         _ => Err(Refusal::NOT_FOUND),
     }
 }

@@ -69,7 +69,7 @@ impl From<ErrorCode> for Refusal {
             ErrorCode::IdReused => 409,
             ErrorCode::MessageTooLarge => 413,
             ErrorCode::RateLimitExceeded => 429,
-            ErrorCode::Overloaded | ErrorCode::ConnectionLimitExceeded => 503,
+            ErrorCode::Overloaded | ErrorCode::StoreUnavailable | ErrorCode::ConnectionLimitExceeded => 503,
             ErrorCode::DeadlineExceeded => 504,
             ErrorCode::ServerError => 500,
             _ => 400,
@@ -112,6 +112,7 @@ mod tests {
             (ErrorCode::RateLimitExceeded, 429, "Retry-After: "),
             (ErrorCode::ServerError, 500, "Connection: close"),
             (ErrorCode::Overloaded, 503, "Retry-After: "),
+            (ErrorCode::StoreUnavailable, 503, "Retry-After: "),
             (ErrorCode::DeadlineExceeded, 504, "Connection: close"),
         ] {
             let text = String::from_utf8(Refusal::from(code).response().encode(false)).unwrap();

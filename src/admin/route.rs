@@ -31,6 +31,8 @@ pub(super) enum Route {
     Unsubscribe,
     /// What a channel had.
     History(String),
+    /// The same, to be erased.
+    Erase(String),
     /// Who is in a channel.
     Presence(String),
 }
@@ -74,18 +76,23 @@ impl Route {
         Ok(route)
     }
 
+    /// What a method does there, where methods do different things.
+    pub(super) fn by_method(self, method: &str) -> Self {
+        match self {
+            Self::History(channel) if method == "DELETE" => Self::Erase(channel),
+            route => route,
+        }
+    }
+
     /// The methods that it knows, as `Allow` lists them.
     pub(super) const fn methods(&self) -> &'static str {
         match self {
             Self::Connection(_) => "DELETE",
             Self::Publish | Self::Broadcast | Self::Batch | Self::Disconnect | Self::Unsubscribe => "POST",
-            Self::Asset
-            | Self::Metrics
-            | Self::Health
-            | Self::Numbers
-            | Self::Connections
-            | Self::History(_)
-            | Self::Presence(_) => "GET, HEAD",
+            Self::Asset | Self::Metrics | Self::Health | Self::Numbers | Self::Connections | Self::Presence(_) => {
+                "GET, HEAD"
+            }
+            Self::History(_) | Self::Erase(_) => "GET, HEAD, DELETE",
         }
     }
 
@@ -93,7 +100,7 @@ impl Route {
         match self {
             Self::Asset | Self::Health => Access::Public,
             Self::Metrics | Self::Numbers | Self::Connections | Self::Connection(_) => Access::Admin,
-            Self::Disconnect | Self::Unsubscribe => Access::Operator,
+            Self::Disconnect | Self::Unsubscribe | Self::Erase(_) => Access::Operator,
             Self::Publish | Self::Broadcast | Self::Batch | Self::History(_) | Self::Presence(_) => Access::Backend,
         }
     }
@@ -160,7 +167,7 @@ mod tests {
             ("/api/batch", Route::Batch, "POST", Backend),
             ("/api/disconnect", Route::Disconnect, "POST", Operator),
             ("/api/unsubscribe", Route::Unsubscribe, "POST", Operator),
-            ("/api/history/chat:1", Route::History(text("chat:1")), "GET, HEAD", Backend),
+            ("/api/history/chat:1", Route::History(text("chat:1")), "GET, HEAD, DELETE", Backend),
             ("/api/presence/chat%3Aa%2Fb", Route::Presence(text("chat:a/b")), "GET, HEAD", Backend),
         ] {
             assert_eq!(Route::find(path), Ok(route.clone()), "{path}");

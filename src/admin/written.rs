@@ -68,6 +68,14 @@ pub(super) fn channel(written: &str, claims: &Claims) -> Result<Arc<str>, Refusa
     Ok(Arc::from(full))
 }
 
+/// A channel for whoever administers, which need not be a user.
+pub(super) fn named(written: &str) -> Result<Arc<str>, Refusal> {
+    name(written, CHANNEL_NAME_BYTES_MAX, CHANNEL)?;
+    let mut full = String::new();
+    canonical(written, "").write(&mut full);
+    Ok(Arc::from(full))
+}
+
 const CHANNEL: Refusal = Refusal::malformed("a channel must be a string of 1 to 144 bytes without control characters");
 
 fn connection(written: &str) -> Result<ConnectionName, Refusal> {

@@ -217,13 +217,15 @@ pub struct PolicyRow {
     pub html: Option<Html>,
     /// Where a member starts that names no position.
     pub deliver: Option<Deliver>,
+    /// Whether its history outlives the process.
+    pub durable: Option<bool>,
 }
 
 impl PolicyRow {
     /// A row that says nothing yet.
     #[must_use]
     pub const fn new(pattern: Pattern) -> Self {
-        Self { pattern, verbs: None, allowed_events: None, rate: None, html: None, deliver: None }
+        Self { pattern, verbs: None, allowed_events: None, rate: None, html: None, deliver: None, durable: None }
     }
 }
 
@@ -253,6 +255,7 @@ pub struct Policy {
     rates: Table<ChannelRate>,
     html: Table<Html>,
     deliver: Table<Deliver>,
+    durable: Table<bool>,
     require_caps: bool,
 }
 
@@ -290,6 +293,7 @@ impl Policy {
             rates: Table::default(),
             html: Table::default(),
             deliver: Table::default(),
+            durable: Table::default(),
             require_caps: false,
         }
     }
@@ -303,11 +307,14 @@ impl Policy {
         if let Some(pattern) = Pattern::parse("notifications:*") {
             self.deliver.insert(pattern, Deliver::UntilAcked);
         }
+        for pattern in ["chat:*", "trip:*", "notifications:*"].into_iter().filter_map(Pattern::parse) {
+            self.durable.insert(pattern, true);
+        }
         self
     }
 
     fn insert(&mut self, row: PolicyRow) {
-        let PolicyRow { pattern, verbs, allowed_events, rate, html, deliver } = row;
+        let PolicyRow { pattern, verbs, allowed_events, rate, html, deliver, durable } = row;
         if let Some(verbs) = verbs {
             self.verbs.insert(pattern.clone(), verbs);
         }
@@ -321,7 +328,10 @@ impl Policy {
             self.html.insert(pattern.clone(), html);
         }
         if let Some(deliver) = deliver {
-            self.deliver.insert(pattern, deliver);
+            self.deliver.insert(pattern.clone(), deliver);
+        }
+        if let Some(durable) = durable {
+            self.durable.insert(pattern, durable);
         }
     }
 
@@ -380,6 +390,13 @@ impl Policy {
     #[must_use]
     pub fn until_acked(&self, channel: &str) -> bool {
         self.deliver.best(channel, "").is_some_and(|(_, deliver)| *deliver == Deliver::UntilAcked)
+    }
+
+    /// Whether the history of `channel` outlives the process, where there is a store. That is so for all who are in it, so
+    /// a pattern with `{user}` says nothing of it.
+    #[must_use]
+    pub fn durable(&self, channel: &str) -> bool {
+        self.durable.best(channel, "").is_some_and(|(_, durable)| *durable)
     }
 
     /// What becomes of HTML in `channel`.

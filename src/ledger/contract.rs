@@ -128,8 +128,9 @@ pub struct Past {
     pub start: Start,
     /// Its epochs and what is retained.
     pub line: Line,
-    /// The operations within the dedup window, the oldest first: where, when, and what.
-    pub operations: Vec<(Seq, u64, Operation)>,
+    /// The operations within the dedup window, the oldest first: where, when, what, and in which epoch, which the line may
+    /// have forgotten.
+    pub operations: Vec<(Seq, u64, Operation, Epoch)>,
     /// How far each user has acknowledged, and when; with an empty user, where nobody is owed.
     pub cursors: Vec<(Box<str>, Seq, u64)>,
     /// How far each group has acknowledged.

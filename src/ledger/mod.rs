@@ -30,6 +30,7 @@ pub mod event;
 mod key;
 mod line;
 mod memory;
+pub mod model;
 pub mod page;
 pub mod past;
 pub mod record;
@@ -45,6 +46,7 @@ pub use self::event::{Event, Operation, write_body};
 pub use self::key::COMMIT as COMMIT_KEY;
 pub use self::line::{Line, Span, Standing, Start};
 pub use self::memory::Memory;
+pub use self::model::Model;
 pub use self::record::Broken;
 pub use self::rows::{State, commit_of};
 

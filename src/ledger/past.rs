@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::ids::Seq;
+use crate::ids::{Epoch, Seq};
 use crate::limits::{
     CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, OPERATIONS_LOOKED_AT_MAX, POSITIONS_PER_CHANNEL_MAX,
 };
@@ -23,7 +23,7 @@ pub struct Found {
     pub channel: ChannelNumber,
     /// Its line as of its last stored event.
     pub line: Line,
-    pub(super) operations: Vec<(Seq, u64, Operation)>,
+    pub(super) operations: Vec<(Seq, u64, Operation, Epoch)>,
     pub(super) cursors: Vec<(Box<str>, Seq, u64)>,
     pub(super) positions: Vec<(Box<str>, Seq)>,
     pub(super) tail: Page,
@@ -120,7 +120,11 @@ pub fn find_past(
 }
 
 /// The operations whose ids still count, from events and from what is left of trimmed ones.
-fn operations(disk: &impl Disk, channel: ChannelNumber, unix_ms: u64) -> Result<Vec<(Seq, u64, Operation)>, DiskFault> {
+fn operations(
+    disk: &impl Disk,
+    channel: ChannelNumber,
+    unix_ms: u64,
+) -> Result<Vec<(Seq, u64, Operation, Epoch)>, DiskFault> {
     let (mut found, mut looked) = (Vec::new(), 0);
     let (first, last) = (key::event(channel, Seq(0)), key::event(channel, Seq(u64::MAX)));
     let scanned = disk.scan(Space::Events, &first..=&last, Order::Backward, &mut |place, bytes| {
@@ -130,7 +134,8 @@ fn operations(disk: &impl Disk, channel: ChannelNumber, unix_ms: u64) -> Result<
             if unix_ms.saturating_sub(stored.unix_ms()) > DEDUP_WINDOW_MS {
                 return ControlFlow::Break(());
             }
-            found.extend(stored.operation().map(|operation| (seq, stored.unix_ms(), operation)));
+            let epoch = stored.place().epoch;
+            found.extend(stored.operation().map(|operation| (seq, stored.unix_ms(), operation, epoch)));
         }
         if found.len() >= DEDUP_ENTRIES_MAX || looked >= OPERATIONS_LOOKED_AT_MAX {
             return ControlFlow::Break(());

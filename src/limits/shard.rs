@@ -63,6 +63,37 @@ pub const BATCH_JOINED_BYTES_MAX: usize = 16 * 1024;
 /// them have some. What a lane does not need the others take.
 pub const LANE_SHARES: [usize; 4] = [16, 4, 2, 1];
 
+/// Bytes of events on a shard that are sequenced and not yet on the disk; over it `OVERLOADED`. A disk that stalls for a
+/// second while a shard takes all that a core can.
+pub const UNCOMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Retries of events that are not on the disk yet, on a shard; over it `OVERLOADED`. Events are bounded by their bytes, and
+/// nobody retries one more often than once in a while.
+pub const UNCOMMITTED_RETRIES_MAX: usize = 4096;
+/// Messages that wait for a channel to be opened in the store; over it `OVERLOADED`. Opening takes a few reads.
+pub const OPENING_EVENTS_MAX: usize = 256;
+/// Bytes of these; over it `OVERLOADED`. Four of the largest messages.
+pub const OPENING_BYTES_MAX: usize = 256 * 1024;
+/// How long a channel that the store did not open is left alone before the store is asked again.
+pub const STORE_RETRY_MS: u64 = 1000;
+/// Answers of committed writes in one turn; the rest follows in the next. A few dozen microseconds.
+pub const COMMITS_TOLD_PER_TURN: usize = 256;
+/// Stretches that a shard has the store read at a time; other readers wait. As many as keep a disk's queue busy.
+pub const REPLAYS_PER_SHARD_MAX: usize = 32;
+/// Events in a stretch that is read from the store; the rest follows in the next one.
+pub const REPLAY_PAGE_EVENTS: usize = 256;
+/// Bytes after which a stretch takes no further event.
+pub const REPLAY_PAGE_BYTES: usize = 256 * 1024;
+/// Stretches that a channel holds for its readers; over it the oldest is forgotten, and read again by whoever needs it.
+pub const REPLAY_PAGES_PER_CHANNEL: usize = 4;
+/// Parts of histories that a shard has the store read for who asked for them, or that wait for their channel to be opened;
+/// over it `OVERLOADED`. What a slow disk makes wait is so many answers of 128 KiB at most.
+pub const BROWSES_PER_SHARD_MAX: usize = 256;
+/// How often the store is read for one of these, if events go from the history meanwhile; then `OVERLOADED`.
+pub const BROWSE_READS_MAX: u8 = 3;
+/// Events of a channel whose author did not want to get them and would, if it read so far back; over it the oldest are
+/// forgotten, and the author knows its own event by its id.
+pub const EXCLUSIONS_PER_CHANNEL_MAX: usize = 256;
+
 // Floor 6: mesh
 
 /// Places in the control lane of a shard's inbox; a hand-over that finds it full is answered 503. Slots are

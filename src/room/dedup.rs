@@ -50,6 +50,19 @@ impl Operation {
     }
 }
 
+/// The parts of an operation as they are stored.
+impl From<Operation> for (u128, u64, u64) {
+    fn from(Operation { identity, content, author }: Operation) -> Self {
+        (identity, content, author)
+    }
+}
+
+impl From<(u128, u64, u64)> for Operation {
+    fn from((identity, content, author): (u128, u64, u64)) -> Self {
+        Self { identity, content, author }
+    }
+}
+
 /// What is known of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {

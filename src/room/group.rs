@@ -5,6 +5,8 @@
 //! When that consumer is gone, or late, the next one starts after the position: nothing is lost, and what was
 //! not acknowledged may come twice.
 
+use std::sync::Arc;
+
 use crate::ids::{ConnId, Seq};
 use crate::limits::{CONSUMERS_PER_GROUP_MAX, GROUP_ACK_MS, GROUPS_PER_SHARD_MAX, PATTERNS_PER_SHARD_MAX};
 use crate::time::Millis;
@@ -50,7 +52,7 @@ pub struct Patterns {
     groups: Vec<Group>,
     last_group: u32,
     /// Raised by every change, so that a channel knows whether it has seen the present ones.
-    version: u64,
+    version: u32,
 }
 
 /// A bound is reached.
@@ -60,7 +62,7 @@ pub struct Full;
 impl Patterns {
     /// Raised by every change; 0 while there never was a subscription.
     #[must_use]
-    pub const fn version(&self) -> u64 {
+    pub const fn version(&self) -> u32 {
         self.version
     }
 
@@ -75,7 +77,7 @@ impl Patterns {
                 return Err(Full);
             }
             self.single.push((consumer, prefix));
-            self.version += 1;
+            self.version = self.version.checked_add(1).unwrap_or(1);
             return Ok(());
         };
         let known = self.groups.iter_mut().find(|group| group.prefix == prefix && group.name == name);
@@ -94,7 +96,7 @@ impl Patterns {
             let id = GroupId(self.last_group);
             self.groups.push(Group { id, prefix, name, consumers: vec![consumer], next: 0 });
         }
-        self.version += 1;
+        self.version = self.version.checked_add(1).unwrap_or(1);
         Ok(())
     }
 
@@ -107,7 +109,7 @@ impl Patterns {
                 group.next -= usize::from(index < group.next);
             }
         }
-        self.version += 1;
+        self.version = self.version.checked_add(1).unwrap_or(1);
     }
 
     /// The subscriptions without a group to a channel.
@@ -118,6 +120,20 @@ impl Patterns {
     /// The groups that a channel belongs to.
     pub fn groups(&self, channel: &str) -> impl Iterator<Item = GroupId> {
         self.groups.iter().filter(move |group| channel.starts_with(&*group.prefix)).map(|group| group.id)
+    }
+
+    /// The text by which a group is known to those who keep its positions: its name and its pattern.
+    #[must_use]
+    pub fn label(&self, id: GroupId) -> Option<Arc<str>> {
+        let group = self.groups.iter().find(|group| group.id == id)?;
+        Some(Arc::from(format!("{}\n{}", group.name, group.prefix)))
+    }
+
+    /// The group that a text names. A pattern has no line break, whatever a name has.
+    #[must_use]
+    pub fn labelled(&self, label: &str) -> Option<GroupId> {
+        let (name, prefix) = label.rsplit_once('\n')?;
+        self.groups.iter().find(|group| *group.name == *name && *group.prefix == *prefix).map(|group| group.id)
     }
 
     /// Whether a subscription without a group is still there.
@@ -275,6 +291,22 @@ mod tests {
         patterns.remove(consumer(1));
         assert!(!patterns.has_single(consumer(1)) && patterns.has_single(consumer(2)));
         assert_eq!((single(&patterns, "chat:a"), patterns.version()), (vec![2], 6));
+    }
+
+    #[test]
+    fn a_group_is_known_by_its_name_and_its_pattern() {
+        let mut patterns = Patterns::default();
+        for (slot, prefix, name) in [(1, "chat:", "g"), (2, "", "g"), (3, "chat:", "a\nb")] {
+            assert_eq!(patterns.add(subscription(slot, prefix, Some(name))), Ok(()));
+        }
+        for id in patterns.groups("chat:a").collect::<Vec<_>>() {
+            let label = patterns.label(id).unwrap();
+            assert_eq!(patterns.labelled(&label), Some(id), "{label:?}");
+        }
+        assert_eq!(
+            (patterns.labelled("g\ntrip:"), patterns.labelled("g"), patterns.label(GroupId(9))),
+            (None, None, None)
+        );
     }
 
     #[test]

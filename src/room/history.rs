@@ -194,10 +194,11 @@ impl History {
     }
 
     /// Forgets what lies beyond the bounds. An event that a live cursor still needs (`needed` or later)
-    /// stays beyond them, together at most [`HISTORY_LIVE_BYTES_MAX`]. Returns the bytes freed.
-    pub fn trim(&mut self, keep: &Retention, needed: Seq, unix_ms: u64) -> usize {
+    /// stays beyond them, together at most [`HISTORY_LIVE_BYTES_MAX`]; what is not stored yet (`unstored` or later) stays
+    /// in any case. Returns the bytes freed.
+    pub fn trim(&mut self, keep: &Retention, (needed, unstored): (Seq, Seq), unix_ms: u64) -> usize {
         let before = self.bytes;
-        while let Some(front) = self.events.front() {
+        while let Some(front) = self.events.front().filter(|front| front.seq < unstored) {
             let too_old = unix_ms.saturating_sub(front.unix_ms) > keep.age_ms;
             if self.events.len() <= keep.count && self.bytes <= keep.bytes && !too_old {
                 break;
@@ -274,7 +275,7 @@ mod tests {
 
     fn check(keep: Retention, needed: u64, unix_ms: u64, oldest: u64) {
         let mut history = history(20, 100);
-        let freed = history.trim(&keep, Seq(needed), unix_ms);
+        let freed = history.trim(&keep, (Seq(needed), Seq(u64::MAX)), unix_ms);
         assert_eq!(history.oldest(), Seq(oldest), "{keep:?} needed {needed}");
         let kept: usize = history.events.iter().map(|event| event.bytes()).sum();
         assert_eq!((history.bytes(), freed), (kept, 20 * event(1, 0, 100).bytes() - kept));
@@ -299,14 +300,18 @@ mod tests {
         check(keep, 3, 20_000, 3);
         check(keep, 21, 20_000, 16);
         let mut big = history(20, HISTORY_LIVE_BYTES_MAX / 4);
-        big.trim(&keep, Seq(1), 20_000);
+        big.trim(&keep, (Seq(1), Seq(u64::MAX)), 20_000);
         assert_eq!(big.oldest(), Seq(13), "three of a quarter beside the five that are history");
     }
 
     #[test]
     fn what_a_burst_took_is_given_back() {
         let mut history = history(1000, 1);
-        history.trim(&Retention { count: 10, bytes: usize::MAX, age_ms: u64::MAX }, Seq(1001), 1_000_000);
+        history.trim(
+            &Retention { count: 10, bytes: usize::MAX, age_ms: u64::MAX },
+            (Seq(1001), Seq(u64::MAX)),
+            1_000_000,
+        );
         assert_eq!(history.oldest(), Seq(991));
         assert!(history.events.capacity() < 100, "{}", history.events.capacity());
     }

@@ -26,6 +26,17 @@ impl Lost {
     }
 }
 
+/// What is known of a position behind the history, in a channel that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The oldest event that can be read.
+    pub oldest: Seq,
+    /// Everything after the position can be read.
+    pub resumes: bool,
+    /// Something after it was there and is no longer retained.
+    pub trimmed: bool,
+}
+
 /// What is said before a channel's first event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting {
@@ -49,11 +60,23 @@ pub enum Fallback {
 }
 
 /// Decides what a member is told that joined `history` with or without a position when `last` was its last
-/// event, and the first event that it is owed.
+/// event, and the first event that it is owed. `behind` is what the store knows of a position that is not in the history.
 #[must_use]
-pub fn resume(history: &History, last: Seq, position: Option<Position>, fallback: Fallback) -> (Greeting, Seq) {
-    let oldest = history.oldest();
+pub fn resume(
+    history: &History,
+    last: Seq,
+    position: Option<Position>,
+    fallback: Fallback,
+    behind: Option<Behind>,
+) -> (Greeting, Seq) {
+    let oldest = behind.map_or_else(|| history.oldest(), |behind| behind.oldest);
     let recovered = position.map(|position| match position {
+        Position { seq, epoch }
+            if behind.is_some_and(|behind| behind.resumes) && (seq <= last || epoch != Some(history.epoch())) =>
+        {
+            Ok(())
+        }
+        Position { .. } if behind.is_some_and(|behind| behind.trimmed) => Err(Lost::Trimmed),
         Position { epoch, .. } if epoch != Some(history.epoch()) => Err(Lost::EpochChanged),
         Position { seq, .. } if seq > last => Err(Lost::TooFar),
         Position { seq, .. } if seq.next() < oldest => Err(Lost::Trimmed),
@@ -82,13 +105,13 @@ mod tests {
         for seq in 1..=10 {
             history.push(Event::new(Seq(seq), 0, 0, None, Payload::copy_of(b"x"), Vec::new()));
         }
-        history.trim(&Retention { count: 7, bytes: usize::MAX, age_ms: u64::MAX }, Seq(11), 0);
+        history.trim(&Retention { count: 7, bytes: usize::MAX, age_ms: u64::MAX }, (Seq(11), Seq(u64::MAX)), 0);
         history
     }
 
     fn check(position: Option<(u64, u64)>, recovered: Option<Result<(), Lost>>, next: u64) {
         let position = position.map(|(epoch, seq)| Position { epoch: Some(Epoch(epoch)), seq: Seq(seq) });
-        let (greeting, first) = resume(&history(), Seq(10), position, Fallback::Retained);
+        let (greeting, first) = resume(&history(), Seq(10), position, Fallback::Retained, None);
         assert_eq!(greeting, Greeting { epoch: Epoch(7), seq: Seq(10), oldest: Seq(4), recovered });
         assert_eq!(first, Seq(next), "{position:?}");
     }
@@ -108,10 +131,10 @@ mod tests {
 
     #[test]
     fn events_that_came_after_the_join_are_live_ones() {
-        let (greeting, next) = resume(&history(), Seq(8), None, Fallback::Retained);
+        let (greeting, next) = resume(&history(), Seq(8), None, Fallback::Retained, None);
         assert_eq!((greeting.seq, next), (Seq(8), Seq(9)));
         let ahead = Position { epoch: Some(Epoch(7)), seq: Seq(9) };
-        let (greeting, _) = resume(&history(), Seq(8), Some(ahead), Fallback::Retained);
+        let (greeting, _) = resume(&history(), Seq(8), Some(ahead), Fallback::Retained, None);
         assert_eq!(greeting.recovered, Some(Err(Lost::TooFar)));
     }
 
@@ -119,12 +142,12 @@ mod tests {
     fn an_epoch_that_was_never_ours_has_changed_and_an_empty_history_owes_nothing() {
         let unknown = Position { epoch: None, seq: Seq(0) };
         let empty = History::new(Epoch(7), Seq(1));
-        let (greeting, next) = resume(&empty, Seq(0), Some(unknown), Fallback::Retained);
+        let (greeting, next) = resume(&empty, Seq(0), Some(unknown), Fallback::Retained, None);
         assert_eq!((greeting.recovered, next), (Some(Err(Lost::EpochChanged)), Seq(1)));
         let start = Position { epoch: Some(Epoch(7)), seq: Seq(0) };
-        let (greeting, next) = resume(&empty, Seq(0), Some(start), Fallback::Retained);
+        let (greeting, next) = resume(&empty, Seq(0), Some(start), Fallback::Retained, None);
         assert_eq!((greeting.recovered, next), (Some(Ok(())), Seq(1)));
-        let (_, next) = resume(&history(), Seq(10), Some(unknown), Fallback::Latest);
+        let (_, next) = resume(&history(), Seq(10), Some(unknown), Fallback::Latest, None);
         assert_eq!(next, Seq(10));
     }
 }

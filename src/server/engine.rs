@@ -262,6 +262,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
     Ok(shard::Options {
         shards,
         key,
+        operations: key,
         verifier: Arc::new(start.verifier.clone()),
         policy: Arc::new(start.wanted.policy.clone()),
         origins: Arc::new(start.wanted.origins.clone()),
@@ -277,6 +278,7 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         sockets_max: usize::try_from(start.sockets).unwrap_or(usize::MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: start.wanted.retention,
+        keep: None,
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,
         hot_members: HOT_MEMBERS,
         // Each is given one that others read too.

@@ -84,7 +84,7 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let member = conn.memberships.at(index).and_then(|membership| room.members.at(membership.place));
         let sent = member.is_some_and(|member| member.start.is_none() && seq < member.next);
-        if !sent || room.history.epoch() != epoch {
+        if !sent || !room.has_had(epoch, seq) {
             return;
         }
         let service = conn.service.get_or_insert_default();
@@ -112,14 +112,26 @@ impl Shard {
         channel: &str,
         (epoch, seq): (Epoch, Seq),
     ) {
-        let Some(room) = self.rooms.find(channel).and_then(|id| self.rooms.at_mut(id)) else { return };
-        if room.history.epoch() != epoch || seq > room.history.last() {
+        let Some(id) = self.rooms.find(channel) else { return };
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        if !room.has_had(epoch, seq) || seq > room.history.last() {
             return;
         }
+        let is_kept = room.stored.is_some();
         let service = room.service.get_or_insert_default();
         service.cursors.advance(user, seq);
-        for (_, share) in &mut service.shares {
-            share.ack(now.millis(), by, seq);
+        let until_acked = room.until_acked;
+        let mut moved = Vec::new();
+        for (group, share) in &mut service.shares {
+            if share.ack(now.millis(), by, seq) && is_kept {
+                moved.push(*group);
+            }
+        }
+        if until_acked {
+            self.keep_cursor(id, user, seq);
+        }
+        for group in moved {
+            self.keep_position(id, group, seq);
         }
     }
 

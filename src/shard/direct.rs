@@ -87,7 +87,7 @@ impl Shard {
         let frames = self.direct_forms(now, &Sent { kind: publish.kind, op_id, user_id: &user, traceparent, payload });
         // The target belongs to the content: the same id for another target is another operation.
         let parts = [name.as_bytes(), payload];
-        let operation = inbound.id.map(|id| Operation::new(&self.options.key, &user, id, publish.kind, &parts));
+        let operation = inbound.id.map(|id| Operation::new(&self.options.operations, &user, id, publish.kind, &parts));
         let direct = Direct {
             author: id,
             target,

@@ -2,6 +2,7 @@
 //! [`Shard::fill`](super::Shard::fill) and reports them with [`Shard::written`](super::Shard::written).
 
 use crate::ids::{ConnId, ShardId};
+use crate::ledger::{Read, Request, Ticket};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PARTS_MAX, LANE_SHARES};
 use crate::payload::Payload;
 use crate::shard::message::outside::Answered;
@@ -27,6 +28,10 @@ pub enum Effect {
     Admin(ConnId, Box<AdminRequest>),
     /// Put a message to another shard.
     Mesh(ShardId, MeshMessage),
+    /// Have the store write or prepare something. In the order of the tickets.
+    Store(Ticket, Box<Request>),
+    /// Have the store read something.
+    Read(Ticket, Read),
     /// Give an answer to who asked from outside; dropped if there is no room.
     Answer(Box<Answered>),
 }

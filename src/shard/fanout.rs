@@ -27,6 +27,11 @@ impl Shard {
             self.feed(id, effects);
         }
         let mut waiting = !self.unserved.is_empty() && self.serve_waiting(now, effects);
+        if self.keeping.is_some() {
+            waiting |= self.tell_committed(now, effects);
+            self.ask_pages(effects);
+            self.ask_store(effects);
+        }
         let mut budget = if others_wait { VISITS_PER_TURN_BUSY } else { VISITS_PER_TURN_MAX };
         if !self.spreads.is_empty() {
             budget -= self.spread(now, budget / 2, effects);
@@ -121,8 +126,9 @@ impl Shard {
             room.queued = false;
             debug_assert!(
                 room.members.iter().all(|member| {
+                    let reads = room.stored.is_some() && member.next < room.history.oldest();
                     let (is_served, conn) =
-                        (member.start.is_some() || member.next >= next, self.slots.tenant(member.slot));
+                        (member.start.is_some() || member.next >= next || reads, self.slots.tenant(member.slot));
                     is_served || conn.is_none_or(|conn| conn.dirty || conn.owed || conn.blocked.is_some())
                 }),
                 "a round visits everybody"
@@ -176,7 +182,7 @@ impl Shard {
         let mut sum = 0;
         for id in rooms {
             if let Some(room) = self.rooms.at_mut(*id) {
-                let freed = room.history.halve(needed(room));
+                let freed = room.history.halve(needed(room).min(room.unstored()));
                 room.joined = None;
                 room.count_bytes(&self.metrics);
                 self.metrics.subtract(Metric::HistoryBytes, freed as u64);

@@ -21,6 +21,12 @@ pub enum Fault {
     LowStarved,
     /// A group goes on behind what its dead consumer was sent, not behind what it acknowledged.
     GroupCursorKept,
+    /// A write is answered before it is committed.
+    AckBeforeCommit,
+    /// A retry is answered before its first is committed.
+    DuplicateEarly,
+    /// A channel goes on behind what is stored, whatever was given out before the process ended.
+    NumberReused,
     /// Members are told of an end whose beginning they were not told.
     EndUnasked,
 }

@@ -5,6 +5,8 @@
 //! of a write goes; what is left of the write is filled in the same order. So whatever one lane holds, none of
 //! the others waits for more than a few writes.
 
+mod behind;
+
 use super::Shard;
 use super::acking::ping_payload;
 use super::connection::{Connection, HeldAnswer, Membership, Stage};
@@ -50,7 +52,8 @@ impl Shard {
         }
         let unsent = batch.parts();
         let (pen, recorder) = (&mut self.pen, &mut self.recorder);
-        let mut tools = Tools { now, id, known: conn.known, pen, recorder, metrics: &self.metrics, fleeting: false };
+        let (metrics, waits) = (&*self.metrics, Vec::new());
+        let mut tools = Tools { now, id, known: conn.known, pen, recorder, metrics, fleeting: false, waits };
         let mut portions = batch.shares();
         loop {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
@@ -59,8 +62,12 @@ impl Shard {
             }
             portions = portions.next();
         }
+        let waits = tools.waits;
         if conn.bundles {
             super::bundle::bundle(batch, unsent, &mut self.pen);
+        }
+        for id in waits {
+            self.note_replay(id);
         }
     }
 
@@ -172,6 +179,8 @@ struct Tools<'a> {
     metrics: &'a Metrics,
     /// A channel has something to tell this connection as it happens.
     fleeting: bool,
+    /// Channels in which it waits for the store.
+    waits: Vec<RoomId>,
 }
 
 impl Tools<'_> {
@@ -321,7 +330,7 @@ impl Tools<'_> {
         batch: &mut Batch,
     ) -> bool {
         let Some(room) = rooms.at_mut(at.room) else { return false };
-        let Room { name, history, members, joined, until_acked, .. } = room;
+        let Room { name, history, members, joined, until_acked, stored, .. } = room;
         let asks = *until_acked && !self.known;
         self.fleeting |= room.fleeting.as_ref().is_some_and(|fleeting| fleeting.owes(at.place));
         let (members_count, since_traced) = (members.len(), members.since_traced());
@@ -341,8 +350,10 @@ impl Tools<'_> {
         if !batch.takes(portion) {
             return member.next < history.next() || member.unasked;
         }
-        if member.next < history.oldest() {
-            self.skip_gone((at.room, name), history, member, reason, batch);
+        if member.next < history.oldest()
+            && let Some(owed) = self.catch_up((stored, history), (at.room, name), member, (portion, reason), batch)
+        {
+            return owed;
         }
         let crowd = members_count >= JOIN_MEMBERS_MIN;
         // Whether the last event of a trace is among those that are owed.
@@ -449,18 +460,17 @@ impl Tools<'_> {
         self.pen.notice_at(self.now, member.encoding, Some((greeting.epoch, got)), write)
     }
 
-    /// What a member is owed is gone in part: it is told so and goes on behind it.
+    /// What a member is owed is gone up to `oldest`: it is told so and goes on from there.
     fn skip_gone(
         &mut self,
         (id, name): (RoomId, &str),
-        history: &History,
+        (history, oldest): (&History, Seq),
         member: &mut Member,
         reason: &str,
         batch: &mut Batch,
     ) {
-        let missed = history.oldest().0 - member.next.0;
-        self.recorder.note_gap(self.now.micros, self.id, missed, id.number());
-        let gap = self.tell_gap(name, member, (history.epoch(), history.oldest()), reason);
+        self.recorder.note_gap(self.now.micros, self.id, oldest.0 - member.next.0, id.number());
+        let gap = self.tell_gap(name, member, (history.epoch(), oldest), reason);
         #[cfg(feature = "planted-faults")]
         let silent = super::fault::is(super::fault::Fault::GapSilent);
         #[cfg(not(feature = "planted-faults"))]

@@ -11,7 +11,8 @@ use super::effect::{Effect, Effects};
 use super::message::outside::Reply;
 use super::message::{Answer, Committed, MeshMessage, Publication, Tail};
 use super::outside::reply;
-use super::rooms::{Follower, Role, RoomId};
+use super::replay::Past;
+use super::rooms::{Follower, Role, Room, RoomId};
 use crate::code::ErrorCode;
 use crate::envelope::globetrotter::shown::{Facts, write_shown};
 use crate::envelope::{Encoding, EncodingSet, EventHead, write_event};
@@ -40,7 +41,7 @@ pub(super) struct Proposal<'a> {
 }
 
 impl<'a> Proposal<'a> {
-    fn of(publication: &'a Publication) -> Self {
+    pub(super) fn of(publication: &'a Publication) -> Self {
         Self {
             author: publication.author,
             channel: &publication.channel,
@@ -53,6 +54,32 @@ impl<'a> Proposal<'a> {
             wants_ack: publication.wants_ack,
             excluded: publication.excluded,
         }
+    }
+
+    /// The same, to be proposed later.
+    pub(super) fn owned(&self) -> Publication {
+        Publication {
+            author: self.author,
+            channel: Arc::clone(self.channel),
+            user: Arc::from(self.user),
+            kind: Box::from(self.kind),
+            payload: Box::from(self.payload),
+            id: self.id.map(Box::from),
+            traceparent: self.traceparent.map(Box::from),
+            operation: self.operation,
+            wants_ack: self.wants_ack,
+            excluded: self.excluded,
+        }
+    }
+}
+
+fn answer_of(proposal: &Proposal<'_>, outcome: Result<Committed, ErrorCode>) -> Answer {
+    Answer {
+        to: proposal.author,
+        channel: Arc::clone(proposal.channel),
+        id: proposal.id.map(Box::from),
+        wants_ack: proposal.wants_ack,
+        outcome,
     }
 }
 
@@ -75,10 +102,20 @@ impl Shard {
     pub(super) fn propose_in(&mut self, now: Now, room: RoomId, proposal: &Proposal<'_>, effects: &mut Effects) {
         let operation = proposal.operation;
         let Some(state) = self.rooms.at_mut(room) else { return };
-        let Role::Home { dedup, .. } = &mut state.role else {
-            debug_assert!(false, "a proposal comes to the channel's home");
-            return;
-        };
+        debug_assert!(matches!(state.role, Role::Home { .. }), "a proposal comes to the channel's home");
+        if state.stored.is_some() {
+            self.reopen(now, room);
+            match self.admit_write(room, proposal.payload.len()) {
+                Ok(true) => {}
+                Ok(false) => return self.wait_to_open(room, proposal.owned()),
+                Err(code) if !self.is_retry(now, room, proposal) => {
+                    return self.answer(now, proposal, Err(code), effects);
+                }
+                Err(_) => {}
+            }
+        }
+        let Some(state) = self.rooms.at_mut(room) else { return };
+        let Role::Home { dedup, .. } = &mut state.role else { return };
         let epoch = state.history.epoch();
         #[cfg(feature = "planted-faults")]
         let operation = operation.filter(|_| !super::fault::is(super::fault::Fault::DedupDropped));
@@ -86,11 +123,14 @@ impl Shard {
         {
             Known::Done(seq) => {
                 self.metrics.count(Metric::Duplicates);
-                return self.answer(now, proposal, Ok(Committed { epoch, seq, duplicate: true }), effects);
+                let epoch = state.stored.as_ref().and_then(|stored| stored.epoch_of(seq)).unwrap_or(epoch);
+                return self.answer_again(now, room, proposal, Committed { epoch, seq, duplicate: true }, effects);
             }
             Known::Reused => return self.answer(now, proposal, Err(ErrorCode::IdReused), effects),
             Known::New => {}
         }
+        let Some(state) = self.rooms.at_mut(room) else { return };
+        let Role::Home { dedup, .. } = &mut state.role else { return };
         let committed = Committed { epoch, seq: state.history.next(), duplicate: false };
         if let Some(operation) = operation {
             dedup.get_or_insert_default().insert(now.millis(), operation, committed.seq);
@@ -109,6 +149,7 @@ impl Shard {
     ) {
         let Some(room) = self.rooms.at(id) else { return };
         let encodings = room.encodings();
+        let is_kept = room.kept().is_some();
         let (event_id, instant) = (self.pen.event_id(now), self.pen.instant(now));
         let head = EventHead {
             id: event_id,
@@ -147,7 +188,40 @@ impl Shard {
         if self.patterns.version() > 0 {
             self.serve_patterns(now, id, effects);
         }
-        self.answer(now, proposal, Ok(committed), effects);
+        #[cfg(feature = "planted-faults")]
+        let early = super::fault::is(super::fault::Fault::AckBeforeCommit);
+        #[cfg(not(feature = "planted-faults"))]
+        let early = false;
+        let waits = is_kept && proposal.wants_ack && !early;
+        if is_kept {
+            let answer = waits.then(|| answer_of(proposal, Ok(committed)));
+            self.store(now, id, proposal, (event_id, committed), answer);
+        }
+        if !waits {
+            self.answer(now, proposal, Ok(committed), effects);
+        }
+    }
+
+    /// A retry gets its first's answer, once the first is as safe as an answer says.
+    fn answer_again(
+        &mut self,
+        now: Now,
+        room: RoomId,
+        proposal: &Proposal<'_>,
+        committed: Committed,
+        effects: &mut Effects,
+    ) {
+        #[cfg(feature = "planted-faults")]
+        let early = super::fault::is(super::fault::Fault::DuplicateEarly);
+        #[cfg(not(feature = "planted-faults"))]
+        let early = false;
+        if !proposal.wants_ack || early || !self.waits_for_first(room, committed.seq) {
+            self.answer(now, proposal, Ok(committed), effects);
+        } else if self.may_retry() {
+            self.answer_with_the_last(answer_of(proposal, Ok(committed)));
+        } else {
+            self.answer(now, proposal, Err(ErrorCode::Overloaded), effects);
+        }
     }
 
     /// An event comes to the members here. Counted at once for all of them, which costs the same whatever their number:
@@ -209,8 +283,11 @@ impl Shard {
         let before = room.history.bytes();
         room.joined = None;
         room.members.note_trace(event.is_traced());
+        if let (Some(author), Some(past)) = (event.excluded, room.past_mut()) {
+            past.exclude(event.seq, author);
+        }
         room.history.push(event);
-        room.history.trim(&keep, room.needed.min(room.needed_now), now.unix_ms);
+        room.history.trim(&keep, (room.needed.min(room.needed_now), room.unstored()), now.unix_ms);
         room.count_bytes(&self.metrics);
         let after = room.history.bytes();
         if after >= before {
@@ -220,7 +297,16 @@ impl Shard {
         }
     }
 
-    fn answer(
+    /// Whether an operation was sequenced before.
+    fn is_retry(&mut self, now: Now, room: RoomId, proposal: &Proposal<'_>) -> bool {
+        let Some(Room { role: Role::Home { dedup: Some(dedup), .. }, .. }) = self.rooms.at_mut(room) else {
+            return false;
+        };
+        let known = proposal.operation.map(|operation| dedup.find(now.millis(), operation));
+        known.is_some_and(|known| known != Known::New)
+    }
+
+    pub(super) fn answer(
         &mut self,
         now: Now,
         proposal: &Proposal<'_>,
@@ -236,18 +322,18 @@ impl Shard {
         if let Some(ticket) = proposal.author.ticket() {
             return reply(ticket, outcome.map(Reply::Sequenced), effects);
         }
-        let answer = Answer {
-            to: proposal.author,
-            channel: Arc::clone(proposal.channel),
-            id: proposal.id.map(Box::from),
-            wants_ack: proposal.wants_ack,
-            outcome,
-        };
-        if proposal.author.shard == self.id {
+        self.give_answer(now, answer_of(proposal, outcome), effects);
+    }
+
+    /// Answers an author, wherever it is.
+    pub(super) fn give_answer(&mut self, now: Now, answer: Answer, effects: &mut Effects) {
+        if let Some(ticket) = answer.to.ticket() {
+            reply(ticket, answer.outcome.map(Reply::Sequenced), effects);
+        } else if answer.to.shard == self.id {
             self.on_answer(now, &answer, effects);
         } else {
             // An answer is never refused for congestion: its operation has happened.
-            effects.list.push(Effect::Mesh(proposal.author.shard, MeshMessage::Answer(Box::new(answer))));
+            effects.list.push(Effect::Mesh(answer.to.shard, MeshMessage::Answer(Box::new(answer))));
         }
     }
 
@@ -265,49 +351,83 @@ impl Shard {
             return effects.list.push(Effect::Mesh(from, refusal));
         };
         let Some(room) = self.rooms.at_mut(id) else { return };
-        let (oldest, last) = (room.history.oldest(), room.history.last());
-        let epoch = room.history.epoch();
-        let until_acked = room.until_acked;
-        let cursors = || room.service.as_ref().map(|service| service.cursors.clone()).unwrap_or_default();
-        let cursors = until_acked.then(|| Box::new(cursors()));
+        let next = room.history.oldest();
         let Role::Home { followers, .. } = &mut room.role else {
             debug_assert!(false, "an attachment comes to the channel's home");
             return;
         };
         let known = followers.iter_mut().find(|follower| (follower.shard, follower.attachment) == (from, attachment));
         let is_new = known.is_none();
-        let first = if let Some(follower) = known {
+        if let Some(follower) = known {
             // It asks where the channel is; what it is owed it gets as before.
             follower.encodings = encodings;
-            follower.next
         } else {
             followers.retain(|follower| follower.shard != from);
-            followers.push(Follower {
-                shard: from,
-                attachment,
-                next: oldest,
-                encodings,
-                told: 0,
-                watches: false,
-                whole: false,
-            });
-            oldest
-        };
-        let tail = Tail {
-            until_acked,
-            channel: Arc::clone(channel),
-            attachment,
-            epoch,
-            first,
-            goal: Some(last),
-            events: Vec::new(),
-            cursors,
-        };
-        effects.list.push(Effect::Mesh(from, MeshMessage::Tail(Box::new(tail))));
+            let (told, watches, whole) = (0, false, false);
+            followers.push(Follower { shard: from, attachment, next, encodings, told, watches, whole });
+        }
+        // A channel that the store has yet to open has no place; its followers are told once it has.
+        if room.is_live() {
+            self.tell_place(id, from, effects);
+        }
         if is_new {
             self.call_follower(id, from, attachment, effects);
         }
         self.feed(id, effects);
+    }
+
+    /// Tells a following shard where a channel at home here is.
+    fn tell_place(&mut self, id: RoomId, to: ShardId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at(id) else { return };
+        let Role::Home { followers, .. } = &room.role else { return };
+        let Some(follower) = followers.iter().find(|follower| follower.shard == to) else { return };
+        let cursors = || room.service.as_ref().map(|service| service.cursors.clone()).unwrap_or_default();
+        let tail = Tail {
+            until_acked: room.until_acked,
+            channel: Arc::clone(&room.name),
+            attachment: follower.attachment,
+            epoch: room.history.epoch(),
+            first: follower.next,
+            goal: Some(room.history.last()),
+            events: Vec::new(),
+            erased: None,
+            past: room.stored.as_ref().and_then(|stored| stored.past.as_ref()).map(Past::known),
+            cursors: room.until_acked.then(|| Box::new(cursors())),
+        };
+        effects.list.push(Effect::Mesh(to, MeshMessage::Tail(Box::new(tail))));
+    }
+
+    /// Tells a following shard that everything up to now is erased.
+    pub(super) fn tell_erased(&mut self, id: RoomId, to: ShardId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let Room { name, history, role: Role::Home { followers, .. }, until_acked, .. } = room else { return };
+        let Some(follower) = followers.iter_mut().find(|follower| follower.shard == to) else { return };
+        follower.next = history.next();
+        let tail = Tail {
+            until_acked: *until_acked,
+            channel: Arc::clone(name),
+            attachment: follower.attachment,
+            epoch: history.epoch(),
+            first: history.next(),
+            goal: None,
+            events: Vec::new(),
+            erased: Some(history.last()),
+            past: None,
+            cursors: None,
+        };
+        effects.list.push(Effect::Mesh(to, MeshMessage::Tail(Box::new(tail))));
+    }
+
+    /// The store has opened a channel: the shards that attached meanwhile are told where it is.
+    pub(super) fn answer_followers(&mut self, id: RoomId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let next = room.history.oldest();
+        let Role::Home { followers, .. } = &mut room.role else { return };
+        followers.iter_mut().for_each(|follower| follower.next = next);
+        let shards: Vec<ShardId> = followers.iter().map(|follower| follower.shard).collect();
+        for shard in shards {
+            self.tell_place(id, shard, effects);
+        }
     }
 
     pub(super) fn on_interest(&mut self, from: ShardId, channel: &str, (attachment, wanted): (u32, EncodingSet)) {
@@ -357,6 +477,8 @@ impl Shard {
                     first,
                     goal: None,
                     events,
+                    erased: None,
+                    past: None,
                     cursors: None,
                 };
                 effects.list.push(Effect::Mesh(follower.shard, MeshMessage::Tail(Box::new(tail))));

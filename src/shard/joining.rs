@@ -8,6 +8,7 @@ use super::admission::full_name;
 use super::connection::{Membership, Stage};
 use super::direct::is_direct;
 use super::effect::{Effect, Effects};
+use super::keeping::Stored;
 use super::message::MeshMessage;
 use super::rooms::{NO_GOAL, Role, Room, RoomId, Share};
 use crate::auth::caps::Verb;
@@ -163,12 +164,16 @@ impl Shard {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let live = room.is_live();
         room.members.set_encoding(place, encoding);
-        let Room { history, members, name, role, .. } = room;
+        let Room { history, members, name, role, stored, .. } = room;
         let Some(member) = members.at_mut(place) else { return };
         match (start, role) {
+            (Start::At(position), Role::Home { .. }) if !live => {
+                // Until the store has opened the channel.
+                member.start = Some(Box::new(Pending { position, after: 0 }));
+            }
             (Start::At(position), Role::Home { .. }) => {
                 member.start = Some(Box::new(Pending { position, after: 0 }));
-                settle(history, history.last(), fallback(name), member);
+                settle(history, history.last(), fallback(name), (stored, member));
                 if let (None, Some(cursor)) = (position, cursor) {
                     member.next = cursor.next().min(member.next);
                 }
@@ -179,7 +184,8 @@ impl Shard {
                 // home knows best what its user has acknowledged.
                 let by_cursor = position.is_none() && cursor.is_some();
                 if live && !by_cursor && !position.is_some_and(|position| history.is_behind(position)) {
-                    settle(history, history.last(), fallback(name), member);
+                    settle(history, history.last(), fallback(name), (stored, member));
+                    *unsettled |= member.start.is_some();
                 } else {
                     *unsettled = true;
                     room.ask_home(effects);
@@ -193,6 +199,7 @@ impl Shard {
             }
             (Start::Stay, _) => {}
         }
+        self.note_replay(id);
     }
 
     /// The room of a channel, made if it is not there: at home here, or as a mirror that attaches itself.
@@ -212,7 +219,7 @@ impl Shard {
             None => History::new(self.pen.epoch(), Seq(1)),
         };
         let role = if home == self.id {
-            Role::Home { followers: Vec::new(), dedup: None, hot: false }
+            Role::Home { followers: Vec::new(), dedup: None, hot: false, patterns_seen: 0 }
         } else {
             self.attachments = self.attachments.wrapping_add(1);
             Role::Mirror {
@@ -235,8 +242,13 @@ impl Shard {
             room.service = Some(debt.service);
             room.deliver(until_acked);
         }
+        let is_kept = home == self.id && self.is_durable(channel);
+        room.stored = is_kept.then(|| Box::new(Stored::opening()));
         let id = self.rooms.insert(room);
         self.saw_channel(now, id, channel);
+        if is_kept {
+            self.ask_to_open(id);
+        }
         Ok(id)
     }
 
@@ -427,6 +439,7 @@ impl Shard {
     /// Forgets a channel.
     pub(super) fn drop_room(&mut self, id: RoomId) {
         if let Some(mut room) = self.rooms.remove(id) {
+            self.close_kept(&room);
             self.keep_debt(&mut room);
             self.metrics.subtract(Metric::Channels, 1);
             self.metrics.subtract(Metric::HistoryBytes, room.history.bytes() as u64);
@@ -445,9 +458,27 @@ pub(super) enum Start {
 
 /// Decides where a member starts that has asked for it when `last` was the channel's last event, and what
 /// it is told before.
-pub(super) fn settle(history: &History, last: Seq, fallback: Fallback, member: &mut Member) {
+pub(super) fn settle(
+    history: &History,
+    last: Seq,
+    fallback: Fallback,
+    (stored, member): (&mut Option<Box<Stored>>, &mut Member),
+) {
+    let position = member.start.as_ref().and_then(|pending| pending.position);
+    let past = stored.as_mut().and_then(|stored| stored.past.as_mut());
+    let behind = match (past, position) {
+        (Some(past), Some(position)) => match past.judge(history, position) {
+            Some(behind) => Some(behind),
+            None => {
+                past.unsettled = true;
+                return; // Until the store has read what lies behind the position.
+            }
+        },
+        (Some(past), None) => Some(past.none(history)),
+        (None, _) => None,
+    };
     if let Some(pending) = member.start.take() {
-        let (greeting, next) = resume(history, last, pending.position, fallback);
+        let (greeting, next) = resume(history, last, pending.position, fallback, behind);
         member.next = next;
         #[cfg(feature = "planted-faults")]
         if greeting.recovered == Some(Ok(())) && super::fault::is(super::fault::Fault::ResumeOffByOne) {

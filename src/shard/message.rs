@@ -15,6 +15,7 @@ use crate::envelope::EncodingSet;
 use crate::envelope::globetrotter::IdForm;
 use crate::envelope::globetrotter::notice::News;
 use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
+use crate::ledger::{ChannelNumber, Line};
 use crate::payload::Payload;
 use crate::room::cursors::Cursors;
 use crate::room::dedup::Operation;
@@ -192,8 +193,25 @@ pub struct Tail {
     pub goal: Option<Seq>,
     /// Without a hole.
     pub events: Vec<Event>,
+    /// Everything up to here is erased.
+    pub erased: Option<Seq>,
+    /// What the store has of the channel, where it outlives the process; only in an answer.
+    pub past: Option<Box<Known>>,
     /// How far users have got; only in an answer, and in a channel that delivers until it is acknowledged.
     pub cursors: Option<Box<Cursors>>,
+}
+
+/// What a shard has to know of a channel to read what the store has of it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its number there.
+    pub channel: ChannelNumber,
+    /// Its epochs, as they were when it was opened.
+    pub line: Line,
+    /// The first event of the present epoch, or where it will stand, as far as this process knows.
+    pub first: Seq,
+    /// The oldest event that is retained, or where it will stand.
+    pub oldest: Seq,
 }
 
 /// A room is told of a member that speaks flat frames.

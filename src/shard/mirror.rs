@@ -4,6 +4,7 @@
 use super::Shard;
 use super::effect::Effects;
 use super::joining::{fallback, settle};
+use super::keeping::Stored;
 use super::message::Tail;
 use super::rooms::{Role, Room, RoomId};
 use crate::envelope::event::kind_of;
@@ -42,6 +43,9 @@ impl Shard {
             *goal = answered;
             *first_goal = answered.min(*first_goal);
             *answers += 1;
+            if let Some(known) = tail.past.filter(|_| room.stored.is_none()) {
+                room.stored = Some(Box::new(Stored::elsewhere(*known)));
+            }
             if let Some(cursors) = tail.cursors {
                 room.service.get_or_insert_default().cursors = *cursors;
             }
@@ -53,6 +57,9 @@ impl Shard {
             // the home's history: members that needed what lies between find out by their positions.
             let freed = room.history.restart(tail.epoch, tail.first);
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+        }
+        if let Some(through) = tail.erased {
+            self.drop_events(id, through);
         }
         for event in tail.events {
             if event.seq > live_after {
@@ -68,9 +75,12 @@ impl Shard {
     /// Once the mirror holds what the channel held when its home answered, everybody who joined meanwhile
     /// starts from there: what came after is live to them. Who names a position beyond waits for an answer
     /// that was asked for after it joined.
-    fn settle_members(&mut self, id: RoomId, effects: &mut Effects) {
+    pub(super) fn settle_members(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id).filter(|room| room.is_live()) else { return };
-        let Room { history, members, name, service, .. } = room;
+        if matches!(room.role, Role::Home { .. }) {
+            return self.settle_at_home(id);
+        }
+        let Room { history, members, name, service, stored, .. } = room;
         let cursors = service.as_deref().map(|service| &service.cursors);
         let until_acked = room.until_acked;
         let Role::Mirror { goal, answers, unsettled, .. } = &mut room.role else { return };
@@ -78,24 +88,45 @@ impl Shard {
             return;
         }
         let fallback = fallback(name);
+        let mut asks = false;
         for member in members.iter_mut() {
             let Some(pending) = member.start.as_deref() else { continue };
             // What its user has acknowledged meanwhile is known to the home as well.
             let by_cursor = until_acked && pending.position.is_none();
             let behind = pending.position.is_some_and(|position| history.is_behind(position));
             if (behind || by_cursor) && *answers <= pending.after {
-                *unsettled = true;
+                (*unsettled, asks) = (true, true);
                 continue;
             }
             let seen = pending.position.map_or(Seq(0), |position| position.seq).min(history.last());
-            settle(history, seen.max(*goal), fallback, member);
+            settle(history, seen.max(*goal), fallback, (stored, member));
+            // It waits for the store.
+            *unsettled |= member.start.is_some();
             if by_cursor && let Some(user) = self.slots.tenant(member.slot).and_then(|conn| conn.user()) {
                 let cursor = cursors.map_or(Seq(0), |cursors| cursors.of(user));
                 member.next = cursor.next().min(member.next);
             }
         }
-        if *unsettled {
+        if asks {
             room.ask_home(effects);
         }
+        self.note_replay(id);
+    }
+
+    /// The same where the channel is at home: members wait there for the store to open it, or to read a stretch.
+    fn settle_at_home(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
+        let Room { history, members, name, service, stored, until_acked, .. } = room;
+        let fallback = fallback(name);
+        for member in members.iter_mut() {
+            let Some(pending) = member.start.as_deref() else { continue };
+            let by_cursor = *until_acked && pending.position.is_none();
+            settle(history, history.last(), fallback, (stored, member));
+            if by_cursor && let Some(user) = self.slots.tenant(member.slot).and_then(|conn| conn.user()) {
+                let cursor = service.as_deref().map_or(Seq(0), |service| service.cursors.of(user));
+                member.next = cursor.next().min(member.next);
+            }
+        }
+        self.note_replay(id);
     }
 }

@@ -8,6 +8,11 @@
 //! watches their tokens, `edge` reads them, `paying` makes them pay, `joining` and `publishing` act for them
 //! towards channels; `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and
 //! `fill` write what is owed; `timers` and `ending` do the rest.
+//!
+//! With [`Options::keep`] durable channels outlive the process: `keeping` has their events written, `replay` and
+//! `browsing` read what lies behind a history. The host puts [`effect::Effect::Store`] and [`effect::Effect::Read`] to the
+//! store, each kind in order, and brings every [`Notice`] as [`Input::Store`]; what it has no place for it keeps, since a
+//! shard bounds what it asks for. Without it there is no store, and neither effect comes.
 
 pub mod effect;
 #[cfg(feature = "planted-faults")]
@@ -21,6 +26,7 @@ mod admission;
 mod ahead;
 mod announcing;
 mod attendance;
+mod browsing;
 mod bundle;
 mod channel_rate;
 mod cleaning;
@@ -30,6 +36,7 @@ mod debts;
 mod direct;
 mod edge;
 mod ending;
+mod erasing;
 mod event_stream;
 mod expiry;
 mod fanout;
@@ -41,6 +48,7 @@ mod gestures;
 mod home;
 mod hot;
 mod joining;
+mod keeping;
 mod mirror;
 mod news;
 mod opening;
@@ -51,6 +59,7 @@ mod pen;
 mod providing;
 mod publishing;
 mod registry;
+mod replay;
 mod requesting;
 mod rollcall;
 mod rooms;
@@ -73,6 +82,7 @@ use crate::census::strangers::Strangers;
 use crate::envelope::Parser;
 use crate::headcount::Population;
 use crate::ids::{ConnId, ShardId};
+use crate::ledger::{Keep, Notice};
 use crate::limits::{
     CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, RECORDER_BYTES_DEFAULT,
 };
@@ -96,6 +106,7 @@ use consuming::IdleLook;
 use direct::Spread;
 use effect::Effects;
 use hot::Hot;
+use keeping::Keeping;
 use message::MeshMessage;
 use news::Rumour;
 use pen::Pen;
@@ -114,6 +125,9 @@ pub struct Options {
     pub shards: u16,
     /// Keys the hashes that place channels and make ids. The same for all shards of a process.
     pub key: HashKey,
+    /// Keys the hashes by which operations are known. With a store it is the store's, so that a retry is known after a
+    /// stop; else the same as `key`.
+    pub operations: HashKey,
     /// Who tokens belong to.
     pub verifier: Arc<Verifier>,
     /// Who may do what.
@@ -144,6 +158,9 @@ pub struct Options {
     pub channels_max: usize,
     /// What a channel's history keeps.
     pub retention: Retention,
+    /// What the store retains of a durable channel; `None` if there is no store. Which channels are durable the policy
+    /// says.
+    pub keep: Option<Keep>,
     /// Bytes of history on this shard.
     pub history_bytes_max: usize,
     /// Members from which a channel is hot.
@@ -161,6 +178,7 @@ impl Options {
         Self {
             shards: 1,
             key,
+            operations: key,
             verifier: Arc::new(verifier),
             policy: Arc::default(),
             origins: Arc::default(),
@@ -176,6 +194,7 @@ impl Options {
             sockets_max: CONNECTIONS_PER_SHARD_MAX,
             channels_max: CHANNELS_PER_SHARD_MAX,
             retention: Retention::default(),
+            keep: None,
             history_bytes_max: HISTORY_SHARD_BYTES_MAX,
             hot_members: HOT_MEMBERS,
             recorder_bytes: RECORDER_BYTES_DEFAULT / 16,
@@ -199,6 +218,8 @@ pub enum Input<'a> {
     HandOverRefused(ConnId),
     /// A message from another shard.
     Mesh(ShardId, MeshMessage),
+    /// The store tells something.
+    Store(Notice),
     /// Say good-bye to everybody within this many milliseconds.
     Drain(u64),
 }
@@ -267,6 +288,8 @@ pub struct Shard {
     timing: Vec<(u64, u64)>,
     /// Which channels are the busiest, while somebody watches.
     busy: Busy,
+    /// What is under way between durable channels here and the store, if there is one.
+    keeping: Option<Box<Keeping>>,
     /// Which events without a channel were sent already.
     direct: Dedup,
     /// Who was refused lately.
@@ -332,6 +355,7 @@ impl Shard {
             rumours: VecDeque::new(),
             timing: Vec::new(),
             busy: Busy::default(),
+            keeping: options.keep.map(|_| Box::default()),
             direct: Dedup::default(),
             repeats: Repeats::default(),
             latest: now,
@@ -355,7 +379,11 @@ impl Shard {
             Input::Released(id) => self.on_released(id),
             Input::HandOverRefused(id) => self.on_hand_over_refused(now, id, effects),
             Input::Mesh(from, message) => self.on_mesh(now, from, message, effects),
+            Input::Store(notice) => self.on_notice(now, notice, effects),
             Input::Drain(window_ms) => self.on_drain(now, window_ms, effects),
+        }
+        if self.keeping.is_some() {
+            self.ask_store(effects);
         }
     }
 

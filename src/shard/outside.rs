@@ -9,6 +9,7 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::Shard;
+use super::browsing::Reader;
 use super::connection::{Connection, Stage};
 use super::direct::{is_direct, lane_of};
 use super::effect::{Effect, Effects};
@@ -46,7 +47,13 @@ impl Shard {
                 Ok(()) => return,
                 Err(code) => Err(code),
             },
-            Ask::History { claims, stretch, epoch } => self.history_outside(&claims, stretch, epoch),
+            Ask::History { claims, stretch, epoch } => {
+                match self.history_outside(now, (ticket, &claims), (stretch, epoch), effects) {
+                    Ok(()) => return,
+                    Err(code) => Err(code),
+                }
+            }
+            Ask::Erase(channel) => return self.erase(now, ticket, &channel, effects),
             Ask::Members { claims, channel, limit } => self.members_outside(&claims, &channel, limit),
             Ask::Connections { from, limit } => Ok(self.list_connections(now, from, limit)),
             Ask::Tally { from } => Ok(self.take_tally(from)),
@@ -83,7 +90,7 @@ impl Shard {
         self.judge_event(claims, channel, kind)?;
         let cleaned = self.clean_event(channel, &claims.user, (kind, payload))?;
         let id = id.as_deref();
-        let operation = id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &[payload]));
+        let operation = id.map(|id| Operation::new(&self.options.operations, &claims.user, id, kind, &[payload]));
         let proposal = Proposal {
             author: ConnId::outside(ticket),
             channel,
@@ -132,7 +139,7 @@ impl Shard {
             frames,
             channel: Arc::clone(channel),
             id: id.map(Box::from),
-            operation: id.map(|id| Operation::new(&self.options.key, &claims.user, id, kind, &parts)),
+            operation: id.map(|id| Operation::new(&self.options.operations, &claims.user, id, kind, &parts)),
             wants_ack: true,
             excluded: exclude.map(|name| self.pen.holder_of(name)),
             lane: lane_of(*priority),
@@ -141,12 +148,21 @@ impl Shard {
         Ok(())
     }
 
-    fn history_outside(&self, claims: &Claims, stretch: Stretch, epoch: Option<Epoch>) -> Result<Reply, ErrorCode> {
+    /// A part of a channel's history. Where positions begin anew with an epoch, those of another say nothing.
+    fn history_outside(
+        &mut self,
+        now: Now,
+        (ticket, claims): (u64, &Claims),
+        (stretch, epoch): (Stretch, Option<Epoch>),
+        effects: &mut Effects,
+    ) -> Result<(), ErrorCode> {
         self.permit_outside(claims, &stretch.channel, Verb::History)?;
         let room = self.rooms.find(&stretch.channel).and_then(|id| self.rooms.at(id));
-        let fits = epoch.is_none_or(|epoch| room.is_some_and(|room| room.history.epoch() == epoch));
+        let fits = epoch.is_none_or(|epoch| room.is_some_and(|room| room.history.epoch() == epoch))
+            || self.is_durable(&stretch.channel);
         let stretch = if fits { stretch } else { Stretch { since: None, until: None, ..stretch } };
-        Ok(Reply::History(self.history_page(&stretch).into_boxed_slice()))
+        self.browse(now, Reader::Outside(ticket), stretch, effects);
+        Ok(())
     }
 
     fn members_outside(&self, claims: &Claims, channel: &str, limit: usize) -> Result<Reply, ErrorCode> {

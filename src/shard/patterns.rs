@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::effect::Effects;
 use super::message::service::{PatternMessage, Refused};
-use super::rooms::RoomId;
+use super::rooms::{Role, RoomId};
 use super::timers::Timer;
 use crate::auth::is_system;
 use crate::ids::{Position, Seq, ShardId};
@@ -96,9 +96,12 @@ impl Shard {
     }
 
     fn on_subscription(&mut self, now: Now, subscription: Subscription, effects: &mut Effects) {
-        let consumer = subscription.consumer;
+        let (consumer, of_group) = (subscription.consumer, subscription.group.is_some());
         if self.patterns.add(subscription).is_ok() {
             self.unserved.append(&mut self.orphans);
+            if of_group && self.keeping.is_some() {
+                self.begin_to_claim();
+            }
         } else {
             self.metrics.count(Metric::RefusedOverload);
             self.send_pattern(now, consumer.conn.shard, PatternMessage::Full(consumer), effects);
@@ -136,12 +139,15 @@ impl Shard {
 
     /// A channel at home here has an event: those who want it by pattern are to be members.
     pub(super) fn serve_patterns(&mut self, now: Now, id: RoomId, effects: &mut Effects) {
+        self.claim_positions(id);
         // Who wants everything does not mean the gateway's own channels.
         let Some(room) = self.rooms.at_mut(id).filter(|room| !is_system(&room.name)) else { return };
         let last = room.history.last();
         let before = Seq(last.0 - 1);
         let version = self.patterns.version();
-        if std::mem::replace(&mut room.patterns_seen, version) != version {
+        let Role::Home { patterns_seen, .. } = &mut room.role else { return };
+        let mut begun = Vec::new();
+        if std::mem::replace(patterns_seen, version) != version {
             let single: Vec<Consumer> = self.patterns.single(&room.name).collect();
             let groups: Vec<GroupId> = self.patterns.groups(&room.name).collect();
             if room.service.is_none() && single.is_empty() && groups.is_empty() {
@@ -158,12 +164,17 @@ impl Shard {
             for group in groups {
                 if !service.shares.iter().any(|(one, _)| *one == group) {
                     service.shares.push((group, Share::new(before)));
+                    begun.push(group);
                 }
             }
         }
         let Some(service) = &mut room.service else { return };
         for (_, share) in &mut service.shares {
             share.on_event(now.millis(), last);
+        }
+        // Before the event: whatever is stored of the channel, the group is owed it.
+        for group in begun {
+            self.keep_position(id, group, before);
         }
         self.enlist(now, id, None, effects);
     }
@@ -286,7 +297,9 @@ impl Shard {
                 // The next event brings it back.
                 Ok(next) if next > last => {
                     service.enlisted.remove(index);
-                    room.patterns_seen = 0;
+                    if let Role::Home { patterns_seen, .. } = &mut room.role {
+                        *patterns_seen = 0;
+                    }
                 }
                 // One that was a member of nothing any more when it left has read nothing, and begins with the first.
                 Ok(next) => (one.after, one.refused) = (Some(Seq(next.0.saturating_sub(1))), false),

@@ -210,7 +210,7 @@ impl Shard {
     ) {
         let wants_ack = inbound.ack && inbound.id.is_some();
         let operation =
-            inbound.id.map(|id| Operation::new(&self.options.key, &draft.user, id, draft.kind, draft.written));
+            inbound.id.map(|id| Operation::new(&self.options.operations, &draft.user, id, draft.kind, draft.written));
         let joined = self.joined_at_home(id, &draft.channel);
         let home =
             joined.map_or_else(|| route::home(&self.options.key, &draft.channel, self.options.shards), |_| self.id);
@@ -384,6 +384,7 @@ pub const fn text_of(code: ErrorCode) -> &'static str {
         ErrorCode::ConnectionLimitExceeded => "too many subscriptions",
         ErrorCode::IdReused => "this operation id was used before with another content",
         ErrorCode::Overloaded => "the channel cannot take more at the moment",
+        ErrorCode::StoreUnavailable => "the store cannot write at the moment",
         ErrorCode::NotAMember => "the channel has to be joined first",
         ErrorCode::DeadlineExceeded => "nobody answered in time",
         ErrorCode::ServerError => "the server failed",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::browsing::Reader;
 use super::effect::{Effect, Effects};
 use super::message::MeshMessage;
 use super::message::service::{Call, Failure, RequestMessage, Stretch};
@@ -12,12 +13,12 @@ use crate::auth::caps::Verb;
 use crate::code::ErrorCode;
 use crate::envelope::Encoding;
 use crate::envelope::command::{Params, Request};
-use crate::envelope::notice::service::{Page, Unanswered, write_history, write_numbers, write_response, write_time};
+use crate::envelope::notice::service::{Unanswered, write_numbers, write_response, write_time};
 use crate::envelope::tree::Value;
 use crate::ids::{ConnId, Seq, ShardId};
 use crate::limits::{
-    CHANNEL_NAME_BYTES_MAX, HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, MESSAGE_BYTES_MAX,
-    OUTBOX_BYTES_MAX, PROVIDERS_TRIED_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
+    CHANNEL_NAME_BYTES_MAX, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX,
+    PROVIDERS_TRIED_MAX, REQUEST_DEADLINE_MS, REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -25,7 +26,6 @@ use crate::request::pending::Withdrawn;
 use crate::request::{Asked, Ticket};
 use crate::route;
 use crate::time::Now;
-use crate::wire::encoder::payload_of;
 
 /// There is no provider.
 const NO_METHOD: Failure = Failure::Code(ErrorCode::UnknownType, "nobody answers this method");
@@ -206,37 +206,6 @@ impl Shard {
         self.send_request(now, home, RequestMessage::Presence(ticket, channel.into_boxed_str()), effects);
     }
 
-    /// A part of the history of a channel at home here, as JSON. A channel that nobody knows has none.
-    pub(super) fn history_page(&self, stretch: &Stretch) -> Vec<u8> {
-        let mut out = Vec::new();
-        let Some(room) = self.rooms.find(&stretch.channel).and_then(|id| self.rooms.at(id)) else {
-            let page = Page { channel: &stretch.channel, place: None, more: false };
-            write_history(&page, std::iter::empty(), &mut out);
-            return out;
-        };
-        let history = &room.history;
-        let first = stretch.since.map_or_else(|| history.oldest(), |since| since.next().max(history.oldest()));
-        let end = stretch.until.map_or_else(|| history.next(), |until| until.next().min(history.next()));
-        let mut seqs = first.0..end.0;
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        while events.len() < stretch.limit
-            && let Some(seq) = if stretch.reverse { seqs.next_back() } else { seqs.next() }
-        {
-            let text = history.event(Seq(seq)).and_then(|event| event.frame_to(stretch.known, Encoding::TRIPSAGE));
-            let text = text.map_or(&[][..], |frame| payload_of(frame));
-            bytes += text.len() + 1;
-            if bytes > HISTORY_PAGE_BYTES_MAX && !events.is_empty() {
-                seqs = 0..1; // This one is left over at least.
-                break;
-            }
-            events.push(text);
-        }
-        let place = Some((history.epoch(), history.last(), history.oldest()));
-        let page = Page { channel: &stretch.channel, place, more: !seqs.is_empty() };
-        write_history(&page, events.into_iter(), &mut out);
-        out
-    }
-
     /// The end of a request of a connection here.
     pub(super) fn on_reply(
         &mut self,
@@ -345,8 +314,7 @@ impl Shard {
                 self.on_registered(now, &method, (provider, outcome), effects);
             }
             RequestMessage::History(ticket, stretch) => {
-                let page = self.history_page(&stretch).into_boxed_slice();
-                self.send_request(now, from, RequestMessage::Reply(ticket, Ok(page)), effects);
+                self.browse(now, Reader::Connection(from, ticket), stretch, effects);
             }
             RequestMessage::Presence(ticket, channel) => {
                 self.on_presence_asked(now, from, (ticket, &channel), effects);

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::effect::{Effect, Effects};
+use super::keeping::{Kept, Stored};
 use super::message::MeshMessage;
 use super::patterns::RoomService;
+use super::replay::Past;
 use crate::envelope::{Encoding, EncodingSet};
-use crate::ids::{ConnId, Seq, ShardId};
+use crate::ids::{ConnId, Epoch, Seq, ShardId};
 use crate::limits::{LOOK_PLACES_MAX, VISITS_PER_CHANNEL};
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
@@ -95,6 +97,8 @@ pub(super) enum Role {
         dedup: Option<Box<Dedup>>,
         /// Whether all shards were told that it is hot.
         hot: bool,
+        /// The version of the pattern subscriptions that it has been compared with.
+        patterns_seen: u32,
     },
     /// A mirror of its home's history, for the members here.
     Mirror {
@@ -192,10 +196,10 @@ pub(super) struct Room {
     pub(super) ahead: u32,
     /// Since when nobody is in it, in seconds since the host started.
     idle_since_s: u32,
-    /// The version of the pattern subscriptions that it has been compared with.
-    pub(super) patterns_seen: u64,
     /// What those need who acknowledge or subscribe by pattern.
     pub(super) service: Option<Box<RoomService>>,
+    /// What is in the store of it, if it outlives the process.
+    pub(super) stored: Option<Box<Stored>>,
 }
 
 impl Room {
@@ -204,9 +208,9 @@ impl Room {
         Self {
             share: Share::of(&name),
             until_acked,
-            patterns_seen: 0,
             counted_bytes: 0,
             service: None,
+            stored: None,
             name,
             history,
             members: Members::default(),
@@ -229,7 +233,7 @@ impl Room {
     /// Whether events up to the time of attachment are here, so that members can be served.
     pub(super) fn is_live(&self) -> bool {
         match &self.role {
-            Role::Home { .. } => true,
+            Role::Home { .. } => self.kept().is_none_or(Kept::is_open),
             Role::Mirror { goal, .. } => self.history.next() > *goal,
         }
     }
@@ -309,7 +313,9 @@ impl Room {
             Role::Home { dedup, .. } => dedup.as_ref().map_or(0, |dedup| dedup.bytes()),
             Role::Mirror { .. } => 0,
         };
-        let bytes = remembered + self.joined.as_ref().map_or(0, |joined| joined.bytes());
+        let bytes = remembered
+            + self.stored.as_ref().map_or(0, |stored| stored.bytes())
+            + self.joined.as_ref().map_or(0, |joined| joined.bytes());
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let before = std::mem::replace(&mut self.counted_bytes, bytes);
         if bytes > before {
@@ -337,7 +343,34 @@ impl Room {
     pub(super) fn is_deserted(&self) -> bool {
         let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
         let settled = self.service.as_deref().is_none_or(RoomService::is_settled);
-        self.members.is_empty() && !followed && settled
+        let written = self.kept().is_none_or(Kept::is_settled);
+        self.members.is_empty() && !followed && settled && written
+    }
+
+    /// Whether an event of an epoch is one of the channel's: of the present one, or stored before it.
+    pub(super) fn has_had(&self, epoch: Epoch, seq: Seq) -> bool {
+        let before = || self.stored.as_ref().and_then(|stored| stored.epoch_of(seq));
+        self.history.epoch() == epoch || before() == Some(epoch)
+    }
+
+    /// The first event that is not stored yet, of a channel that outlives the process.
+    pub(super) fn unstored(&self) -> Seq {
+        self.kept().map_or(Seq(u64::MAX), Kept::unstored)
+    }
+
+    /// What is written of it, if it is at home here and outlives the process.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.stored.as_deref()?.kept.as_ref()
+    }
+
+    /// The same to be changed.
+    pub(super) fn kept_mut(&mut self) -> Option<&mut Kept> {
+        self.stored.as_deref_mut()?.kept.as_mut()
+    }
+
+    /// What lies behind the history, if that is known.
+    pub(super) fn past_mut(&mut self) -> Option<&mut Past> {
+        self.stored.as_deref_mut()?.past.as_mut()
     }
 
     /// The encodings that members here and on following shards use.

@@ -9,11 +9,13 @@ mod company;
 mod consumers;
 mod debts;
 mod ending;
+mod erasing;
 mod event_stream;
 mod expiry;
 mod fanout;
 mod flat;
 mod history;
+mod keeping;
 mod lanes;
 mod messages;
 mod named;
@@ -40,6 +42,7 @@ use super::message::MeshMessage;
 use super::message::outside::Answered;
 use super::*;
 use crate::auth::token::{Key, Keys};
+use crate::ledger::{Keep, Memory, Model, State};
 use crate::limits::WHEEL_SLOT_MS;
 use crate::metrics::Metric;
 use crate::time::Millis;
@@ -76,6 +79,12 @@ struct World {
     tails: Vec<usize>,
     /// What was answered to questions from outside.
     answered: Vec<Answered>,
+    /// The store, if there is one.
+    store: Option<Model>,
+    /// Whether it commits.
+    commits: bool,
+    /// What it cannot read.
+    damaged: Option<(crate::ids::Seq, crate::ids::Seq)>,
 }
 
 pub(super) fn options() -> Options {
@@ -216,6 +225,9 @@ impl World {
             writes: Vec::new(),
             tails: Vec::new(),
             answered: Vec::new(),
+            store: None,
+            commits: true,
+            damaged: None,
         }
     }
 
@@ -299,7 +311,29 @@ impl World {
                 busy |= shard.fan_out(self.now, false, effects) || !effects.list.is_empty();
                 self.apply(host);
             }
+            busy |= self.turn_of_the_store();
         }
+    }
+
+    /// The store reads, and commits if it does. Returns whether it told anybody anything.
+    fn turn_of_the_store(&mut self) -> bool {
+        let Some(store) = &mut self.store else { return false };
+        let mut notices = store.serve();
+        if self.commits {
+            // What goes of a channel goes in several batches.
+            for _ in 0..4 {
+                notices.extend(store.commit(usize::MAX, self.now.unix_ms));
+            }
+        }
+        let told = !notices.is_empty();
+        for (shard, notice) in notices {
+            let notice = match self.damaged {
+                Some(damaged) => erasing::damage(notice, damaged),
+                None => notice,
+            };
+            self.handle(shard.index(), Input::Store(notice));
+        }
+        told
     }
 
     fn apply(&mut self, host: usize) {
@@ -329,6 +363,14 @@ impl World {
             }
             Effect::Admin(..) => panic!("no test asks the administration"),
             Effect::Answer(answered) => self.answered.push(*answered),
+            Effect::Store(ticket, request) => {
+                let from = self.hosts[host].0.id;
+                self.store.as_mut().unwrap().ask(from, ticket, *request);
+            }
+            Effect::Read(ticket, read) => {
+                let from = self.hosts[host].0.id;
+                self.store.as_mut().unwrap().read(from, ticket, read);
+            }
             Effect::Mesh(to, message) => {
                 if let MeshMessage::Tail(tail) = &message {
                     self.tails.push(tail.events.len());

@@ -72,13 +72,18 @@ impl Shard {
         self.due = due;
         self.on_soon(now, effects);
         self.walk(now, effects);
+        if self.keeping.is_some() {
+            self.ask_pages(effects);
+            self.ask_store(effects);
+        }
     }
 
     /// When `on_time` wants to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         // A walk that is under way goes on in the next turn.
-        let walk = (!self.walks.is_empty()).then(|| self.latest.millis());
+        // So does what was found to lie behind a history while connections were written to.
+        let walk = (!self.walks.is_empty() || self.wants_pages()).then(|| self.latest.millis());
         self.wheel.next_deadline().into_iter().chain(self.soon.front().map(|(at, _)| *at)).chain(walk).min()
     }
 
@@ -223,7 +228,10 @@ impl Shard {
             looked_at = room.members.places();
         }
         let behind = !room.queued && room.needed < room.history.next();
-        let freed = room.history.trim(&keep, room.needed, now.unix_ms);
+        if let Some(past) = room.stored.as_mut().and_then(|stored| stored.past.as_mut()) {
+            past.rest();
+        }
+        let freed = room.history.trim(&keep, (room.needed, room.unstored()), now.unix_ms);
         self.metrics.subtract(Metric::HistoryBytes, freed as u64);
         let mut unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
         if let Role::Home { dedup, .. } = &mut room.role {
@@ -234,6 +242,9 @@ impl Shard {
             unneeded &= dedup.is_none();
         }
         room.count_bytes(&self.metrics);
+        self.open_again(now, id);
+        self.note_replay(id);
+        let Some(room) = self.rooms.at(id) else { return looked_at };
         if unneeded && room.idle_ms(now.millis()) >= CHANNEL_IDLE_MS {
             self.drop_room(id);
         } else if looked_at == 0 && behind {

@@ -28,6 +28,8 @@ pub(super) enum Walk {
     Permit(u32, Option<u32>),
     /// Looks at automatic memberships that may have been quiet for long.
     Quiet,
+    /// Looks from this place on for channels in which a group goes on that has a consumer now.
+    Claim(u32),
 }
 
 impl Shard {
@@ -69,6 +71,12 @@ impl Shard {
         self.begin_walk(Walk::Deliver(0));
     }
 
+    /// Begins to look for channels in which groups go on; from the start, if that is under way.
+    pub(super) fn begin_to_claim(&mut self) {
+        self.walks.retain(|walk| !matches!(walk, Walk::Claim(_)));
+        self.begin_walk(Walk::Claim(0));
+    }
+
     /// Begins to count who came while there was no limit; from the start, if that is under way.
     pub(super) fn begin_to_count(&mut self) {
         self.walks.retain(|walk| !matches!(walk, Walk::Count(_)));
@@ -99,6 +107,12 @@ impl Shard {
                     let to = from.saturating_add(DELIVER_LOOKS_PER_TURN).min(self.rooms.places());
                     (from..to).for_each(|place| self.deliver_anew(RoomId::of(place)));
                     (to < self.rooms.places()).then_some(Walk::Deliver(to))
+                }
+                Walk::Claim(from) => {
+                    slots = 0;
+                    let to = from.saturating_add(DELIVER_LOOKS_PER_TURN).min(self.rooms.places());
+                    (from..to).for_each(|place| self.serve_claimants(RoomId::of(place)));
+                    (to < self.rooms.places()).then_some(Walk::Claim(to))
                 }
                 Walk::Sweep(left) => {
                     let count = left.min(SWEEPS_PER_TURN_MAX);

@@ -142,6 +142,7 @@ impl World {
                 }
                 Effect::Answer(_) => unreachable!("nobody asks from outside"),
                 Effect::Mesh(to, message) => self.put(host, to, message),
+                Effect::Store(..) | Effect::Read(..) => unreachable!("there is no store"),
             }
         }
         for id in refused {

@@ -31,6 +31,9 @@ pub struct Row {
     /// Where a member starts that names no position.
     #[serde(default, deserialize_with = "deliver")]
     pub deliver: Option<Deliver>,
+    /// Whether the channels' history outlives the process.
+    #[serde(default)]
+    pub durable: Option<bool>,
 }
 
 impl Row {
@@ -43,7 +46,7 @@ impl Row {
         });
         let row = PolicyRow::new(self.pattern.clone());
         let (verbs, allowed_events) = (self.verbs, self.allowed_events.clone());
-        PolicyRow { verbs, allowed_events, rate, html: self.html, deliver: self.deliver, ..row }
+        PolicyRow { verbs, allowed_events, rate, html: self.html, deliver: self.deliver, durable: self.durable, ..row }
     }
 }
 

@@ -91,6 +91,12 @@ pub(super) const POLICY: &[Key] = &[
         Fallback::Unset("`\"until_acked\"` for `notifications:*`, else `\"live\"`", "\"until_acked\""),
         "where a member starts that names no position: after what its user has acknowledged, or with what comes next; not for a pattern with `{user}`",
     ),
+    key(
+        "durable",
+        Kind::Flag,
+        Fallback::Unset("`true` for `chat:*`, `trip:*` and `notifications:*`, else `false`", "false"),
+        "whether events there outlive the gateway, where there is a store; a channel in use stays what it was when it was opened; not for a pattern with `{user}`",
+    ),
 ];
 
 /// A secret for the algorithms that share one, a public key for the others.
@@ -113,9 +119,12 @@ pub(super) fn judge_policy(row: &Table) -> Result<(), (String, String)> {
         return Err(("the row has a `burst` and no `rate`".to_owned(), "add rate = 60, or take burst out".to_owned()));
     }
     let of_user = row.get("pattern").and_then(Value::as_str).is_some_and(|pattern| pattern.contains("{user}"));
-    if row.contains_key("deliver") && of_user {
-        let what = "the row has `deliver` and a pattern with {user}: it holds for all who are in a channel";
-        return Err((what.to_owned(), "take deliver out, or write the pattern without {user}".to_owned()));
+    for name in ["deliver", "durable"] {
+        if row.contains_key(name) && of_user {
+            let what =
+                format!("the row has `{name}` and a pattern with {{user}}: it holds for all who are in a channel");
+            return Err((what, format!("take {name} out, or write the pattern without {{user}}")));
+        }
     }
     Ok(())
 }

@@ -161,6 +161,8 @@ pub struct Page<'a> {
     pub place: Option<(crate::ids::Epoch, crate::ids::Seq, crate::ids::Seq)>,
     /// Whether there are more beyond the last one here.
     pub more: bool,
+    /// From the first to the last of events that were stored and cannot be read.
+    pub lost: &'a [(crate::ids::Seq, crate::ids::Seq)],
 }
 
 /// Appends the result of `history`; events are raw JSON.
@@ -174,6 +176,20 @@ pub fn write_history<'a>(page: &Page<'_>, events: impl Iterator<Item = &'a [u8]>
         }
         write_key("more", out);
         out.extend_from_slice(if page.more { b"true" } else { b"false" });
+        if !page.lost.is_empty() {
+            write_key("lost", out);
+            out.push(b'[');
+            for (index, (first, last)) in page.lost.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                super::write_object(out.len(), out, |out| {
+                    write_number_field("from_seq", first.0, out);
+                    write_number_field("to_seq", last.0, out);
+                });
+            }
+            out.push(b']');
+        }
         write_key("events", out);
         out.push(b'[');
         for (index, event) in events.enumerate() {

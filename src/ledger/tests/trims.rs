@@ -135,7 +135,7 @@ fn an_operation_outlives_its_event_within_the_window_and_no_longer() {
         let past = log.try_open("chat:a", Keep { count: 1, ..KEEP }).unwrap();
         past.operations
             .iter()
-            .map(|(seq, _, of)| (of.identity == u128::from(seq.0)).then_some(seq.0).unwrap())
+            .map(|(seq, _, of, _)| (of.identity == u128::from(seq.0)).then_some(seq.0).unwrap())
             .collect()
     };
     assert_eq!(operations(&mut log), (1..=50).map(|half| half * 2).collect::<Vec<_>>());

@@ -38,6 +38,8 @@ pub enum Ask {
         /// The run of positions that the part's bounds belong to; of another one they say nothing.
         epoch: Option<Epoch>,
     },
+    /// To the channel's home: erase its history, for an operator.
+    Erase(Arc<str>),
     /// To every shard: who is in a channel there, up to so many.
     Members {
         /// Who asks.
@@ -145,6 +147,8 @@ pub enum Reply {
     Sent(bool),
     /// A part of a history as JSON.
     History(Box<[u8]>),
+    /// A channel's history is gone.
+    Erased,
     /// Who is in a channel.
     Members {
         /// Users and connections, as many as were asked for.

@@ -29,12 +29,15 @@ fn event(channel: &str, kind: &str, id: Option<&str>) -> Publishing {
     }
 }
 
+pub(super) fn question(ticket: u64, ask: Ask) -> MeshMessage {
+    MeshMessage::Question(Box::new(Question { ticket, ask }))
+}
+
 impl World {
     /// Asks a shard, and waits for the one answer.
     pub(super) fn ask(&mut self, host: usize, ask: Ask) -> Result<Reply, ErrorCode> {
         self.answered.clear();
-        let question = MeshMessage::Question(Box::new(Question { ticket: 77, ask }));
-        self.handle(host, Input::Mesh(ShardId::OUTSIDE, question));
+        self.handle(host, Input::Mesh(ShardId::OUTSIDE, question(77, ask)));
         self.run();
         let answered = self.answered.pop().unwrap();
         assert!(self.answered.is_empty() && answered.ticket == 77);

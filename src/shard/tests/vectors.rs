@@ -5,6 +5,7 @@
 //! `UPDATE_EXPECT=1` the frames are written anew, to be looked at.
 
 use super::*;
+use crate::ledger::{Notice, Trouble};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
@@ -131,6 +132,11 @@ impl Cast {
             world.run();
         } else if let Some(ms) = step["wait_ms"].as_u64() {
             world.wait(ms);
+        } else if let Some(works) = step["disk_works"].as_bool() {
+            world.commits = works;
+            let notice = if works { Notice::Working } else { Notice::Trouble(Trouble::Failing) };
+            world.handle(0, Input::Store(notice));
+            world.run();
         } else {
             panic!("no such step: {step}");
         }
@@ -140,12 +146,17 @@ impl Cast {
 /// What everybody in a play hears.
 fn perform(vector: &Value) -> Value {
     let retention = vector["history_count"].as_u64();
-    let mut world = World::with(|options| {
+    let change = |options: &mut Options| {
         options.unlimited = vector["unlimited"] != false;
         if let Some(count) = retention {
             options.retention.count = usize::try_from(count).unwrap();
         }
-    });
+    };
+    let mut world = if vector["durable"] == true {
+        super::keeping::start(Memory::default(), None, change)
+    } else {
+        World::with(change)
+    };
     let mut cast = Cast::default();
     vector["steps"].as_array().unwrap().iter().for_each(|step| cast.play(&mut world, step));
     let mut heard = serde_json::Map::new();

@@ -12,7 +12,7 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const ROW: &str = "[[policy]]\npattern = \"a\"\n";
 
-const WRONG: [Row; 71] = [
+const WRONG: [Row; 73] = [
     // Names.
     ("[auht]\nissuer = \"a\"", "line 1, column 2", "`auht` is no key", "did you mean `auth`?"),
     ("[auth]\nissuer = \"a\"\nisuer = 1", "line 3, column 1", "`auth.isuer` is no key", "did you mean `auth.issuer`?"),
@@ -175,6 +175,8 @@ const WRONG: [Row; 71] = [
     ("[[policy]]\npattern = \"a\"\nrate = 0", "line 3, column 8", "`policy.rate` = 0", "from 1 to 600,000"),
     ("[[policy]]\npattern = \"a\"\nburst = 5", "line 1, column 1", "a `burst` and no `rate`", "add rate = 60"),
     ("[[policy]]\npattern = \"user:{user}\"\ndeliver = \"live\"", "line 1, column 1", "{user}", "take deliver out"),
+    ("[[policy]]\npattern = \"user:{user}\"\ndurable = true", "line 1, column 1", "{user}", "take durable out"),
+    ("[[policy]]\npattern = \"a\"\ndurable = \"yes\"", "line 3, column 11", "\"yes\"", "true or false"),
     (
         "[[policy]]\npattern = \"a\"\n[[policy]]\npattern = \"a\"",
         "line 3, column 1",

@@ -1,0 +1,113 @@
+//! A store without threads and files, for simulators and tests: the rules over a disk in memory, one step at a time.
+
+use std::collections::VecDeque;
+
+use crate::ids::ShardId;
+
+use super::contract::{Notice, Read, Request, Ticket};
+use super::disk::DiskFault;
+use super::memory::Memory;
+use super::past::{find_past, line_of};
+use super::rows::State;
+use super::{Ledger, page, trim};
+
+/// Openings and trimmings in one step.
+const JOBS_PER_STEP: usize = 64;
+
+/// What shards have asked, and what they are told.
+#[derive(Debug)]
+pub struct Model {
+    disk: Memory,
+    ledger: Ledger,
+    asked: VecDeque<(ShardId, Ticket, Request)>,
+    reads: VecDeque<(ShardId, Ticket, Read)>,
+    /// Whether the disk does not answer.
+    fails: bool,
+}
+
+impl Model {
+    /// Starts on what a crash left, or on nothing. What it begins with is committed.
+    ///
+    /// # Errors
+    /// What lies on the disk is not what was written.
+    pub fn start(mut disk: Memory, fresh: State) -> Result<Self, DiskFault> {
+        let mut ledger = Ledger::start(&disk, fresh)?;
+        if let Some(batch) = ledger.seal() {
+            disk.commit(batch);
+            ledger.on_committed();
+        }
+        Ok(Self { disk, ledger, asked: VecDeque::new(), reads: VecDeque::new(), fails: false })
+    }
+
+    /// The key that operations are hashed with, as long as the disk lives.
+    #[must_use]
+    pub const fn key(&self) -> [u8; 16] {
+        self.ledger.state().key
+    }
+
+    /// A shard asks for a write or an opening.
+    pub fn ask(&mut self, from: ShardId, ticket: Ticket, request: Request) {
+        self.asked.push_back((from, ticket, request));
+    }
+
+    /// A shard asks for a stretch of events.
+    pub fn read(&mut self, from: ShardId, ticket: Ticket, read: Read) {
+        self.reads.push_back((from, ticket, read));
+    }
+
+    /// From now on the disk answers, or not.
+    pub const fn set_failing(&mut self, fails: bool) {
+        self.fails = fails;
+    }
+
+    /// Whether anything waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.asked.is_empty() && self.reads.is_empty()
+    }
+
+    /// Reads what was asked for, from what is committed.
+    pub fn serve(&mut self) -> Vec<(ShardId, Notice)> {
+        if self.fails {
+            return Vec::new();
+        }
+        let mut notices = Vec::new();
+        while let Some((shard, ticket, read)) = self.reads.pop_front() {
+            let page = line_of(&self.disk, read.channel).and_then(|line| page::read_page(&self.disk, &line, &read));
+            notices.push((shard, Notice::Page(ticket, page.map(Box::new).map_err(Into::into))));
+        }
+        notices
+    }
+
+    /// Takes up to `count` of what was asked into one batch, commits it, and does what waited for that.
+    pub fn commit(&mut self, count: usize, unix_ms: u64) -> Vec<(ShardId, Notice)> {
+        if self.fails {
+            return Vec::new();
+        }
+        for _ in 0..count {
+            let Some((shard, ticket, request)) = self.asked.pop_front() else { break };
+            self.ledger.take(shard, ticket, request, unix_ms);
+        }
+        let mut notices = Vec::new();
+        if let Some(batch) = self.ledger.seal() {
+            self.disk.commit(batch);
+            notices.extend(self.ledger.on_committed());
+        }
+        for opening in self.ledger.take_openings(JOBS_PER_STEP) {
+            let wanted = (opening.open.tail_count, opening.open.tail_bytes);
+            let found = find_past(&self.disk, &opening.open.channel, wanted, unix_ms);
+            notices.extend(self.ledger.on_opened(&opening, found));
+        }
+        for job in self.ledger.take_trim_jobs(JOBS_PER_STEP) {
+            let planned = trim::plan_job(&self.disk, &job, unix_ms);
+            notices.extend(self.ledger.on_trimming(&job, planned));
+        }
+        notices
+    }
+
+    /// Stops at once: what is on the disk, and nothing else.
+    #[must_use]
+    pub fn crash(self) -> Memory {
+        self.disk
+    }
+}
