@@ -33,7 +33,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::DedupDropped,
         Self::ResumeOffByOne,
         Self::CursorLost,
@@ -41,6 +41,9 @@ impl Fault {
         Self::DeliveryAfterLeave,
         Self::LowStarved,
         Self::GroupCursorKept,
+        Self::AckBeforeCommit,
+        Self::DuplicateEarly,
+        Self::NumberReused,
         Self::EndUnasked,
     ];
 }

@@ -49,6 +49,8 @@ pub(crate) struct Joined {
     name: String,
     /// It starts at `expected` or earlier, and has had nothing yet.
     unread: bool,
+    /// Whoever falls behind reads from the store, which does not know connections.
+    from_store: bool,
 }
 
 /// A client's part in a channel.
@@ -223,18 +225,19 @@ impl Client {
     }
 
     /// The answer to a request: once, and what was asked for.
-    fn on_response(&mut self, payload: &Value, counts: &mut Counts) {
+    fn on_response(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
         let expected = self.asked.remove(text(payload, "id"));
         let expected = expected.unwrap_or_else(|| panic!("an answer that nobody waits for: {payload}"));
         let Some(error) = payload.get("error") else {
             counts.count(Kind::Answered);
             assert!(payload["result"] == *expected || expected.is_empty(), "another's answer: {payload}");
+            self.on_history(&payload["result"], ledger);
             return;
         };
         counts.count(Kind::Unanswered);
         let code = text(error, "code");
         counts.add(Kind::ProviderLost, u64::from(code == "SERVER_ERROR"));
-        assert!(["UNKNOWN_TYPE", "OVERLOADED", "SERVER_ERROR", "DEADLINE_EXCEEDED"].contains(&code), "{payload}");
+        assert!(CODES_OF_ANSWERS.contains(&code), "{payload}");
     }
 
     fn on_close(&mut self, payload: &[u8], counts: &mut Counts) {
@@ -286,7 +289,7 @@ impl Client {
             "ack" => self.on_ack(payload, ledger, counts),
             "nack" => self.on_nack(payload, counts),
             "connection_error" => on_error(payload, counts),
-            "response" => self.on_response(payload, counts),
+            "response" => self.on_response(payload, ledger, counts),
             "register_response" => assert!(self.backend.is_some(), "only services offer: {value}"),
             "sim_direct" => {
                 counts.count(Kind::Direct);
@@ -334,6 +337,7 @@ impl Client {
         match text(payload, "code") {
             "ID_REUSED" => counts.count(Kind::IdReused),
             "OVERLOADED" => counts.count(Kind::Overloaded),
+            "STORE_UNAVAILABLE" => counts.count(Kind::StoreRefused),
             "RATE_LIMIT_EXCEEDED" => counts.count(Kind::RateRefused),
             "PERMISSION_DENIED" => counts.count(Kind::PermissionDenied),
             other => panic!("a nack for {other}"),
@@ -349,6 +353,10 @@ impl Client {
     }
 }
 
+/// Why a request has no result.
+const CODES_OF_ANSWERS: [&str; 5] =
+    ["UNKNOWN_TYPE", "OVERLOADED", "SERVER_ERROR", "DEADLINE_EXCEEDED", "STORE_UNAVAILABLE"];
+
 fn on_error(payload: &Value, counts: &mut Counts) {
     match text(payload, "code") {
         "PERMISSION_DENIED" | "NOT_A_MEMBER" => counts.count(Kind::PermissionDenied),
@@ -356,6 +364,7 @@ fn on_error(payload: &Value, counts: &mut Counts) {
         "INVALID_JSON" | "INVALID_MESSAGE_FORMAT" => counts.count(Kind::Invalid),
         "RATE_LIMIT_EXCEEDED" => counts.count(Kind::RateRefused),
         "OVERLOADED" => counts.count(Kind::Overloaded),
+        "STORE_UNAVAILABLE" => counts.count(Kind::StoreRefused),
         "ID_REUSED" => counts.count(Kind::IdReused),
         other => panic!("an error {other}: {payload}"),
     }

@@ -29,6 +29,8 @@ kinds! {
     // Sockets and the end.
     ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenNarrowed, ForbiddenLeft, TokenExpiring, TokenExpired, Pinged,
     Draining, ClosedInDrain, BurstOfErrors,
+    // The store.
+    Committed, Opened, Paged, StoreFailed, StoreRefused, Crashed, ResumedAcross,
     // Services.
     Consumed, Redelivered, ConsumerLate, PatternAck, Notified, PongAck, Asked, Answered, Unanswered, ProviderLost, Direct,
 }

@@ -4,10 +4,13 @@
 //! stands. Two clients that disagree, an operation that stands in two places, an answer that names another
 //! place than the one that was seen: each is a violation, and a violation is a panic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use waystation::limits::UNCOMMITTED_EVENTS_MAX;
 
 use super::backend::Progress;
 use super::rng::Trace;
+use super::storage::{OnDisk, is_durable};
 
 /// A place in a channel: epoch and position.
 pub(crate) type Place = (String, u64);
@@ -66,6 +69,14 @@ pub(crate) struct Ledger {
     user_acks: BTreeMap<(String, String, String), u64>,
     /// By group, channel and epoch.
     groups_of: BTreeMap<(String, String, String), Progress>,
+    /// Channels may outlive the process.
+    pub(crate) has_store: bool,
+    /// By channel that outlives the process: what was on the disk at each crash.
+    stored: BTreeMap<String, Vec<OnDisk>>,
+    /// Channels that were opened in the store since the process began.
+    opened: BTreeSet<String>,
+    /// Positions of such channels whose event was lost: no other may have them.
+    burnt: BTreeSet<(String, u64)>,
 }
 
 /// An event as a client saw it.
@@ -80,9 +91,16 @@ pub(crate) struct Seen<'a> {
     pub(crate) text: &'a str,
     /// The connection that saw it.
     pub(crate) serial: u64,
+    /// It may come from the store.
+    pub(crate) replayed: bool,
 }
 
 impl Ledger {
+    /// Nothing is known yet.
+    pub(crate) fn new(has_store: bool) -> Self {
+        Self { has_store, ..Self::default() }
+    }
+
     /// Notes an operation; its number goes into the event's text.
     pub(crate) fn add(&mut self, op: Op) -> usize {
         if op.id.is_some() {
@@ -111,12 +129,15 @@ impl Ledger {
         let sum = parts.next().and_then(|sum| u64::from_str_radix(sum, 16).ok());
         assert_eq!(sum, Some(Trace::of(pad.as_bytes())), "the payload is intact: {seen:?}");
         let place = (seen.epoch.to_owned(), seen.seq);
+        let burnt = self.burnt.contains(&(seen.channel.to_owned(), seen.seq));
+        assert!(!burnt, "a number with two contents: {seen:?}");
         let op = &mut self.ops[number];
         assert_eq!((op.channel.as_str(), op.user.as_str()), (seen.channel, seen.user), "where and whose: {seen:?}");
         assert_eq!(op.id.as_deref(), seen.op_id, "the operation id: {seen:?}");
         let known = op.place.get_or_insert_with(|| place.clone());
         assert_eq!(*known, place, "an operation is one event: {seen:?}");
-        assert!(!(op.exclude && op.serials == [seen.serial]), "an excluded author gets its event: {seen:?}");
+        let excluded = op.exclude && op.serials == [seen.serial] && !seen.replayed;
+        assert!(!excluded, "an excluded author gets its event: {seen:?}");
         if let Some(id) = op.id.clone() {
             let group = self.groups.entry((op.channel.clone(), op.user.clone(), id)).or_default();
             let known = group.place.get_or_insert_with(|| place.clone());
@@ -140,22 +161,46 @@ impl Ledger {
     }
 
     pub(crate) fn acked_by(&self, user: &str, channel: &str, epoch: &str) -> u64 {
+        if self.has_store && is_durable(channel) {
+            // Numbers of such a channel are in one order, whatever the epoch.
+            let acks = self.user_acks.iter().filter(|((who, what, _), _)| who == user && what == channel);
+            return acks.map(|(_, seq)| *seq).max().unwrap_or(0);
+        }
         let key = (user.to_owned(), channel.to_owned(), epoch.to_owned());
         self.user_acks.get(&key).copied().unwrap_or(0)
     }
 
-    /// How far a group is in a channel.
+    /// How far a group is in a channel: whatever the epoch, if the channel outlives the process.
     pub(crate) fn group(&mut self, group: &str, channel: &str, epoch: &str) -> &mut Progress {
+        let epoch = if self.has_store && is_durable(channel) { "" } else { epoch };
         self.groups_of.entry((group.to_owned(), channel.to_owned(), epoch.to_owned())).or_default()
     }
 
     /// At the end: of the groups that have somebody, everything was sent to one.
     pub(crate) fn check_groups(&self, present: &[&str]) {
         for ((group, channel, epoch), progress) in &self.groups_of {
-            if present.contains(&group.as_str()) {
-                progress.check(&format!("{channel} {epoch} for {group}"), self.last(channel, epoch));
+            // A channel that nobody has touched since the process began is not known to it.
+            let is_open = !epoch.is_empty() || self.opened.contains(channel);
+            if present.contains(&group.as_str()) && is_open {
+                let owed = progress.owed(self.last_of_group(channel, epoch));
+                progress.check(&format!("{channel} {epoch} for {group}"), self.numbers(channel, owed));
             }
         }
+    }
+
+    /// The last event of a run, or of a channel that outlives the process.
+    fn last_of_group(&self, channel: &str, epoch: &str) -> u64 {
+        let epochs = self.seen.keys().filter(|(name, _)| name == channel).map(|(_, epoch)| epoch.as_str());
+        if epoch.is_empty() {
+            epochs.map(|epoch| self.last(channel, epoch)).max().unwrap_or(0)
+        } else {
+            self.last(channel, epoch)
+        }
+    }
+
+    /// The store has opened a channel.
+    pub(crate) fn opened(&mut self, channel: &str) {
+        self.opened.insert(channel.to_owned());
     }
 
     /// An operation was answered with a place.
@@ -194,6 +239,9 @@ impl Ledger {
 
     /// Whether a position may be a hole for a connection: what stands there is its own excluded event.
     pub(crate) fn may_lack(&self, channel: &str, epoch: &str, seq: u64, serial: u64) -> bool {
+        if self.jump_end(channel, seq).is_some() {
+            return true;
+        }
         let own = |op: &Op| op.exclude && op.serials.contains(&serial) && op.channel == channel;
         if let Some((_, number)) = self.seen.get(&(channel.to_owned(), epoch.to_owned())).and_then(|run| run.get(&seq))
         {
@@ -205,6 +253,108 @@ impl Ledger {
             }
             None => self.ops.iter().any(|op| own(op) && op.place.is_none()),
         }
+    }
+
+    /// All channels that anybody sent to.
+    pub(crate) fn channels(&self) -> BTreeSet<String> {
+        self.ops.iter().map(|op| op.channel.clone()).collect()
+    }
+
+    /// The process has ended at once. What was answered is on the disk; what is not on it never happened, but its
+    /// numbers are used up.
+    pub(crate) fn forget_lost(&mut self, channel: &str, on_disk: OnDisk, durable: bool) {
+        self.check_holes();
+        self.holes.retain(|(other, ..)| other != channel);
+        let is_lost = |(_, seq): &Place| !durable || *seq >= on_disk.oldest && !on_disk.events.contains_key(seq);
+        for ((name, epoch, seq), (user, id)) in &self.claims {
+            if name != channel || !durable || *seq < on_disk.oldest {
+                continue;
+            }
+            let stored = on_disk.events.get(seq);
+            let same = stored.is_some_and(|stored| *stored == (epoch.clone(), user.clone(), id.clone()));
+            assert!(same, "acknowledged and lost: {name} {epoch} {seq} of {user} {id}, on the disk {stored:?}");
+        }
+        self.claims.retain(|(name, epoch, seq), _| name != channel || !is_lost(&(epoch.clone(), *seq)));
+        for ((name, _), run) in self.seen.iter_mut().filter(|((name, _), _)| name == channel) {
+            let lost: Vec<u64> = run.keys().copied().filter(|seq| is_lost(&(String::new(), *seq))).collect();
+            for seq in lost {
+                run.remove(&seq);
+                if durable {
+                    self.burnt.insert((name.clone(), seq));
+                }
+            }
+        }
+        for op in self.ops.iter_mut().filter(|op| op.channel == channel) {
+            op.place.take_if(|place| is_lost(place));
+        }
+        for (_, group) in self.groups.iter_mut().filter(|((name, ..), _)| name == channel) {
+            if group.place.as_ref().is_some_and(is_lost) {
+                *group = Group::default();
+            }
+        }
+        if durable {
+            self.stored.entry(channel.to_owned()).or_default().push(on_disk);
+        }
+    }
+
+    /// Groups begin anew with the process, but for channels that outlive it: there they go on behind what is on the disk,
+    /// which is no later than what they acknowledged. Of an event that is on the disk it is, too, who was owed it.
+    pub(crate) fn forget_progress(&mut self) {
+        self.opened.clear();
+        let stored = &self.stored;
+        self.groups_of.retain(|(_, channel, epoch), progress| {
+            let stop = stored.get(channel).and_then(|stops| stops.last()).filter(|_| epoch.is_empty());
+            let spans = || stop.iter().flat_map(|stop| &stop.spans);
+            progress.covered.retain(|seq| spans().any(|(_, first, last)| (first..=last).contains(&seq)));
+            !progress.covered.is_empty()
+        });
+    }
+
+    /// Stretches of numbers that no event has, up to `end`: behind each stop a channel goes on beyond everything that can
+    /// have been given out.
+    fn jumps(&self, channel: &str, end: u64) -> Vec<std::ops::Range<u64>> {
+        if !(self.has_store && is_durable(channel)) {
+            return Vec::new();
+        }
+        let stop = self.stored.get(channel).and_then(|stops| stops.last());
+        let mut last = 0;
+        let mut jumps = Vec::new();
+        for (_, first, to) in stop.iter().flat_map(|stop| &stop.spans) {
+            jumps.push(last + 1..*first);
+            last = *to;
+        }
+        // Where the present epoch begins is known by what was seen of it.
+        let runs = self.seen.iter().filter(|((name, _), _)| name == channel).map(|(_, run)| run);
+        let seen = runs.filter_map(|run| run.range(last + 1..).next()).map(|(seq, _)| *seq).min();
+        let witness = seen.map_or(end, |seen| seen.min(end)).max(last + 1);
+        let steps = (witness - last - 1) / UNCOMMITTED_EVENTS_MAX;
+        jumps.push(last + 1..last + steps * UNCOMMITTED_EVENTS_MAX + 1);
+        jumps
+    }
+
+    fn jump_end(&self, channel: &str, seq: u64) -> Option<u64> {
+        self.jumps(channel, seq + 1).into_iter().find(|jump| jump.contains(&seq)).map(|jump| jump.end)
+    }
+
+    /// Whether a position in an earlier epoch was on the disk when the process ended.
+    pub(crate) fn was_stored(&self, channel: &str, epoch: &str, seq: u64) -> bool {
+        let spans = self.stored.get(channel).into_iter().flatten().flat_map(|stop| &stop.spans);
+        spans.into_iter().any(|(other, first, last)| other == epoch && seq + 1 >= *first && seq <= *last)
+    }
+
+    /// The numbers of a stretch but for those that no event has.
+    pub(crate) fn numbers(&self, channel: &str, stretch: std::ops::Range<u64>) -> Vec<u64> {
+        let jumps = self.jumps(channel, stretch.end);
+        let (mut at, mut numbers) = (stretch.start, Vec::new());
+        while at < stretch.end {
+            if let Some(jump) = jumps.iter().find(|jump| jump.contains(&at)) {
+                at = jump.end;
+            } else {
+                numbers.push(at);
+                at += 1;
+            }
+        }
+        numbers
     }
 
     /// At the end: every hole is the connection's own excluded event.

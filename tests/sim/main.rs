@@ -15,6 +15,7 @@ mod counts;
 mod invariants;
 mod network;
 mod rng;
+mod storage;
 mod wire;
 mod workload;
 mod world;
@@ -25,7 +26,7 @@ use counts::Counts;
 use world::World;
 
 /// Seeds of a default run.
-const SEEDS: u64 = 66;
+const SEEDS: u64 = 140;
 /// How often each kind of event has to occur in a default run.
 const LEAST: u64 = 100;
 

@@ -82,6 +82,23 @@ impl Link {
 }
 
 impl World {
+    /// Every socket is gone at once, as when the process at its other end is.
+    pub(crate) fn lose_sockets(&mut self) {
+        for number in std::mem::take(&mut self.live) {
+            let socket = &mut self.sockets[number];
+            (socket.closed, socket.left, socket.place) = (true, true, None);
+            socket.ended = Some(Closing::Abort);
+            socket.to_client.clear();
+            socket.to_server.clear();
+            let wait = self.rng.below(1_500_000) as u64;
+            let client = &mut self.clients[socket.client];
+            if client.socket == Some(number) {
+                client.reset();
+                client.wake_micros = self.now.micros + wait;
+            }
+        }
+    }
+
     /// A client connects to a random shard. Returns the socket, if it was accepted.
     pub(crate) fn connect(&mut self, client: usize) -> Option<usize> {
         let host = self.rng.below(self.hosts.len());
@@ -142,7 +159,14 @@ impl World {
                 }
                 Effect::Answer(_) => unreachable!("nobody asks from outside"),
                 Effect::Mesh(to, message) => self.put(host, to, message),
-                Effect::Store(..) | Effect::Read(..) => unreachable!("there is no store"),
+                Effect::Store(ticket, request) => {
+                    let storage = self.storage.as_mut().expect("a store is asked where there is one");
+                    storage.model.ask(shard_of(host), ticket, *request);
+                }
+                Effect::Read(ticket, read) => {
+                    let storage = self.storage.as_mut().expect("a store is asked where there is one");
+                    storage.model.read(shard_of(host), ticket, read);
+                }
             }
         }
         for id in refused {
@@ -370,6 +394,10 @@ impl World {
     pub(crate) fn sum(&self, metric: Metric) -> u64 {
         self.hosts.iter().map(|host| host.shard.metrics().read(metric)).sum()
     }
+}
+
+fn shard_of(host: usize) -> ShardId {
+    ShardId(u16::try_from(host).expect("a few shards"))
 }
 
 /// How many frames these bytes hold or begin.

@@ -222,7 +222,10 @@ impl World {
         let id = format!("ask-{}", self.serials);
         let (method, params, expected) = match self.rng.below(6) {
             0 => ("time", String::new(), String::new()),
-            1 => ("history", r#""channel":"chat:c1","limit":3"#.to_owned(), String::new()),
+            1 => {
+                let reverse = self.serials.is_multiple_of(2);
+                ("history", format!(r#""channel":"chat:c1","limit":30,"reverse":{reverse}"#), String::new())
+            }
             _ => ("echo", format!(r#""echo":"{id}""#), id.clone()),
         };
         self.clients[index].asked.insert(id.clone(), expected);

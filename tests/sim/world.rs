@@ -2,6 +2,7 @@
 
 use waystation::auth::token::{Key, Keys, Verifier};
 use waystation::ids::ShardId;
+use waystation::ledger::{Keep, Memory};
 use waystation::limits::OUTBOX_BYTES_MAX;
 use waystation::metrics::{Metric, Metrics};
 use waystation::room::history::Retention;
@@ -15,6 +16,7 @@ use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Op};
 use super::network::{Host, Link, Socket};
 use super::rng::{Rng, Trace};
+use super::storage::Storage;
 
 /// The secret that the clients' tokens are signed with.
 pub(crate) const SECRET: &[u8] = b"a secret of the simulator, 32 bytes or more";
@@ -81,6 +83,11 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
+    /// The store, if there is one.
+    pub(crate) storage: Option<Storage>,
+    /// How often the process may still end at once.
+    pub(crate) crashes: usize,
+    options: Options,
     /// Faults have stopped: links deliver, sockets take everything, clients read.
     pub(crate) calm: bool,
     pub(crate) serials: u64,
@@ -96,7 +103,10 @@ impl World {
         let keys = Keys::new(vec![key.clone()]).expect("one key");
         let now = Now { micros: 0, unix_ms: START_UNIX_MS };
         let verifier = Verifier { keys, ..Verifier::default() };
+        let storage = (!seed.is_multiple_of(3)).then(|| Storage::new(Memory::default(), &mut rng));
         let options = Options {
+            operations: [3; 16],
+            keep: storage.as_ref().map(|_| Keep { count: 50, bytes: 1 << 20, age_ms: 86_400_000 }),
             shards: u16::try_from(config.shards).expect("a few shards"),
             unlimited: config.unlimited,
             connections_max: 1000,
@@ -107,6 +117,7 @@ impl World {
             hot_members: config.hot_members,
             ..Options::embedded(config.key, verifier)
         };
+        let crashes = if storage.is_some() { rng.below(8) } else { 0 };
         let shard = |index: u16| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
         let hosts = (0..options.shards).map(|index| Host::new(shard(index), config.shards)).collect();
         let service = |index: usize| {
@@ -125,14 +136,29 @@ impl World {
             sockets: Vec::new(),
             live: Vec::new(),
             clients: (0..config.clients).map(client).chain((0..SERVICES).map(service)).collect(),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(storage.is_some()),
             counts: Counts::default(),
             trace: Trace::default(),
+            storage,
+            crashes,
+            options,
             calm: false,
             serials: 0,
             draining: Vec::new(),
             config,
         }
+    }
+
+    /// Another process, with a key of its own for what need not be the same.
+    pub(crate) fn start_shards(&mut self) {
+        self.config.shards = self.rng.within(2..=4);
+        self.config.key = std::array::from_fn(|_| self.rng.below(256).to_le_bytes()[0]);
+        self.options.key = self.config.key;
+        self.options.shards = u16::try_from(self.config.shards).expect("a few shards");
+        let (options, now, shards) = (&self.options, self.now, self.config.shards);
+        let shard = |index: u16| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
+        self.hosts = (0..options.shards).map(|index| Host::new(shard(index), shards)).collect();
+        self.links = (0..shards * shards).map(|_| Link::default()).collect();
     }
 
     /// Lives the seed through: chaos, calm, end.
@@ -145,6 +171,7 @@ impl World {
             };
             self.work();
             self.step(micros as u64);
+            self.maybe_crash();
         }
         self.settle();
         self.finish();
@@ -157,6 +184,7 @@ impl World {
         self.now.unix_ms = START_UNIX_MS + self.now.micros / 1000;
         self.deliver_bytes();
         self.deliver_mesh();
+        self.store_turn();
         self.turn();
         self.read();
         for host in &self.hosts {
@@ -275,16 +303,13 @@ impl World {
                 break;
             }
         }
-        // Memberships of services that have been quiet for long end at any time; what that brings is soon over.
-        for _ in 0..50 {
-            if self.links.iter().all(Link::is_empty) {
-                break;
-            }
-            self.step(20_000);
-        }
-        // A look at quiet memberships may fall into the very last step; what it says is on its way then.
-        for _ in 0..20 {
-            if self.links.iter().all(Link::is_empty) {
+        // Memberships of services that have been quiet for long end at any time; what that brings is soon over. Between
+        // two messages the store may read for somebody, whose answer comes some steps later.
+        let mut quiet = 0;
+        for _ in 0..100 {
+            let is_quiet = self.links.iter().all(Link::is_empty) && self.storage.as_ref().is_none_or(Storage::is_idle);
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            if quiet > 5 {
                 break;
             }
             self.step(20_000);
@@ -317,7 +342,7 @@ impl World {
             let Some(joined) = &part.joined else { continue };
             assert!(!(client.narrow && channel.starts_with("trip:")), "in {channel} although its token forbids it");
             self.check_company(client, channel);
-            for seq in joined.expected..=self.ledger.last(channel, &joined.epoch) {
+            for seq in self.ledger.numbers(channel, joined.expected..self.ledger.last(channel, &joined.epoch) + 1) {
                 let lacks = self.ledger.may_lack(channel, &joined.epoch, seq, client.serial);
                 assert!(lacks, "{channel} {seq} never came: {joined:?} {}", client.serial);
             }

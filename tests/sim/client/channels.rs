@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Client, Joined, number, own_name, text};
 use crate::counts::{Counts, Kind};
 use crate::invariants::{Ledger, Place, Seen};
+use crate::storage::is_durable;
 
 impl Client {
     pub(super) fn on_subscribe_response(&mut self, payload: &Value, counts: &mut Counts) {
@@ -43,12 +44,15 @@ impl Client {
         let channel_is_unread = channel.starts_with("notifications:") && (part.joined.is_none() || part.leaving);
         let expected = match (&ask.position, recovered) {
             (Some((old, at)), Some(true)) => {
-                assert!(old == epoch && *at <= seq && oldest <= at + 1, "recovered from {old} {at}: {payload}");
-                counts.count(Kind::ResumedExactly);
+                let across = ledger.was_stored(&channel, old, *at);
+                assert!(old == epoch || across, "recovered from {old} {at}: {payload}");
+                assert!(*at <= seq && (oldest <= at + 1 || across), "recovered from {old} {at}: {payload}");
+                counts.count(if old == epoch { Kind::ResumedExactly } else { Kind::ResumedAcross });
                 at + 1
             }
             (Some(position), _) => {
-                check_lost(position, ask.truthful, payload, counts);
+                let stored = ledger.was_stored(&channel, &position.0, position.1);
+                check_lost(position, (ask.truthful, stored), payload, counts);
                 let kept = ["chat:", "trip:", "notifications:"].iter().any(|prefix| channel.starts_with(prefix));
                 if kept { oldest } else { seq.max(oldest) }
             }
@@ -59,7 +63,7 @@ impl Client {
                     counts.count(Kind::JoinAgain);
                     let same = joined.epoch == epoch && joined.expected <= seq + 1;
                     assert!(same, "joining again goes back: had {joined:?}, told {payload}");
-                    for hole in joined.expected..=seq {
+                    for hole in ledger.numbers(&channel, joined.expected..seq + 1) {
                         let lacks = ledger.may_lack(&channel, epoch, hole, self.serial);
                         assert!(lacks, "joining again skips events: had {joined:?}, told {payload}");
                         ledger.hole(&channel, epoch, hole, self.serial);
@@ -74,9 +78,11 @@ impl Client {
         if name != channel {
             counts.count(Kind::Alias);
         }
+        let from_store = ledger.has_store && is_durable(&channel);
         self.memory.insert(channel, (epoch.to_owned(), expected - 1));
         let unread = channel_is_unread && ask.position.is_none();
-        part.joined = Some(Joined { epoch: epoch.to_owned(), expected, name: name.to_owned(), unread });
+        let (epoch, name) = (epoch.to_owned(), name.to_owned());
+        part.joined = Some(Joined { epoch, expected, name, unread, from_store });
     }
 
     pub(super) fn on_unsubscribed(&mut self, payload: &Value, counts: &mut Counts) {
@@ -115,7 +121,7 @@ impl Client {
             joined.expected = joined.expected.min(from);
         }
         assert!(joined.expected <= from, "a gap over what was sent: {joined:?} {payload}");
-        for seq in joined.expected..from {
+        for seq in ledger.numbers(&channel, joined.expected..from) {
             ledger.hole(&channel, &joined.epoch, seq, serial);
         }
         joined.expected = to + 1;
@@ -129,6 +135,8 @@ impl Client {
         let said = said(value);
         counts.count(Kind::Delivered);
         counts.add(Kind::LargeEvent, u64::from(said.len() > 4096));
+        let joined = self.parts.get(&channel).and_then(|part| part.joined.as_ref());
+        let replayed = joined.is_some_and(|joined| joined.from_store);
         let seen = Seen {
             channel: &channel,
             epoch,
@@ -138,6 +146,7 @@ impl Client {
             user: text(value, "user_id"),
             text: said,
             serial: self.serial,
+            replayed,
         };
         if let Some(backend) = &mut self.backend {
             backend.on_event(&seen, ledger, counts);
@@ -153,8 +162,9 @@ impl Client {
             // What its user has acknowledged may not have been known everywhere: it starts there, or earlier.
             joined.expected = joined.expected.min(seq);
         }
-        assert!(joined.epoch == epoch && joined.expected <= seq, "twice or out of order: {joined:?} {seen:?}");
-        for hole in joined.expected..seq {
+        let known = joined.epoch == epoch || ledger.was_stored(&channel, epoch, seq);
+        assert!(known && joined.expected <= seq, "twice or out of order: {joined:?} {seen:?}");
+        for hole in ledger.numbers(&channel, joined.expected..seq) {
             counts.count(Kind::Hole);
             ledger.hole(&channel, epoch, hole, self.serial);
             assert!(ledger.may_lack(&channel, epoch, hole, self.serial), "silent gap: {joined:?} {seen:?}");
@@ -172,6 +182,32 @@ impl Client {
         }
     }
 
+    /// A part of a channel's history: in order from either end, and nothing left out.
+    pub(super) fn on_history(&self, result: &Value, ledger: &mut Ledger) {
+        let Some(events) = result["events"].as_array() else { return };
+        let channel = text(result, "channel");
+        let mut before: Option<u64> = None;
+        for event in events {
+            let seq = number(event, "seq");
+            let seen = Seen {
+                channel,
+                epoch: text(event, "epoch"),
+                seq,
+                event_id: text(event, "id"),
+                op_id: event.get("op_id").and_then(Value::as_str),
+                user: text(event, "user_id"),
+                text: said(event),
+                serial: self.serial,
+                replayed: true,
+            };
+            ledger.see(&seen);
+            let between = before.map_or(seq..seq, |before| before.min(seq) + 1..before.max(seq));
+            let missing = ledger.numbers(channel, between);
+            assert!(missing.is_empty() && before != Some(seq), "{missing:?} left out: {result}");
+            before = Some(seq);
+        }
+    }
+
     pub(super) fn on_ack(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
         let channel = own_name(text(payload, "channel"), &self.user);
         let id = text(payload, "id");
@@ -184,7 +220,7 @@ impl Client {
         let Some(part) = self.parts.get_mut(&channel) else { return };
         let settled = part.ask.is_none() && !part.leaving;
         let Some(joined) = part.joined.as_mut().filter(|joined| settled && joined.epoch == place.0) else { return };
-        for seq in joined.expected..=place.1 {
+        for seq in ledger.numbers(&channel, joined.expected..place.1 + 1) {
             let lacks = ledger.may_lack(&channel, &place.0, seq, serial);
             if !lacks {
                 // Only what a connection's end released may come early: nothing but the close follows it.
@@ -193,22 +229,25 @@ impl Client {
             }
         }
         // At a connection's end an acknowledgement may go without its event; only what follows it tells.
-        self.tentative.extend((joined.expected..=place.1).map(|seq| (channel.clone(), place.0.clone(), seq)));
+        let numbers = ledger.numbers(&channel, joined.expected..place.1 + 1);
+        self.tentative.extend(numbers.into_iter().map(|seq| (channel.clone(), place.0.clone(), seq)));
         joined.expected = joined.expected.max(place.1 + 1);
     }
 }
 
 /// A position could not be resumed from: the reason is a true one.
-fn check_lost(position: &Place, truthful: bool, payload: &Value, counts: &mut Counts) {
+fn check_lost(position: &Place, (truthful, stored): (bool, bool), payload: &Value, counts: &mut Counts) {
     let (epoch, at) = position;
     let same = epoch == text(payload, "epoch");
     match text(payload, "reason") {
         "epoch_changed" => {
-            assert!(!same, "the epoch is the same: {payload}");
+            // Of an epoch of which nothing is retained nothing is remembered.
+            let forgotten = at + 1 < number(payload, "oldest_seq");
+            assert!(!same && (!stored || forgotten), "the position is known: {position:?} {payload}");
             counts.count(Kind::EpochChanged);
         }
         "trimmed" => {
-            assert!(same && at + 1 < number(payload, "oldest_seq"), "not trimmed at {at}: {payload}");
+            assert!((same || stored) && at + 1 < number(payload, "oldest_seq"), "not trimmed at {at}: {payload}");
             counts.count(Kind::Trimmed);
         }
         "too_far" => {
