@@ -5,6 +5,8 @@
 //! executor, the tests) see each number whole and the set of them roughly at one time.
 //! No label here has more values than this table names.
 
+pub mod store;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -213,6 +215,7 @@ metrics! {
     ResumeFailed: Counter "waystation_resumes_total" "recovered=\"false\"" "Resumes by outcome";
     StoreRefused: Counter "waystation_store_refused_total" "" "Channels not opened and stretches not read by the store";
     StoreDamaged: Counter "waystation_store_damaged_total" "" "Stretches of stored events that could not be read";
+    StoreForgotten: Counter "waystation_store_forgotten_total" "" "Positions of users and groups that were not stored since too much waited";
     ReplayPages: Counter "waystation_replay_pages_total" "" "Stretches of stored events read for members behind a history";
     AnswersFull: Counter "waystation_answers_full_total" "" "Reading paused because a client had not taken its answers";
     OutboxDropped: Counter "waystation_outbox_dropped_total" "" "Low-lane frames dropped at the outbox bound";

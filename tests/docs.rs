@@ -10,6 +10,7 @@ use std::path::Path;
 use waystation::admin::process;
 use waystation::code::{CloseCode, ErrorCode};
 use waystation::envelope::kinds::ROWS;
+use waystation::metrics::store::{STORE_COMMIT, StoreNumber};
 use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -316,6 +317,8 @@ fn series() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = Timing::ALL.iter().flat_map(histogram).collect();
     names.extend(Metric::ALL.iter().map(|metric| metric.describe().family.to_owned()));
     names.extend(process::FAMILIES.map(|(family, ..)| family.to_owned()));
+    names.extend(StoreNumber::ALL.iter().map(|number| number.describe().family.to_owned()));
+    names.extend(["_bucket", "_sum", "_count"].map(|suffix| STORE_COMMIT.0.to_owned() + suffix));
     names.extend(["waystation_build_info", MESH_DEPTH.family].map(str::to_owned));
     names
 }

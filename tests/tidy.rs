@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use waystation::metrics::store::{STORE_COMMIT, StoreNumber};
 use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
 
 const LINES_MAX: usize = 600;
@@ -74,12 +75,12 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("STORE_LOOK_MS", "a pace"),
     ("STORE_MEMTABLE_BYTES", "a size given to the library"),
     ("STORE_NOTICES_SPARE", "places beside those that are owed; who finds none is told later"),
-    ("STORE_READERS_MAX", "a count of our own threads"),
     ("STORE_SEALED_MEMTABLES_MAX", "reached only by a disk that does not keep up for gigabytes"),
     ("STORE_STALLED_MS", "a deadline of a disk that does not keep up for gigabytes"),
     ("STORE_SWEEP_MS", "a pace: the search itself is tested"),
     ("THREADS_PER_SHARD", "a count of our own threads, times the shards of a need"),
     ("THREADS_BESIDE", "a count of our own threads with room to spare, added to a need"),
+    ("TURN_STORE_ITEMS_MAX", "a pace of the host: the rest waits in the link, whose bounds are tested"),
     ("TURN_MESH_ITEMS_MAX", "a pace of the host: the rest waits in the inbox, whose bounds are tested"),
 ];
 
@@ -361,6 +362,11 @@ fn metrics_table() -> String {
     for (name, help) in Timing::ALL.iter().map(|timing| timing.describe()) {
         rows.push((name.replace("_micros", "_seconds"), "histogram", vec![""], help));
     }
+    for row in StoreNumber::ALL.iter().map(|number| number.describe()) {
+        let kind = if row.kind == Kind::Counter { "counter" } else { "gauge" };
+        rows.push((row.family.to_owned(), kind, vec![""], row.help));
+    }
+    rows.push((STORE_COMMIT.0.to_owned(), "histogram", vec![""], STORE_COMMIT.1));
     let mut table = "| metric | kind | labels | meaning |\n|---|---|---|---|\n".to_owned();
     for (family, kind, help) in waystation::admin::process::FAMILIES {
         rows.push((family.to_owned(), kind, vec![""], help));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{exposition, process};
 use crate::mesh::{Lost, Traffic};
 use crate::metrics::Metrics;
+use crate::metrics::store::StoreNumbers;
 use crate::wire::http::Response;
 
 /// What the page may load and where it may connect: its own origin and nothing else, and nobody frames it.
@@ -18,9 +19,9 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All numbers.
-pub(super) fn metrics(all: &[Arc<Metrics>], lost: &Lost, traffic: &[Arc<Traffic>]) -> Response {
+pub(super) fn metrics(all: &[Arc<Metrics>], lost: &Lost, beside: (&[Arc<Traffic>], Option<&StoreNumbers>)) -> Response {
     let process: Vec<_> = process::numbers().into_iter().chain(process::lost(lost)).collect();
-    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process, all, traffic))
+    Response::new(200).body(EXPOSITION_TYPE, exposition::render(&process, all, beside))
 }
 
 /// The bytes of an answer to `method`.
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_the_policy_and_is_kept_by_nobody_unless_it_says_so() {
-        let numbers = encode(metrics(&[Metrics::shared()], &Lost::default(), &[]), "GET");
+        let numbers = encode(metrics(&[Metrics::shared()], &Lost::default(), (&[], None)), "GET");
         let numbers = String::from_utf8(numbers).unwrap();
         for line in [
             &format!("Content-Type: {EXPOSITION_TYPE}"),

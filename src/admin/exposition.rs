@@ -10,13 +10,40 @@ use std::sync::Arc;
 use super::process::Number;
 use crate::ids::ShardId;
 use crate::mesh::{Traffic, depth};
+use crate::metrics::store::{STORE_COMMIT, StoreNumber, StoreNumbers};
 use crate::metrics::{Histogram, Kind, MESH_DEPTH, Metric, Metrics, Timing};
 
 /// Renders every family: the process's, then the shards'. Writing to a string cannot fail.
-pub(super) fn render(process: &[Number], shards: &[Arc<Metrics>], traffic: &[Arc<Traffic>]) -> String {
+pub(super) fn render(
+    process: &[Number],
+    shards: &[Arc<Metrics>],
+    (traffic, store): (&[Arc<Traffic>], Option<&StoreNumbers>),
+) -> String {
     let mut out = String::with_capacity(64 * 1024);
     let _infallible = build(&mut out, process, shards, traffic);
+    if let Some(store) = store {
+        let _infallible = of_store(&mut out, store);
+    }
     out
+}
+
+/// The store's numbers, of which there is one each.
+fn of_store(out: &mut String, store: &StoreNumbers) -> std::fmt::Result {
+    for &number in StoreNumber::ALL {
+        let row = number.describe();
+        family(out, row.family, row.help, kind_of(row.kind))?;
+        writeln!(out, "{} {}", row.family, store.read(number))?;
+    }
+    let (name, help) = STORE_COMMIT;
+    family(out, name, help, "histogram")?;
+    histogram(out, name, "", store.commit())
+}
+
+const fn kind_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    }
 }
 
 fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>], traffic: &[Arc<Traffic>]) -> std::fmt::Result {
@@ -30,11 +57,7 @@ fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>], traffic:
     for &metric in Metric::ALL {
         let row = metric.describe();
         if row.family != before {
-            let kind = match row.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-            };
-            family(out, row.family, row.help, kind)?;
+            family(out, row.family, row.help, kind_of(row.kind))?;
             before = row.family;
         }
         let comma = if row.labels.is_empty() { "" } else { "," };
@@ -53,7 +76,7 @@ fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>], traffic:
         let name = name.replace("_micros", "_seconds");
         family(out, &name, help, "histogram")?;
         for (shard, metrics) in shards.iter().enumerate() {
-            histogram(out, &name, shard, metrics.timing(timing))?;
+            histogram(out, &name, &format!("shard=\"{shard}\""), metrics.timing(timing))?;
         }
     }
     Ok(())
@@ -63,21 +86,22 @@ fn family(out: &mut String, name: &str, help: &str, kind: &str) -> std::fmt::Res
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
-/// One shard's histogram. Buckets are cumulative; the last one, without bound, equals the count even while
+/// A histogram, with the labels of who counts it. Buckets are cumulative; the last one, without bound, equals the count even while
 /// the shard goes on counting, because both come from the same reading.
-fn histogram(out: &mut String, name: &str, shard: usize, histogram: &Histogram) -> std::fmt::Result {
-    let mut total = 0;
+fn histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram) -> std::fmt::Result {
+    let (mut total, comma) = (0, if labels.is_empty() { "" } else { "," });
+    let all = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     for (index, count) in histogram.counts().enumerate() {
         total += count;
         // Four buckets to a power of two. Microseconds are whole, with what is begun left off: 3 is less than 4.
         if index % 4 == 3 && index / 4 < POWERS_SHOWN {
             let bound = Seconds(Histogram::upper_bound(index) + 1);
-            writeln!(out, "{name}_bucket{{shard=\"{shard}\",le=\"{bound}\"}} {total}")?;
+            writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {total}")?;
         }
     }
-    writeln!(out, "{name}_bucket{{shard=\"{shard}\",le=\"+Inf\"}} {total}")?;
-    writeln!(out, "{name}_sum{{shard=\"{shard}\"}} {}", Seconds(histogram.sum()))?;
-    writeln!(out, "{name}_count{{shard=\"{shard}\"}} {total}")
+    writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {total}")?;
+    writeln!(out, "{name}_sum{all} {}", Seconds(histogram.sum()))?;
+    writeln!(out, "{name}_count{all} {total}")
 }
 
 /// Bounds that are shown, from 4 microseconds to 67 seconds: enough for a percentile within a factor of two, and few
@@ -109,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_family_has_one_head_and_a_line_for_each_shard() {
-        let text = render(&[], &two_shards(), &[]);
+        let text = render(&[], &two_shards(), (&[], None));
         for family in Metric::ALL.iter().map(|metric| metric.describe().family) {
             assert_eq!(text.matches(&format!("# TYPE {family} ")).count(), 1, "{family}");
             assert_eq!(text.matches(&format!("# HELP {family} ")).count(), 1, "{family}");
@@ -121,7 +145,7 @@ mod tests {
 
     #[test]
     fn histograms_are_cumulative_in_seconds_with_the_same_bounds_whatever_was_reached() {
-        let text = render(&[], &two_shards(), &[]);
+        let text = render(&[], &two_shards(), (&[], None));
         let of = |shard: &str| -> Vec<&str> {
             let lines = text.lines().filter(|line| line.starts_with("waystation_turn_seconds_"));
             lines.filter(|line| line.contains(shard)).collect()
@@ -144,8 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn the_store_has_its_numbers_without_a_shard_and_none_if_there_is_no_store() {
+        let store = StoreNumbers::shared();
+        store.add(StoreNumber::Commits, 3);
+        store.set(StoreNumber::Queued, 7);
+        store.commit().record(900);
+        let text = render(&[], &two_shards(), (&[], Some(&store)));
+        for line in [
+            "waystation_store_commits_total 3",
+            "waystation_store_queue_depth 7",
+            r#"waystation_store_commit_seconds_bucket{le="0.000512"} 0"#,
+            r#"waystation_store_commit_seconds_bucket{le="+Inf"} 1"#,
+            "waystation_store_commit_seconds_sum 0.000900",
+            "waystation_store_commit_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+        assert!(!render(&[], &two_shards(), (&[], None)).contains("waystation_store_commits_total"));
+    }
+
+    #[test]
     fn every_line_is_a_comment_or_a_name_with_labels_and_a_number() {
-        for line in render(&[], &two_shards(), &[]).lines().filter(|line| !line.starts_with("# ")) {
+        for line in render(&[], &two_shards(), (&[], None)).lines().filter(|line| !line.starts_with("# ")) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");
             let (name, labels) = series.split_once('{').unwrap();

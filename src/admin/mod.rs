@@ -308,7 +308,7 @@ async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: 
     let Office { metrics, asker, tally, known, .. } = office;
     match route {
         Route::Asset => assets::answer(request).ok_or(Refusal::NOT_FOUND),
-        Route::Metrics => Ok(answer::metrics(metrics, &office.lost, &known.traffic)),
+        Route::Metrics => Ok(answer::metrics(metrics, &office.lost, (&known.traffic, known.store.as_deref()))),
         Route::Health => Ok(numbers::health(asker, tally, metrics).await),
         Route::Numbers => numbers::numbers(asker, tally, metrics).await,
         Route::Connections => numbers::connections(asker, &request.query, metrics).await,

@@ -47,8 +47,13 @@ fn options(shards: u16) -> Options {
     let metrics = (0..shards).map(|_| Metrics::shared()).collect();
     let policy = Arc::new(Policy::default());
     let (_, policies) = hatch(1).unwrap();
-    let known =
-        Known { started: std::time::Instant::now(), cpus: Vec::new(), traffic: Vec::new(), findings: Vec::new() };
+    let known = Known {
+        started: std::time::Instant::now(),
+        cpus: Vec::new(),
+        traffic: Vec::new(),
+        findings: Vec::new(),
+        store: None,
+    };
     Options {
         metrics,
         policy,

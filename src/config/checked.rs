@@ -42,6 +42,30 @@ pub enum Wanted {
     Tune(TuneVerb),
     /// Ask a running gateway.
     Ask(Asked),
+    /// Do something with a store that no gateway runs.
+    Store(StoreTask),
+}
+
+/// What to do with which store.
+#[derive(Debug)]
+pub struct StoreTask {
+    /// What.
+    pub verb: StoreVerb,
+    /// Which; `None` if the configuration has none.
+    pub store: Option<Store>,
+}
+
+/// What can be done with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreVerb {
+    /// Look at everything.
+    Check,
+    /// Count everything.
+    Stats,
+    /// Write everything anew.
+    Compact,
+    /// Print everything.
+    Export,
 }
 
 /// A gateway to run.
@@ -51,8 +75,10 @@ pub struct Serve {
     pub listen: Vec<Address>,
     /// Who else may listen there, and who may connect to Unix sockets.
     pub listen_options: listen::Options,
-    /// Where the key is kept.
-    pub data: PathBuf,
+    /// Where the key is kept, among other things; `None` if nothing is to be kept.
+    pub data: Option<PathBuf>,
+    /// Where durable history is kept; `None` if it is in memory only.
+    pub store: Option<Store>,
     /// One entry a shard: the processor it is pinned to, or `None` to leave it to the kernel. Never empty.
     pub shards: Vec<Option<usize>>,
     /// Which limits hold.
@@ -92,6 +118,19 @@ pub struct Serve {
     pub source: Source,
     /// What was set there, and by whom.
     pub settings: Settings,
+}
+
+/// What outlives the gateway, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Where.
+    pub directory: PathBuf,
+    /// Milliseconds that writes are collected for.
+    pub window_ms: u64,
+    /// Memory for what was read.
+    pub cache_bytes: u64,
+    /// Threads that read.
+    pub readers: usize,
 }
 
 /// Whose tokens are good.
@@ -285,6 +324,10 @@ pub(super) fn token(args: TokenArgs, environment: &Environment) -> Result<Token,
             "give a shorter name",
         ));
     }
+    if args.data.as_deref() == Some(Path::new(NOWHERE)) {
+        let what = "the key of a gateway that keeps nothing is known to it alone";
+        return Err(StartError::new(what, "--data", "give the gateway a data directory, or keys of your own"));
+    }
     Ok(Token {
         data: data_directory(args.data, environment)?,
         users,
@@ -293,6 +336,9 @@ pub(super) fn token(args: TokenArgs, environment: &Environment) -> Result<Token,
         caps: args.caps.map(|caps| caps.0),
     })
 }
+
+/// What stands for no directory at all.
+pub(super) const NOWHERE: &str = "none";
 
 /// The data directory: as given, or where the platform keeps the state of a service or a user.
 pub(super) fn data_directory(given: Option<PathBuf>, environment: &Environment) -> Result<PathBuf, StartError> {

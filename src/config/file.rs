@@ -16,6 +16,7 @@ pub mod policy;
 pub mod proxies;
 pub mod recorder;
 pub mod server;
+pub mod store;
 mod values;
 
 use std::fs::File as OpenFile;
@@ -53,6 +54,8 @@ pub struct File {
     pub recorder: recorder::Recorder,
     /// What channels keep.
     pub history: history::History,
+    /// What outlives the gateway.
+    pub store: store::Store,
     /// What holds in which channels.
     pub policy: Vec<policy::Row>,
 }

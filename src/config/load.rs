@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use toml::Value;
 
 use super::checked::{
-    AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, data_directory,
+    AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, NOWHERE, Serve, Store, data_directory,
 };
 use super::desk;
 use super::file::{self, File, limits::Profile, log::Format};
@@ -19,7 +19,10 @@ use super::units::CpuList;
 use super::written::{LimitsWritten, ServeArgs};
 use super::{Faults, StartError};
 use crate::auth::{Policy, PolicyRow};
-use crate::limits::{LISTEN_COUNT_MAX, RECORDER_BYTES_DEFAULT, RECORDER_BYTES_MIN, SHARDS_COUNT_MAX};
+use crate::limits::{
+    LISTEN_COUNT_MAX, RECORDER_BYTES_DEFAULT, RECORDER_BYTES_MIN, SHARDS_COUNT_MAX, STORE_CACHE_BYTES_DEFAULT,
+    STORE_READERS_DEFAULT, STORE_WINDOW_MS_DEFAULT,
+};
 use crate::room::history::Retention;
 use crate::runtime::address::Address;
 use crate::runtime::ring::RingSizes;
@@ -155,9 +158,11 @@ impl Laid<'_> {
         self.contradictions();
         let policy = self.policy();
         let auth = self.auth();
-        let data = self.data();
+        let keeps = self.file.server.data.as_deref() != Some(Path::new(NOWHERE));
+        let data = keeps.then(|| self.data());
+        let store = self.store(data.as_ref().and_then(Option::as_deref));
         let audit = self.audit();
-        let admin_socket = self.admin_socket(data.as_deref());
+        let admin_socket = self.admin_socket(data.as_ref().and_then(Option::as_deref));
         let shards = self.placed();
         let recorder_bytes = self.recorder();
         let listen = self.listen();
@@ -171,7 +176,11 @@ impl Laid<'_> {
         Some(Serve {
             listen: listen?,
             listen_options: file.server.listen_options(),
-            data: data?,
+            data: match data {
+                Some(found) => Some(found?),
+                None => None,
+            },
+            store,
             shards: shards?,
             limits: match file.limits.profile {
                 Some(Profile::Unlimited) => LimitsProfile::Unlimited,
@@ -296,6 +305,22 @@ impl Laid<'_> {
             None => None,
         };
         data_directory(given, &self.source.environment).map_err(|error| self.faults.push(error)).ok()
+    }
+
+    /// What outlives the gateway: nothing, if that was asked for, or if nothing is kept and nobody said where.
+    fn store(&mut self, data: Option<&Path>) -> Option<Store> {
+        let file::store::Store { directory, window_ms, cache_bytes, readers } = self.file.store.clone();
+        let directory = match directory {
+            Some(path) if path == Path::new(NOWHERE) => return None,
+            Some(path) => self.resolved(path, &self.settings.origin("store.directory"))?,
+            None => data?.join("store"),
+        };
+        Some(Store {
+            directory,
+            window_ms: window_ms.unwrap_or(STORE_WINDOW_MS_DEFAULT),
+            cache_bytes: cache_bytes.unwrap_or(STORE_CACHE_BYTES_DEFAULT),
+            readers: readers.unwrap_or(STORE_READERS_DEFAULT),
+        })
     }
 
     /// Where to listen. Two addresses that a connection could be for either of are a mistake: the second adds nothing.

@@ -28,7 +28,10 @@ use clap::{CommandFactory as _, Parser};
 use crate::limits::CONFIG_FAULTS_TOLD_MAX;
 use written::{ConfigVerb, Verb, Written};
 
-pub use checked::{AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Token, Wanted};
+pub use checked::{
+    AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Store, StoreTask, StoreVerb,
+    Token, Wanted,
+};
 pub use desk::Asked;
 pub use layers::{Change, Settings};
 pub use load::Source;
@@ -144,6 +147,11 @@ pub fn read(
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Written::command(), "waystation", &mut script);
             Ok(Wanted::Print(script))
+        }
+        Verb::Store(verb) => {
+            let (verb, args) = verb.usable();
+            let task = |serve: Serve| Wanted::Store(StoreTask { verb, store: serve.store });
+            source(args).load().map(task).map_err(Refusal::Start)
         }
         Verb::Dump(records) => asked(records.usable("dump", environment)),
         Verb::Tail(records) => asked(records.usable("tail", environment)),

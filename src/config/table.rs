@@ -10,7 +10,8 @@ mod rows;
 use super::key::{Effect, Fallback, Key, Kind, Word};
 use crate::limits::{
     HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_ROWS_MAX,
-    PROXIES_COUNT_MAX, RECORDER_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX,
+    PROXIES_COUNT_MAX, RECORDER_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, STORE_CACHE_BYTES_MAX, STORE_CACHE_BYTES_MIN,
+    STORE_READERS_MAX, STORE_WINDOW_MS_MAX, STORE_WINDOW_MS_MIN,
 };
 
 /// Keys with one heading.
@@ -25,7 +26,7 @@ pub struct Section {
 }
 
 /// All sections.
-pub static SECTIONS: [Section; 12] = [
+pub static SECTIONS: [Section; 13] = [
     Section { name: "server", help: "where it listens and what it runs on", keys: SERVER },
     Section { name: "log", help: "what is logged, and how", keys: LOG },
     Section { name: "audit", help: "who came, was let in, refused and went, and who administered", keys: AUDIT },
@@ -37,6 +38,7 @@ pub static SECTIONS: [Section; 12] = [
     Section { name: "admin", help: "who administers", keys: ADMIN },
     Section { name: "recorder", help: "what happened last, for `waystation dump` and `tail`", keys: RECORDER },
     Section { name: "history", help: "what channels keep", keys: HISTORY },
+    Section { name: "store", help: "what outlives the gateway, and where", keys: STORE },
     Section { name: "policy", help: "what holds in which channels", keys: POLICY },
 ];
 
@@ -92,7 +94,7 @@ const SERVER: &[Key] = &[
         PATH,
         Fallback::Unset("the platform's state directory", "\"/var/lib/waystation\""),
         Effect::Restart,
-        "where the development key is kept; made for its owner only. `--data`",
+        "where the development key and, unless `store.directory` says otherwise, the store are kept; made for its owner only. `\"none\"`: nothing is kept, and a restart forgets all history. `--data`",
     ),
     key(
         "server.shards",
@@ -293,6 +295,37 @@ const HISTORY: &[Key] = &[
         Fallback::Is("\"24h\""),
         Effect::Restart,
         "how far back a channel reaches",
+    ),
+];
+
+const STORE: &[Key] = &[
+    key(
+        "store.directory",
+        PATH,
+        Fallback::Unset("`store` in the data directory", "\"/var/lib/waystation/store\""),
+        Effect::Restart,
+        "where the history of durable channels is kept, by one gateway at a time; `\"none\"`: it is in memory only, and a restart forgets it",
+    ),
+    key(
+        "store.window_ms",
+        Kind::Count { min: STORE_WINDOW_MS_MIN, max: STORE_WINDOW_MS_MAX },
+        Fallback::Is("5"),
+        Effect::Restart,
+        "milliseconds that events are collected for before they are written together; an acknowledgement waits for that",
+    ),
+    key(
+        "store.cache_bytes",
+        Kind::Count { min: STORE_CACHE_BYTES_MIN, max: STORE_CACHE_BYTES_MAX },
+        Fallback::Is("16_777_216"),
+        Effect::Restart,
+        "memory for what was read from there",
+    ),
+    key(
+        "store.readers",
+        Kind::Count { min: 1, max: STORE_READERS_MAX as u64 },
+        Fallback::Is("2"),
+        Effect::Restart,
+        "threads that read from there, for who comes back and for channels that are opened",
     ),
 ];
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::checked::StoreVerb;
 use super::desk::{Debug, Log, Records, Whereabouts};
 use super::tuning::{Doctor, TuneArgs};
 use super::units::{self, CpuList};
@@ -48,6 +49,9 @@ pub enum Verb {
     Doctor(Doctor),
     /// Show, write and take back what a host should be set to
     Tune(TuneArgs),
+    /// Look at, compact and read out the store of a gateway that does not run
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(StoreWritten),
     /// Show what happened last in a running gateway, in the order of time
     Dump(Records),
     /// Show what happens in a running gateway, until interrupted
@@ -71,6 +75,31 @@ pub enum ConfigVerb {
     Show(Box<ServeArgs>),
     /// Print the documentation of every key
     Doc,
+}
+
+/// What to do with a store. It is found as `serve` with the same options would find it.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreWritten {
+    /// Look at every row and record, and say what is not as it was written; exit code 1 if anything is not
+    Check(Box<ServeArgs>),
+    /// Print how much there is
+    Stats(Box<ServeArgs>),
+    /// Write everything anew, without what was removed
+    Compact(Box<ServeArgs>),
+    /// Print every event that is retained, one JSON object a line
+    Export(Box<ServeArgs>),
+}
+
+impl StoreWritten {
+    /// What, and with which configuration.
+    pub(super) fn usable(self) -> (StoreVerb, Box<ServeArgs>) {
+        match self {
+            Self::Check(args) => (StoreVerb::Check, args),
+            Self::Stats(args) => (StoreVerb::Stats, args),
+            Self::Compact(args) => (StoreVerb::Compact, args),
+            Self::Export(args) => (StoreVerb::Export, args),
+        }
+    }
 }
 
 /// Options of `serve`. What is not given here stands in the file, the environment, or the defaults.

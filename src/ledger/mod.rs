@@ -35,6 +35,7 @@ pub mod page;
 pub mod past;
 pub mod record;
 mod rows;
+pub mod survey;
 pub mod trim;
 
 pub use self::books::{Ledger, Opening, TrimJob};

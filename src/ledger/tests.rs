@@ -4,6 +4,7 @@ mod books;
 mod lines;
 mod pages;
 mod records;
+mod surveys;
 mod trims;
 
 use std::sync::Arc;

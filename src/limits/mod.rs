@@ -92,6 +92,10 @@ const _: () = assert!(
     STORE_QUEUE_ITEMS as u64 <= UNCOMMITTED_EVENTS_MAX,
     "what a shard has unwritten is within a channel's bound"
 );
+const _: () =
+    assert!(DRAIN_LATEST_MS > DRAIN_WINDOW_MS + DRAIN_GRACE_MS + STORE_FAREWELL_MS, "the store ends behind the shards");
+const _: () = assert!(STORE_FILES_OPEN_MAX as u64 + 16 <= DESCRIPTORS_RESERVED, "the store's files are kept back");
+const _: () = assert!(UNCOMMITTED_WRITES_MAX <= STORE_QUEUE_ITEMS, "what a shard sequences has a place");
 const _: () = assert!(STORE_COMMIT_EARLY <= STORE_COMMIT_WRITES_MAX && STORE_COMMIT_WRITES_MAX <= STORE_QUEUE_ITEMS);
 const _: () = assert!(STORE_COMMIT_WRITES_MAX >= SHARDS_COUNT_MAX as usize, "every shard has a share of a commit");
 const _: () = assert!(STORE_QUEUE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX && STORE_READS_PER_SHARD_MAX < STORE_QUEUE_ITEMS);

@@ -66,6 +66,9 @@ pub const LANE_SHARES: [usize; 4] = [16, 4, 2, 1];
 /// Bytes of events on a shard that are sequenced and not yet on the disk; over it `OVERLOADED`. A disk that stalls for a
 /// second while a shard takes all that a core can.
 pub const UNCOMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Events on a shard that are sequenced and not yet on the disk; over it `OVERLOADED`. Half of those that have a place
+/// on their way to the store: there are openings and positions beside them.
+pub const UNCOMMITTED_WRITES_MAX: usize = 8192;
 /// Retries of events that are not on the disk yet, on a shard; over it `OVERLOADED`. Events are bounded by their bytes, and
 /// nobody retries one more often than once in a while.
 pub const UNCOMMITTED_RETRIES_MAX: usize = 4096;

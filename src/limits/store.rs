@@ -6,9 +6,10 @@
 /// beyond its last stored event for each unclean stop, so that no number is used twice: at most so many can have been
 /// given out. More than any channel sequences while a disk stalls for seconds.
 pub const UNCOMMITTED_EVENTS_MAX: u64 = 65_536;
-/// Epochs that a channel's line remembers; over it the oldest is forgotten, and who comes back with it is told
-/// `epoch_changed`. One begins with each unclean stop after which the channel is used.
-pub const LINE_SPANS_MAX: usize = 64;
+/// Epochs that a channel's line remembers; over it the oldest is forgotten with its events, and who comes back with it is
+/// told `epoch_changed`. One begins with each unclean stop after which the channel is used, and goes with its last event:
+/// only a channel that keeps more than all of them can reach it. 24 KiB of a row.
+pub const LINE_SPANS_MAX: usize = 1024;
 /// Durable channels that are open at a time, on all shards together; over it one more is refused. Some 300 bytes each; as
 /// many as one shard knows channels of any kind.
 pub const LINES_OPEN_MAX: usize = 1 << 18;
@@ -28,8 +29,20 @@ pub const POSITIONS_PER_CHANNEL_MAX: usize = 256;
 /// Writes of cursors and positions of a channel until those over their bounds are looked for. As many as stay: there are
 /// never more than twice as many rows.
 pub const PLACES_SLACK: usize = 256;
+/// Events that are read at a time where everything is looked at.
+pub const SURVEY_PAGE_EVENTS: usize = 256;
+/// Bytes after which these are enough.
+pub const SURVEY_PAGE_BYTES: usize = 1024 * 1024;
 /// Lines that one look for old events goes through; the next one goes on from there. Some milliseconds of a reader.
 pub const SWEEP_LINES_MAX: usize = 1024;
+
+// Floor 7: runtime
+
+/// Requests that wait at a shard for a place on their way to the store; over it how far users and groups are is forgotten,
+/// who then get some events again. What a shard may have unwritten, and every channel's opening, come in whatever waits.
+pub const STORE_WAITING_MAX: usize = 16_384;
+/// Answers of the store that a shard takes in one turn; the rest follows in the next.
+pub const TURN_STORE_ITEMS_MAX: usize = 256;
 
 // Floor 7: store
 
@@ -56,6 +69,16 @@ pub const STORE_COMMIT_WRITES_MAX: usize = 4096;
 pub const STORE_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Look-ups of the writer that readers have at a time; the rest waits in the ledger.
 pub const STORE_JOBS_MAX: usize = 256;
+/// Least memory for blocks that were read: some of each tree.
+pub const STORE_CACHE_BYTES_MIN: u64 = 1024 * 1024;
+/// Most memory for these. Beyond it the system's own cache does as well.
+pub const STORE_CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Memory for these unless told otherwise: the latest of some ten thousand channels; what is read is mostly new.
+pub const STORE_CACHE_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+/// Window of a commit unless told otherwise.
+pub const STORE_WINDOW_MS_DEFAULT: u64 = 5;
+/// Threads that read unless told otherwise.
+pub const STORE_READERS_DEFAULT: usize = 2;
 /// Threads that read. More than a disk serves at a time are no use.
 pub const STORE_READERS_MAX: usize = 8;
 /// Pace of looking whether the log takes more, whether a window is over, and of a search for old events that goes on.
@@ -68,8 +91,9 @@ pub const STORE_STALLED_MS: u64 = 1000;
 pub const STORE_BACKOFF_MS_MIN: u64 = 50;
 /// Longest such pause.
 pub const STORE_BACKOFF_MS_MAX: u64 = 2000;
-/// How long a store that is stopped tries to write the last events to a disk that fails; then it is an unclean stop.
-pub const STORE_FAREWELL_MS: u64 = 5000;
+/// How long a store that is stopped tries to write the last events to a disk that fails; then it is an unclean stop. What
+/// is left of a drain behind the shards' end.
+pub const STORE_FAREWELL_MS: u64 = 500;
 /// Directories of the log; over it they are not those that this release makes. It makes eight.
 pub const STORE_DIRECTORIES_MAX: usize = 64;
 /// Bytes of the small files of the data directory that are read; over it they are not ours.
@@ -88,5 +112,6 @@ pub const STORE_SEALED_MEMTABLES_MAX: usize = 3;
 /// Tables of the first level that wait to be merged; from so many on no commit is begun. Below the 20 at which the library
 /// slows down.
 pub const STORE_L0_TABLES_MAX: usize = 18;
-/// Files that the log keeps open.
-pub const STORE_FILES_OPEN_MAX: usize = 128;
+/// Files of tables that the log keeps open; those that are not are opened again when they are read. With journals and
+/// locks within what is kept back of the descriptors.
+pub const STORE_FILES_OPEN_MAX: usize = 32;

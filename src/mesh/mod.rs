@@ -12,6 +12,7 @@ pub mod hatch;
 pub mod inbox;
 pub mod log;
 pub mod parcel;
+pub mod store;
 pub mod traffic;
 pub mod wake;
 
@@ -19,5 +20,6 @@ pub use hatch::{Hatch, HatchPost, hatch};
 pub use inbox::{Capacities, Inbox, Mesh, MeshEnd, Outbox, Post};
 pub use log::{Level, Line, LogItem, LogPost, Losses, Lost, Value, log_queue};
 pub use parcel::{AdminJob, Parcel, Transport};
+pub use store::{StoreLink, store_links};
 pub use traffic::{Traffic, depth};
 pub use wake::Bell;

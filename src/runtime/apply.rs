@@ -39,8 +39,8 @@ impl Host {
                 let put = self.answers.as_ref().is_some_and(|post| post.try_put(*answered).is_ok());
                 self.metrics.add(Metric::AnswersDropped, u64::from(!put));
             }
-            // A shard without a store asks nothing of one.
-            Effect::Store(..) | Effect::Read(..) => debug_assert!(false, "there is no store"),
+            Effect::Store(ticket, request) => self.storing.put(ticket, *request),
+            Effect::Read(ticket, read) => self.storing.read(ticket, read),
             Effect::Mesh(to, message) => {
                 let put = self.kept.put(to, message, &mut self.outbox, &mut self.effects);
                 self.metrics.count(if put { Metric::MeshSent } else { Metric::MeshFull });

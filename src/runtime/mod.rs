@@ -22,6 +22,7 @@ pub mod ring;
 mod send;
 mod socket_file;
 mod sockets;
+mod storing;
 mod transport;
 mod turn;
 
@@ -35,7 +36,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use crate::ids::ShardId;
 use crate::limits::{BATCH_JOINED_BYTES_MAX, EXECUTOR_IO_BYTES, EXECUTOR_RING_DEPTH};
-use crate::mesh::{AdminJob, HatchPost, LogPost, MeshEnd, Parcel, Transport};
+use crate::mesh::{AdminJob, HatchPost, LogPost, MeshEnd, Parcel, StoreLink, Transport};
 use crate::metrics::Metrics;
 use crate::shard::Shard;
 use crate::shard::effect::{Batch, Effects};
@@ -46,6 +47,7 @@ use kept::Kept;
 use listen::{Listener, Sharing};
 use ring::{Ring, RingSizes};
 use sockets::Sockets;
+use storing::Storing;
 use turn::Host;
 
 /// What a shard's thread is told.
@@ -80,6 +82,8 @@ pub struct Seat {
     pub answers: Option<HatchPost<Answered>>,
     /// The way for what is kept of who came and went; without it that is dropped.
     pub audit: Option<LogPost>,
+    /// The way to the store, if there is one.
+    pub store: Option<StoreLink>,
     /// Its numbers.
     pub metrics: Arc<Metrics>,
 }
@@ -145,6 +149,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         admin: seat.admin,
         answers: seat.answers,
         audit: seat.audit,
+        storing: Storing::new(seat.store),
         metrics: seat.metrics,
         clock,
         now: clock.now(),

@@ -22,9 +22,11 @@ use super::kept::Kept;
 use super::listen::Sharing;
 use super::ring::{Completion, Kind, Ring, Token};
 use super::sockets::{Settled, Sockets};
+use super::storing::Storing;
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{
     DRAIN_GRACE_MS, LOOK_AHEAD_COUNT, MESH_RETRY_MS, PARK_MS_MAX, TURN_COMPLETIONS_MAX, TURN_MESH_ITEMS_MAX,
+    TURN_STORE_ITEMS_MAX,
 };
 use crate::mesh::{AdminJob, HatchPost, Inbox, LogPost, Outbox, Parcel, Transport};
 use crate::metrics::{Metric, Metrics, Timing};
@@ -52,6 +54,7 @@ pub(super) struct Host {
     pub(super) admin: Option<HatchPost<AdminJob>>,
     pub(super) answers: Option<HatchPost<Answered>>,
     pub(super) audit: Option<LogPost>,
+    pub(super) storing: Storing,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) now: Now,
@@ -99,9 +102,10 @@ impl Host {
         self.metrics.set(Metric::TickedAt, began);
         let sent = self.kept.retry(&mut self.outbox, &mut self.effects);
         self.metrics.add(Metric::MeshSent, sent);
+        self.storing.retry();
         let (collected, waiting) = self.on_completions()?;
-        let taken = self.on_mesh();
-        let others = waiting || !self.inbox.is_empty();
+        let taken = self.on_mesh() + self.on_store();
+        let others = waiting || !self.inbox.is_empty() || !self.storing.is_empty();
         let unvisited = self.shard.fan_out(self.now, others, &mut self.effects);
         self.apply();
         self.flush();
@@ -112,6 +116,8 @@ impl Host {
         self.tell_drained();
         let woken = self.outbox.wake_all();
         self.metrics.add(Metric::Wakes, woken);
+        self.storing.wake();
+        self.metrics.add(Metric::StoreForgotten, self.storing.take_forgotten());
         self.now = self.clock.now();
         self.shard.flushed(self.now);
         self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
@@ -269,6 +275,16 @@ impl Host {
         taken
     }
 
+    /// Handles what the store told. Returns how much.
+    fn on_store(&mut self) -> usize {
+        for taken in 0..TURN_STORE_ITEMS_MAX {
+            let Some(notice) = self.storing.try_take() else { return taken };
+            self.shard.handle(self.now, Input::Store(notice), &mut self.effects);
+            self.apply();
+        }
+        TURN_STORE_ITEMS_MAX
+    }
+
     fn on_parcel(&mut self, from: ShardId, parcel: Parcel) {
         match parcel {
             Parcel::Message(message) => {
@@ -317,7 +333,8 @@ impl Host {
     /// Whether a drain is over: everybody left, here and on the other shards, or its time passed. Until then
     /// the channels at home here are served, since connections elsewhere are in them.
     fn is_over(&self) -> bool {
-        let all_left = || self.is_drained() && self.untold.is_empty() && self.peers_open == 0;
+        let all_left =
+            || self.is_drained() && self.untold.is_empty() && self.peers_open == 0 && self.storing.is_settled();
         self.drain_end.is_some_and(|end| self.now.millis() >= end || all_left())
     }
 
@@ -361,11 +378,12 @@ impl Host {
             self.now = self.clock.now();
             return Ok(());
         }
-        let at_most = if self.kept.is_empty() { PARK_MS_MAX } else { MESH_RETRY_MS } * 1000;
+        let at_most =
+            if self.kept.is_empty() && self.storing.is_settled() { PARK_MS_MAX } else { MESH_RETRY_MS } * 1000;
         let due = self.deadline().map_or(u64::MAX, |at| at.0.saturating_mul(1000));
         let micros = due.saturating_sub(self.now.micros).min(at_most);
         self.inbox.bell().announce();
-        let parked = if self.inbox.is_empty() && micros > 0 {
+        let parked = if self.inbox.is_empty() && self.storing.is_empty() && micros > 0 {
             self.metrics.count(Metric::Parks);
             self.ring.park(Duration::from_micros(micros))
         } else {
@@ -381,7 +399,7 @@ impl Host {
         self.ring.submit()?;
         let until = self.now.micros + u64::from(self.spin_us);
         while self.clock.micros() < until {
-            if self.ring.has_completions() || !self.inbox.is_empty() {
+            if self.ring.has_completions() || !self.inbox.is_empty() || !self.storing.is_empty() {
                 return Ok(true);
             }
             std::hint::spin_loop();

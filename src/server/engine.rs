@@ -14,22 +14,27 @@ use super::keys::KeyRing;
 use super::logs::Log;
 use super::notify;
 use super::reload;
+use super::store::refused;
 use crate::admin::{self, Tools};
 use crate::auth::{Policy, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
+use crate::ledger::{Keep, State};
 use crate::limits::{
     ADMIN_QUESTIONS_MAX, ADMIN_QUEUED_COUNT_MAX, AUDIT_ENTRIES_PER_TURN_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES,
     HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
 };
-use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, hatch};
+use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, StoreLink, hatch};
 use crate::metrics::Metrics;
+use crate::metrics::store::StoreNumbers;
 use crate::recorder::Ring;
+use crate::room::history::Retention;
 use crate::runtime::listen::Listener;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
 use crate::shard::message::outside::Answered;
 use crate::shard::{self, Shard};
+use crate::store;
 use crate::time::Now;
 
 /// Waits for a thread's end; what went wrong in it, if anything did.
@@ -112,14 +117,15 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let metrics: Vec<Arc<Metrics>> = start.listeners.iter().map(|_| Metrics::shared()).collect();
     let count = u16::try_from(start.listeners.len()).unwrap_or(u16::MAX);
     let mesh = Mesh::new(count, Capacities::for_shards(start.listeners.len())).map_err(|error| failed(&error))?;
-    let options = shard_options(&start, count)?;
+    let store = start_store(start.wanted, count, &mesh)?;
+    let options = shard_options(&start, count, store.state.as_ref())?;
     let started = now();
     let (post, inbox) = hatch::<AdminJob>(ADMIN_QUEUED_COUNT_MAX).map_err(|error| failed(&error))?;
     let (answers, answered) = hatch::<Answered>(ADMIN_QUESTIONS_MAX).map_err(|error| failed(&error))?;
     let (policies, changed) = hatch::<Arc<Policy>>(1).map_err(|error| failed(&error))?;
     let rings = rings(start.wanted, start.listeners.len());
     let shared: Arc<[Arc<Ring>]> = rings.clone().into();
-    start.log.set_flight(Flight::new(Arc::clone(&shared), &start.wanted.data));
+    start.log.set_flight(Flight::new(Arc::clone(&shared), start.wanted.data.as_deref()));
     let tools =
         Tools { rings: shared, started, log: start.log.debug_post().clone(), set_filter: start.log.filter_setter() };
     let admin = admin::Options {
@@ -137,6 +143,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
             cpus: start.wanted.shards.clone(),
             traffic: mesh.traffic(),
             findings: start.findings,
+            store: store.numbers,
         },
     };
     let executor = admin::spawn(inbox, answered, admin).map_err(|error| failed(&error))?;
@@ -153,9 +160,18 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         metrics: metrics.first().map_or_else(Metrics::shared, Arc::clone),
     };
     let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
-    let shards =
-        Shards { wanted: start.wanted, log: start.log, listeners: start.listeners, mesh, options, started, rings };
+    let shards = Shards {
+        wanted: start.wanted,
+        log: start.log,
+        listeners: start.listeners,
+        mesh,
+        options,
+        started,
+        rings,
+        links: store.links,
+    };
     let (mut members, drain) = start_shards(shards, &metrics, (&post, &answers))?;
+    members.extend(store.member);
     members.push(Member { name: "reload".to_owned(), join: joined(reloading), awaited: Awaited::ToTheEnd });
     let join: Join = Box::new(move || executor.join().map_err(|error| error.to_string()));
     members.push(Member { name: "admin".to_owned(), join, awaited: Awaited::InTime });
@@ -183,6 +199,8 @@ struct Shards<'a> {
     started: Instant,
     /// Empty without recorders.
     rings: Vec<Arc<Ring>>,
+    /// Empty without a store.
+    links: Vec<StoreLink>,
 }
 
 /// Starts the shards, each where it is placed, and gives the way to tell them to drain. A shard's post to
@@ -192,7 +210,8 @@ fn start_shards(
     metrics: &[Arc<Metrics>],
     (post, answers): (&HatchPost<AdminJob>, &HatchPost<Answered>),
 ) -> Result<(Vec<Member>, Drain), StartError> {
-    let Shards { wanted, log, listeners, mut mesh, options, started, rings } = shards;
+    let Shards { wanted, log, listeners, mut mesh, options, started, rings, links } = shards;
+    let mut links = links.into_iter();
     let count = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
     // A number beyond the shards: the main thread is none.
     let outside = mesh.post(ShardId(count));
@@ -215,6 +234,7 @@ fn start_shards(
             admin: Some(post.clone()),
             answers: Some(answers.clone()),
             audit: log.audit_of(id),
+            store: links.next(),
             metrics: Arc::clone(metrics),
         };
         let (options, metrics, peers) = (options.clone(), Arc::clone(metrics), metrics_of_all.to_vec());
@@ -256,13 +276,46 @@ fn joined(thread: JoinHandle<()>) -> Join {
     Box::new(move || thread.join().map_err(|_panicked| "it panicked".to_owned()))
 }
 
-fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, StartError> {
+/// What there is of a store; nothing if there is none.
+#[derive(Default)]
+struct Kept {
+    state: Option<State>,
+    numbers: Option<Arc<StoreNumbers>>,
+    links: Vec<StoreLink>,
+    member: Option<Member>,
+}
+
+/// Opens the store, if there is to be one. A shard is woken for it as for the mesh.
+fn start_store(wanted: &Serve, shards: u16, mesh: &Mesh<Parcel>) -> Result<Kept, StartError> {
+    let Some(store) = &wanted.store else { return Ok(Kept::default()) };
+    let options = store::Options {
+        directory: store.directory.clone(),
+        window: Duration::from_millis(store.window_ms),
+        cache_bytes: store.cache_bytes,
+        readers: store.readers,
+        shards,
+    };
+    // A number beyond the shards: the store's threads are none.
+    let post = mesh.post(ShardId(shards));
+    let wake = Arc::new(move |shard| {
+        let _was_asleep = post.wake(shard);
+    });
+    let store = store::start(&options, wake).map_err(|fault| refused(&fault))?;
+    let (state, numbers) = (store.state, Arc::clone(&store.numbers));
+    let (links, ending) = store.split();
+    // It ends when the last shard has, once everything that they put is on the disk.
+    let join: Join = Box::new(move || ending.wait().map_err(|stopped| stopped.to_string()));
+    let member = Member { name: "store".to_owned(), join, awaited: Awaited::ToTheEnd };
+    Ok(Kept { state: Some(state), numbers: Some(numbers), links, member: Some(member) })
+}
+
+fn shard_options(start: &Start<'_>, shards: u16, store: Option<&State>) -> Result<shard::Options, StartError> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(|error| failed(&io::Error::other(error)))?;
     Ok(shard::Options {
         shards,
         key,
-        operations: key,
+        operations: store.map_or(key, |store| store.key),
         verifier: Arc::new(start.verifier.clone()),
         policy: Arc::new(start.wanted.policy.clone()),
         origins: Arc::new(start.wanted.origins.clone()),
@@ -278,13 +331,19 @@ fn shard_options(start: &Start<'_>, shards: u16) -> Result<shard::Options, Start
         sockets_max: usize::try_from(start.sockets).unwrap_or(usize::MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: start.wanted.retention,
-        keep: None,
+        keep: store.map(|_| retained(start.wanted.retention)),
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,
         hot_members: HOT_MEMBERS,
         // Each is given one that others read too.
         recorder_bytes: 0,
         audit_max: if start.log.audit().is_some() { AUDIT_ENTRIES_PER_TURN_MAX } else { 0 },
     })
+}
+
+/// What the store retains of a channel: as much as its history shows.
+fn retained(Retention { count, bytes, age_ms }: Retention) -> Keep {
+    let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Keep { count: whole(count), bytes: whole(bytes), age_ms }
 }
 
 /// The shards' recorders; none if they are off.

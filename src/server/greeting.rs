@@ -1,6 +1,7 @@
 //! What `serve` prints once it listens: where it is, how to see it work, and what it will forget.
 
 use std::fmt;
+use std::path::Path;
 
 use super::health::reachable;
 use super::key::DevelopmentKey;
@@ -15,6 +16,8 @@ pub(super) struct Greeting<'a> {
     pub(super) shards: &'a [Option<usize>],
     /// How many connections the descriptors and the configuration allow.
     pub(super) connections: u64,
+    /// Where durable history is kept, if anywhere.
+    pub(super) store: Option<&'a Path>,
     /// Whose tokens are good.
     pub(super) keys: Keys<'a>,
 }
@@ -42,7 +45,10 @@ impl fmt::Display for Greeting<'_> {
         writeln!(f, "Waystation {} listens on {first}", env!("CARGO_PKG_VERSION"))?;
         places.try_for_each(|place| writeln!(f, "  and on {place}"))?;
         writeln!(f, "  {} shards, {pinned}; room for {} connections", self.shards.len(), self.connections)?;
-        writeln!(f, "  history is in memory only: a restart forgets it")?;
+        match self.store {
+            Some(directory) => writeln!(f, "  history of durable channels is kept in {}", directory.display())?,
+            None => writeln!(f, "  history is in memory only: a restart forgets it")?,
+        }
         match self.keys {
             Keys::Configured(1) => writeln!(f, "  one configured key for tokens"),
             Keys::Configured(count) => writeln!(f, "  {count} configured keys for tokens"),
@@ -53,7 +59,10 @@ impl fmt::Display for Greeting<'_> {
 
 fn development(f: &mut fmt::Formatter<'_>, at: Option<&Address>, key: &DevelopmentKey, token: &str) -> fmt::Result {
     let made = if key.made { "made a development key" } else { "uses the development key" };
-    writeln!(f, "  {made} in {}", key.path.display())?;
+    match &key.path {
+        Some(path) => writeln!(f, "  {made} in {}", path.display())?,
+        None => writeln!(f, "  {made} that is kept nowhere: a restart makes another")?,
+    }
     match at {
         Some(Address::Tcp(address)) => {
             let near = reachable(*address);
@@ -67,6 +76,9 @@ fn development(f: &mut fmt::Formatter<'_>, at: Option<&Address>, key: &Developme
         }
         None => {}
     }
-    let directory = key.path.parent().unwrap_or(&key.path).display();
+    let Some(directory) = key.path.as_deref().and_then(Path::parent) else {
+        return writeln!(f, "\nThe token is good for a day, and until the gateway ends.\n");
+    };
+    let directory = directory.display();
     writeln!(f, "\nThe token is good for a day. For another user:\n  waystation token --user NAME --data {directory}\n")
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -22,8 +23,8 @@ const SECRET_BYTES: usize = 32;
 
 /// The key, and where it came from. Its debug form does not show it.
 pub(super) struct DevelopmentKey {
-    /// The file.
-    pub(super) path: PathBuf,
+    /// The file; `None` if it is kept nowhere.
+    pub(super) path: Option<PathBuf>,
     /// Whether this process made it.
     pub(super) made: bool,
     secret: [u8; SECRET_BYTES],
@@ -63,9 +64,17 @@ impl Whose {
     }
 }
 
-/// Reads the key in `directory`, or makes it.
-pub(super) fn obtain(directory: &Path) -> Result<DevelopmentKey, StartError> {
-    obtain_of(directory, Whose::Own)
+/// Reads the key in `directory`, or makes it; without one the key is this process's, and ends with it.
+pub(super) fn obtain(directory: Option<&Path>) -> Result<DevelopmentKey, StartError> {
+    static KEPT_NOWHERE: OnceLock<[u8; SECRET_BYTES]> = OnceLock::new();
+    if let Some(directory) = directory {
+        return obtain_of(directory, Whose::Own);
+    }
+    let mut secret = [0; SECRET_BYTES];
+    getrandom::fill(&mut secret).map_err(|error| {
+        StartError::new(format!("the development key cannot be made: {error}"), "the system", "start again")
+    })?;
+    Ok(DevelopmentKey { path: None, made: true, secret: *KEPT_NOWHERE.get_or_init(|| secret) })
 }
 
 /// The same for who signs tokens and lets nobody in: root may take the key of the service that has the directory, which
@@ -78,7 +87,7 @@ fn obtain_of(directory: &Path, whose: Whose) -> Result<DevelopmentKey, StartErro
     let path = directory.join(NAME);
     let read = |path: &Path| read(path, whose);
     if let Some(secret) = read(&path)? {
-        return Ok(DevelopmentKey { path, made: false, secret });
+        return Ok(DevelopmentKey { path: Some(path), made: false, secret });
     }
     let (us, owner) = (geteuid().as_raw(), owner_of(directory));
     if !whose.may_make(us, owner) {
@@ -96,7 +105,7 @@ fn obtain_of(directory: &Path, whose: Whose) -> Result<DevelopmentKey, StartErro
     let Some(secret) = read(&path)? else {
         return Err(wrong(&path, "went away while it was read", "start again"));
     };
-    Ok(DevelopmentKey { path, made, secret })
+    Ok(DevelopmentKey { path: Some(path), made, secret })
 }
 
 /// The key in the file, or `None` if there is no file.
@@ -237,20 +246,26 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_found_again_with_its_mode() {
         let scratch = Scratch::new();
-        let first = obtain(scratch.path()).unwrap();
-        let second = obtain(scratch.path()).unwrap();
+        let first = obtain(Some(scratch.path())).unwrap();
+        let second = obtain(Some(scratch.path())).unwrap();
         assert!(first.made && !second.made && first.secret == second.secret);
         assert_ne!(first.secret, [0; SECRET_BYTES]);
-        assert_eq!(fs::metadata(&first.path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::metadata(first.path.as_ref().unwrap()).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "no draft is left");
         assert!(!format!("{first:?}").contains(&encode(&first.secret)));
+    }
+
+    #[test]
+    fn a_key_that_is_kept_nowhere_is_one_and_the_same_for_the_process() {
+        let (first, second) = (obtain(None).unwrap(), obtain(None).unwrap());
+        assert!(first.path.is_none() && first.secret == second.secret && first.secret != [0; SECRET_BYTES]);
     }
 
     #[test]
     fn starts_at_the_same_time_share_one_key() {
         let scratch = Scratch::new();
         let keys: Vec<DevelopmentKey> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..16).map(|_| scope.spawn(|| obtain(scratch.path()).unwrap())).collect();
+            let starts: Vec<_> = (0..16).map(|_| scope.spawn(|| obtain(Some(scratch.path())).unwrap())).collect();
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert_eq!(keys.iter().filter(|key| key.made).count(), 1);
@@ -283,12 +298,12 @@ mod tests {
     #[test]
     fn a_key_that_others_can_reach_is_refused() {
         let scratch = Scratch::new();
-        let path = obtain(scratch.path()).unwrap().path;
+        let path = obtain(Some(scratch.path())).unwrap().path.unwrap();
         for (mode, good) in
             [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o601, false)]
         {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(obtain(scratch.path()).is_ok(), good, "{mode:o}");
+            assert_eq!(obtain(Some(scratch.path())).is_ok(), good, "{mode:o}");
         }
     }
 
@@ -308,20 +323,20 @@ mod tests {
         ] {
             let scratch = Scratch::new();
             write_new(&scratch.path().join(NAME), text).unwrap();
-            assert_eq!(obtain(scratch.path()).is_ok(), good, "{text:?}");
+            assert_eq!(obtain(Some(scratch.path())).is_ok(), good, "{text:?}");
         }
     }
 
     #[test]
     fn a_link_or_a_directory_is_no_key() {
         let scratch = Scratch::new();
-        let path = obtain(scratch.path()).unwrap().path;
+        let path = obtain(Some(scratch.path())).unwrap().path.unwrap();
         let other = scratch.path().join("other");
         fs::rename(&path, &other).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        assert!(obtain(scratch.path()).is_err());
+        assert!(obtain(Some(scratch.path())).is_err());
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(obtain(scratch.path()).is_err());
+        assert!(obtain(Some(scratch.path())).is_err());
     }
 }

@@ -16,6 +16,7 @@ mod keys;
 mod logs;
 mod notify;
 mod reload;
+mod store;
 mod token;
 mod tuning;
 
@@ -47,6 +48,7 @@ pub fn run(wanted: Wanted) -> ExitCode {
         }
         Wanted::Ask(asked) => desk::ask(&asked).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Doctor(wanted) => tuning::doctor(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
+        Wanted::Store(task) => store::run(&task).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Tune(verb) => tuning::tune(&verb).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
     }
 }
@@ -95,10 +97,12 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     doctor::check_processors(&wanted.shards, Path::new(doctor::PROCESSORS))?;
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
-    doctor::check_directory(&wanted.data)?;
+    if let Some(data) = &wanted.data {
+        doctor::check_directory(data)?;
+    }
     let (admin_file, socket) = admin_socket(wanted)?.unzip();
     let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options)?;
-    let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(&wanted.data)?) };
+    let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(wanted.data.as_deref())?) };
     let mut keys = match &key {
         Some(key) => KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth),
         None => KeyRing::read(&wanted.auth)?,
@@ -130,7 +134,8 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
         Some((key, token)) => greeting::Keys::Development(key, token),
         None => greeting::Keys::Configured(count),
     };
-    let greeting = greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections: room, keys };
+    let store = wanted.store.as_ref().map(|store| store.directory.as_path());
+    let greeting = greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections: room, store, keys };
     let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
     warn(wanted, &addresses);
     let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -63,7 +63,7 @@ struct News {
 struct Reloader {
     source: Source,
     log: Log,
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// As at the start: what waits for the next one is different from this.
     started: Settings,
     /// As it is in force.
@@ -247,7 +247,7 @@ impl Reloader {
                 crate::config::StartError::new(why, "[auth]", "configure keys or jwks_file, or start anew").into()
             );
         }
-        let key = key::obtain(&self.data)?;
+        let key = key::obtain(self.data.as_deref())?;
         Ok(KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth))
     }
 

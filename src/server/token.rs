@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn a_token_says_what_was_asked_and_the_key_proves_it() {
         let scratch = Scratch::new();
-        let key = key::obtain(scratch.path()).unwrap();
+        let key = key::obtain(Some(scratch.path())).unwrap();
         let keys = Keys::new(vec![Key::hs256(None, key.secret())]).unwrap();
         let verifier = Verifier { keys, issuer: None, audience: None, generation: 1 };
         for (service, caps) in [(false, None), (true, Some(caps_for_everything()))] {

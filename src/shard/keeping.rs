@@ -22,7 +22,7 @@ use crate::ids::{Epoch, Seq};
 use crate::ledger::{self, Append, ChannelNumber, Event, Notice, Open, Refusal, Request, Ticket, Trouble, write_body};
 use crate::limits::{
     COMMITS_TOLD_PER_TURN, OPENING_BYTES_MAX, OPENING_EVENTS_MAX, STORE_RETRY_MS, UNCOMMITTED_BYTES_MAX,
-    UNCOMMITTED_EVENTS_MAX, UNCOMMITTED_RETRIES_MAX,
+    UNCOMMITTED_EVENTS_MAX, UNCOMMITTED_RETRIES_MAX, UNCOMMITTED_WRITES_MAX,
 };
 use crate::metrics::Metric;
 use crate::payload::Payload;
@@ -208,7 +208,9 @@ impl Shard {
             return Err(ErrorCode::StoreUnavailable);
         }
         let full = if kept.is_open() {
-            kept.uncommitted >= UNCOMMITTED_EVENTS_MAX - 1 || keeping.bytes + bytes > UNCOMMITTED_BYTES_MAX
+            kept.uncommitted >= UNCOMMITTED_EVENTS_MAX - 1
+                || keeping.bytes + bytes > UNCOMMITTED_BYTES_MAX
+                || keeping.writes.len() - keeping.retries >= UNCOMMITTED_WRITES_MAX
         } else {
             kept.waiting.len() >= OPENING_EVENTS_MAX || kept.waiting_bytes + bytes > OPENING_BYTES_MAX
         };

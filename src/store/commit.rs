@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Directory;
 use super::fault::{LogFault, Stopped};
 use super::journal;
 use super::reader::Reader;
 use super::sleep::{now, sleep};
 use super::tables::Tables;
-use super::{Directory, writer::Numbers};
 use crate::ledger::Batch;
 use crate::ledger::{Disk as _, Space, Trouble, commit_of};
 use crate::limits::{STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN, STORE_FAREWELL_MS, STORE_LOOK_MS, STORE_STALLED_MS};
 use crate::mesh::Bell;
+use crate::metrics::store::{StoreNumber, StoreNumbers};
 
 /// The log, open or to be opened again.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Log {
         (batch, number): (&Batch, u64),
         readers: &[Reader],
         witness: &mut impl Witness,
-        (bell, numbers): (&Bell, &Numbers),
+        (bell, numbers): (&Bell, &StoreNumbers),
     ) -> Result<bool, Stopped> {
         let (mut trouble, mut pause, mut farewell) = (None, STORE_BACKOFF_MS_MIN, None);
         loop {
@@ -53,7 +54,7 @@ impl Log {
                 }
                 Err(fault) => {
                     tracing::error!(error = fault.what, "a commit failed; the log is opened again");
-                    numbers.count_failure();
+                    numbers.add(StoreNumber::Failures, 1);
                     if trouble != Some(fault.trouble) {
                         witness.on_trouble(fault.trouble);
                     }

@@ -52,6 +52,11 @@ impl Directory {
         Ok(Self { root: root.to_owned(), id, _lock: lock })
     }
 
+    /// Whether there is a store.
+    pub(super) fn is_one(root: &Path) -> bool {
+        root.join(FORMAT).exists()
+    }
+
     /// Tells this directory from all others.
     #[must_use]
     pub const fn id(&self) -> u128 {

@@ -22,6 +22,11 @@ pub enum StartFault {
         /// Its version.
         version: String,
     },
+    /// There is none.
+    Absent {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There are files in it, and it is none of ours.
     Foreign {
         /// The directory.
@@ -58,37 +63,56 @@ impl StartFault {
             DiskFault::Failed(what) => Self::Unreadable { path: path.to_owned(), what: what.clone() },
         }
     }
+
+    /// What is wrong, where, and what to do about it.
+    #[must_use]
+    pub fn parts(&self) -> (String, String, &'static str) {
+        let another = "restore it from a backup, or give another as store.directory";
+        let (what, path, remedy) = match self {
+            Self::InUse { path, by } => (
+                format!("the store is in use by {by}"),
+                path,
+                "stop that one, or give this one a store.directory of its own",
+            ),
+            Self::Version { path, version } => (
+                format!(
+                    "the store is of version {version}, and this release reads version {}",
+                    super::directory::VERSION
+                ),
+                path,
+                "run the release that wrote it, or give another as store.directory",
+            ),
+            Self::Absent { path } => (
+                "there is no store".to_owned(),
+                path,
+                "give the directory as the gateway has it, with --data or as store.directory",
+            ),
+            Self::Foreign { path } => (
+                "there are files that are not the store's".to_owned(),
+                path,
+                "give an empty directory, or one that does not exist, as store.directory",
+            ),
+            Self::Damaged { path, what } => (format!("the store is damaged: {what}"), path, another),
+            Self::Unreadable { path, what } => (
+                format!("the store cannot be used: {what}"),
+                path,
+                "see that the disk has space and that this user may write there, or give another as store.directory",
+            ),
+        };
+        (what, path.display().to_string(), remedy)
+    }
+
+    /// Whether it may pass by itself, so that another start is worth a try.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::InUse { .. } | Self::Unreadable { .. })
+    }
 }
 
 impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse { path, by } => write!(
-                f,
-                "data directory {} is in use by {by}: stop that, or give this server a directory of its own",
-                path.display()
-            ),
-            Self::Version { path, version } => write!(
-                f,
-                "data directory {} is of version {version}, and this release reads version {}: run the release that wrote \
-                 it, or give this server another directory",
-                path.display(),
-                super::directory::VERSION
-            ),
-            Self::Foreign { path } => write!(
-                f,
-                "data directory {} has files in it that are not this server's: give it an empty directory",
-                path.display()
-            ),
-            Self::Damaged { path, what } => write!(
-                f,
-                "data directory {} is damaged: {what}; restore it from a backup, or give this server another directory",
-                path.display()
-            ),
-            Self::Unreadable { path, what } => {
-                write!(f, "data directory {} cannot be used: {what}", path.display())
-            }
-        }
+        let (what, place, remedy) = self.parts();
+        write!(f, "{what} ({place}): {remedy}")
     }
 }
 
@@ -99,6 +123,8 @@ pub enum Stopped {
     Unwritten(Trouble),
     /// The log lacks what was acknowledged.
     Lost,
+    /// A shard ended with events that it had numbered and not handed over.
+    Unfinished,
     /// A mistake of ours.
     Panicked,
 }
@@ -107,6 +133,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwritten(trouble) => write!(f, "the last events could not be written: {trouble:?}"),
+            Self::Unfinished => f.write_str("a shard ended before everything was handed over"),
             Self::Lost => f.write_str("the log lacks what was acknowledged"),
             Self::Panicked => f.write_str("the store's thread panicked"),
         }

@@ -1,7 +1,7 @@
 //! The host of the durable log: one thread that writes, a few that read, and a directory that is theirs alone.
 //!
 //! [`start`] takes the directory, mends what an unclean stop left behind, says on the disk that the log runs, and only
-//! then gives out a [`Link`] for each shard. A shard puts requests into its link and takes answers from it; it is woken as
+//! then gives out a [`StoreLink`] for each shard. A shard puts requests into its link and takes answers from it; it is woken as
 //! the mesh wakes it. The thread `store` collects requests for a while (the window), writes them as one batch with one
 //! `fdatasync`, and answers; threads `store-read` look things up meanwhile, so that neither a shard nor a commit waits for
 //! them. The thread ends when all links are dropped, with a last commit that says the stop was clean.
@@ -19,7 +19,7 @@ mod commit;
 mod directory;
 mod fault;
 pub mod journal;
-mod link;
+mod offline;
 mod reader;
 mod sleep;
 mod tables;
@@ -35,13 +35,13 @@ use crossbeam_channel::bounded;
 use crate::ids::ShardId;
 use crate::ledger::{Ledger, State};
 use crate::limits::{STORE_JOBS_MAX, STORE_READERS_MAX, STORE_WINDOW_MS_MAX, STORE_WINDOW_MS_MIN};
-use crate::mesh::Bell;
+use crate::mesh::{Bell, StoreLink, store_links};
+use crate::metrics::store::StoreNumbers;
 
 pub use self::directory::Directory;
 pub use self::fault::{StartFault, Stopped};
-pub use self::link::Link;
+pub use self::offline::Offline;
 pub use self::tables::Tables;
-pub use self::writer::Numbers;
 
 /// How the store is run.
 #[derive(Clone, Debug)]
@@ -67,16 +67,16 @@ pub struct Store {
     /// What the log knew of itself at the start; the key that operations are hashed with among it.
     pub state: State,
     /// For each shard its own.
-    pub links: Vec<Link>,
+    pub links: Vec<StoreLink>,
     /// What it counts.
-    pub numbers: Arc<Numbers>,
+    pub numbers: Arc<StoreNumbers>,
     thread: JoinHandle<Result<(), Stopped>>,
 }
 
 impl Store {
     /// Takes the links out, and what waits for the end of the store: after all links were dropped.
     #[must_use]
-    pub fn split(self) -> (Vec<Link>, Ending) {
+    pub fn split(self) -> (Vec<StoreLink>, Ending) {
         (self.links, Ending(self.thread))
     }
 }
@@ -116,7 +116,7 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     ledger.on_committed();
     let state = *ledger.state();
     let bell = Arc::new(Bell::new().map_err(|error| failed(error.to_string()))?);
-    let (links, ends, asked) = link::links(options.shards, &bell);
+    let (links, ends, asked) = store_links(options.shards, &bell);
     let (jobs, to_do) = bounded(STORE_JOBS_MAX);
     let (results, done) = bounded(STORE_JOBS_MAX);
     let tables = Arc::new(tables);
@@ -127,7 +127,7 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
         let lines = reader::Lines { jobs, asked, results: results.clone(), answers };
         readers.push(reader::spawn(number, lines, &tables, (&wake, &bell)).map_err(|error| failed(error.to_string()))?);
     }
-    let numbers = Arc::new(Numbers::default());
+    let numbers = StoreNumbers::shared();
     let writer = writer::Writer::new(
         (ledger, tables, directory),
         (ends, jobs, done, readers),

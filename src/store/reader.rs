@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::Wake;
-use super::link::Asked;
 use super::sleep::unix_ms;
 use super::tables::Tables;
 use crate::ledger::books::{Opening, TrimJob};
@@ -17,6 +16,7 @@ use crate::ledger::past::{Found, find_past, line_of};
 use crate::ledger::trim::{Trimming, plan_job, sweep};
 use crate::ledger::{ChannelNumber, DiskFault, Notice, Page, Read, Refusal, page};
 use crate::mesh::Bell;
+use crate::mesh::store::Asked;
 
 /// What the writer has looked up.
 #[derive(Debug)]

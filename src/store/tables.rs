@@ -80,6 +80,17 @@ impl Tables {
         self.log.persist(PersistMode::Buffer).map_err(|error| fault_of(&error))
     }
 
+    /// Writes all trees anew, without what was removed.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn compact(&self) -> Result<(), LogFault> {
+        for tree in [&self.events, &self.rows] {
+            tree.rotate_memtable_and_wait().and_then(|()| tree.major_compact()).map_err(|error| fault_of(&error))?;
+        }
+        Ok(())
+    }
+
     /// Bytes on the disk.
     ///
     /// # Errors

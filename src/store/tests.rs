@@ -17,10 +17,8 @@ use crate::ledger::event::read_event;
 use crate::ledger::{
     Append, ChannelNumber, Event, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket, write_body,
 };
-use crate::limits::{
-    STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX, STORE_QUEUE_BYTES_MAX,
-    STORE_QUEUE_ITEMS, STORE_READS_PER_SHARD_MAX,
-};
+use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX};
+use crate::metrics::store::StoreNumber;
 use crate::payload::Payload;
 
 const KEEP: Keep = Keep { count: 1_000_000, bytes: 1 << 40, age_ms: 1 << 40 };
@@ -60,9 +58,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// A store with its shards played by the test.
 struct Played {
-    links: Vec<Link>,
+    links: Vec<StoreLink>,
+    /// The last one of each shard.
+    tickets: Vec<u64>,
     ending: Option<Ending>,
-    numbers: Arc<Numbers>,
+    numbers: Arc<StoreNumbers>,
     state: State,
     woken: Receiver<ShardId>,
 }
@@ -80,7 +80,8 @@ impl Played {
         let store = start(&options, Arc::new(move |shard| wake.send(shard).unwrap_or_default()))?;
         let (numbers, state) = (Arc::clone(&store.numbers), store.state);
         let (links, ending) = store.split();
-        Ok(Self { links, ending: Some(ending), numbers, state, woken })
+        let tickets = vec![0; links.len()];
+        Ok(Self { links, tickets, ending: Some(ending), numbers, state, woken })
     }
 
     fn on(path: &Path, shards: u16) -> Self {
@@ -97,8 +98,14 @@ impl Played {
         }
     }
 
+    fn ticket(&mut self, shard: usize) -> Ticket {
+        self.tickets[shard] += 1;
+        Ticket(self.tickets[shard])
+    }
+
     fn put(&mut self, shard: usize, request: Request) -> Ticket {
-        let ticket = self.links[shard].try_put(request).unwrap();
+        let ticket = self.ticket(shard);
+        self.links[shard].try_put(ticket, request).unwrap();
         self.links[shard].wake();
         ticket
     }
@@ -128,7 +135,8 @@ impl Played {
     fn read(&mut self, shard: usize, channel: ChannelNumber, through: u64) -> Result<Vec<u64>, Refusal> {
         let (after, through) = (Seq(0), Seq(through));
         let read = Read { channel, after, through, order: Order::Forward, count: 100_000, bytes: 1 << 30 };
-        let ticket = self.links[shard].try_read(read).unwrap();
+        let ticket = self.ticket(shard);
+        self.links[shard].try_read(ticket, read).unwrap();
         loop {
             if let Notice::Page(of, page) = self.next(shard)
                 && of == ticket
@@ -284,6 +292,23 @@ fn every_directory_of_the_log_is_written_down_and_too_many_are_told() {
 }
 
 #[test]
+fn a_store_of_which_a_shard_left_something_behind_stops_uncleanly() {
+    let place = Place::new("unfinished");
+    let mut store = Played::on(&place.0, 1);
+    let past = store.open(0, "chat:a");
+    let ticket = store.append(0, &past, 1);
+    store.committed(0, ticket);
+    assert_eq!(store.numbers.read(StoreNumber::Channels), 1);
+    assert!(store.numbers.read(StoreNumber::Commits) > 0 && store.numbers.commit().counts().sum::<u64>() > 0);
+    store.links[0].leave_unfinished();
+    assert_eq!(store.stop(), Err(Stopped::Unfinished));
+    let mut store = Played::on(&place.0, 1);
+    assert_eq!(store.state.generation, 1);
+    assert_eq!(store.open(0, "chat:a").start.next, Seq(65_536 + 2));
+    store.stop().unwrap();
+}
+
+#[test]
 fn a_directory_is_made_with_all_above_it() {
     let place = Place::new("above");
     let deep = place.0.join("a").join("b").join("c");
@@ -300,49 +325,6 @@ fn a_log_of_another_directory_is_refused() {
     copy(&other.0.join("log"), &one.0.join("log"));
     let fault = Played::try_on(&one.0, 1).map(|_| ()).unwrap_err();
     assert!(matches!(fault, StartFault::Damaged { .. }), "{fault}");
-}
-
-#[test]
-fn a_link_refuses_what_has_no_place_and_takes_more_when_it_is_answered() {
-    let bell = Arc::new(Bell::new().unwrap());
-    let (mut links, ends, asked) = link::links(1, &bell);
-    let link = &mut links[0];
-    let cursor = || Request::Cursor { channel: ChannelNumber(1), user: Arc::from(""), seq: None };
-    for count in 1..=STORE_QUEUE_ITEMS as u64 {
-        assert_eq!(link.try_put(cursor()), Ok(Ticket(count)));
-    }
-    assert_eq!(link.try_put(cursor()), Err(cursor()));
-    assert!(!link.has_place(0));
-    ends[0].answers.send(Notice::Committed(Ticket(2))).unwrap();
-    assert_eq!((link.try_take(), link.unwritten().0), (Some(Notice::Committed(Ticket(2))), STORE_QUEUE_ITEMS - 2));
-    assert_eq!(link.try_put(cursor()), Err(cursor()), "its place in the queue is not free yet");
-    ends[0].requests.recv().unwrap();
-    assert!(link.try_put(cursor()).is_ok());
-    let read =
-        Read { channel: ChannelNumber(1), after: Seq(0), through: Seq(1), order: Order::Forward, count: 1, bytes: 1 };
-    for _ in 0..STORE_READS_PER_SHARD_MAX {
-        assert!(link.try_read(read).is_ok());
-    }
-    assert_eq!(link.try_read(read), Err(read));
-    assert_eq!(asked.len(), STORE_READS_PER_SHARD_MAX);
-}
-
-#[test]
-fn a_link_has_place_for_so_many_bytes() {
-    let bell = Arc::new(Bell::new().unwrap());
-    let (mut links, ends, _asked) = link::links(1, &bell);
-    let link = &mut links[0];
-    assert!(link.has_place(STORE_QUEUE_BYTES_MAX + 1), "one event always has");
-    let body = Payload::copy_of(&vec![0; STORE_QUEUE_BYTES_MAX / 2]);
-    let append = |seq| {
-        let (channel, epoch, body) = (ChannelNumber(1), Epoch(1), body.clone());
-        Request::Append(Append { channel, epoch, seq: Seq(seq), unix_ms: 0, body })
-    };
-    assert!(link.try_put(append(1)).is_ok() && link.try_put(append(2)).is_ok());
-    assert!(!link.has_place(1) && link.try_put(append(3)).is_err());
-    ends[0].answers.send(Notice::Committed(Ticket(1))).unwrap();
-    link.try_take();
-    assert!(link.has_place(STORE_QUEUE_BYTES_MAX / 2) && !link.has_place(STORE_QUEUE_BYTES_MAX / 2 + 1));
 }
 
 #[test]

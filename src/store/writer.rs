@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,6 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use super::commit::{Log, Witness};
 use super::fault::Stopped;
-use super::link::End;
 use super::reader::{Done, Job, Reader};
 use super::sleep::{now, sleep, unix_ms};
 use super::{Directory, Tables, Wake};
@@ -21,51 +19,8 @@ use crate::limits::{
     STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_COMMIT_WRITES_MAX, STORE_JOBS_MAX, STORE_LOOK_MS, STORE_SWEEP_MS,
 };
 use crate::mesh::Bell;
-
-/// What the store counts; only its thread writes.
-#[derive(Debug, Default)]
-pub struct Numbers {
-    commits: AtomicU64,
-    writes: AtomicU64,
-    bytes: AtomicU64,
-    failures: AtomicU64,
-    open_channels: AtomicU64,
-}
-
-impl Numbers {
-    /// Commits since the start.
-    pub fn commits(&self) -> u64 {
-        self.commits.load(Relaxed)
-    }
-
-    /// Writes in them.
-    pub fn writes(&self) -> u64 {
-        self.writes.load(Relaxed)
-    }
-
-    /// Bytes of events in them.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-
-    /// Commits that failed and were tried again.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Relaxed)
-    }
-
-    /// Channels that are open.
-    pub fn open_channels(&self) -> u64 {
-        self.open_channels.load(Relaxed)
-    }
-
-    pub(super) fn count_failure(&self) {
-        add(&self.failures, 1);
-    }
-}
-
-fn add(number: &AtomicU64, more: u64) {
-    number.store(number.load(Relaxed) + more, Relaxed);
-}
+use crate::mesh::store::StoreEnd;
+use crate::metrics::store::{StoreNumber, StoreNumbers};
 
 /// Whether so many writes of so many bytes are committed now: at the end of their window, or as soon as they are enough.
 pub(super) fn is_worth_it((writes, bytes): (usize, usize), window_is_over: bool) -> bool {
@@ -86,7 +41,7 @@ pub(super) struct Writer {
     old: VecDeque<Box<str>>,
     sweep: Sweep,
     bell: Arc<Bell>,
-    numbers: Arc<Numbers>,
+    numbers: Arc<StoreNumbers>,
     window: Duration,
     /// When the first write of the batch came.
     since: Option<Instant>,
@@ -103,7 +58,7 @@ enum Sweep {
 
 /// The other ends of the links.
 struct Told {
-    ends: Vec<End>,
+    ends: Vec<StoreEnd>,
     /// Shards that ended.
     gone: Vec<bool>,
     wake: Wake,
@@ -144,15 +99,15 @@ impl Witness for Told {
     }
 
     fn is_alone(&self) -> bool {
-        self.ends.iter().all(End::is_abandoned)
+        self.ends.iter().all(StoreEnd::is_abandoned)
     }
 }
 
 impl Writer {
     pub(super) fn new(
         (ledger, tables, directory): (Ledger, Arc<Tables>, Directory),
-        (ends, jobs, done, readers): (Vec<End>, Sender<Job>, Receiver<Done>, Vec<Reader>),
-        (bell, wake, numbers): (Arc<Bell>, Wake, Arc<Numbers>),
+        (ends, jobs, done, readers): (Vec<StoreEnd>, Sender<Job>, Receiver<Done>, Vec<Reader>),
+        (bell, wake, numbers): (Arc<Bell>, Wake, Arc<StoreNumbers>),
         (window, cache_bytes): (Duration, u64),
     ) -> Self {
         let (gone, owed) = (vec![false; ends.len()], vec![None; ends.len()]);
@@ -193,8 +148,12 @@ impl Writer {
                 self.rest();
             }
         }
-        self.ledger.stop();
-        self.commit()?;
+        // Numbers that were given out and are not known here must not be used again: then it is an unclean stop.
+        let unfinished = self.told.ends.iter().any(StoreEnd::is_unfinished);
+        if !unfinished {
+            self.ledger.stop();
+            self.commit()?;
+        }
         for reader in &self.readers {
             reader.release();
         }
@@ -202,7 +161,7 @@ impl Writer {
             reader.end();
         }
         self.log.close(&[]);
-        Ok(())
+        if unfinished { Err(Stopped::Unfinished) } else { Ok(()) }
     }
 
     /// Takes what shards and readers have put, as far as it fits the batch. Returns whether anything came.
@@ -240,6 +199,12 @@ impl Writer {
         any
     }
 
+    /// Writes that wait, in the batch or before it.
+    fn count_queue(&self) {
+        let waiting: usize = self.told.ends.iter().map(|end| end.requests.len()).sum();
+        self.numbers.set(StoreNumber::Queued, (self.ledger.weight().0 + waiting) as u64);
+    }
+
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Opened(opening, found) => {
@@ -261,6 +226,9 @@ impl Writer {
                 let pause = if next.is_some() { STORE_LOOK_MS } else { STORE_SWEEP_MS };
                 self.sweep = Sweep::From(next.unwrap_or(ChannelNumber(0)), now() + Duration::from_millis(pause));
                 self.old.extend(found.map(|(due, _)| due).unwrap_or_default());
+                if let Some(Ok(bytes)) = self.log.tables.as_deref().map(Tables::disk_bytes) {
+                    self.numbers.set(StoreNumber::DiskBytes, bytes);
+                }
             }
         }
     }
@@ -301,21 +269,27 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), Stopped> {
         let (writes, bytes) = self.ledger.weight();
+        self.count_queue();
         let number = self.ledger.commit() + 1;
         let Some(batch) = self.ledger.seal() else { return Ok(()) };
+        let begun = now();
         let trouble = self.log.commit((batch, number), &self.readers, &mut self.told, (&self.bell, &self.numbers))?;
         self.since = None;
-        add(&self.numbers.commits, 1);
-        add(&self.numbers.writes, writes as u64);
-        add(&self.numbers.bytes, bytes as u64);
-        for (shard, notice) in self.ledger.on_committed() {
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.numbers.commit().record(micros);
+        self.numbers.add(StoreNumber::Commits, 1);
+        self.numbers.add(StoreNumber::Writes, writes as u64);
+        self.numbers.add(StoreNumber::Bytes, bytes as u64);
+        let notices = self.ledger.on_committed();
+        self.numbers.set(StoreNumber::Channels, self.ledger.open_channels() as u64);
+        self.count_queue();
+        for (shard, notice) in notices {
             self.told.tell(shard, notice);
         }
         if trouble {
             tracing::info!("the store works again");
             self.told.tell_all(&Notice::Working);
         }
-        self.numbers.open_channels.store(self.ledger.open_channels() as u64, Relaxed);
         Ok(())
     }
 
@@ -331,7 +305,7 @@ impl Writer {
         };
         self.bell.announce();
         let mut ends = self.told.ends.iter().zip(&self.told.gone);
-        let quiet = |(end, gone): (&End, &bool)| end.requests.is_empty() && (*gone || !end.is_abandoned());
+        let quiet = |(end, gone): (&StoreEnd, &bool)| end.requests.is_empty() && (*gone || !end.is_abandoned());
         if self.done.is_empty() && ends.all(quiet) {
             sleep(&self.bell, until.min(Duration::from_millis(STORE_SWEEP_MS)));
         }

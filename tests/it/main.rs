@@ -23,6 +23,7 @@ mod descriptors;
 mod desk;
 mod doctor;
 mod drain;
+mod durable;
 mod event_stream;
 mod examples;
 mod expiry;

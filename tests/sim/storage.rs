@@ -118,7 +118,7 @@ impl OnDisk {
             let (epoch, event) = event::read_event(number, *seq, record).expect("an event");
             (seq.0, (format!("{:016x}", epoch.0), event.user.to_owned(), event.op_id.to_owned()))
         });
-        let oldest = line.oldest.map_or(line.last().0 + 1, |oldest| oldest.seq.0);
+        let oldest = line.oldest.map_or_else(|| line.last().0 + 1, |oldest| oldest.seq.0);
         let spans = line.spans.iter().map(|span| (format!("{:016x}", span.epoch.0), span.first.0, span.last.0));
         Self { events: events.collect(), oldest, spans: spans.collect() }
     }

@@ -18,6 +18,7 @@ use super::asking::{Asker, Outcome};
 use super::clock::unix_ms;
 use crate::limits::{BUSY_ANSWER_MS, SAMPLE_EVERY_MS, SHARD_SILENT_MS};
 use crate::mesh::Traffic;
+use crate::metrics::store::StoreNumbers;
 use crate::metrics::{Metric, Metrics};
 use crate::shard::STATS_CHANNEL;
 use crate::shard::message::outside::{Ask, Busiest, Reply};
@@ -36,6 +37,8 @@ pub struct Known {
     pub traffic: Vec<Arc<Traffic>>,
     /// What the doctor found at the start, the worst first.
     pub findings: Vec<Finding>,
+    /// What the store counts, if there is one.
+    pub store: Option<Arc<StoreNumbers>>,
 }
 
 impl Known {

@@ -5,7 +5,8 @@ use crate::auth::PolicyRow;
 use crate::config::{Refusal, read};
 use crate::limits::{
     CONFIGURED_CONNECTIONS_MAX, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, PLANNED_CONNECTIONS,
-    RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX,
+    RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX, STORE_CACHE_BYTES_DEFAULT, STORE_READERS_DEFAULT,
+    STORE_WINDOW_MS_DEFAULT, TOKEN_COUNT_MAX,
 };
 
 fn machine(cpus: &[usize], parallelism: usize) -> Machine {
@@ -46,7 +47,14 @@ fn token_of(line: &str) -> Token {
 fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
     let serve = serve_of("serve");
     assert_eq!(listen_of(&serve), "127.0.0.1:8000");
-    assert_eq!(serve.data, Path::new("/home/ada/.local/state/waystation"));
+    assert_eq!(serve.data.as_deref(), Some(Path::new("/home/ada/.local/state/waystation")));
+    let store = Store {
+        directory: "/home/ada/.local/state/waystation/store".into(),
+        window_ms: STORE_WINDOW_MS_DEFAULT,
+        cache_bytes: STORE_CACHE_BYTES_DEFAULT,
+        readers: STORE_READERS_DEFAULT,
+    };
+    assert_eq!(serve.store, Some(store));
     assert_eq!(serve.shards, [Some(0), Some(1)]);
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Default, false, 0));
     assert_eq!(serve.ring, RingSizes::default());
@@ -69,7 +77,7 @@ fn serve_without_options_listens_on_loopback_with_a_shard_on_each_processor() {
 fn every_option_of_serve_arrives() {
     let serve = serve_of("serve --listen [::1]:0 --data d --shards 1 --cpus 1 --limits unlimited --echo --spin-us 50");
     assert_eq!(listen_of(&serve), "[::1]:0");
-    assert_eq!((serve.data.as_path(), serve.shards.as_slice()), (Path::new("d"), &[Some(1)][..]));
+    assert_eq!((serve.data.as_deref(), serve.shards.as_slice()), (Some(Path::new("d")), &[Some(1)][..]));
     assert_eq!((serve.limits, serve.echo, serve.spin_us), (LimitsProfile::Unlimited, true, 50));
     let serve = serve_of("serve --listen unix:/run/ws.sock --listen 0.0.0.0:1 --set server.share=true");
     assert_eq!(listen_of(&serve), "unix:/run/ws.sock 0.0.0.0:1");
@@ -226,4 +234,21 @@ fn clients_without_a_token_are_let_in_if_the_file_says_so_and_asks_for_no_caps()
     let Err(Refusal::Start(faults)) = run(&line) else { panic!("they contradict each other") };
     assert!(faults.0[0].what.contains("globetrotter.open"), "{faults}");
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn nothing_is_kept_where_that_is_asked_for_and_the_store_may_lie_elsewhere_or_nowhere() {
+    for (line, data, store) in [
+        ("serve --data d", Some("d"), Some("d/store")),
+        ("serve --data none", None, None),
+        ("serve --data none --set store.directory=\"s\"", None, Some("s")),
+        ("serve --data d --set store.directory=\"none\"", Some("d"), None),
+        ("serve --data d --set store.directory=\"/s\"", Some("d"), Some("/s")),
+    ] {
+        let serve = serve_of(line);
+        assert_eq!(serve.data.as_deref(), data.map(Path::new), "{line}");
+        assert_eq!(serve.store.as_ref().map(|store| &*store.directory), store.map(Path::new), "{line}");
+        assert_eq!(serve.admin_socket.is_some(), data.is_some(), "{line}");
+    }
+    assert!(matches!(run("token --user ada --data none"), Err(Refusal::Start(_))));
 }

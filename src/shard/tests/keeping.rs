@@ -4,7 +4,7 @@ use super::*;
 use crate::ledger::{Notice, Refusal, Ticket, Trouble};
 use crate::limits::{
     BROWSES_PER_SHARD_MAX, HISTORY_COUNT_DEFAULT, OPENING_BYTES_MAX, OPENING_EVENTS_MAX, REPLAY_PAGE_BYTES,
-    REPLAY_PAGE_EVENTS, STORE_RETRY_MS, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRIES_MAX,
+    REPLAY_PAGE_EVENTS, STORE_RETRY_MS, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRIES_MAX, UNCOMMITTED_WRITES_MAX,
 };
 
 const KEEP: Keep = Keep { count: 100_000, bytes: 1 << 30, age_ms: 1_000_000_000 };
@@ -239,6 +239,24 @@ fn bytes_that_are_not_on_the_disk_are_bounded_and_what_follows_is_refused() {
     world.run();
     assert_eq!(acks(&world.heard(ann)).len(), taken);
     assert_eq!(acks(&publish_large(&mut world, ann, count + 1)).len(), 1);
+}
+
+#[test]
+fn events_that_are_not_on_the_disk_are_bounded_and_what_follows_is_refused() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    join(&mut world, ann, "chat:s", None);
+    world.commits = false;
+    for id in 0..=UNCOMMITTED_WRITES_MAX {
+        world.say(ann, &publish("chat:s", &id.to_string(), &json!({})));
+        let refused = nacks(&world.heard(ann)).len();
+        assert_eq!(refused, usize::from(id == UNCOMMITTED_WRITES_MAX), "{id}");
+    }
+    world.commits = true;
+    world.run();
+    world.heard(ann);
+    world.say(ann, &publish("chat:s", "more", &json!({})));
+    assert_eq!(acks(&world.heard(ann)).len(), 1);
 }
 
 #[test]

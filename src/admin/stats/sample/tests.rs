@@ -25,6 +25,7 @@ fn known(findings: usize) -> Known {
         cpus: vec![Some(3), None],
         traffic: Vec::new(),
         findings: (0..findings).map(finding).collect(),
+        store: None,
     }
 }
 

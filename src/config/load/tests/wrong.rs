@@ -4,7 +4,8 @@ use super::*;
 use crate::limits::{
     CONFIG_VALUE_SHOWN_MAX, CONFIGURED_CONNECTIONS_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX,
     HISTORY_COUNT_MAX, KEY_ID_BYTES_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_EVENTS_MAX,
-    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, RECORDER_BYTES_MAX, SPIN_US_MAX,
+    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, RECORDER_BYTES_MAX, SPIN_US_MAX, STORE_CACHE_BYTES_MAX,
+    STORE_CACHE_BYTES_MIN, STORE_READERS_MAX, STORE_WINDOW_MS_MAX,
 };
 
 /// Text; line and column; the name or value that the message has; what its remedy has.
@@ -333,6 +334,12 @@ fn values_are_held_at_their_limits() {
     check(&|n| format!("{ROW}rate = {n}"), RATE_PER_MINUTE_MAX.into());
     check(&|n| format!("[server]\nspin_us = {n}"), SPIN_US_MAX.into());
     check(&|n| format!("[recorder]\nbytes = {n}"), RECORDER_BYTES_MAX as u64);
+    check(&|n| format!("[store]\nwindow_ms = {n}"), STORE_WINDOW_MS_MAX);
+    check(&|n| format!("[store]\nreaders = {n}"), STORE_READERS_MAX as u64);
+    check(&|n| format!("[store]\ncache_bytes = {n}"), STORE_CACHE_BYTES_MAX);
+    for (value, taken) in [(STORE_CACHE_BYTES_MIN - 1, false), (STORE_CACHE_BYTES_MIN, true)] {
+        assert_eq!(load(&format!("[store]\ncache_bytes = {value}"), &[], &[]).is_ok(), taken, "{value}");
+    }
     let list = |count: u64, item: &dyn Fn(u64) -> String| (0..count).map(item).collect::<Vec<_>>().join(", ");
     let origin = |n| format!("\"https://a{n}\"");
     check(&|n| format!("[origins]\nallowed = [{}]", list(n, &origin)), ORIGINS_COUNT_MAX as u64);

@@ -1,0 +1,240 @@
+//! What outlives the gateway: proves on the built program, with its disk, that what was acknowledged is there after a
+//! kill, once and in order; that a stop in order leaves no seam; and what a directory that cannot be had is refused with.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Seen};
+use crate::gateway::{Directory, Gateway, SOON, command};
+
+/// A server whose history is long enough that nothing is trimmed, and is kept.
+fn keeping(directory: &Arc<Directory>) -> Gateway {
+    let kept = ["--shards", "2", "--limits", "unlimited", "--set", "history.events=10000"];
+    Gateway::within(directory, &[&kept[..], &["--set", "history.bytes=60000000", "--set", KEPT]].concat())
+}
+
+/// Where the tests' servers keep it: as by default, below the data directory.
+const KEPT: &str = "store.window_ms=2";
+
+fn back(gateway: &Gateway, token: &str, channel: &str, position: (&Value, u64)) -> Client {
+    let auth = json!({ "token": token, "resume": [{ "channel": channel, "epoch": position.0, "seq": position.1 }] });
+    Client::join_with(gateway, &format!("/ws/chat/{}", channel.trim_start_matches("chat:")), &auth)
+}
+
+/// Publishes operations until so many are acknowledged, then kills the server at once. Gives what each acknowledged
+/// operation was told: epoch and seq.
+fn publish_and_kill(
+    gateway: Gateway,
+    client: &mut Client,
+    round: usize,
+    acks: usize,
+) -> BTreeMap<String, (Value, u64)> {
+    let mut acked = BTreeMap::new();
+    let mut gateway = Some(gateway);
+    let mut sent = 0;
+    loop {
+        if gateway.is_some() {
+            for _ in 0..20 {
+                client.publish("chat:s", &format!("{round}-{sent:06}"), &json!({ "round": round, "n": sent }));
+                sent += 1;
+            }
+        }
+        for _ in 0..30 {
+            let text = match client.next() {
+                Seen::Text(text) => text,
+                Seen::Ping => continue,
+                _ => return acked,
+            };
+            let event: Value = serde_json::from_str(&text).unwrap();
+            assert_ne!(event["type"], "nack", "{event}");
+            if event["type"] == "ack" {
+                let payload = &event["payload"];
+                let place = (payload["epoch"].clone(), payload["seq"].as_u64().unwrap());
+                acked.insert(payload["id"].as_str().unwrap().to_owned(), place);
+            }
+        }
+        // What was written to the socket before the kill is read to its end.
+        if acked.len() >= acks {
+            drop(gateway.take());
+        }
+    }
+}
+
+#[test]
+fn what_was_acked_is_there_after_each_kill_once_and_in_order() {
+    let directory = Directory::new();
+    let mut all: BTreeMap<String, (Value, u64)> = BTreeMap::new();
+    for round in 0..4 {
+        let gateway = keeping(&directory);
+        let token = gateway.token("ada");
+        let mut ada = Client::join(&gateway, "/ws/chat/s", &token);
+        let acked = publish_and_kill(gateway, &mut ada, round, 60);
+        assert!(acked.len() >= 60, "{}", acked.len());
+        for (id, place) in acked {
+            assert_eq!(all.insert(id, place), None);
+        }
+        let gateway = keeping(&directory);
+        let first = all.values().min_by_key(|(_, seq)| *seq).unwrap().clone();
+        let mut again = back(&gateway, &token, "chat:s", (&first.0, 0));
+        assert_eq!(again.subscribed["payload"]["recovered"], true, "{}", again.subscribed);
+        // What lies behind the memory is read from the disk: whatever comes now comes behind it.
+        let marker = format!("marker-{round}");
+        again.publish("chat:s", &marker, &json!({}));
+        let mut events = Vec::new();
+        while events.last().is_none_or(|event: &Value| event["op_id"] != marker.as_str()) {
+            events.push(again.event_of("note"));
+        }
+        assert_eq!(again.event_of("ack")["payload"]["id"], marker.as_str());
+        let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        assert!(seqs.is_sorted_by(|one, other| one < other), "{seqs:?}");
+        let found: BTreeMap<String, (Value, u64)> = events
+            .iter()
+            .map(|event| {
+                let id = event["op_id"].as_str().unwrap().to_owned();
+                (id, (event["epoch"].clone(), event["seq"].as_u64().unwrap()))
+            })
+            .collect();
+        assert_eq!(found.len(), events.len(), "an operation is there twice");
+        for (id, place) in &all {
+            assert_eq!(found.get(id), Some(place), "round {round}: {id} was acknowledged");
+        }
+        // A retry of what was stored has its first answer, across the kill.
+        let (id, (epoch, seq)) = all.last_key_value().unwrap();
+        let n: usize = id.split_once('-').unwrap().1.parse().unwrap();
+        again.publish("chat:s", id, &json!({ "round": round, "n": n }));
+        let told = again.event_of("ack")["payload"].clone();
+        assert_eq!((&told["epoch"], &told["seq"], &told["duplicate"]), (epoch, &json!(seq), &json!(true)), "{told}");
+    }
+}
+
+#[test]
+fn after_a_stop_in_order_the_numbers_go_on_as_if_nothing_had_been() {
+    let directory = Directory::new();
+    let mut first = keeping(&directory);
+    let token = first.token("ada");
+    let mut ada = Client::join(&first, "/ws/chat/s", &token);
+    let epoch = ada.subscribed["payload"]["epoch"].clone();
+    for n in 1..=5 {
+        ada.publish("chat:s", &n.to_string(), &json!({ "n": n }));
+    }
+    for seq in 1..=5 {
+        assert_eq!(ada.event_of("ack")["payload"]["seq"], seq);
+    }
+    assert!(first.number("waystation_store_commits_total") >= 1.0);
+    first.terminate();
+    assert!(first.wait(SOON).success(), "{}", first.log());
+    let second = keeping(&directory);
+    assert!(second.greeting.contains("history of durable channels is kept in"), "{}", second.greeting);
+    let mut again = back(&second, &token, "chat:s", (&epoch, 3));
+    let told = &again.subscribed["payload"];
+    assert_eq!((&told["recovered"], &told["epoch"], &told["seq"]), (&json!(true), &epoch, &json!(5)), "{told}");
+    assert_eq!([again.event()["seq"].clone(), again.event()["seq"].clone()], [json!(4), json!(5)]);
+    again.publish("chat:s", "6", &json!({}));
+    assert_eq!(again.event_of("ack")["payload"]["seq"], 6);
+}
+
+/// How a server ends that cannot have its store.
+fn refused(directory: &Directory) -> Output {
+    let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--shards", "1", "--data"]);
+    command.arg(directory.data()).output().unwrap()
+}
+
+#[test]
+fn a_store_that_another_server_has_or_that_is_not_ours_is_refused_with_what_to_do() {
+    let directory = Directory::new();
+    let gateway = keeping(&directory);
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    ada.publish("chat:s", "op", &json!({}));
+    ada.event_of("ack");
+    let store = directory.data().join("store");
+    let check = |code: i32, texts: &[&str]| {
+        let output = refused(&directory);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        let place = store.display().to_string();
+        for text in texts.iter().chain(&[place.as_str(), "store.directory"]) {
+            assert!(told.contains(text), "{text}: {told}");
+        }
+        assert!(output.stdout.is_empty());
+    };
+    check(75, &[&format!("in use by process {}", gateway.id())]);
+    drop(gateway);
+    let format = store.join("format");
+    let text = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, text.replace("version 1", "version 7")).unwrap();
+    check(78, &["version 7", "version 1"]);
+    std::fs::write(&format, &text).unwrap();
+    let journal = store.join("log").join("0.jnl");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&journal, &bytes).unwrap();
+    check(78, &["damaged", "0.jnl"]);
+    std::fs::remove_file(&format).unwrap();
+    check(78, &["not the store's"]);
+}
+
+#[test]
+fn where_nothing_is_kept_that_is_said_and_nothing_is_written() {
+    let directory = Directory::new();
+    let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--shards", "1", "--data", "none"]);
+    let mut child = command.current_dir(directory.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut greeting = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        greeting += &(line + "\n");
+        if greeting.contains("until the gateway ends") {
+            break;
+        }
+    }
+    assert!(greeting.contains("in memory only") && greeting.contains("kept nowhere"), "{greeting}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!directory.path().join("none").exists());
+}
+
+#[test]
+fn a_store_is_looked_at_compacted_and_read_out_while_no_server_runs() {
+    let directory = Directory::new();
+    let run = |verb: &str| {
+        let output = command(&["store", verb, "--data"]).arg(directory.data()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), told)
+    };
+    let (code, _, told) = run("check");
+    assert_eq!((code, told.contains("there is no store")), (Some(78), true), "{told}");
+    let mut gateway = keeping(&directory);
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    for n in 1..=3 {
+        ada.publish("chat:s", &format!("op-{n}"), &json!({ "n": n, "large": 18_446_744_073_709_551_615_u64 }));
+        ada.event_of("ack");
+    }
+    let (code, _, told) = run("check");
+    assert_eq!((code, told.contains("in use by process")), (Some(75), true), "{told}");
+    gateway.terminate();
+    assert!(gateway.wait(SOON).success());
+    assert_eq!(run("check"), (Some(0), "1 channels, 3 events: 0 faults\n".to_owned(), String::new()));
+    let (code, text, _) = run("export");
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, rows.len()), (Some(0), 3), "{text}");
+    for (row, n) in rows.iter().zip(1..) {
+        assert_eq!((&row["channel"], &row["seq"], &row["type"]), (&json!("chat:s"), &json!(n), &json!("note")));
+        assert_eq!((&row["user_id"], &row["op_id"]), (&json!("ada"), &json!(format!("op-{n}"))));
+        assert_eq!(row["payload"], json!({ "n": n, "large": 18_446_744_073_709_551_615_u64 }));
+    }
+    let (code, text, _) = run("compact");
+    assert!(code == Some(0) && text.contains("bytes before"), "{text}");
+    let (code, text, _) = run("stats");
+    let stats: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (code, &stats["events"], &stats["channels"], &stats["faults"]),
+        (Some(0), &json!(3), &json!(1), &json!(0))
+    );
+    // It goes on as if nobody had looked.
+    let gateway = keeping(&directory);
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    ada.publish("chat:s", "op-4", &json!({}));
+    assert_eq!(ada.event_of("ack")["payload"]["seq"], 4);
+}
