@@ -40,7 +40,7 @@ impl Host {
                 self.metrics.add(Metric::AnswersDropped, u64::from(!put));
             }
             Effect::Store(ticket, request) => self.storing.put(ticket, *request),
-            Effect::Read(ticket, read) => self.storing.read(ticket, read),
+            Effect::Read(ticket, read) => self.storing.read(ticket, *read),
             Effect::Mesh(to, message) => {
                 let put = self.kept.put(to, message, &mut self.outbox, &mut self.effects);
                 self.metrics.count(if put { Metric::MeshSent } else { Metric::MeshFull });

@@ -103,7 +103,7 @@ impl Shard {
         };
         let ticket = keeping.ticket();
         keeping.browses.insert(ticket, browse);
-        effects.list.push(Effect::Read(ticket, read));
+        effects.list.push(Effect::Read(ticket, Box::new(read)));
         Ok(None)
     }
 

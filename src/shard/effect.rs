@@ -31,10 +31,12 @@ pub enum Effect {
     /// Have the store write or prepare something. In the order of the tickets.
     Store(Ticket, Box<Request>),
     /// Have the store read something.
-    Read(Ticket, Read),
+    Read(Ticket, Box<Read>),
     /// Give an answer to who asked from outside; dropped if there is no room.
     Answer(Box<Answered>),
 }
+
+const _: () = assert!(size_of::<Effect>() <= 40, "each write of each turn is one: what is seldom is boxed");
 
 /// How a socket ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -248,7 +248,7 @@ impl Shard {
                 let ticket = keeping.ticket();
                 keeping.reads.insert(ticket, (id, after, through));
                 past.asked.push(after);
-                effects.list.push(Effect::Read(ticket, read));
+                effects.list.push(Effect::Read(ticket, Box::new(read)));
             }
         }
     }

@@ -307,6 +307,11 @@ impl Room {
         }
     }
 
+    /// Whether it held something beside its history when that was counted, or may hold something by now.
+    pub(super) const fn holds_more(&self) -> bool {
+        self.counted_bytes > 0 || self.stored.is_some()
+    }
+
     /// Counts what it holds beside its history: operations that are remembered, and what is shared by a crowd.
     pub(super) fn count_bytes(&mut self, metrics: &Metrics) {
         let remembered = match &self.role {

@@ -369,7 +369,7 @@ impl World {
             }
             Effect::Read(ticket, read) => {
                 let from = self.hosts[host].0.id;
-                self.store.as_mut().unwrap().read(from, ticket, read);
+                self.store.as_mut().unwrap().read(from, ticket, *read);
             }
             Effect::Mesh(to, message) => {
                 if let MeshMessage::Tail(tail) = &message {

@@ -241,9 +241,13 @@ impl Shard {
             });
             unneeded &= dedup.is_none();
         }
-        room.count_bytes(&self.metrics);
-        self.open_again(now, id);
-        self.note_replay(id);
+        if room.holds_more() {
+            room.count_bytes(&self.metrics);
+        }
+        if self.keeping.is_some() {
+            self.open_again(now, id);
+            self.note_replay(id);
+        }
         let Some(room) = self.rooms.at(id) else { return looked_at };
         if unneeded && room.idle_ms(now.millis()) >= CHANNEL_IDLE_MS {
             self.drop_room(id);

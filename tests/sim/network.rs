@@ -165,7 +165,7 @@ impl World {
                 }
                 Effect::Read(ticket, read) => {
                     let storage = self.storage.as_mut().expect("a store is asked where there is one");
-                    storage.model.read(shard_of(host), ticket, read);
+                    storage.model.read(shard_of(host), ticket, *read);
                 }
             }
         }
