@@ -35,8 +35,7 @@ pub struct Trimming {
     pub more: bool,
 }
 
-/// Whether so much is over the bounds that trimming is worth it. What is over them is not shown meanwhile: who reads
-/// counts from the end.
+/// Whether so much is over the bounds that trimming is worth it. What is over them is shown until then.
 #[must_use]
 pub fn is_due(line: &Line, unix_ms: u64) -> bool {
     let Keep { count, bytes, .. } = line.keep;
