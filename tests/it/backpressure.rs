@@ -16,11 +16,17 @@ const STUCK: usize = 12;
 const EVENTS: usize = 250;
 const EVENT_BYTES: usize = 32 * 1024;
 
-/// A member that will not read. Its receive buffer is small, so that its socket fills soon, and large enough
-/// for a segment of the loopback device, so that it empties soon too.
+/// Makes the receive buffer small, so that the socket fills soon, and large enough for a segment of the loopback
+/// device, so that it empties soon too. One that nobody has set grows with what comes, to what the kernel allows: 32 MiB
+/// here, so that all that a test sends may lie in it.
+fn narrow(raw: &Raw) {
+    socket2::SockRef::from(&raw.stream).set_recv_buffer_size(128 * 1024).unwrap();
+}
+
+/// A member that will not read.
 fn member(gateway: &Gateway, token: &str) -> Raw {
     let mut raw = Raw::connect(gateway);
-    socket2::SockRef::from(&raw.stream).set_recv_buffer_size(128 * 1024).unwrap();
+    narrow(&raw);
     raw.write(crate::raw::upgrade_head(gateway, &format!("/ws/chat/s?token={token}"), "").as_bytes());
     assert!(raw.head().starts_with("HTTP/1.1 101 "));
     while !raw.text().contains(r#""type":"subscribed""#) {}
@@ -139,6 +145,7 @@ fn an_echo_that_is_not_read_stops_the_reading_and_loses_nothing() {
     let gateway = Gateway::with(&["--shards", "1", "--echo"]);
     warm_up(&gateway);
     let mut writer = Raw::upgraded(&gateway, "/echo");
+    narrow(&writer);
     let mut reader = Raw::beside(&writer);
     let before = gateway.anonymous_kib();
     let count = 1000_usize;
