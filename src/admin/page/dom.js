@@ -35,7 +35,7 @@ function put(row, column, { text, head, name, note, of, act }) {
   if (!place) {
     place = row.appendChild(make(head ? "th" : "td"));
     if (head) place.scope = "row";
-    if (name) place.append(make(act ? "button" : "bdi", act ? { type: "button", className: "name", dir: "auto" } : { className: "name" }));
+    if (name) place.append(make(act ? "button" : "bdi", act ? { className: "name", dir: "auto" } : { className: "name" }));
     else if (note !== undefined) place.append(make("span"), " ", make("span", { className: "note" }));
   }
   place.className = of ?? "";

@@ -1,16 +1,16 @@
-// Every bound of the page.
+// Every bound of the page. Of what is kept the oldest goes.
 
-/** Points kept: an hour of one a second. At it the oldest goes. */
+/** Points kept: an hour of one a second. */
 export const POINTS_MAX = 3600;
 /** Points asked for when the page opens. */
 export const BACKFILL_POINTS = 300;
 /** Requests for them: a page of 128 KiB holds few of many shards. Beyond it the plots begin later. */
 export const BACKFILL_REQUESTS_MAX = 12;
-/** Events of a followed channel kept. At it the oldest goes. */
+/** Events of a followed channel kept. */
 export const TAIL_EVENTS_MAX = 500;
 /** Characters of an event shown: a payload may have 65,536. */
 export const TAIL_CHARS_MAX = 2000;
-/** Lines of the demonstration kept, and messages timed. At it the oldest goes. */
+/** Lines of the demonstration kept, and messages timed. */
 export const SAID_MAX = 50;
 /** Shards up to which the matrix shows figures; beyond it colours only. */
 export const MATRIX_FIGURES_MAX = 12;

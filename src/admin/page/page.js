@@ -17,6 +17,7 @@ const DRAINING = "The server is draining: it closes its connections, and this pa
 class Page {
   constructor() {
     this.series = new Series();
+    for (const head of document.querySelectorAll("thead th")) head.scope = "col";
     this.figures = new Figures((channel) => {
       this.tail.follow(channel);
       $("#follow").scrollIntoView({ block: "nearest" });
@@ -207,7 +208,7 @@ class Page {
     if (!place) {
       place = $("#notices").appendChild(make("p", { className: "notice" }, make("span")));
       this.said.set(key, place);
-      if (act) place.append(" ", make("button", { type: "button", className: "plain", textContent: act[0] }));
+      if (act) place.append(" ", make("button", { className: "plain", textContent: act[0] }));
     }
     if (act) place.lastChild.onclick = act[1];
     write(place.firstChild, words);

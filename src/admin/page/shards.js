@@ -153,6 +153,6 @@ export class Matrix {
       if (!flat[at]) return "Nothing goes from one shard to another now.";
     }
     const [from, to] = [Math.floor(at / this.count), at % this.count];
-    return `${picked ? "" : "Most: "}from ${from} to ${to}, ${number(rates?.[from]?.[to])} messages a second, ${number(depths?.[from]?.[to])} waiting.`;
+    return `${picked ? "" : "Most: "}from ${from} to ${to}, ${number(rates?.[from]?.[to])} messages / s, ${number(depths?.[from]?.[to])} waiting.`;
   }
 }
