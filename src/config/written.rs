@@ -86,7 +86,7 @@ pub enum StoreWritten {
     Stats(Box<ServeArgs>),
     /// Write everything anew, without what was removed
     Compact(Box<ServeArgs>),
-    /// Print every event that is retained, one JSON object a line
+    /// Print every event that is retained, one JSON object a line; exit code 1 if some cannot be read
     Export(Box<ServeArgs>),
 }
 

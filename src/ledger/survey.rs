@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::ids::Seq;
-use crate::limits::{SURVEY_PAGE_BYTES, SURVEY_PAGE_EVENTS};
+use crate::limits::{SURVEY_PAGE_BYTES, SURVEY_PAGE_EVENTS, SURVEY_PAGE_LINES};
 use crate::payload::Payload;
 
 use super::contract::{ChannelNumber, Read};
@@ -14,7 +14,7 @@ use super::line::Line;
 use super::page::read_page;
 use super::past::{find_line, line_of};
 use super::record::Kind;
-use super::rows::{decode, read_commit, read_line, read_number, read_place, read_state};
+use super::rows::{decode, read_commit, read_number, read_place, read_state};
 
 /// What there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,66 +45,104 @@ pub type Told<'a> = &'a mut dyn FnMut(&str);
 pub fn survey(disk: &impl Disk, told: Told<'_>) -> Result<Survey, DiskFault> {
     let mut survey = Survey::default();
     rows(disk, &mut survey, told)?;
-    let mut lines = Vec::new();
-    channels(disk, &mut |channel, line| lines.push((channel, line)))?;
-    for (channel, line) in lines {
-        survey.channels += 1;
-        events_of(disk, channel, &line, &mut |_, record| {
-            survey.events += 1;
-            survey.bytes += record.len() as u64;
-        })?
-        .into_iter()
-        .for_each(|(first, last)| {
+    channels(disk, &mut |found| {
+        let mut fault = |what: &str| {
             survey.faults += 1;
-            told(&format!("channel {:?}: events {first} to {last} cannot be read", line.name));
-        });
-    }
+            told(what);
+        };
+        let (channel, line) = match found {
+            Ok(found) => found,
+            Err(why) => {
+                fault(&why);
+                return Ok(());
+            }
+        };
+        survey.channels += 1;
+        events_of(disk, channel, &line, &mut |found| {
+            match found {
+                Ok((_, record)) => {
+                    survey.events += 1;
+                    survey.bytes += record.len() as u64;
+                }
+                Err(why) => fault(&why),
+            }
+            Ok::<(), DiskFault>(())
+        })
+    })?;
     leftovers(disk, &mut survey, told)?;
     Ok(survey)
 }
 
-/// Each channel's line, as of its last stored event. Those that cannot be read are left out.
+/// Each channel's line, as of its last stored event; or why some cannot be read. However many there are, few are held.
 ///
 /// # Errors
-/// The disk does not answer.
-pub fn channels(disk: &impl Disk, visit: &mut dyn FnMut(ChannelNumber, Line)) -> Result<(), DiskFault> {
-    let (first, last) = (key::line(ChannelNumber(0)), key::line(ChannelNumber(u64::MAX)));
-    let mut found = Vec::new();
-    let scanned = disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
-        found.extend(key::of_line(place));
-        ControlFlow::Continue(())
-    });
-    unless_damaged(scanned)?;
-    for channel in found {
-        match line_of(disk, channel) {
-            Ok(line) => visit(channel, line),
-            Err(DiskFault::Damaged(_)) => {}
-            Err(failed) => return Err(failed),
+/// The disk does not answer, or as `visit`.
+pub fn channels<E: From<DiskFault>>(
+    disk: &impl Disk,
+    visit: &mut dyn FnMut(Result<(ChannelNumber, Line), String>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut from = Some(ChannelNumber(0));
+    while let Some(first) = from {
+        let (found, scanned) = numbers(disk, first);
+        let last = found.last().copied();
+        from =
+            last.filter(|_| found.len() >= SURVEY_PAGE_LINES).and_then(|last| last.0.checked_add(1)).map(ChannelNumber);
+        for channel in found {
+            match line_of(disk, channel) {
+                Ok(line) => visit(Ok((channel, line)))?,
+                Err(DiskFault::Damaged(why)) => visit(Err(format!("channel number {}: {why}", channel.0)))?,
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        match scanned {
+            Err(DiskFault::Damaged(why)) => {
+                let behind = last.map_or_else(String::new, |last| format!(" behind number {}", last.0));
+                visit(Err(format!("the channels{behind} cannot be read: {why}")))?;
+            }
+            outcome => outcome?,
         }
     }
     Ok(())
 }
 
-/// Every event of a channel that is retained, in order. Returns those that cannot be read.
+/// The numbers of the next channels, and how looking for them went.
+fn numbers(disk: &impl Disk, first: ChannelNumber) -> (Vec<ChannelNumber>, Result<(), DiskFault>) {
+    let (first, last) = (key::line(first), key::line(ChannelNumber(u64::MAX)));
+    let mut found = Vec::new();
+    let scanned = disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
+        found.extend(key::of_line(place));
+        if found.len() < SURVEY_PAGE_LINES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    (found, scanned)
+}
+
+/// An event with its place, or why some cannot be read.
+pub type EventFound<'a> = Result<(Seq, &'a Payload), String>;
+
+/// Every event of a channel that is retained, in order; or which of them cannot be read.
 ///
 /// # Errors
-/// The disk does not answer.
-pub fn events_of(
+/// The disk does not answer, or as `visit`.
+pub fn events_of<E: From<DiskFault>>(
     disk: &impl Disk,
     channel: ChannelNumber,
     line: &Line,
-    visit: &mut dyn FnMut(Seq, &Payload),
-) -> Result<Vec<(Seq, Seq)>, DiskFault> {
-    let (mut after, mut damaged) = (Seq(0), Vec::new());
+    visit: &mut dyn FnMut(EventFound<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut after = Seq(0);
     loop {
         let through = line.last();
         let (count, bytes) = (SURVEY_PAGE_EVENTS, SURVEY_PAGE_BYTES);
         let page = read_page(disk, line, &Read { channel, after, through, order: Order::Forward, count, bytes })?;
-        page.records.iter().for_each(|(seq, record)| visit(*seq, record));
-        damaged.extend(page.damaged);
+        for (seq, record) in &page.records {
+            visit(Ok((*seq, record)))?;
+        }
+        for (first, last) in &page.damaged {
+            visit(Err(format!("channel {:?}: events {first} to {last} cannot be read", line.name)))?;
+        }
         match page.records.last() {
             Some((seq, _)) if page.more => after = *seq,
-            _ => return Ok(damaged),
+            _ => return Ok(()),
         }
     }
 }
@@ -114,7 +152,8 @@ fn rows(disk: &impl Disk, survey: &mut Survey, told: Told<'_>) -> Result<(), Dis
     let scanned = disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
         let whole = match place.first() {
             Some(b'c') => name_is_right(disk, place, bytes),
-            Some(b'l') => decode(place, Kind::Line, bytes, read_line).map(drop).map_err(|why| why.to_string()),
+            // What is in it, each channel's look says.
+            Some(b'l') => key::of_line(place).map(drop).ok_or_else(|| "no channel's number".to_owned()),
             Some(b'u') => {
                 survey.cursors += 1;
                 decode(place, Kind::Cursor, bytes, read_place).map(drop).map_err(|why| why.to_string())
@@ -178,13 +217,6 @@ fn or_told(scanned: Result<(), DiskFault>, what: &str, survey: &mut Survey, told
             told(&format!("{what} cannot be read to their end: {why}"));
             Ok(())
         }
-        outcome => outcome,
-    }
-}
-
-fn unless_damaged(scanned: Result<(), DiskFault>) -> Result<(), DiskFault> {
-    match scanned {
-        Err(DiskFault::Damaged(_)) => Ok(()),
         outcome => outcome,
     }
 }

@@ -33,6 +33,8 @@ pub const PLACES_SLACK: usize = 256;
 pub const SURVEY_PAGE_EVENTS: usize = 256;
 /// Bytes after which these are enough.
 pub const SURVEY_PAGE_BYTES: usize = 1024 * 1024;
+/// Channels whose numbers are held at a time where everything is looked at.
+pub const SURVEY_PAGE_LINES: usize = 1024;
 /// Lines that one look for old events goes through; the next one goes on from there. Some milliseconds of a reader.
 pub const SWEEP_LINES_MAX: usize = 1024;
 

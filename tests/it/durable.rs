@@ -224,6 +224,12 @@ fn a_store_is_looked_at_compacted_and_read_out_while_no_server_runs() {
         assert_eq!((&row["user_id"], &row["op_id"]), (&json!("ada"), &json!(format!("op-{n}"))));
         assert_eq!(row["payload"], json!({ "n": n, "large": 18_446_744_073_709_551_615_u64 }));
     }
+    for verb in ["check", "export"] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = command(&["store", verb, "--data"]).arg(directory.data()).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), told.contains("is not whole")), (Some(75), true), "{verb}: {told}");
+    }
     let (code, text, _) = run("compact");
     assert!(code == Some(0) && text.contains("bytes before"), "{text}");
     let (code, text, _) = run("stats");

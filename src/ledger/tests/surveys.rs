@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::survey::{Survey, channels, survey};
-use crate::limits::{SURVEY_PAGE_BYTES, SURVEY_PAGE_EVENTS};
+use crate::limits::{SURVEY_PAGE_BYTES, SURVEY_PAGE_EVENTS, SURVEY_PAGE_LINES};
 
 fn told(log: &Log) -> (Survey, Vec<String>) {
     let mut texts = Vec::new();
@@ -36,9 +36,43 @@ fn everything_is_counted_and_nothing_is_wrong_with_what_was_written() {
     assert_eq!((found.channels, found.events, found.stubs), (2, retained, 49));
     assert_eq!((found.cursors, found.positions), (1, 1));
     assert!(found.bytes > 0);
+    assert_eq!(listed(&log), [Ok("chat:a".into()), Ok("trip:b".into())]);
+}
+
+/// The channels that there are, and those that cannot be read.
+fn listed(log: &Log) -> Vec<Result<Box<str>, String>> {
     let mut names = Vec::new();
-    channels(&log.disk, &mut |_, line| names.push(line.name)).unwrap();
-    assert_eq!(names, ["chat:a".into(), "trip:b".into()]);
+    let seen = channels(&log.disk, &mut |found| {
+        names.push(found.map(|(_, line)| line.name));
+        Ok::<(), DiskFault>(())
+    });
+    assert_eq!(seen, Ok(()));
+    names
+}
+
+#[test]
+fn however_many_channels_there_are_each_is_seen_once() {
+    let mut log = Log::new();
+    let mut expected: Vec<Result<Box<str>, String>> = Vec::new();
+    for number in 1..=SURVEY_PAGE_LINES + 1 {
+        let name = format!("chat:{number}");
+        let past = log.open(&name);
+        log.append(&past, 1..=1);
+        expected.push(Ok(name.into()));
+        if number + 1 >= SURVEY_PAGE_LINES {
+            log.settle();
+            assert_eq!(listed(&log), expected, "{number}");
+        }
+    }
+}
+
+#[test]
+fn a_channel_whose_line_is_broken_is_told_and_not_left_out() {
+    let (mut log, one, _) = filled();
+    log.disk.damage(Space::Rows, &key::line(one.channel), |value| value[12] ^= 1);
+    let [Err(why), Ok(name)] = &listed(&log)[..] else { panic!("{:?}", listed(&log)) };
+    assert!(why.contains("channel number 1") && &**name == "trip:b", "{why} {name}");
+    assert!(told(&log).1.iter().any(|text| text == why));
 }
 
 #[test]
