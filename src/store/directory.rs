@@ -6,8 +6,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
 
 use super::fault::StartFault;
 use crate::limits::{STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX};
@@ -32,10 +34,11 @@ impl Directory {
     /// Takes a directory, and makes it if it is not there.
     ///
     /// # Errors
-    /// Somebody else has it, it is not ours or of another version, or the system refuses.
+    /// Somebody else has it or may look into it, it is not ours or of another version, or the system refuses.
     pub fn take(root: &Path) -> Result<Self, StartFault> {
         let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+        check_access(root, geteuid().as_raw())?;
         let is_new = !root.join(FORMAT).exists();
         if is_new && !is_ours_or_empty(root).map_err(failed)? {
             return Err(StartFault::Foreign { path: root.to_owned() });
@@ -81,6 +84,22 @@ impl Directory {
         if let Err(error) = written {
             tracing::error!(%error, "the mark of damage could not be written");
         }
+    }
+}
+
+/// A store is its owner's alone. Its files get no modes of their own, and those that another user makes, root above all,
+/// its owner cannot open any more.
+pub(super) fn check_access(root: &Path, user: u32) -> Result<(), StartFault> {
+    let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
+    let mode = fs::metadata(root).map_err(failed)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(StartFault::Exposed { path: root.to_owned(), mode });
+    }
+    match fs::metadata(root.join(FORMAT)) {
+        Ok(format) if format.uid() != user => {
+            Err(StartFault::Owned { path: root.to_owned(), owner: format.uid(), user })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -32,6 +32,22 @@ pub enum StartFault {
         /// The directory.
         path: PathBuf,
     },
+    /// Others may look into it.
+    Exposed {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is another user's.
+    Owned {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this is.
+        user: u32,
+    },
     /// What lies there is not what was written.
     Damaged {
         /// The directory.
@@ -66,9 +82,22 @@ impl StartFault {
 
     /// What is wrong, where, and what to do about it.
     #[must_use]
-    pub fn parts(&self) -> (String, String, &'static str) {
+    pub fn parts(&self) -> (String, String, String) {
+        let by_its_owner;
         let another = "restore it from a backup, or give another as store.directory";
         let (what, path, remedy) = match self {
+            Self::Owned { path, owner, user } => {
+                by_its_owner = format!(
+                    "do it as that user, as with sudo -u '#{owner}'; or give the directory to this one, as with \
+                     chown -R {user}"
+                );
+                (format!("the store is that of user {owner}, and this is user {user}"), path, by_its_owner.as_str())
+            }
+            Self::Exposed { path, mode } => (
+                format!("others can look into the store (mode {mode:04o})"),
+                path,
+                "chmod 700 it, or give another as store.directory",
+            ),
             Self::InUse { path, by } => (
                 format!("the store is in use by {by}"),
                 path,
@@ -99,7 +128,7 @@ impl StartFault {
                 "see that the disk has space and that this user may write there, or give another as store.directory",
             ),
         };
-        (what, path.display().to_string(), remedy)
+        (what, path.display().to_string(), remedy.to_owned())
     }
 
     /// Whether it may pass by itself, so that another start is worth a try.

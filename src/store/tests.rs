@@ -5,10 +5,12 @@ mod journals;
 mod kills;
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, unbounded};
+use rustix::process::geteuid;
 
 use super::*;
 use crate::ids::{Epoch, Seq};
@@ -45,7 +47,7 @@ impl Drop for Place {
 /// Copies a directory with everything in it, as it is now.
 fn copy(from: &Path, to: &Path) {
     let _none_yet = fs::remove_dir_all(to);
-    fs::create_dir_all(to).unwrap();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
@@ -267,6 +269,30 @@ fn a_directory_is_had_by_one_and_only_if_it_is_ours() {
     fs::write(place.0.join("damaged"), "commit 9 was acknowledged").unwrap();
     let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
     assert!(fault.to_string().contains("commit 9 was acknowledged"), "{fault}");
+}
+
+#[test]
+fn a_store_is_its_owners_alone() {
+    let place = Place::new("owner");
+    Played::on(&place.0, 1).stop().unwrap();
+    let mode = |mode| fs::set_permissions(&place.0, fs::Permissions::from_mode(mode)).unwrap();
+    let refused = || Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
+    for open in [0o701, 0o710, 0o755, 0o770, 0o1777] {
+        mode(open);
+        assert_eq!(refused(), StartFault::Exposed { path: place.0.clone(), mode: open });
+        assert_eq!(Offline::open(&place.0, 1 << 20).map(|_| ()).unwrap_err(), refused());
+        let (text, may_pass) = (refused().to_string(), refused().may_pass());
+        assert!(text.contains(&format!("(mode {open:04o})")) && text.contains("chmod 700") && !may_pass, "{text}");
+    }
+    mode(0o700);
+    let user = geteuid().as_raw();
+    assert_eq!(directory::check_access(&place.0, user), Ok(()));
+    let fault = directory::check_access(&place.0, user + 1).unwrap_err();
+    assert_eq!(fault, StartFault::Owned { path: place.0.clone(), owner: user, user: user + 1 });
+    let (text, may_pass) = (fault.to_string(), fault.may_pass());
+    assert!(text.contains(&format!("sudo -u '#{user}'")) && !may_pass, "{text}");
+    fs::remove_file(place.0.join("format")).unwrap();
+    assert_eq!(directory::check_access(&place.0, user + 1), Ok(()), "where none is yet, one is made");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
@@ -163,6 +164,10 @@ fn a_store_that_another_server_has_or_that_is_not_ours_is_refused_with_what_to_d
     };
     check(75, &[&format!("in use by process {}", gateway.id())]);
     drop(gateway);
+    let mode = |mode| std::fs::set_permissions(&store, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    check(78, &["others can look into the store (mode 0755)", "chmod 700"]);
+    mode(0o700);
     let format = store.join("format");
     let text = std::fs::read_to_string(&format).unwrap();
     std::fs::write(&format, text.replace("version 1", "version 7")).unwrap();
