@@ -2,7 +2,7 @@
 //! JSON, the last of which has `done` or `error`.
 //!
 //! `dump` shows what the recorders hold and `tail` follows them; `debug` has somebody's records logged for a while; `log`
-//! changes the filter; `stats` tells the numbers. Who reads slowly holds up nobody: the recorders go on, and it is told how
+//! changes the filter; `stats` tells the numbers; `backup` is answered by the store itself. Who reads slowly holds up nobody: the recorders go on, and it is told how
 //! many records it has missed. Absent: who may ask, which was judged at the entrance.
 
 mod debugging;
@@ -35,6 +35,9 @@ use order::Order;
 /// Changes what is logged, or says why not.
 pub type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send>;
 
+/// Has a backup of the store written into a socket, or says why not.
+pub type GiveBackup = Box<dyn Fn(UnixStream) -> Result<(), String> + Send>;
+
 /// What the desk works with.
 pub struct Tools {
     /// The shards' recorders, in their order; empty if they are off.
@@ -45,6 +48,8 @@ pub struct Tools {
     pub log: LogPost,
     /// Changes the log's filter.
     pub set_filter: SetFilter,
+    /// Gives backups.
+    pub give_backup: GiveBackup,
 }
 
 impl std::fmt::Debug for Tools {
@@ -80,9 +85,8 @@ impl Desk {
 pub(super) async fn serve(entrance: Hatch<UnixStream>, desk: Rc<Desk>) {
     let places = Rc::new(Semaphore::new(DESK_CLIENTS_MAX as u64));
     super::take_all(entrance, async |stream| {
-        if stream.set_nonblocking(false).is_err() {
-            return;
-        }
+        // For a backup, which a thread of the store writes.
+        let Ok(twin) = stream.set_nonblocking(false).and_then(|()| stream.try_clone()) else { return };
         let mut socket = TcpStream::from(socket2::Socket::from(OwnedFd::from(stream)));
         let (desk, place) = (Rc::clone(&desk), places.try_acquire_static_permit(1));
         glommio::spawn_local(async move {
@@ -90,7 +94,7 @@ pub(super) async fn serve(entrance: Hatch<UnixStream>, desk: Rc<Desk>) {
                 within(DESK_ORDER_DEADLINE_MS, async { socket.write_all(super::entrance::BUSY).await }).await;
                 return;
             };
-            let answered = desk.answer(&mut socket).await;
+            let answered = desk.answer(&mut socket, twin).await;
             if let Err(error) = answered {
                 let last = format!("{}\n", json!({ "error": error }));
                 within(DESK_ORDER_DEADLINE_MS, async { socket.write_all(last.as_bytes()).await }).await;
@@ -104,7 +108,7 @@ pub(super) async fn serve(entrance: Hatch<UnixStream>, desk: Rc<Desk>) {
 impl Desk {
     /// # Cancel safety
     /// What was ordered may be done all the same, here and below.
-    async fn answer(self: &Rc<Self>, socket: &mut TcpStream) -> Result<(), String> {
+    async fn answer(self: &Rc<Self>, socket: &mut TcpStream, twin: UnixStream) -> Result<(), String> {
         let order = read_order(socket).await?;
         if let Some(audit) = &self.office.audit {
             audit.keep(Entry::new(clock::unix_ms(), "administered", format!("socket: {order}")));
@@ -119,6 +123,7 @@ impl Desk {
                 json!({ "done": true, "filter": filter })
             }
             Order::Stats {} => self.stats(),
+            Order::Backup {} => return (self.tools.give_backup)(twin),
         };
         let last = format!("{done}\n");
         within(DESK_ORDER_DEADLINE_MS, async { socket.write_all(last.as_bytes()).await }).await;

@@ -53,7 +53,7 @@ use crate::wire::http::{Request, Response};
 use asking::Asker;
 pub use clock::{unix, unix_ms};
 use desk::Desk;
-pub use desk::{SetFilter, Tools};
+pub use desk::{GiveBackup, SetFilter, Tools};
 use numbers::Tally;
 use refusal::Refusal;
 use route::Route;

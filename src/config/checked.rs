@@ -53,10 +53,12 @@ pub struct StoreTask {
     pub verb: StoreVerb,
     /// Which; `None` if the configuration has none.
     pub store: Option<Store>,
+    /// Where a gateway that runs on it is asked.
+    pub socket: Option<PathBuf>,
 }
 
 /// What can be done with a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreVerb {
     /// Look at everything.
     Check,
@@ -66,6 +68,8 @@ pub enum StoreVerb {
     Compact,
     /// Print everything.
     Export,
+    /// Copy everything to this directory, also while a gateway runs on it.
+    Backup(PathBuf),
 }
 
 /// A gateway to run.

@@ -155,6 +155,11 @@ pub(super) fn usual_socket(data: &Path, environment: &Environment) -> PathBuf {
     runtime.as_deref().unwrap_or(data).join(SOCKET)
 }
 
+/// Where a gateway with this configuration listens, for who asks from outside of its unit.
+pub(super) fn socket_to_ask((path, was_set): (PathBuf, bool)) -> PathBuf {
+    if !was_set && !path.exists() && Path::new(SERVICE).exists() { SERVICE.into() } else { path }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

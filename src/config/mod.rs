@@ -150,7 +150,10 @@ pub fn read(
         }
         Verb::Store(verb) => {
             let (verb, args) = verb.usable();
-            let task = |serve: Serve| Wanted::Store(StoreTask { verb, store: serve.store });
+            let task = |serve: Serve| {
+                let socket = serve.admin_socket.map(desk::socket_to_ask);
+                Wanted::Store(StoreTask { verb, store: serve.store, socket })
+            };
             source(args).load().map(task).map_err(Refusal::Start)
         }
         Verb::Dump(records) => asked(records.usable("dump", environment)),

@@ -88,6 +88,19 @@ pub enum StoreWritten {
     Compact(Box<ServeArgs>),
     /// Print every event that is retained, one JSON object a line; exit code 1 if some cannot be read
     Export(Box<ServeArgs>),
+    /// Copy everything to a new directory, also while a gateway runs on it
+    Backup(Box<BackupArgs>),
+}
+
+/// Options of `store backup`.
+#[derive(Args, Clone, Debug)]
+pub struct BackupArgs {
+    /// The directory to make
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+    /// Which store.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 impl StoreWritten {
@@ -98,6 +111,7 @@ impl StoreWritten {
             Self::Stats(args) => (StoreVerb::Stats, args),
             Self::Compact(args) => (StoreVerb::Compact, args),
             Self::Export(args) => (StoreVerb::Export, args),
+            Self::Backup(args) => (StoreVerb::Backup(args.to), Box::new(args.serve)),
         }
     }
 }

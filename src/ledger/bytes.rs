@@ -27,10 +27,15 @@ impl Fields<'_> {
 
     /// A text of up to 4 GiB; the wire's bounds keep it far below.
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        self.bytes(text.as_bytes())
+    }
+
+    /// As many bytes.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         debug_assert!(length < u32::MAX, "names and payloads are bounded far below");
         self.u32(length);
-        self.0.extend_from_slice(text.as_bytes());
+        self.0.extend_from_slice(bytes);
         self
     }
 }
@@ -63,10 +68,14 @@ impl<'a> Rest<'a> {
     }
 
     pub(super) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        Some(bytes)
     }
 
     /// Nothing is left over.

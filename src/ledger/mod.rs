@@ -25,6 +25,7 @@
 pub mod books;
 mod bytes;
 pub mod contract;
+pub mod copy;
 pub mod disk;
 pub mod event;
 mod key;

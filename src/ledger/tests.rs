@@ -1,6 +1,7 @@
 //! A log over a disk in memory, driven by one shard.
 
 mod books;
+mod copies;
 mod lines;
 mod pages;
 mod records;

@@ -100,6 +100,8 @@ const _: () = assert!(STORE_COMMIT_EARLY <= STORE_COMMIT_WRITES_MAX && STORE_COM
 const _: () = assert!(STORE_COMMIT_WRITES_MAX >= SHARDS_COUNT_MAX as usize, "every shard has a share of a commit");
 const _: () = assert!(STORE_QUEUE_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX && STORE_READS_PER_SHARD_MAX < STORE_QUEUE_ITEMS);
 const _: () = assert!(STORE_MEMTABLE_BYTES >= 2 * STORE_COMMIT_BYTES_MAX as u64, "a commit fits the memory it goes to");
+const _: () = assert!(COPY_PAGE_BYTES + MESSAGE_BYTES_MAX <= STORE_COMMIT_BYTES_MAX, "a page of a copy is one commit");
+const _: () = assert!(UNCOMMITTED_EVENTS_MAX * COPY_GENERATIONS == 1 << 30 && BACKUP_LOOK_MS < BACKUP_STALLED_MS);
 const _: () = assert!(STORE_WINDOW_MS_MIN <= STORE_WINDOW_MS_MAX && STORE_LOOK_MS <= STORE_WINDOW_MS_MIN);
 const _: () = assert!(POSITIONS_PER_CHANNEL_MAX >= GROUPS_PER_SHARD_MAX, "no group in use makes another one forgotten");
 const _: () = assert!(DAMAGE_PROBES_MAX >= 2 * 53, "a damaged stretch of any length is measured");

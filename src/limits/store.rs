@@ -33,6 +33,13 @@ pub const PLACES_SLACK: usize = 256;
 pub const SURVEY_PAGE_EVENTS: usize = 256;
 /// Bytes after which these are enough.
 pub const SURVEY_PAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of records with which a page of a copy is handed on: what a backup holds in memory at a time, on either side. A
+/// quarter of what a commit takes.
+pub const COPY_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Unclean stops as after which a copy of a store goes on: 2^30 numbers of each channel further, since the store goes on
+/// too, and what it gave out since must not come again for something else. At 100 events a second a channel gets there in
+/// four months; over it only the epoch tells such numbers apart. A first copy's numbers still fit 31 bits.
+pub const COPY_GENERATIONS: u64 = 1 << 14;
 /// Channels whose numbers are held at a time where everything is looked at.
 pub const SURVEY_PAGE_LINES: usize = 1024;
 /// Lines that one look for old events goes through; the next one goes on from there. Some milliseconds of a reader.
@@ -114,6 +121,13 @@ pub const STORE_SEALED_MEMTABLES_MAX: usize = 3;
 /// Tables of the first level that wait to be merged; from so many on no commit is begun. Below the 20 at which the library
 /// slows down.
 pub const STORE_L0_TABLES_MAX: usize = 18;
+/// How long a backup waits for its reader to take anything, or for its server to send anything; then it ends. Until then
+/// the log keeps what was removed meanwhile.
+pub const BACKUP_STALLED_MS: u64 = 30_000;
+/// Pace at which a backup that waits for its reader looks whether the log is to be let go of.
+pub const BACKUP_LOOK_MS: u64 = 100;
+/// Bytes of a backup after which it is told how far it is.
+pub const BACKUP_TOLD_BYTES: u64 = 256 * 1024 * 1024;
 /// Files of tables that the log keeps open; those that are not are opened again when they are read. With journals and
 /// locks within what is kept back of the descriptors.
 pub const STORE_FILES_OPEN_MAX: usize = 32;

@@ -15,7 +15,7 @@ use super::logs::Log;
 use super::notify;
 use super::reload;
 use super::store::refused;
-use crate::admin::{self, Tools};
+use crate::admin::{self, GiveBackup, Tools};
 use crate::auth::{Policy, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
@@ -34,7 +34,7 @@ use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
 use crate::shard::message::outside::Answered;
 use crate::shard::{self, Shard};
-use crate::store;
+use crate::store::{self, Backups};
 use crate::time::Now;
 
 /// Waits for a thread's end; what went wrong in it, if anything did.
@@ -124,10 +124,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
     let (answers, answered) = hatch::<Answered>(ADMIN_QUESTIONS_MAX).map_err(|error| failed(&error))?;
     let (policies, changed) = hatch::<Arc<Policy>>(1).map_err(|error| failed(&error))?;
     let rings = rings(start.wanted, start.listeners.len());
-    let shared: Arc<[Arc<Ring>]> = rings.clone().into();
-    start.log.set_flight(Flight::new(Arc::clone(&shared), start.wanted.data.as_deref()));
-    let tools =
-        Tools { rings: shared, started, log: start.log.debug_post().clone(), set_filter: start.log.filter_setter() };
+    let tools = desk_tools(&start, started, rings.clone().into(), store.backups);
     let admin = admin::Options {
         desk: start.socket.map(|socket| (socket, tools)),
         policies: changed,
@@ -281,6 +278,7 @@ fn joined(thread: JoinHandle<()>) -> Join {
 struct Kept {
     state: Option<State>,
     numbers: Option<Arc<StoreNumbers>>,
+    backups: Option<Backups>,
     links: Vec<StoreLink>,
     member: Option<Member>,
 }
@@ -301,12 +299,24 @@ fn start_store(wanted: &Serve, shards: u16, mesh: &Mesh<Parcel>) -> Result<Kept,
         let _was_asleep = post.wake(shard);
     });
     let store = store::start(&options, wake).map_err(|fault| refused(&fault))?;
-    let (state, numbers) = (store.state, Arc::clone(&store.numbers));
+    let (state, numbers, backups) = (store.state, Arc::clone(&store.numbers), store.backups.clone());
     let (links, ending) = store.split();
     // It ends when the last shard has, once everything that they put is on the disk.
     let join: Join = Box::new(move || ending.wait().map_err(|stopped| stopped.to_string()));
     let member = Member { name: "store".to_owned(), join, awaited: Awaited::ToTheEnd };
-    Ok(Kept { state: Some(state), numbers: Some(numbers), links, member: Some(member) })
+    Ok(Kept { state: Some(state), numbers: Some(numbers), backups: Some(backups), links, member: Some(member) })
+}
+
+/// What is asked for over the administration's socket, and the file that a signal asks for.
+fn desk_tools(start: &Start<'_>, started: Instant, rings: Arc<[Arc<Ring>]>, backups: Option<Backups>) -> Tools {
+    start.log.set_flight(Flight::new(Arc::clone(&rings), start.wanted.data.as_deref()));
+    let (log, set_filter) = (start.log.debug_post().clone(), start.log.filter_setter());
+    Tools { rings, started, log, set_filter, give_backup: give_backup(backups) }
+}
+
+fn give_backup(backups: Option<Backups>) -> GiveBackup {
+    let none = "it keeps no history on a disk";
+    Box::new(move |to| backups.as_ref().map_or(Err(none), |backups| backups.begin(to)).map_err(ToOwned::to_owned))
 }
 
 fn shard_options(start: &Start<'_>, shards: u16, store: Option<&State>) -> Result<shard::Options, StartError> {

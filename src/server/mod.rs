@@ -4,6 +4,7 @@
 //! lines that tell the operator where to go. Whatever cannot work is refused before the first thread
 //! starts. Absent: rules of the gateway; they are all below.
 
+mod backup;
 mod desk;
 mod doctor;
 mod drain;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::backup;
 use crate::config::{StartError, StoreTask, StoreVerb};
 use crate::envelope::event::uuid_text;
 use crate::ids::Seq;
@@ -22,13 +23,16 @@ pub(super) fn run(task: &StoreTask) -> Result<ExitCode, StartError> {
         let what = "this configuration keeps no history on a disk";
         return Err(StartError::new(what, "store.directory and --data", "name the directory as the gateway has it"));
     };
+    if let StoreVerb::Backup(to) = &task.verb {
+        return backup::run(store, task.socket.as_deref(), to).map(|()| ExitCode::SUCCESS);
+    }
     let offline = Offline::open(&store.directory, store.cache_bytes).map_err(|fault| refused(&fault))?;
     let mut out = Printed::to(io::stdout().lock());
     let failed = |fault: DiskFault| {
         StartError::new(fault.to_string(), store.directory.display().to_string(), "see the disk's health").passing()
     };
     let disk_bytes = || offline.disk_bytes().map_err(|fault| refused(&fault));
-    let whole = match task.verb {
+    let whole = match &task.verb {
         StoreVerb::Check => {
             let found = survey(offline.tables(), &mut |fault| out.say(fault)).map_err(failed)?;
             out.say(&format!("{} channels, {} events: {} faults", found.channels, found.events, found.faults));
@@ -57,6 +61,7 @@ pub(super) fn run(task: &StoreTask) -> Result<ExitCode, StartError> {
             }
             faults == 0
         }
+        StoreVerb::Backup(_) => true,
     };
     out.end()?;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })

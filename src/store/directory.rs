@@ -46,12 +46,21 @@ impl Directory {
         let lock = lock(root)?;
         if !root.join(FORMAT).exists() {
             sync_above(root).map_err(failed)?;
-            write_format(root).map_err(failed)?;
+            let mut id = [0; 16];
+            getrandom::fill(&mut id).map_err(|error| failed(std::io::Error::other(error)))?;
+            write_format(root, u128::from_le_bytes(id)).map_err(failed)?;
         }
-        let id = read_format(root)?;
+        let id = id_of(root)?;
         if let Ok(what) = fs::read_to_string(root.join(DAMAGED)) {
             return Err(StartFault::damaged(root, what.trim()));
         }
+        Ok(Self { root: root.to_owned(), id, _lock: lock })
+    }
+
+    /// Takes an empty directory for a copy of the store `id`: under any other id the copy's own state would be damage.
+    pub(super) fn found(root: &Path, id: u128) -> Result<Self, StartFault> {
+        let lock = lock(root)?;
+        write_format(root, id).map_err(|error| StartFault::unreadable(root, &error))?;
         Ok(Self { root: root.to_owned(), id, _lock: lock })
     }
 
@@ -142,18 +151,20 @@ fn unfinished_format() -> String {
 }
 
 /// Whole or not there.
-fn write_format(root: &Path) -> std::io::Result<()> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+fn write_format(root: &Path, id: u128) -> std::io::Result<()> {
     let unfinished = root.join(unfinished_format());
     let mut file = File::create(&unfinished)?;
-    writeln!(file, "waystation store\nversion {VERSION}\nid {:032x}", u128::from_le_bytes(id))?;
+    writeln!(file, "waystation store\nversion {VERSION}\nid {id:032x}")?;
     file.sync_all()?;
     fs::rename(&unfinished, root.join(FORMAT))?;
     sync_directory(root)
 }
 
-fn read_format(root: &Path) -> Result<u128, StartFault> {
+/// What tells a directory from all others.
+///
+/// # Errors
+/// There is none, it is of another version, or cannot be read.
+pub fn id_of(root: &Path) -> Result<u128, StartFault> {
     let mut text = String::new();
     let file = File::open(root.join(FORMAT)).map_err(|error| StartFault::unreadable(root, &error))?;
     let read = file.take(STORE_FORMAT_BYTES_MAX).read_to_string(&mut text);

@@ -32,6 +32,20 @@ pub enum StartFault {
         /// The directory.
         path: PathBuf,
     },
+    /// A copy is to be made where there is something already.
+    Taken {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// There is less space than a copy takes.
+    Room {
+        /// Where.
+        path: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that there are.
+        free: u64,
+    },
     /// Others may look into it.
     Exposed {
         /// The directory.
@@ -93,6 +107,17 @@ impl StartFault {
                 );
                 (format!("the store is that of user {owner}, and this is user {user}"), path, by_its_owner.as_str())
             }
+            Self::Taken { path } => (
+                "there is something already where a backup is to be made".to_owned(),
+                path,
+                "give a directory that does not exist; one that ends in .unfinished is of a backup that was cut short: \
+                 remove it",
+            ),
+            Self::Room { path, needed, free } => (
+                format!("a backup takes up to {needed} bytes, and {free} are free"),
+                path,
+                "make space, or give a directory on another disk",
+            ),
             Self::Exposed { path, mode } => (
                 format!("others can look into the store (mode {mode:04o})"),
                 path,
@@ -134,7 +159,7 @@ impl StartFault {
     /// Whether it may pass by itself, so that another start is worth a try.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::InUse { .. } | Self::Unreadable { .. })
+        matches!(self, Self::InUse { .. } | Self::Unreadable { .. } | Self::Room { .. })
     }
 }
 

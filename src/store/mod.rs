@@ -4,7 +4,7 @@
 //! then gives out a [`StoreLink`] for each shard. A shard puts requests into its link and takes answers from it; it is woken as
 //! the mesh wakes it. The thread `store` collects requests for a while (the window), writes them as one batch with one
 //! `fdatasync`, and answers; threads `store-read` look things up meanwhile, so that neither a shard nor a commit waits for
-//! them. The thread ends when all links are dropped, with a last commit that says the stop was clean.
+//! them; `store-backup` gives a copy of everything. The thread ends when all links are dropped, with a last commit that says the stop was clean.
 //!
 //! When a commit fails, nothing is lost: the shards are told, the log is closed, cut back to the last commit that was
 //! acknowledged, opened again, and the same batch is written under the same keys, until it succeeds. The journal is cut
@@ -15,7 +15,9 @@
 //! since who has no place left is refused beforehand. Absent: what the records mean, which is `ledger`; any decision about
 //! channels.
 
+mod backup;
 mod commit;
+mod copying;
 mod directory;
 mod fault;
 pub mod journal;
@@ -38,7 +40,9 @@ use crate::limits::{STORE_JOBS_MAX, STORE_READERS_MAX, STORE_WINDOW_MS_MAX, STOR
 use crate::mesh::{Bell, StoreLink, store_links};
 use crate::metrics::store::StoreNumbers;
 
-pub use self::directory::Directory;
+pub use self::backup::{Backups, Given, Head};
+pub use self::copying::Copy;
+pub use self::directory::{Directory, id_of};
 pub use self::fault::{StartFault, Stopped};
 pub use self::offline::Offline;
 pub use self::tables::Tables;
@@ -70,6 +74,8 @@ pub struct Store {
     pub links: Vec<StoreLink>,
     /// What it counts.
     pub numbers: Arc<StoreNumbers>,
+    /// Where backups are asked for.
+    pub backups: Backups,
     thread: JoinHandle<Result<(), Stopped>>,
 }
 
@@ -127,6 +133,8 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
         let lines = reader::Lines { jobs, asked, results: results.clone(), answers };
         readers.push(reader::spawn(number, lines, &tables, (&wake, &bell)).map_err(|error| failed(error.to_string()))?);
     }
+    let (backups, reader) = backup::spawn(directory.id(), &tables).map_err(|error| failed(error.to_string()))?;
+    readers.push(reader);
     let numbers = StoreNumbers::shared();
     let writer = writer::Writer::new(
         (ledger, tables, directory),
@@ -135,7 +143,7 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
         (within_bounds(options.window), options.cache_bytes),
     );
     let thread = writer.spawn().map_err(|error| failed(error.to_string()))?;
-    Ok(Store { state, links, numbers, thread })
+    Ok(Store { state, links, numbers, backups, thread })
 }
 
 /// A window as it may be.

@@ -36,6 +36,12 @@ impl Offline {
         &self.tables
     }
 
+    /// What tells the store from all others.
+    #[must_use]
+    pub const fn id(&self) -> u128 {
+        self.directory.id()
+    }
+
     /// Bytes on the disk.
     ///
     /// # Errors

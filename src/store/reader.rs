@@ -51,14 +51,31 @@ pub(super) struct Reader {
     thread: JoinHandle<()>,
 }
 
-enum Order {
+pub(super) enum Order {
     /// Let go of the log, and say so.
     Release(Sender<()>),
     /// Here is the log.
     Use(Arc<Tables>),
 }
 
+impl Order {
+    /// Does it.
+    pub(super) fn follow(self, tables: &mut Option<Arc<Tables>>) {
+        match self {
+            Self::Release(released) => {
+                *tables = None;
+                let _waits_or_gone = released.send(());
+            }
+            Self::Use(given) => *tables = Some(given),
+        }
+    }
+}
+
 impl Reader {
+    pub(super) const fn new(orders: Sender<Order>, thread: JoinHandle<()>) -> Self {
+        Self { orders, thread }
+    }
+
     /// Has the reader let go of the log. What comes meanwhile is answered with a fault. Returns when it has.
     pub(super) fn release(&self) {
         let (released, done) = bounded(1);
@@ -88,7 +105,7 @@ pub(super) fn spawn(
     let (orders, ordered) = bounded(2);
     let mut state = State { lines, tables: Some(Arc::clone(tables)), wake: Arc::clone(wake), bell: Arc::clone(bell) };
     let thread = std::thread::Builder::new().name(format!("store-read-{number}")).spawn(move || state.run(&ordered))?;
-    Ok(Reader { orders, thread })
+    Ok(Reader::new(orders, thread))
 }
 
 struct State {
@@ -106,12 +123,12 @@ impl State {
         loop {
             // Orders come first, so that the writer waits for one job at most.
             if let Ok(order) = ordered.try_recv() {
-                self.on_order(order);
+                order.follow(&mut self.tables);
                 continue;
             }
             select! {
                 recv(ordered) -> order => match order {
-                    Ok(order) => self.on_order(order),
+                    Ok(order) => order.follow(&mut self.tables),
                     Err(_) => return,
                 },
                 recv(jobs.as_ref().unwrap_or(&never.0)) -> job => match job {
@@ -123,16 +140,6 @@ impl State {
                     Err(_) => asked = None,
                 },
             }
-        }
-    }
-
-    fn on_order(&mut self, order: Order) {
-        match order {
-            Order::Release(released) => {
-                self.tables = None;
-                let _waits_or_gone = released.send(());
-            }
-            Order::Use(tables) => self.tables = Some(tables),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 
-use fjall::{Database, Error, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
+use fjall::{Database, Error, Guard, Iter, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable as _};
 
 use super::directory::{sync_directory, sync_tree};
 use super::fault::LogFault;
@@ -99,6 +99,11 @@ impl Tables {
         self.log.disk_space().map_err(|error| fault_of(&error))
     }
 
+    /// What is committed now.
+    pub(super) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { tables: self, at: self.log.snapshot() }
+    }
+
     const fn tree(&self, space: Space) -> &Keyspace {
         match space {
             Space::Events => &self.events,
@@ -126,20 +131,52 @@ impl Disk for Tables {
         if range.start() > range.end() {
             return Ok(());
         }
-        let mut visit = |guard: Guard| -> Result<ControlFlow<()>, DiskFault> {
-            let (key, value) = guard.into_inner().map_err(|error| disk_fault_of(&error))?;
-            Ok(visit(&key, &value))
-        };
-        let mut found = self.tree(space).range(range);
-        while let Some(guard) = match order {
-            Order::Forward => found.next(),
-            Order::Backward => found.next_back(),
-        } {
-            if visit(guard)?.is_break() {
-                break;
-            }
+        walk(self.tree(space).range(range), order, visit)
+    }
+}
+
+fn walk(mut found: Iter, order: Order, visit: Visit<'_>) -> Result<(), DiskFault> {
+    let mut visit = |guard: Guard| -> Result<ControlFlow<()>, DiskFault> {
+        let (key, value) = guard.into_inner().map_err(|error| disk_fault_of(&error))?;
+        Ok(visit(&key, &value))
+    };
+    while let Some(guard) = match order {
+        Order::Forward => found.next(),
+        Order::Backward => found.next_back(),
+    } {
+        if visit(guard)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What was committed at one moment, over both spaces. Until it is dropped the log keeps what is removed meanwhile.
+pub(super) struct Snapshot<'a> {
+    tables: &'a Tables,
+    at: fjall::Snapshot,
+}
+
+impl Disk for Snapshot<'_> {
+    fn get(&self, space: Space, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<(), DiskFault> {
+        let found = self.at.get(self.tables.tree(space), key).map_err(|error| disk_fault_of(&error))?;
+        if let Some(value) = found {
+            read(&value);
         }
         Ok(())
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        range: RangeInclusive<&[u8]>,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(), DiskFault> {
+        if range.start() > range.end() {
+            return Ok(());
+        }
+        walk(self.at.range(self.tables.tree(space), range), order, visit)
     }
 }
 

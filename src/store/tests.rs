@@ -1,5 +1,6 @@
 //! The store on a real directory: what it takes over, what it refuses, what it tells.
 
+mod backups;
 mod full;
 mod journals;
 mod kills;
@@ -65,6 +66,7 @@ struct Played {
     tickets: Vec<u64>,
     ending: Option<Ending>,
     numbers: Arc<StoreNumbers>,
+    backups: Backups,
     state: State,
     woken: Receiver<ShardId>,
 }
@@ -80,10 +82,10 @@ impl Played {
             shards,
         };
         let store = start(&options, Arc::new(move |shard| wake.send(shard).unwrap_or_default()))?;
-        let (numbers, state) = (Arc::clone(&store.numbers), store.state);
+        let (numbers, backups, state) = (Arc::clone(&store.numbers), store.backups.clone(), store.state);
         let (links, ending) = store.split();
         let tickets = vec![0; links.len()];
-        Ok(Self { links, tickets, ending: Some(ending), numbers, state, woken })
+        Ok(Self { links, tickets, ending: Some(ending), numbers, backups, state, woken })
     }
 
     fn on(path: &Path, shards: u16) -> Self {

@@ -12,6 +12,7 @@ mod api;
 mod audit;
 mod auth;
 mod backpressure;
+mod backup;
 mod card;
 mod client;
 mod company;

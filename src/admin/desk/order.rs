@@ -19,6 +19,7 @@ pub(super) enum Order {
     Debug(DebugOrder),
     Log { filter: String },
     Stats {},
+    Backup {},
 }
 
 impl fmt::Display for Order {
@@ -33,6 +34,7 @@ impl fmt::Display for Order {
             }
             Self::Log { filter } => write!(f, "log {filter}"),
             Self::Stats {} => f.write_str("stats"),
+            Self::Backup {} => f.write_str("backup"),
         }
     }
 }
@@ -106,7 +108,7 @@ mod tests {
             Order::Dump(wanted) | Order::Tail(wanted) => wanted.usable().map(|wanted| format!("{wanted:?}")),
             Order::Debug(order) => order.usable().map(|(wanted, seconds)| format!("{seconds} {wanted:?}")),
             Order::Log { filter } => Ok(filter),
-            Order::Stats {} => Ok("stats".to_owned()),
+            Order::Stats {} | Order::Backup {} => Ok(order.to_string()),
         }
     }
 
@@ -116,6 +118,7 @@ mod tests {
         let seconds = |count: u32| format!(r#"{{"command":"debug","user":"ann","on":true,"seconds":{count}}}"#);
         for (text, expected) in [
             (r#"{"command":"stats"}"#, Ok("stats")),
+            (r#"{"command":"backup"}"#, Ok("backup")),
             (r#"{"command":"log","filter":"debug"}"#, Ok("debug")),
             (r#"{"command":"dump"}"#, Ok("None")),
             (r#"{"command":"dump","kind":"gap","user":"ann"}"#, Ok("Gap")),
