@@ -1,5 +1,7 @@
 //! Bounds of what is read of the machine, and what a connection is counted with there.
 
+use super::{STORE_CACHE_BYTES_DEFAULT, STORE_MEMTABLE_BYTES, STORE_QUEUE_BYTES_MAX, STORE_SEALED_MEMTABLES_MAX};
+
 // Floor 8: tune
 
 /// Bytes read of one file of the system; the rest is not looked at. The longest that is read has a few hundred.
@@ -16,6 +18,12 @@ pub const KERNEL_BYTES_PER_CONNECTION: u64 = 4096;
 pub const USER_BYTES_PER_CONNECTION: u64 = 2048;
 /// Memory that the process is counted with beside its connections: code, rings, receive buffers, queues.
 pub const PROCESS_BYTES: u64 = 128 * 1024 * 1024;
+/// Memory that a store is counted with: its cache as it is unless told otherwise, and for each of its two trees what was
+/// written last, the part in use and those that wait to be written to tables.
+pub const STORE_BYTES: u64 =
+    STORE_CACHE_BYTES_DEFAULT + 2 * (1 + STORE_SEALED_MEMTABLES_MAX as u64) * STORE_MEMTABLE_BYTES;
+/// Memory that a shard is counted with for events that wait for a disk that stalls: all that may.
+pub const STORE_BYTES_PER_SHARD: u64 = STORE_QUEUE_BYTES_MAX as u64;
 /// Pages of socket buffers that every connection is counted with at once: one update on its way to everybody, and
 /// everybody's answer.
 pub const BUFFER_PAGES_PER_CONNECTION: u64 = 2;

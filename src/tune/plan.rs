@@ -5,7 +5,7 @@ use super::words::{grouped, size};
 use crate::limits::{
     BUFFER_PAGES_PER_CONNECTION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, KERNEL_BYTES_PER_CONNECTION,
     MEMLOCK_BYTES_MIN, PROCESS_BYTES, SEND_BUFFER_BYTES, SEND_BUFFER_CONNECTIONS, SHARDS_COUNT_MAX, SLOW_READER_SHARE,
-    SOCKETS_SPARE_MAX, SOCKETS_SPARE_SHARE, USER_BYTES_PER_CONNECTION,
+    SOCKETS_SPARE_MAX, SOCKETS_SPARE_SHARE, STORE_BYTES, STORE_BYTES_PER_SHARD, USER_BYTES_PER_CONNECTION,
 };
 use crate::runtime::probe::memlock_bytes;
 use crate::runtime::ring::RingSizes;
@@ -76,19 +76,25 @@ impl Plan {
         counted.max(MEMLOCK_BYTES_MIN)
     }
 
-    /// Memory of everything, the kernel's part included.
+    /// Memory of everything but histories, the kernel's part and a store included.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        PROCESS_BYTES + self.connections * (USER_BYTES_PER_CONNECTION + KERNEL_BYTES_PER_CONNECTION)
+        PROCESS_BYTES
+            + STORE_BYTES
+            + self.shards * STORE_BYTES_PER_SHARD
+            + self.connections * (USER_BYTES_PER_CONNECTION + KERNEL_BYTES_PER_CONNECTION)
     }
 
     /// The sum behind [`Self::memory`].
     pub(super) fn memory_told(&self) -> String {
         format!(
-            "{} connections x ({} of ours + {} of the kernel's) + {} = {}",
+            "{} connections x ({} of ours + {} of the kernel's) + {} shards x {} + {} of the store + {} = {}",
             grouped(self.connections),
             size(USER_BYTES_PER_CONNECTION),
             size(KERNEL_BYTES_PER_CONNECTION),
+            grouped(self.shards),
+            size(STORE_BYTES_PER_SHARD),
+            size(STORE_BYTES),
             size(PROCESS_BYTES),
             size(self.memory())
         )
@@ -168,10 +174,17 @@ mod tests {
             plan.tcp_told(),
             "10,000 connections x 2 pages + 100 slow readers x 1,024 = 122,400 pages (478 MiB)"
         );
-        assert_eq!(plan.memory(), PROCESS_BYTES + 10_000 * (USER_BYTES_PER_CONNECTION + KERNEL_BYTES_PER_CONNECTION));
+        assert_eq!(
+            plan.memory(),
+            PROCESS_BYTES
+                + STORE_BYTES
+                + 2 * STORE_BYTES_PER_SHARD
+                + 10_000 * (USER_BYTES_PER_CONNECTION + KERNEL_BYTES_PER_CONNECTION)
+        );
         assert_eq!(
             plan.memory_told(),
-            "10,000 connections x (2 KiB of ours + 4 KiB of the kernel's) + 128 MiB = 186 MiB"
+            "10,000 connections x (2 KiB of ours + 4 KiB of the kernel's) + 2 shards x 64 MiB + 144 MiB of the store + 128 \
+             MiB = 458 MiB"
         );
         assert!(plan.memlock(true) == MEMLOCK_BYTES_MIN && plan.memlock(false) > MEMLOCK_BYTES_MIN);
     }
