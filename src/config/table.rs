@@ -277,14 +277,14 @@ const HISTORY: &[Key] = &[
         Kind::Count { min: 1, max: HISTORY_COUNT_MAX as u64 },
         Fallback::Is("100"),
         Effect::Restart,
-        "events that a channel keeps",
+        "events that a channel keeps; on the disk up to a quarter more, or 64, before the oldest go together, and these are shown",
     ),
     key(
         "history.bytes",
         Kind::Count { min: 1, max: HISTORY_BYTES_MAX as u64 },
         Fallback::Is("1_048_576"),
         Effect::Restart,
-        "bytes that a channel keeps",
+        "bytes that a channel keeps; on the disk up to a quarter more",
     ),
     key(
         "history.age",
@@ -294,7 +294,7 @@ const HISTORY: &[Key] = &[
         }),
         Fallback::Is("\"24h\""),
         Effect::Restart,
-        "how far back a channel reaches",
+        "how far back a channel reaches; on the disk up to an eighth further",
     ),
 ];
 

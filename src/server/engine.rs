@@ -350,7 +350,8 @@ fn shard_options(start: &Start<'_>, shards: u16, store: Option<&State>) -> Resul
     })
 }
 
-/// What the store retains of a channel: as much as its history shows.
+/// What the store retains of a channel: what its history shows. Until the oldest events are worth trimming there are
+/// more, and who reads the disk is shown them: `ledger::trim::is_due` says how many.
 fn retained(Retention { count, bytes, age_ms }: Retention) -> Keep {
     let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     Keep { count: whole(count), bytes: whole(bytes), age_ms }
