@@ -18,6 +18,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::directory::sync_directory;
@@ -96,19 +97,30 @@ fn journals(log: &Path) -> Result<Vec<PathBuf>, LogFault> {
 /// A journal up to where something was written: it is made with 64 MB to spare, which are a hole in the file.
 fn read_written(path: &Path) -> Result<Vec<u8>, LogFault> {
     let mut file = File::open(path)?;
-    let (mut end, mut at) = (0, 0);
-    // Where the file system knows no holes, the first one is the end.
-    while let Ok(data) = seek(&file, SeekFrom::Data(at)) {
-        end = seek(&file, SeekFrom::Hole(data)).map_err(std::io::Error::from)?;
-        if end <= at {
-            break;
-        }
-        at = end;
-    }
+    let end = end_of_data(|from| seek(&file, from))?;
     seek(&file, SeekFrom::Start(0)).map_err(std::io::Error::from)?;
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(end).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Where the last data of a file ends, by its `seek`. An error other than that there is no more of it is no end: what lies
+/// behind would be taken for never written, and cut off.
+pub(super) fn end_of_data(mut seek: impl FnMut(SeekFrom) -> Result<u64, Errno>) -> std::io::Result<u64> {
+    let mut end = 0;
+    loop {
+        let data = match seek(SeekFrom::Data(end)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => return Ok(end),
+            Err(error) => return Err(error.into()),
+        };
+        // Where the file system knows no holes, the first one is the end.
+        let hole = seek(SeekFrom::Hole(data))?;
+        if hole <= end {
+            return Ok(end);
+        }
+        end = hole;
+    }
 }
 
 /// What comes behind the last batch that counts.

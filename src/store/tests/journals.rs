@@ -2,9 +2,12 @@
 
 use std::fs::OpenOptions;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::*;
 use crate::limits::STORE_JOURNAL_BYTES_MAX;
-use crate::store::journal::{Mended, batch_bytes, mend};
+use crate::store::journal::{Mended, batch_bytes, end_of_data, mend};
 
 /// A directory that was left running with four commits, of which the last three have an event of `chat:a` each; and its one
 /// journal, without the space to spare.
@@ -168,4 +171,26 @@ fn a_journal_of_any_size_is_not_read_and_no_journal_is_no_fault() {
     assert_eq!(mend(&place.0.join("nothing"), id, None), Ok(Mended::default()));
     fs::write(place.0.join("log").join("x.jnl"), b"").unwrap();
     assert!(mend(&place.0.join("log"), id, None).unwrap_err().damaged);
+}
+
+#[test]
+fn only_where_no_data_is_left_does_a_journal_end() {
+    // Data in 0..10 and 100..120, and maybe a part that the disk does not tell of.
+    let file = |fails: Option<(u64, Errno)>| {
+        move |from| match from {
+            SeekFrom::Data(at) if fails.is_some_and(|(from, _)| at >= from) => Err(fails.unwrap().1),
+            SeekFrom::Data(at) if at < 10 => Ok(at),
+            SeekFrom::Data(at) if at < 120 => Ok(at.max(100)),
+            SeekFrom::Hole(at) if at < 10 => Ok(10),
+            SeekFrom::Hole(_) => Ok(120),
+            _ => Err(Errno::NXIO),
+        }
+    };
+    assert_eq!(end_of_data(file(None)).unwrap(), 120);
+    for error in [Errno::IO, Errno::INVAL] {
+        for from in [0, 10, 120] {
+            let outcome = end_of_data(file(Some((from, error)))).unwrap_err();
+            assert_eq!(outcome.raw_os_error(), Some(error.raw_os_error()), "{from}");
+        }
+    }
 }
