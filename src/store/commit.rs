@@ -76,8 +76,8 @@ impl Log {
                     Err(Reopening::Failed(fault)) => tracing::warn!(error = fault.what, "the log cannot be opened yet"),
                     Err(Reopening::Lost(what)) => {
                         tracing::error!(what, "the log lacks what was acknowledged: the store writes no more");
-                        self.directory.mark_damaged(&what);
-                        return Err(Stopped::Lost);
+                        let unmarked = self.directory.mark_damaged(&what).err().map(|error| error.to_string());
+                        return Err(Stopped::Lost { unmarked });
                     }
                 }
             }

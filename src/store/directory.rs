@@ -4,7 +4,7 @@
 //! is only there if the log once lacked what had been acknowledged.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -39,20 +39,20 @@ impl Directory {
         let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
         check_access(root, geteuid().as_raw())?;
-        let is_new = !root.join(FORMAT).exists();
+        let is_new = !root.join(FORMAT).try_exists().map_err(failed)?;
         if is_new && !is_ours_or_empty(root).map_err(failed)? {
             return Err(StartFault::Foreign { path: root.to_owned() });
         }
         let lock = lock(root)?;
-        if !root.join(FORMAT).exists() {
+        if !root.join(FORMAT).try_exists().map_err(failed)? {
             sync_above(root).map_err(failed)?;
             let mut id = [0; 16];
             getrandom::fill(&mut id).map_err(|error| failed(std::io::Error::other(error)))?;
             write_format(root, u128::from_le_bytes(id)).map_err(failed)?;
         }
         let id = id_of(root)?;
-        if let Ok(what) = fs::read_to_string(root.join(DAMAGED)) {
-            return Err(StartFault::damaged(root, what.trim()));
+        if let Some(what) = read_mark(root).map_err(failed)? {
+            return Err(StartFault::damaged(root, what));
         }
         Ok(Self { root: root.to_owned(), id, _lock: lock })
     }
@@ -88,11 +88,18 @@ impl Directory {
     }
 
     /// Writes down that the log lacks what was acknowledged: no start may pass over that.
-    pub(super) fn mark_damaged(&self, what: &str) {
-        let written = fs::write(self.root.join(DAMAGED), what).and_then(|()| sync_directory(&self.root));
-        if let Err(error) = written {
-            tracing::error!(%error, "the mark of damage could not be written");
+    ///
+    /// # Errors
+    /// The mark is not on the disk, or nobody knows.
+    pub(super) fn mark_damaged(&self, what: &str) -> std::io::Result<()> {
+        let mut mark = OpenOptions::new().create(true).truncate(false).write(true).open(self.root.join(DAMAGED))?;
+        sync_directory(&self.root)?;
+        // It counts by being there. What it says needs space, which may be what is missing.
+        let said = mark.write_all(what.as_bytes()).and_then(|()| mark.sync_all());
+        if let Err(error) = said {
+            tracing::warn!(%error, "the mark of damage does not say what is wrong");
         }
+        Ok(())
     }
 }
 
@@ -110,6 +117,18 @@ pub(super) fn check_access(root: &Path, user: u32) -> Result<(), StartFault> {
         }
         _ => Ok(()),
     }
+}
+
+/// What the mark of damage says, if there is one. Only that there is no such file means that there is none.
+fn read_mark(root: &Path) -> std::io::Result<Option<String>> {
+    let file = match File::open(root.join(DAMAGED)) {
+        Err(error) if error.kind() == NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut what = Vec::new();
+    file.take(STORE_FORMAT_BYTES_MAX).read_to_end(&mut what)?;
+    let what = String::from_utf8_lossy(&what).trim().to_owned();
+    Ok(Some(if what.is_empty() { "it is marked so, and the mark does not say why".to_owned() } else { what }))
 }
 
 /// Whether nothing is there, or only what a start that was cut short left.

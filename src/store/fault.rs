@@ -176,7 +176,10 @@ pub enum Stopped {
     /// The disk did not take the last commits in time.
     Unwritten(Trouble),
     /// The log lacks what was acknowledged.
-    Lost,
+    Lost {
+        /// Why the directory does not say so, if it does not: then the next start could not tell.
+        unmarked: Option<String>,
+    },
     /// A shard ended with events that it had numbered and not handed over.
     Unfinished,
     /// A mistake of ours.
@@ -188,7 +191,12 @@ impl fmt::Display for Stopped {
         match self {
             Self::Unwritten(trouble) => write!(f, "the last events could not be written: {trouble:?}"),
             Self::Unfinished => f.write_str("a shard ended before everything was handed over"),
-            Self::Lost => f.write_str("the log lacks what was acknowledged"),
+            Self::Lost { unmarked: None } => f.write_str("the log lacks what was acknowledged"),
+            Self::Lost { unmarked: Some(why) } => write!(
+                f,
+                "the log lacks what was acknowledged, and the directory could not be marked ({why}): a start on it would \
+                 not tell; restore it from a backup"
+            ),
             Self::Panicked => f.write_str("the store's thread panicked"),
         }
     }

@@ -298,6 +298,43 @@ fn a_store_is_its_owners_alone() {
 }
 
 #[test]
+fn a_mark_of_damage_that_cannot_be_read_is_none_to_be_passed_over() {
+    let place = Place::new("mark");
+    Played::on(&place.0, 1).stop().unwrap();
+    let (mark, fault) = (place.0.join("damaged"), || Played::try_on(&place.0, 1).map(|_| ()).unwrap_err());
+    // Nobody reads what leads to itself, and no text is read from a directory.
+    std::os::unix::fs::symlink(&mark, &mark).unwrap();
+    assert!(matches!(fault(), StartFault::Unreadable { .. }), "{}", fault());
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir(&mark).unwrap();
+    assert!(matches!(fault(), StartFault::Unreadable { .. }), "{}", fault());
+    fs::remove_dir(&mark).unwrap();
+    for what in [&b""[..], b"\xff", &[b'x'; 1 << 20]] {
+        fs::write(&mark, what).unwrap();
+        assert!(matches!(fault(), StartFault::Damaged { .. }), "{}", fault());
+        assert!(fault().to_string().len() < usize::try_from(STORE_FORMAT_BYTES_MAX).unwrap() + 200);
+    }
+    fs::remove_file(&mark).unwrap();
+    Played::on(&place.0, 1).stop().unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_marked_is_told_at_the_end() {
+    let place = Place::new("unmarked");
+    let directory = Directory::take(&place.0).unwrap();
+    let mark = place.0.join("damaged");
+    fs::create_dir(&mark).unwrap();
+    let unmarked = directory.mark_damaged("commit 9").err().map(|error| error.to_string());
+    let told = Stopped::Lost { unmarked: unmarked.clone() }.to_string();
+    assert!(told.contains(&unmarked.unwrap()) && told.contains("backup"), "{told}");
+    fs::remove_dir(&mark).unwrap();
+    directory.mark_damaged("commit 9").unwrap();
+    drop(directory);
+    let fault = Directory::take(&place.0).unwrap_err();
+    assert!(fault.to_string().contains("commit 9"), "{fault}");
+}
+
+#[test]
 fn every_directory_of_the_log_is_written_down_and_too_many_are_told() {
     let place = Place::new("directories");
     Played::on(&place.0, 1).stop().unwrap();

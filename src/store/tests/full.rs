@@ -121,7 +121,7 @@ fn a_log_that_lacks_what_was_acknowledged_is_written_no_more_and_not_started_aga
     limit_files(Some(1024));
     let journal = fs::OpenOptions::new().write(true).open(path.join("log").join("0.jnl")).unwrap();
     journal.set_len(16 * 1024).unwrap();
-    assert_eq!(store.ending.take().unwrap().wait(), Err(Stopped::Lost));
+    assert_eq!(store.ending.take().unwrap().wait(), Err(Stopped::Lost { unmarked: None }));
     assert!(store.links[0].try_put(Ticket(u64::MAX), append(&past, 9999, "ann")).is_err(), "nobody takes it");
     limit_files(None);
     let fault = Played::try_on(path, 1).map(|_| ()).unwrap_err();
