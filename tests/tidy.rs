@@ -81,6 +81,7 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("STORE_SEALED_MEMTABLES_MAX", "reached only by a disk that does not keep up for gigabytes"),
     ("STORE_STALLED_MS", "a deadline of a disk that does not keep up for gigabytes"),
     ("STORE_SWEEP_MS", "a pace: the search itself is tested"),
+    ("STORE_TABLE_MS_MAX", "a deadline of a disk that takes a minute for 16 MiB"),
     ("THREADS_PER_SHARD", "a count of our own threads, times the shards of a need"),
     ("THREADS_BESIDE", "a count of our own threads with room to spare, added to a need"),
     ("TURN_STORE_ITEMS_MAX", "a pace of the host: the rest waits in the link, whose bounds are tested"),

@@ -131,3 +131,6 @@ pub const BACKUP_TOLD_BYTES: u64 = 256 * 1024 * 1024;
 /// Files of tables that the log keeps open; those that are not are opened again when they are read. With journals and
 /// locks within what is kept back of the descriptors.
 pub const STORE_FILES_OPEN_MAX: usize = 32;
+/// How long `store compact` waits for the next table to be written; then the disk does not get on. A table is one tree in
+/// memory, and a disk that takes a minute for these 16 MiB serves nobody.
+pub const STORE_TABLE_MS_MAX: u64 = 60_000;

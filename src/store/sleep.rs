@@ -19,6 +19,11 @@ pub(super) fn sleep(bell: &Bell, at_most: Duration) {
     }
 }
 
+/// Sleeps for a while, or until a signal.
+pub(super) fn pause(at_most: Duration) {
+    let _no_descriptors = poll(&mut [], Timespec::try_from(at_most).ok().as_ref());
+}
+
 #[expect(clippy::disallowed_methods, reason = "the store's thread is a host and keeps the window by the clock")]
 pub(super) fn now() -> Instant {
     Instant::now()

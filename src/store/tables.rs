@@ -2,15 +2,18 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
+use std::time::Duration;
 
 use fjall::{Database, Error, Guard, Iter, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable as _};
 
 use super::directory::{sync_directory, sync_tree};
 use super::fault::LogFault;
+use super::sleep::{now, pause};
 use crate::ledger::disk::{Order, Visit};
 use crate::ledger::{Batch, Disk, DiskFault, Space, Trouble};
 use crate::limits::{
-    STORE_FILES_OPEN_MAX, STORE_JOURNALS_BYTES, STORE_L0_TABLES_MAX, STORE_MEMTABLE_BYTES, STORE_SEALED_MEMTABLES_MAX,
+    STORE_FILES_OPEN_MAX, STORE_JOURNALS_BYTES, STORE_L0_TABLES_MAX, STORE_LOOK_MS, STORE_MEMTABLE_BYTES,
+    STORE_SEALED_MEMTABLES_MAX, STORE_TABLE_MS_MAX,
 };
 
 /// The log, open.
@@ -83,12 +86,34 @@ impl Tables {
     /// Writes all trees anew, without what was removed.
     ///
     /// # Errors
-    /// The library's.
+    /// The library's; the disk is full, fails or does not get on.
     pub fn compact(&self) -> Result<(), LogFault> {
         for tree in [&self.events, &self.rows] {
-            tree.rotate_memtable_and_wait().and_then(|()| tree.major_compact()).map_err(|error| fault_of(&error))?;
+            tree.rotate_memtable().map_err(|error| fault_of(&error))?;
+            self.wait_for_tables(tree)?;
+            tree.major_compact().map_err(|error| fault_of(&error))?;
         }
         Ok(())
+    }
+
+    /// Waits until what a tree has in memory was written to tables. The library would wait for that without end if its own
+    /// thread has failed.
+    fn wait_for_tables(&self, tree: &Keyspace) -> Result<(), LogFault> {
+        let (mut waiting, mut since) = (usize::MAX, now());
+        loop {
+            let left = tree.sealed_memtable_count();
+            if left == 0 {
+                return Ok(());
+            }
+            self.check()?;
+            if left < waiting {
+                (waiting, since) = (left, now());
+            } else if since.elapsed() > Duration::from_millis(STORE_TABLE_MS_MAX) {
+                let what = format!("no table was written for {STORE_TABLE_MS_MAX} ms");
+                return Err(LogFault { trouble: Trouble::Stalled, damaged: false, what });
+            }
+            pause(Duration::from_millis(STORE_LOOK_MS));
+        }
     }
 
     /// Bytes on the disk.
@@ -190,11 +215,15 @@ impl std::fmt::Debug for Tables {
 fn fault_of(error: &Error) -> LogFault {
     match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => LogFault::from(error),
-        Error::Poisoned | Error::Locked => {
-            LogFault { trouble: Trouble::Failing, damaged: false, what: format!("{error:?}") }
-        }
+        // Whatever failed before it, maybe in the library's own thread, was said in the log.
+        Error::Poisoned => failing("an earlier write has failed"),
+        Error::Locked => failing("another process has it open"),
         _ => LogFault::damaged(format!("{error:?}")),
     }
+}
+
+fn failing(what: &str) -> LogFault {
+    LogFault { trouble: Trouble::Failing, damaged: false, what: what.to_owned() }
 }
 
 fn disk_fault_of(error: &Error) -> DiskFault {

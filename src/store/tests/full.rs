@@ -127,3 +127,27 @@ fn a_log_that_lacks_what_was_acknowledged_is_written_no_more_and_not_started_aga
     let fault = Played::try_on(path, 1).map(|_| ()).unwrap_err();
     assert!(matches!(&fault, StartFault::Damaged { what, .. } if what.contains("was acknowledged")), "{fault}");
 }
+
+#[test]
+fn a_compaction_on_a_full_disk_ends_and_everything_is_there_still() {
+    let Ok(path) = std::env::var(DIRECTORY) else {
+        return again("a_compaction_on_a_full_disk_ends_and_everything_is_there_still", &Place::new("compaction").0);
+    };
+    let path = Path::new(&path);
+    let mut store = Played::on(path, 1);
+    let past = store.open(0, "chat:a");
+    for seq in 1..=50 {
+        store.append(0, &past, seq);
+    }
+    store.stop().unwrap();
+    let offline = Offline::open(path, 1 << 20).unwrap();
+    limit_files(Some(512));
+    let fault = offline.compact().unwrap_err();
+    assert!(matches!(fault, StartFault::Unreadable { .. }), "{fault}");
+    drop(offline);
+    limit_files(None);
+    Offline::open(path, 1 << 20).unwrap().compact().unwrap();
+    let mut store = Played::on(path, 1);
+    assert_eq!(store.read(0, past.channel, 1000), Ok((1..=50).collect()));
+    store.stop().unwrap();
+}
