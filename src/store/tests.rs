@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use crossbeam_channel::{Receiver, unbounded};
 use rustix::process::geteuid;
@@ -332,6 +333,44 @@ fn a_directory_that_cannot_be_marked_is_told_at_the_end() {
     drop(directory);
     let fault = Directory::take(&place.0).unwrap_err();
     assert!(fault.to_string().contains("commit 9"), "{fault}");
+}
+
+/// Appends to a channel without a pause until told that it is enough, or up to a number of events. Returns how many.
+fn append_steadily(link: &mut StoreLink, past: &Past, enough: &AtomicBool, most: u64) -> u64 {
+    let (mut seq, mut committed) = (0, Ticket(1));
+    while seq < most && !enough.load(SeqCst) {
+        // Always some on their way, so that a batch is never empty for long.
+        while seq < most && seq - (committed.0 - 1) < 2 * STORE_COMMIT_EARLY as u64 {
+            seq += 1;
+            link.try_put(Ticket(seq + 1), append(past, seq, "ann")).unwrap();
+        }
+        link.wake();
+        while let Some(notice) = link.try_take() {
+            let Notice::Committed(through) = notice else { panic!("{notice:?}") };
+            committed = through;
+        }
+        std::thread::yield_now();
+    }
+    seq
+}
+
+#[test]
+fn a_channel_is_opened_while_others_are_written_without_a_pause() {
+    let place = Place::new("steady");
+    let mut store = Played::on(&place.0, 2);
+    let past = store.open(1, "chat:busy");
+    let (mut link, enough, most) = (store.links.remove(1), Arc::new(AtomicBool::new(false)), 300_000);
+    let thread = std::thread::spawn({
+        let enough = Arc::clone(&enough);
+        move || append_steadily(&mut link, &past, &enough, most)
+    });
+    for channel in 0..5 {
+        store.open(0, &format!("chat:{channel}"));
+    }
+    enough.store(true, SeqCst);
+    let count = thread.join().unwrap();
+    assert!(count < most, "they were opened only when nothing was written any more");
+    store.stop().unwrap();
 }
 
 #[test]

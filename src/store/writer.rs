@@ -290,6 +290,8 @@ impl Writer {
             tracing::info!("the store works again");
             self.told.tell_all(&Notice::Working);
         }
+        // What waited for the batch goes before the next one begins: under steady writes there is always a next one.
+        self.dispatch();
         Ok(())
     }
 
