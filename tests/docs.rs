@@ -323,6 +323,34 @@ fn series() -> BTreeSet<String> {
     names
 }
 
+/// Families that neither the dashboard nor an alert asks for, and why not.
+const NOT_SHOWN: [(&str, &str); 6] = [
+    ("waystation_ticked_micros", "/healthz is made of it; WaystationShardStuck asks for turns"),
+    ("waystation_ignored_total", "what old clients say and nobody needs is no sign of anything"),
+    ("waystation_duplicates_total", "clients that publish again are what the window is for"),
+    ("process_virtual_memory_bytes", "addresses are not memory"),
+    ("process_threads", "their number follows from the configuration"),
+    ("process_start_time_seconds", "for whoever asks when it was restarted"),
+];
+
+/// Every family, as it stands behind `# TYPE`.
+fn families() -> BTreeSet<String> {
+    let bare = |name: String| {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        of_histogram.map_or_else(|| name.clone(), str::to_owned)
+    };
+    series().into_iter().map(bare).collect()
+}
+
+/// Families that a text asks for by none of their names.
+fn unasked<'a>(families: &'a BTreeSet<String>, texts: &[&str]) -> BTreeSet<&'a str> {
+    let asked: BTreeSet<String> = texts.iter().flat_map(|text| metrics_of(text)).collect();
+    let is_asked = |family: &str| {
+        ["", "_bucket", "_sum", "_count"].iter().any(|suffix| asked.contains(&format!("{family}{suffix}")))
+    };
+    families.iter().map(String::as_str).filter(|family| !is_asked(family)).collect()
+}
+
 /// Words of a text that are names of metrics by their beginning.
 fn metrics_of(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
@@ -362,4 +390,47 @@ fn the_dashboard_and_the_alerts_ask_for_numbers_that_there_are() {
         let rated = [&dashboard, &alerts].iter().any(|text| text.contains(&format!("rate({gauge}")));
         assert!(!rated, "{gauge} is a gauge");
     }
+}
+
+#[test]
+fn every_number_is_shown_or_alerted_or_said_not_to_be() {
+    let file =
+        |name: &str| fs::read_to_string(Path::new(ROOT).join("tuning/monitoring").join(name)).expect("it is there");
+    let families = families();
+    let excused: BTreeSet<&str> = NOT_SHOWN.iter().map(|(name, _)| *name).collect();
+    assert!(families.len() > 80, "{}", families.len());
+    let missing = unasked(&families, &[&file("grafana-dashboard.json"), &file("alerts.yml")]);
+    assert_eq!(missing, excused, "show it, or say in NOT_SHOWN why not; and nothing there that is shown");
+    let planted: BTreeSet<String> =
+        ["waystation_a_total", "waystation_b_seconds", "waystation_c"].map(Into::into).into();
+    let left = unasked(&planted, &["rate(waystation_a_total[1m]) + waystation_b_seconds_bucket"]);
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), ["waystation_c"], "what is not asked for is found");
+}
+
+#[test]
+fn every_alert_has_its_row_with_what_to_do_and_how_urgent_it_is() {
+    let alerts = fs::read_to_string(Path::new(ROOT).join("tuning/monitoring/alerts.yml")).expect("it is there");
+    let word = |rest: &str, end: char| rest.split(end).next().map(|word| word.trim().to_owned());
+    let told: BTreeMap<String, String> = alerts
+        .split("- alert: ")
+        .skip(1)
+        .map(|rule| {
+            let severity = rule.split_once("severity: ").and_then(|(_, rest)| word(rest, '}')).expect("a severity");
+            assert!(rule.contains("summary: ") && rule.contains("description: "), "{rule}");
+            (word(rule, '\n').expect("a name"), severity)
+        })
+        .collect();
+    let text = page("OPERATIONS.md");
+    let (_, table) = text.split_once("## Alerts").expect("the section is there");
+    let (table, _) = table.split_once("\n## ").expect("it ends");
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let rows: BTreeMap<String, String> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
+            assert!(cells.len() == 3 && cells[2].len() > 20, "{row}");
+            (quoted(cells[0])[0].to_owned(), cells[1].to_owned())
+        })
+        .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    assert_eq!(rows, told);
 }

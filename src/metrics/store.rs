@@ -23,12 +23,22 @@ pub enum StoreNumber {
     Channels,
     /// Bytes on the disk.
     DiskBytes,
+    /// Bytes that the file system has left.
+    FreeBytes,
 }
 
 impl StoreNumber {
     /// Every number, in the order in which they are shown.
-    pub const ALL: &'static [Self] =
-        &[Self::Commits, Self::Writes, Self::Bytes, Self::Failures, Self::Queued, Self::Channels, Self::DiskBytes];
+    pub const ALL: &'static [Self] = &[
+        Self::Commits,
+        Self::Writes,
+        Self::Bytes,
+        Self::Failures,
+        Self::Queued,
+        Self::Channels,
+        Self::DiskBytes,
+        Self::FreeBytes,
+    ];
 
     /// Its family.
     #[must_use]
@@ -45,6 +55,9 @@ impl StoreNumber {
             Self::Queued => ("waystation_store_queue_depth", Kind::Gauge, "Writes that wait for their commit"),
             Self::Channels => ("waystation_store_channels", Kind::Gauge, "Channels that the store has open"),
             Self::DiskBytes => ("waystation_store_disk_bytes", Kind::Gauge, "Bytes of the store on the disk"),
+            Self::FreeBytes => {
+                ("waystation_store_free_bytes", Kind::Gauge, "Bytes that the store's file system has left for it")
+            }
         };
         Description { family, labels: "", kind, help }
     }

@@ -404,6 +404,7 @@ fn a_store_of_which_a_shard_left_something_behind_stops_uncleanly() {
     store.committed(0, ticket);
     assert_eq!(store.numbers.read(StoreNumber::Channels), 1);
     assert!(store.numbers.read(StoreNumber::Commits) > 0 && store.numbers.commit().counts().sum::<u64>() > 0);
+    assert!(store.numbers.read(StoreNumber::FreeBytes) > 0, "told from the first commit on");
     store.links[0].leave_unfinished();
     assert_eq!(store.stop(), Err(Stopped::Unfinished));
     let mut store = Played::on(&place.0, 1);

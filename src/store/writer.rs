@@ -135,6 +135,7 @@ impl Writer {
 
     /// Works until all links are dropped and everything is written.
     fn run(mut self) -> Result<(), Stopped> {
+        self.count_space();
         loop {
             let any = self.collect();
             self.dispatch();
@@ -205,6 +206,16 @@ impl Writer {
         self.numbers.set(StoreNumber::Queued, (self.ledger.weight().0 + waiting) as u64);
     }
 
+    /// What the store takes of its disk, and what is left there. A question that is not answered leaves what was known.
+    fn count_space(&self) {
+        if let Some(Ok(bytes)) = self.log.tables.as_deref().map(Tables::disk_bytes) {
+            self.numbers.set(StoreNumber::DiskBytes, bytes);
+        }
+        if let Ok(found) = rustix::fs::statvfs(self.log.directory.root()) {
+            self.numbers.set(StoreNumber::FreeBytes, found.f_bavail.saturating_mul(found.f_frsize));
+        }
+    }
+
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Opened(opening, found) => {
@@ -226,9 +237,7 @@ impl Writer {
                 let pause = if next.is_some() { STORE_LOOK_MS } else { STORE_SWEEP_MS };
                 self.sweep = Sweep::From(next.unwrap_or(ChannelNumber(0)), now() + Duration::from_millis(pause));
                 self.old.extend(found.map(|(due, _)| due).unwrap_or_default());
-                if let Some(Ok(bytes)) = self.log.tables.as_deref().map(Tables::disk_bytes) {
-                    self.numbers.set(StoreNumber::DiskBytes, bytes);
-                }
+                self.count_space();
             }
         }
     }
