@@ -163,12 +163,28 @@ pub fn read(
         Verb::Stats(at) => asked(at.stats(environment)),
         Verb::Doctor(doctor) => Ok(Wanted::Doctor(doctor)),
         Verb::Tune(tune) => Ok(Wanted::Tune(tune.usable())),
-        Verb::Man { page } => manual(&page).map(Wanted::Print),
+        Verb::Man { list: true, .. } => Ok(Wanted::Print(pages().into())),
+        Verb::Man { page, .. } => manual(&page).map(Wanted::Print),
     }
 }
 
 fn asked(outcome: Result<Asked, StartError>) -> Result<Wanted, Refusal> {
     outcome.map(Wanted::Ask).map_err(|error| Refusal::Start(error.into()))
+}
+
+/// The words of every command that has a manual page, a command a line; the program's own page is not among them.
+fn pages() -> String {
+    fn below(command: &clap::Command, before: &str, out: &mut String) {
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            let words = format!("{before}{}", inner.get_name());
+            out.push_str(&format!("{words}\n"));
+            below(inner, &format!("{words} "), out);
+        }
+    }
+    let (mut whole, mut out) = (Written::command(), String::new());
+    whole.build();
+    below(&whole, "", &mut out);
+    out
 }
 
 /// The manual page of a command, given by its words.

@@ -42,8 +42,11 @@ pub enum Verb {
     /// Print the manual page, or that of a command, as in `man serve` or `man config check`
     Man {
         /// The command
-        #[arg(value_name = "COMMAND")]
+        #[arg(value_name = "COMMAND", conflicts_with = "list")]
         page: Vec<String>,
+        /// Print the commands that have a page instead, one a line
+        #[arg(long)]
+        list: bool,
     },
     /// Say what keeps this machine from holding so many connections, and what to do; exits 2 on an error
     Doctor(Doctor),

@@ -1,14 +1,15 @@
 //! Proves what the command promises at its edges: what it prints where, and how it ends.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::gateway::{Directory, Gateway, SOON, command};
+use crate::gateway::{Directory, Gateway, SOON, binary, command};
 use crate::raw;
 
 fn run(arguments: &[&str]) -> Output {
@@ -94,6 +95,40 @@ fn completions_and_manual_pages_are_printed() {
         assert_eq!((output.status.code(), stdout(&output).contains(part)), (Some(0), true), "{arguments:?}");
     }
     assert_eq!(run(&["man", "sing"]).status.code(), Some(78));
+    assert_eq!(run(&["man", "--list", "serve"]).status.code(), Some(2));
+}
+
+/// Every command that the help knows below this one, by its words.
+fn commands_below(words: &[&str], found: &mut BTreeSet<String>) {
+    let help = stdout(&run(&[words, &["--help"]].concat()));
+    let Some((_, listed)) = help.split_once("\nCommands:\n") else { return };
+    let names = listed.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| *name != "help") {
+        let words = [words, &[name]].concat();
+        found.insert(words.join(" "));
+        commands_below(&words, found);
+    }
+}
+
+#[test]
+fn the_package_has_a_manual_page_of_every_command() {
+    let place = Directory::new();
+    let mut commands = BTreeSet::new();
+    commands_below(&[], &mut commands);
+    for known in ["serve", "dump", "stats", "config check", "store export", "tune apply"] {
+        assert!(commands.contains(known), "{known}: {commands:?}");
+    }
+    let script = include_str!("../../tuning/debian/manuals");
+    let made = Command::new("bash").args(["-c", script, "manuals"]).arg(binary()).arg(place.path()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let written = std::fs::read_dir(place.path()).unwrap();
+    let written: BTreeSet<String> = written.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let page = |words: &str| format!("waystation-{}.1.gz", words.replace(' ', "-"));
+    let mut expected: BTreeSet<String> = commands.iter().map(|words| page(words)).collect();
+    expected.insert("waystation.1.gz".to_owned());
+    assert_eq!(written, expected);
+    let text = Command::new("gzip").args(["-dc"]).arg(place.path().join(page("store check"))).output().unwrap();
+    assert!(stdout(&text).contains("exit code 1 if anything is not"), "{text:?}");
 }
 
 #[test]
