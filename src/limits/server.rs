@@ -65,6 +65,9 @@ pub const DRAIN_WINDOW_MS: u64 = 10_000;
 /// HTTP interface that nobody takes. The window, what sockets linger, and as much again for who is late. Then the last
 /// lines are waited for, at most `LOG_FLUSH_MS`.
 pub const DRAIN_LATEST_MS: u64 = 12_000;
+/// From the last line of the log to the end of a process on a busy machine: so much longer a service manager is asked to
+/// wait than the end may take.
+pub const STOP_SPARE_MS: u64 = 2_000;
 /// Time that `health` waits for an answer; over it the gateway counts as not ready. Below the 5 s that a container's
 /// check is given.
 pub const HEALTH_DEADLINE_MS: u64 = 3_000;
@@ -72,6 +75,13 @@ pub const HEALTH_DEADLINE_MS: u64 = 3_000;
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 4096;
 /// Shortest watchdog of a service manager; under it the start is refused. Four sleeps of an idle shard.
 pub const WATCHDOG_MS_MIN: u64 = 4_000;
+/// Time for which a service manager is asked to wait on, each time that it is asked while a start mends what was left.
+pub const START_EXTENDED_MS: u64 = 30_000;
+/// Pause between two such requests: several are lost before the manager gives up.
+pub const START_EXTEND_LOOK_MS: u64 = 5_000;
+/// Such requests of one start; over it the manager waits no longer than it does by itself. Ten minutes read the journals
+/// of a store many times over.
+pub const START_EXTENSIONS_MAX: u32 = 120;
 /// Looks at the shards in one period of the watchdog. One that misses a single feeding is not yet restarted.
 pub const WATCHDOG_LOOKS: u32 = 4;
 /// Tries to tell a shard to drain whose control lane is full; over it the fault is logged and the others drain.

@@ -298,7 +298,9 @@ fn start_store(wanted: &Serve, shards: u16, mesh: &Mesh<Parcel>) -> Result<Kept,
     let wake = Arc::new(move |shard| {
         let _was_asleep = post.wake(shard);
     });
+    let mending = notify::mending().map_err(|error| failed(&error))?;
     let store = store::start(&options, wake).map_err(|fault| refused(&fault))?;
+    drop(mending);
     let (state, numbers, backups) = (store.state, Arc::clone(&store.numbers), store.backups.clone());
     let (links, ending) = store.split();
     // It ends when the last shard has, once everything that they put is on the disk.

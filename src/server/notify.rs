@@ -1,19 +1,25 @@
-//! What the service manager is told: that every shard listens, that every shard still turns, that the end has begun.
+//! What the service manager is told: that a start needs its time, that every shard listens, that every shard still turns,
+//! that the configuration is read again and was, that the end has begun and how long it may take.
 //!
 //! By datagrams to `NOTIFY_SOCKET`, as sd_notify(3) says; without that variable nothing is sent and nothing is
 //! watched. The watchdog is fed only when every shard has turned since it was fed before: an idle shard turns at
-//! least once in `PARK_MS_MAX`, so one that did not is stuck, and the manager restarts the whole. Absent: reloading.
+//! least once in `PARK_MS_MAX`, so one that did not is stuck, and the manager restarts the whole. A reload is told as
+//! both `Type=notify` and `Type=notify-reload` want to hear it. A start that mends is bounded: one that hangs is ended
+//! by the manager after all.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sd_notify::NotifyState;
 
 use crate::config::StartError;
-use crate::limits::{WATCHDOG_LOOKS, WATCHDOG_MS_MIN};
+use crate::limits::{
+    DRAIN_LATEST_MS, LOG_FLUSH_MS, START_EXTEND_LOOK_MS, START_EXTENDED_MS, START_EXTENSIONS_MAX, STOP_SPARE_MS,
+    WATCHDOG_LOOKS, WATCHDOG_MS_MIN,
+};
 use crate::metrics::{Metric, Metrics};
 
 /// How often the service manager wants to hear that all is well; `None` if it does not ask.
@@ -30,15 +36,90 @@ fn checked(period: Duration) -> Result<Duration, StartError> {
     Err(StartError::new(what, "WATCHDOG_USEC", format!("set WatchdogSec={}s or more", WATCHDOG_MS_MIN / 1000)))
 }
 
+/// A start that takes longer than the manager may know of; it is asked to wait on until this is dropped.
+#[derive(Debug)]
+pub(super) struct Mending {
+    /// The thread that asks, and its end.
+    asking: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+/// The store is opened, and maybe mended first: journals of a gibibyte are read through twice.
+pub(super) fn mending() -> io::Result<Mending> {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return Ok(Mending { asking: None });
+    }
+    let (keep_asking, end) = bounded::<()>(0);
+    let pause = Duration::from_millis(START_EXTEND_LOOK_MS);
+    let ask = || {
+        let wait = NotifyState::ExtendTimeoutUsec(micros(START_EXTENDED_MS));
+        send(&[wait, NotifyState::Status("opening the store")]);
+    };
+    let run = move || repeat(&end, (pause, START_EXTENSIONS_MAX), ask);
+    let thread = thread::Builder::new().name("starting".to_owned()).spawn(run)?;
+    Ok(Mending { asking: Some((keep_asking, thread)) })
+}
+
+impl Drop for Mending {
+    fn drop(&mut self) {
+        if let Some((keep_asking, thread)) = self.asking.take() {
+            drop(keep_asking);
+            // What is told next comes after what it said last.
+            let _cannot_panic = thread.join();
+        }
+    }
+}
+
+/// Does it at once and after each pause until the other end is dropped, so many times at most.
+fn repeat(end: &Receiver<()>, (pause, most): (Duration, u32), mut act: impl FnMut()) {
+    for _ in 0..most {
+        act();
+        if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+/// Milliseconds as the manager reads them. No limit of ours is beyond an hour.
+fn micros(ms: u64) -> u32 {
+    u32::try_from(ms.saturating_mul(1000)).unwrap_or(u32::MAX)
+}
+
 /// Every shard listens.
 pub(super) fn ready(shards: usize, connections: u64) {
     let status = format!("{shards} shards listen, room for {connections} connections");
     send(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// The end has begun.
+/// The configuration is read again from now on. The manager wants to know when, to tell it from an earlier time.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the time cannot be told: a reload is not announced"),
+    }
+}
+
+/// It was read, and every shard was told; or it is refused, and what held before does.
+pub(super) fn reloaded(outcome: Outcome) {
+    let status = match outcome {
+        Outcome::Applied => "the configuration was read again",
+        Outcome::Refused => "the configuration is refused, the one before it holds: waystation config check",
+    };
+    send(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// What became of a configuration that was read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It holds.
+    Applied,
+    /// It does not.
+    Refused,
+}
+
+/// The end has begun. It comes within a bounded time, whatever the manager would grant by itself.
 pub(super) fn stopping() {
-    send(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    let latest = NotifyState::ExtendTimeoutUsec(micros(DRAIN_LATEST_MS + LOG_FLUSH_MS + STOP_SPARE_MS));
+    send(&[NotifyState::Stopping, latest, NotifyState::Status("draining")]);
 }
 
 /// A manager that does not listen is no reason to end.
@@ -97,6 +178,24 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_asks_for_time_at_once_and_again_until_it_is_over_and_so_many_times_at_most() {
+        let (keep_asking, end) = bounded::<()>(0);
+        let mut asked = 0;
+        repeat(&end, (Duration::from_millis(1), 3), || asked += 1);
+        assert_eq!(asked, 3, "the bound");
+        let mut keep_asking = Some(keep_asking);
+        let mut asked = 0;
+        repeat(&end, (Duration::from_secs(60), START_EXTENSIONS_MAX), || {
+            asked += 1;
+            drop(keep_asking.take());
+        });
+        assert_eq!(asked, 1, "it is over");
+        const { assert!(START_EXTENDED_MS >= 3 * START_EXTEND_LOOK_MS, "one that is lost is made good") };
+        assert_eq!(micros(START_EXTENDED_MS), 30_000_000);
+        assert!(micros(DRAIN_LATEST_MS + LOG_FLUSH_MS + STOP_SPARE_MS) < u32::MAX);
+    }
 
     #[test]
     fn a_watchdog_shorter_than_an_idle_shards_sleep_allows_is_refused() {

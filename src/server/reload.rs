@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::key;
 use super::keys::{KeyRing, warn_of_weak};
 use super::logs::Log;
+use super::notify::{self, Outcome};
 use crate::auth::{Key, Policy, Verifier};
 use crate::config::key::Effect;
 use crate::config::{Faults, LimitsProfile, Serve, Settings, Source};
@@ -140,6 +141,8 @@ impl Reloader {
         let mut rules = News { message, untold: Vec::new() };
         // Files are looked at as seldom while a shard's queue is full: what is being written needs its time.
         let mut since_look = 0;
+        // What the service manager has not been told: it hears the end of a reload when every shard has.
+        let mut outcome = None;
         loop {
             let quiet = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
             let pause = if quiet { JWKS_LOOK_MS } else { MESH_RETRY_MS };
@@ -155,9 +158,12 @@ impl Reloader {
             };
             let before = self.verifier.generation;
             if let Some(cause) = asked {
+                notify::reloading();
+                outcome = Some(Outcome::Refused);
                 if self.read_again(cause) {
                     rules.untold = self.shards();
                     self.untold_policy = true;
+                    outcome = Some(Outcome::Applied);
                 }
             } else if self.ring.set_has_changed() {
                 self.read_set_again();
@@ -168,6 +174,10 @@ impl Reloader {
             self.tell(&mut keys);
             self.tell(&mut rules);
             self.tell_administration();
+            let told = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
+            if told && let Some(outcome) = outcome.take() {
+                notify::reloaded(outcome);
+            }
         }
     }
 

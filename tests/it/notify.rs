@@ -1,9 +1,15 @@
-//! Proves what a service manager is told, over a real datagram socket: ready once it answers, alive while it runs,
-//! stopping when the drain begins, and nothing where nobody asks.
+//! Proves what a service manager is told, over a real datagram socket: to wait while a start mends, ready once it answers,
+//! alive while it runs, when a configuration is read again and what came of it, stopping when the drain begins and how long
+//! that takes, and nothing where nobody asks.
 
 use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use sd_notify::NotifyState;
+use waystation::limits::START_EXTEND_LOOK_MS;
 
 use crate::gateway::{Directory, Gateway, SOON, command};
 use crate::raw;
@@ -23,10 +29,20 @@ impl Supervisor {
     }
 
     fn start(&self, watchdog_us: Option<&str>) -> Gateway {
-        let mut command = command(&[]);
-        command.env("NOTIFY_SOCKET", self.place.path().join("notify"));
+        self.start_with(watchdog_us, &["--shards", "2"])
+    }
+
+    fn start_with(&self, watchdog_us: Option<&str>, args: &[&str]) -> Gateway {
+        let mut command = self.command(&[]);
         command.envs(watchdog_us.map(|us| ("WATCHDOG_USEC", us)));
-        Gateway::launch(&self.place, command, &["--shards", "2"])
+        Gateway::launch(&self.place, command, args)
+    }
+
+    /// The program with this manager.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args);
+        command.env("NOTIFY_SOCKET", self.place.path().join("notify"));
+        command
     }
 
     /// The next datagram's lines.
@@ -50,7 +66,7 @@ fn a_manager_hears_ready_then_alive_then_stopping_and_the_end_is_clean() {
     }
     gateway.terminate();
     let stopping = std::iter::repeat_with(|| supervisor.hear()).find(|lines| lines[0] != "WATCHDOG=1").unwrap();
-    assert_eq!(stopping, ["STOPPING=1", "STATUS=draining"]);
+    assert_eq!(stopping, ["STOPPING=1", "EXTEND_TIMEOUT_USEC=15000000", "STATUS=draining"]);
     assert_eq!(gateway.wait(SOON).code(), Some(0), "{}", gateway.log());
 }
 
@@ -86,4 +102,73 @@ fn a_manager_that_is_gone_ends_nothing() {
     gateway.terminate();
     assert_eq!(gateway.wait(SOON).code(), Some(0), "{}", gateway.log());
     assert!(gateway.log().contains("cannot be told"), "{}", gateway.log());
+}
+
+/// Microseconds of the clock that a manager counts by.
+fn monotonic_us() -> i128 {
+    let NotifyState::MonotonicUsec(now) = NotifyState::monotonic_usec_now().unwrap() else { unreachable!() };
+    now
+}
+
+#[test]
+fn a_reload_is_told_when_it_begins_and_when_every_shard_knows_or_why_not() {
+    let supervisor = Supervisor::new();
+    let file = supervisor.place.path().join("c.toml");
+    let path = file.to_str().unwrap().to_owned();
+    for (before, after, status) in [
+        (60, "upgrades = 61", "the configuration was read again"),
+        (61, "upgrades = \"many\"", "the configuration is refused, the one before it holds: waystation config check"),
+    ] {
+        std::fs::write(&file, format!("[limits]\nupgrades = {before}\n")).unwrap();
+        let mut gateway = supervisor.start_with(None, &["--shards", "2", "--config", &path]);
+        assert_eq!(supervisor.hear()[0], "READY=1");
+        let asked = monotonic_us();
+        std::fs::write(&file, format!("[limits]\n{after}\n")).unwrap();
+        gateway.signal(Signal::HUP);
+        let reloading = supervisor.hear();
+        assert_eq!((&*reloading[0], reloading.len()), ("RELOADING=1", 2), "{reloading:?}");
+        let when = reloading[1].strip_prefix("MONOTONIC_USEC=").and_then(|us| us.parse().ok());
+        assert!(when.is_some_and(|when| asked <= when && when <= monotonic_us()), "{asked}: {reloading:?}");
+        assert_eq!(supervisor.hear(), ["READY=1".to_owned(), format!("STATUS={status}")]);
+        gateway.terminate();
+        // The file that changed may have been seen besides.
+        let stopping = std::iter::repeat_with(|| supervisor.hear()).find(|lines| lines[0] == "STOPPING=1");
+        assert_eq!(stopping.unwrap().len(), 3);
+        assert_eq!(gateway.wait(SOON).code(), Some(0), "{}", gateway.log());
+    }
+}
+
+/// A program that ends with the test.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _ended_already = self.0.wait();
+    }
+}
+
+#[test]
+fn a_start_that_mends_asks_the_manager_to_wait_on() {
+    let supervisor = Supervisor::new();
+    let store = ["--shards", "1", "--set", "store.window_ms=2"];
+    let mut gateway = supervisor.start_with(None, &store);
+    let wait = ["EXTEND_TIMEOUT_USEC=30000000", "STATUS=opening the store"];
+    assert_eq!(supervisor.hear(), wait);
+    let ready = std::iter::repeat_with(|| supervisor.hear()).find(|lines| *lines != wait).unwrap();
+    assert_eq!(ready[0], "READY=1");
+    gateway.terminate();
+    assert_eq!(gateway.wait(SOON).code(), Some(0), "{}", gateway.log());
+    assert_eq!(supervisor.hear()[0], "STOPPING=1");
+    // A journal that takes forever to read: a pipe that nobody writes to.
+    let data = supervisor.place.data();
+    let journal = data.join("store/log/4000000000.jnl");
+    assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    let mut command = supervisor.command(&["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+    let begun = Instant::now();
+    let _mending = Started(command.args(store).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    for _ in 0..2 {
+        assert_eq!(supervisor.hear(), wait);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(START_EXTEND_LOOK_MS), "no more often than it has to");
 }

@@ -23,11 +23,13 @@ pub(super) struct Group {
 pub(super) const SERVICE: &[Group] = &[
     Group {
         why: "The service runs once every shard listens, is restarted when one shard is stuck or the process fails, and not \
-              when it refuses its configuration",
+              when it refuses its configuration: a start checks that itself, since what fails before it would be tried \
+              again. A reload is refused aloud if anything is wrong with what it would read",
         lines: &[
             "Type=notify",
             "NotifyAccess=main",
             "ExecStart=/usr/bin/waystation serve --config /etc/waystation/waystation.toml",
+            "ExecReload=/usr/bin/waystation config check --config /etc/waystation/waystation.toml",
             "ExecReload=/bin/kill -HUP $MAINPID",
             "Restart=on-failure",
             "RestartSec=1s",
@@ -149,6 +151,10 @@ mod tests {
         let count = keys.len();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len() + 1, count, "but for the two filters");
+        assert_eq!(keys.len() + 2, count, "but for the two filters, and a reload that is checked first");
+        let reload: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecReload=")).collect();
+        assert!(reload[0].contains(" config check --config ") && reload[1].ends_with("-HUP $MAINPID"), "{reload:?}");
+        let of = |word: &str| unit.lines().find(|line| line.contains(word)).and_then(|line| line.rsplit(' ').next());
+        assert_eq!(of(" serve --config "), of(" config check --config "), "what is checked is what is read");
     }
 }
