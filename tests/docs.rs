@@ -10,6 +10,7 @@ use std::path::Path;
 use waystation::admin::process;
 use waystation::code::{CloseCode, ErrorCode};
 use waystation::envelope::kinds::ROWS;
+use waystation::limits::STORE_SPACE_BYTES_MIN;
 use waystation::metrics::store::{STORE_COMMIT, StoreNumber};
 use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
 
@@ -433,4 +434,8 @@ fn every_alert_has_its_row_with_what_to_do_and_how_urgent_it_is() {
         .collect();
     assert!(rows.len() > 10, "{rows:?}");
     assert_eq!(rows, told);
+    assert!(
+        alerts.contains(&format!("waystation_store_free_bytes < {STORE_SPACE_BYTES_MIN} ")),
+        "as the doctor has it"
+    );
 }

@@ -161,8 +161,8 @@ pub fn read(
         Verb::Debug(debug) => asked(debug.usable(environment)),
         Verb::Log(log) => asked(log.usable(environment)),
         Verb::Stats(at) => asked(at.stats(environment)),
-        Verb::Doctor(doctor) => Ok(Wanted::Doctor(doctor)),
-        Verb::Tune(tune) => Ok(Wanted::Tune(tune.usable())),
+        Verb::Doctor(doctor) => Ok(Wanted::Doctor(doctor.usable(environment))),
+        Verb::Tune(tune) => Ok(Wanted::Tune(tune.usable(environment))),
         Verb::Man { list: true, .. } => Ok(Wanted::Print(pages().into())),
         Verb::Man { page, .. } => manual(&page).map(Wanted::Print),
     }

@@ -1,9 +1,10 @@
-//! The command line of `doctor` and `tune`. It is usable as it is written: nothing in it depends on the machine.
+//! The command line of `doctor` and `tune`. It is usable as it is written, but for where the gateway's data is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::checked::{Environment, data_directory};
 use crate::limits::{CONFIGURED_CONNECTIONS_MAX, PLANNED_CONNECTIONS, SHARDS_COUNT_MAX};
 
 /// Which machine, and what it is to hold.
@@ -26,6 +27,10 @@ pub struct Doctor {
     /// Which machine, and what it is to hold.
     #[command(flatten)]
     pub planned: Planned,
+    /// Where the gateway's data is or will be, to look at its disk; none for nowhere [default: /var/lib/waystation if it is
+    /// there, else as serve takes it]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -88,9 +93,30 @@ pub struct Changing {
     pub dry_run: bool,
 }
 
+/// Where the unit keeps the gateway's data.
+const SERVICE: &str = "/var/lib/waystation";
+
+impl Doctor {
+    /// With the directory whose disk is looked at. Of an image it is the unit's; here the unit's if it was ever started.
+    pub(super) fn usable(self, environment: &Environment) -> Self {
+        let service = || PathBuf::from(SERVICE);
+        let is_here = self.planned.root == Path::new("/");
+        let data = match self.data {
+            Some(data) => data,
+            None if !is_here || Path::new(SERVICE).symlink_metadata().is_ok() => service(),
+            None => data_directory(None, environment).unwrap_or_else(|_| service()),
+        };
+        Self { data: Some(data), ..self }
+    }
+}
+
 impl TuneArgs {
     /// What is to be done: the script, if nothing else is said.
-    pub(super) fn usable(self) -> TuneVerb {
-        self.verb.unwrap_or(TuneVerb::Script(self.planned))
+    pub(super) fn usable(self, environment: &Environment) -> TuneVerb {
+        match self.verb {
+            Some(TuneVerb::Check(doctor)) => TuneVerb::Check(doctor.usable(environment)),
+            Some(verb) => verb,
+            None => TuneVerb::Script(self.planned),
+        }
     }
 }

@@ -37,3 +37,12 @@ pub const SEND_BUFFER_BYTES: u64 = 256 * 1024;
 pub const THREADS_PER_SHARD: u64 = 3;
 /// Threads beside the shards': administration, configuration, watchdog, signals, with room to spare.
 pub const THREADS_BESIDE: u64 = 16;
+/// Bytes that the file system of a store should have left: its journals many times over, and room for tables that are
+/// written anew before the old ones go. The alert on a disk that fills begins there too.
+pub const STORE_SPACE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
+/// Time of a sync over which the doctor warns: as long as the longest window that a commit may wait for.
+pub const DISK_SYNC_SLOW_MS: u64 = 20;
+/// Syncs that the doctor times; the middle one counts.
+pub const DISK_SYNC_TRIES: usize = 3;
+/// Time that the doctor waits for a disk's answers; over it the disk counts as one that hangs.
+pub const DISK_SYNC_WAIT_MS: u64 = 3_000;

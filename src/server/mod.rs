@@ -115,7 +115,8 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     let Places { addresses, files, listeners } = Places::of(all, wanted.shards.len());
     let count = verifier.keys.iter().count();
     let room = reload::connections_max(wanted, connections) as u64;
-    let findings = tuning::findings(room, wanted.shards.len());
+    let kept = wanted.store.as_ref().map(|store| store.directory.as_path());
+    let findings = tuning::findings(room, wanted.shards.len(), kept);
     let resources = engine::Start {
         wanted,
         listeners,
@@ -135,8 +136,8 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
         Some((key, token)) => greeting::Keys::Development(key, token),
         None => greeting::Keys::Configured(count),
     };
-    let store = wanted.store.as_ref().map(|store| store.directory.as_path());
-    let greeting = greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections: room, store, keys };
+    let greeting =
+        greeting::Greeting { addresses: &addresses, shards: &wanted.shards, connections: room, store: kept, keys };
     let _nobody_listens = write!(io::stdout().lock(), "{greeting}");
     warn(wanted, &addresses);
     let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

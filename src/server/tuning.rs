@@ -1,7 +1,7 @@
 //! `doctor` and `tune`: the table of what matters on a host, held against this one or another root.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -11,20 +11,22 @@ use crate::config::{Changing, Doctor, Planned, StartError, TuneVerb};
 use crate::runtime::probe;
 use crate::runtime::ring::RingSizes;
 use crate::tune::apply::{self, Done, How, Refused};
+use crate::tune::disk::Disk;
 use crate::tune::report::{self, Ink};
 use crate::tune::{self, Examined, Host, Live, Plan, render, script};
 
 /// Says what was found; the exit code is the worst of it.
 pub(super) fn doctor(wanted: &Doctor) -> Result<ExitCode, StartError> {
-    let examined = examined(&wanted.planned)?;
+    let examined = examined(wanted)?;
     say(&if wanted.json { format!("{:#}\n", report::json(&examined)) } else { report::text(&examined, ink()) });
     Ok(ExitCode::from(examined.exit_code(wanted.strict)))
 }
 
 /// What is wrong with this machine for so many connections, the worst first. A start has looked into its ring already,
 /// and goes on whatever is found here.
-pub(super) fn findings(connections: u64, shards: usize) -> Vec<Finding> {
+pub(super) fn findings(connections: u64, shards: usize, store: Option<&Path>) -> Vec<Finding> {
     let Ok(host) = Host::new(Path::new("/"), None) else { return Vec::new() };
+    let host = host.with_data(store.and_then(nearest));
     let plan = Plan::on(&host, connections, u16::try_from(shards).ok());
     let examined = tune::examine(&host, plan);
     let found = examined.findings.iter().filter_map(|finding| {
@@ -105,9 +107,22 @@ fn plan(host: &Host, planned: &Planned) -> Plan {
     Plan::on(host, planned.connections.into(), planned.shards)
 }
 
-fn examined(planned: &Planned) -> Result<Examined, StartError> {
-    let host = host(planned)?;
+fn examined(wanted: &Doctor) -> Result<Examined, StartError> {
+    let (planned, data) = (&wanted.planned, wanted.data.as_deref().filter(|data| *data != Path::new("none")));
+    let mut host = host(planned)?;
+    let is_here = host.live.is_some();
+    let data = if is_here { data.and_then(nearest) } else { data.map(Path::to_owned) };
+    if let Some(live) = &mut host.live {
+        live.disk = data.as_deref().map(Disk::ask);
+    }
+    let host = host.with_data(data);
     Ok(tune::examine(&host, plan(&host, planned)))
+}
+
+/// The directory, or what there is of it already: its disk will be the same.
+fn nearest(directory: &Path) -> Option<PathBuf> {
+    let whole = std::path::absolute(directory).ok()?;
+    whole.ancestors().find_map(|above| above.canonicalize().ok())
 }
 
 /// The machine that is meant. Only of the running one can more be asked than its files tell.
@@ -127,6 +142,7 @@ fn live() -> Live {
     Live {
         ring: probe::probe(RingSizes::default()).map_err(|error| error.to_string()),
         clock_is_kept: probe::clock_is_kept(),
+        disk: None,
     }
 }
 

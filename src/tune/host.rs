@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat, openat2};
 
+use super::disk::Disk;
 use super::parse;
 use crate::limits::{HOST_FILE_BYTES_MAX, HOST_NAMES_MAX};
 use crate::runtime::probe::Capability;
@@ -18,6 +19,8 @@ pub struct Live {
     pub ring: Result<(), String>,
     /// Whether the kernel takes its clock for right; nothing if it does not tell.
     pub clock_is_kept: Option<bool>,
+    /// What the disk with the gateway's data told; nothing if it has none.
+    pub disk: Option<Disk>,
 }
 
 /// A machine as its files show it.
@@ -27,6 +30,8 @@ pub struct Host {
     path: PathBuf,
     /// What was asked of the running system; nothing for an image of another machine.
     pub live: Option<Live>,
+    /// Where the gateway's data is, or would be made; nothing if it keeps none.
+    pub data: Option<PathBuf>,
 }
 
 impl Host {
@@ -36,7 +41,13 @@ impl Host {
     /// The root is no directory that can be opened.
     pub fn new(root: &Path, live: Option<Live>) -> io::Result<Self> {
         let fd = openat(CWD, root, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root: fd, path: root.to_owned(), live })
+        Ok(Self { root: fd, path: root.to_owned(), live, data: None })
+    }
+
+    /// The same, with the gateway's data there.
+    #[must_use]
+    pub fn with_data(self, data: Option<PathBuf>) -> Self {
+        Self { data, ..self }
     }
 
     /// Where its files are.

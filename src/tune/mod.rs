@@ -8,6 +8,7 @@
 
 pub mod apply;
 mod check;
+pub mod disk;
 mod host;
 mod parse;
 mod plan;

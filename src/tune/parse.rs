@@ -1,6 +1,7 @@
 //! The kernel's text forms.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::limits::CPU_INDEX_MAX;
 
@@ -49,6 +50,49 @@ pub(super) fn chosen(text: &str) -> Option<&str> {
     Some(text.split_once('[')?.1.split_once(']')?.0)
 }
 
+/// What is mounted where a path lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// The mount point.
+    pub(super) at: String,
+    /// The kind of file system.
+    pub(super) kind: String,
+    /// Options of the mount and of the file system.
+    pub(super) options: Vec<String>,
+}
+
+/// The mount of `/proc/PID/mountinfo` that a path lies in: the deepest, and of several at one point the last.
+pub(super) fn mount(table: &str, path: &Path) -> Option<Mount> {
+    let lines = table.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let (mut mount, mut file_system) = (mount.split(' ').skip(4), file_system.split(' '));
+        let (at, options) = (unescaped(mount.next()?), mount.next()?);
+        let (kind, _source) = (file_system.next()?, file_system.next()?);
+        let options = options.split(',').chain(file_system.next().unwrap_or("").split(','));
+        Some(Mount { at, kind: kind.to_owned(), options: options.map(str::to_owned).collect() })
+    });
+    lines.filter(|mount| path.starts_with(&mount.at)).max_by_key(|mount| mount.at.trim_end_matches('/').len())
+}
+
+/// A path as the kernel writes it: space, tab, newline and backslash are octal.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut out = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                out.push_str(&part[3..]);
+            }
+            None => {
+                out.push('\\');
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +137,29 @@ mod tests {
         assert_eq!(release("linux"), None);
         assert_eq!(chosen("always [madvise] never"), Some("madvise"));
         assert_eq!(chosen("none"), None);
+    }
+
+    #[test]
+    fn a_path_lies_in_its_deepest_mount_and_the_last_one_there() {
+        let table = "22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw,discard\n\
+                     40 22 0:36 / /var/lib rw shared:9 master:2 - xfs /dev/sdb rw,nobarrier\n\
+                     41 22 0:37 / /var/li rw - tmpfs tmpfs rw\n\
+                     42 22 0:38 / /my\\040disk ro,nosuid - btrfs /dev/sdc rw\n\
+                     43 40 0:39 / /var/lib/w rw - nfs4 host:/w rw\n\
+                     44 40 0:40 / /var/lib/w rw - ext4 /dev/sdd rw\n\
+                     not a mount\n";
+        for (path, at, kind, option) in [
+            ("/srv/w", "/", "ext4", "discard"),
+            ("/var/lib/x", "/var/lib", "xfs", "nobarrier"),
+            ("/var/library", "/", "ext4", "relatime"),
+            ("/my disk/w", "/my disk", "btrfs", "ro"),
+            ("/var/lib/w/store", "/var/lib/w", "ext4", "rw"),
+        ] {
+            let found = mount(table, Path::new(path)).unwrap();
+            assert_eq!((&*found.at, &*found.kind), (at, kind), "{path}");
+            assert!(found.options.iter().any(|set| set == option), "{found:?}");
+        }
+        assert_eq!(mount("", Path::new("/")), None);
+        assert_eq!(unescaped(r"a\040b\134c\x"), r"a b\c\x");
     }
 }

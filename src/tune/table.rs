@@ -4,6 +4,7 @@ mod memory;
 mod network;
 mod processor;
 mod start;
+mod store;
 
 use std::fmt;
 
@@ -115,7 +116,7 @@ pub struct Row {
 }
 
 /// Every row, in the order in which they are shown: first what a start needs.
-pub const TABLE: &[&[Row]] = &[start::ROWS, processor::ROWS, memory::ROWS, network::ROWS];
+pub const TABLE: &[&[Row]] = &[start::ROWS, processor::ROWS, memory::ROWS, network::ROWS, store::ROWS];
 
 /// The row of this name.
 #[must_use]

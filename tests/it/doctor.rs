@@ -3,7 +3,7 @@
 
 pub(crate) mod machine;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::{Directory, command};
 use machine::{Change, Machine};
@@ -283,7 +283,62 @@ const CASES: &[Case] = &[
         &["--connections", "200000"],
         &[("local-ports", "note"), ("net.ipv4.tcp_mem", "warning"), ("net.ipv4.tcp_wmem", "warning")],
     ),
+    (
+        "a store in memory",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / rw - ext4 /dev/a rw\n40 22 0:2 / /var rw - tmpfs tmpfs rw"))],
+        &[],
+        &[("store-file-system", "warning")],
+    ),
+    (
+        "a store in a container's layer",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / rw - overlay overlay rw,lowerdir=/a"))],
+        &[],
+        &[("store-file-system", "warning")],
+    ),
+    (
+        "a store in a container's volume",
+        &[(
+            "proc/self/mountinfo",
+            Is("22 1 0:1 / / rw - overlay overlay rw\n40 22 8:1 /v /var/lib/waystation rw - ext4 /dev/sda1 rw"),
+        )],
+        &[],
+        &[],
+    ),
+    (
+        "a store on a file server",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / rw - nfs4 server:/root rw,vers=4.2"))],
+        &[],
+        &[("store-file-system", "warning")],
+    ),
+    (
+        "a store in a program's file system",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / rw - fuse.sshfs host: rw"))],
+        &[],
+        &[("store-file-system", "warning")],
+    ),
+    (
+        "a store that cannot be written",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / ro,relatime - ext4 /dev/a rw"))],
+        &[],
+        &[("store-file-system", "error")],
+    ),
+    (
+        "a disk that is not told of syncs",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / rw,relatime - ext4 /dev/a rw,barrier=0"))],
+        &[],
+        &[("store-file-system", "warning")],
+    ),
+    (
+        "a store that is somewhere else",
+        &[("proc/self/mountinfo", Is("22 1 0:1 / / rw - ext4 /dev/a rw\n40 22 0:2 / /srv rw - tmpfs tmpfs rw"))],
+        &["--data", "/srv/waystation"],
+        &[("store-file-system", "warning")],
+    ),
+    ("no store", &[("proc/self/mountinfo", Is("22 1 0:1 / / ro - overlay overlay rw"))], &["--data", "none"], &[]),
 ];
+
+/// Rows about which only the running machine can be asked; `src/tune/table/store.rs` has their cases.
+const LIVE: [&str; 2] = ["store-space", "store-sync"];
 
 /// What the doctor says of a machine, as a program reads it, and the exit code.
 fn doctor(machine: &Machine, args: &[&str]) -> (Value, i32) {
@@ -333,10 +388,14 @@ fn every_fault_of_a_machine_is_found_and_nothing_else() {
 #[test]
 fn every_row_of_the_table_is_told_of_a_machine_that_has_it_and_found_wrong_in_some_case() {
     let (said, _) = doctor(&Machine::with(&[]), &[]);
-    assert_eq!(said["absent"], Value::Array(Vec::new()), "the machine of the tests has everything");
+    assert_eq!(
+        said["absent"],
+        json!(LIVE),
+        "the machine of the tests has everything but what only a running one tells"
+    );
     let found: Vec<&str> = CASES.iter().flat_map(|(.., expected)| expected.iter().map(|(name, _)| *name)).collect();
     for row in waystation::tune::TABLE.iter().copied().flatten() {
-        assert!(found.contains(&row.name), "no case for {}", row.name);
+        assert!(found.contains(&row.name) != LIVE.contains(&row.name), "no case for {}", row.name);
     }
 }
 
@@ -372,6 +431,29 @@ fn this_machine_is_examined_with_a_ring_that_is_tried() {
     let ring = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "io_uring").unwrap();
     assert_eq!((&ring["seen"], &ring["severity"]), (&"a ring can be built".into(), &"ok".into()), "{ring}");
     assert_eq!(said["errors"], 0, "the gateway starts here, as the other tests show: {said:#}");
+}
+
+#[test]
+fn the_disk_of_this_machines_store_is_asked_and_memory_is_no_disk() {
+    let place = Directory::new();
+    let asked = |data: &str| -> Vec<Value> {
+        let output = command(&["doctor", "--connections", "16", "--json", "--data", data]).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = said["checks"].as_array().unwrap().iter();
+        checks.filter(|check| check["name"].as_str().unwrap().starts_with("store-")).cloned().collect()
+    };
+    // What is not there yet will be made where something is.
+    let data = place.path().join("not/there/yet");
+    let rows = asked(data.to_str().unwrap());
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    assert!(rows[1]["seen"].as_str().unwrap().ends_with(" left"), "{rows:#?}");
+    let sync = rows[2]["seen"].as_str().unwrap();
+    assert!(sync.ends_with(" ms") || sync.starts_with("no end"), "{rows:#?}");
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "nothing is made and nothing is left");
+    let rows = asked("/dev/shm/waystation");
+    assert!(rows[0]["seen"].as_str().unwrap().starts_with("tmpfs at /dev/shm"), "{rows:#?}");
+    assert_eq!(rows[0]["severity"], "warning");
+    assert_eq!(asked("none"), Vec::<Value>::new());
 }
 
 #[test]

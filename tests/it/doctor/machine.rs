@@ -75,6 +75,12 @@ const WELL: &[(&str, &str)] = &[
     ("proc/sys/net/ipv4/tcp_mem", "188000\t250000\t376000"),
     ("proc/sys/net/netfilter/nf_conntrack_max", "262144"),
     ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999"),
+    (
+        "proc/self/mountinfo",
+        "22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw,discard\n\
+         23 22 0:21 / /proc rw,nosuid - proc proc rw\n\
+         40 22 259:3 / /var/lib/waystation rw,relatime shared:9 - xfs /dev/nvme0n1p3 rw,attr2",
+    ),
 ];
 
 /// A machine's files, gone with it.
