@@ -30,6 +30,8 @@ pub(crate) struct SystemStats {
     shards: Vec<Shard>,
     mesh: Mesh,
     slow: Slow,
+    /// What becomes of durable channels; absent without a store.
+    store: Option<Store>,
     /// The most frequent first; none that never happened.
     #[schemars(length(max = REASONS_TOLD_MAX))]
     refusals: Vec<Refusal>,
@@ -114,6 +116,18 @@ struct Slow {
     paused: u64,
     /// Since the start, for not reading.
     closed: u64,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Store {
+    /// Whether nothing can be written: durable channels refuse what is new.
+    trouble: bool,
+    /// Writes that wait for their commit.
+    queue: u64,
+    /// Of the interval, with its fdatasync; absent if there was no commit.
+    commit_p99_ms: Option<Rate>,
+    disk_bytes: u64,
 }
 
 #[derive(JsonSchema)]

@@ -43,7 +43,7 @@ window.WebSocket = class {
   }
 };
 
-function made(shards, scale, { silent }) {
+function made(shards, scale, { silent, trouble = false }) {
   const each = (of) => Array.from({ length: shards }, (_, shard) => of(shard));
   const latency = { count: 3, p50_us: 43, p90_us: 190, p99_us: 2100, p999_us: 52000, max_us: 1e7 };
   return {
@@ -52,7 +52,7 @@ function made(shards, scale, { silent }) {
     delivery: latency, handshake: latency,
     shards: each((shard) => ({ cpu: shard, connections: scale, channels: scale, received_per_s: scale, sent_per_s: scale, busy: shard / shards, turn_max_us: 1234567, parks_per_s: scale, history_bytes: scale * 1000, owed_bytes: scale, answering: shard !== silent })),
     mesh: { messages_per_s: each((from) => each((to) => (from === to ? 0 : scale))), depth: each(() => each(() => 3)), full_per_s: 1 },
-    slow: { gaps_per_s: 1, paused: 2, closed: 3 },
+    slow: { gaps_per_s: 1, paused: 2, closed: 3 }, store: { trouble, queue: scale, commit_p99_ms: 4.5, disk_bytes: scale * 1000 },
     refusals: [{ reason: "rate", total: scale, per_s: scale }], closes: [{ code: 4013, total: scale, per_s: scale }],
     get top_channels() { return [{ channel: feed.channel, members: scale, per_s: scale }]; },
     findings: [{ id: "x".repeat(200), severity: "error", title: "<b>title</b>", remedy: "y".repeat(300) }],

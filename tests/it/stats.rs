@@ -112,7 +112,7 @@ fn samples_of_the_running_server_keep_to_the_schema_and_lack_no_field_of_it() {
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     let core = allowed.trim().split([',', '-']).next().unwrap();
     for place in [["--shards", "2"], ["--cpus", core]] {
-        let gateway = Gateway::with(&[place[0], place[1], "--limits", "unlimited"]);
+        let gateway = Gateway::with(&[place[0], place[1], "--limits", "unlimited", "--set", "store.window_ms=2"]);
         let token = gateway.token("ada");
         let mut ada = Client::join(&gateway, "/ws", &token);
         ada.subscribe(&["trip:lisbon"]);

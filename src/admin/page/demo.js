@@ -1,6 +1,6 @@
 // The demonstration: two connections to one room show order, latency, and what resuming brings back.
 
-import { $, keep, make, recall, write } from "./dom.js";
+import { $, keep, make, on, recall, write } from "./dom.js";
 import { SAID_MAX } from "./limits.js";
 import { Link } from "./link.js";
 import { micros } from "./words.js";
@@ -50,17 +50,17 @@ export class Demo {
     this.sent = new Map();
     const right = $("#left").cloneNode(true);
     right.id = "right";
-    right.setAttribute("aria-label", "Connection Two");
+    right.ariaLabel = "Connection Two";
     write($("h3", right), "Two");
     $("#left").after(right);
     this.details = $("#demo");
     this.details.open = recall("localStorage", "demo") !== "closed";
-    this.details.addEventListener("toggle", () => {
+    on(this.details, "toggle", () => {
       keep("localStorage", "demo", this.details.open ? "open" : "closed");
       if (this.details.open) this.start(this.token);
       else this.stop();
     });
-    $("#say").addEventListener("submit", (submit) => {
+    on($("#say"), "submit", (submit) => {
       submit.preventDefault();
       const text = $("#text");
       if (text.value.trim() && this.say(text.value)) text.value = "";

@@ -13,6 +13,8 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+export const on = (element, kind, act) => element.addEventListener(kind, act);
+
 /** Writes only what changed, so that a selection and a reader are left in peace. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,28 +1,31 @@
 // The numbers of now: the line at the top, and the tables of what goes wrong and where most happens.
 
 import { $, fill, fillOrSay, make, write } from "./dom.js";
-import { CLOSES, REFUSALS, UNKNOWN, bytes, micros, number } from "./words.js";
+import { CLOSES, REFUSALS, UNKNOWN, axis, bytes, micros, number } from "./words.js";
 
 /** A time of how many: of none there is none. */
 const time = ({ count, p50_us: half }) => (count === 0 ? "none" : micros(half));
 const most = ({ count, p99_us: most }) => (count === 0 ? "in this second" : `99 % within ${micros(most)}`);
+const commit = ({ trouble, commit_p99_ms: ms }) => (trouble ? "trouble" : ms === undefined ? "none" : micros(ms * 1000));
+const kept = ({ queue, disk_bytes: disk }) => (queue === undefined ? "no store" : `${bytes(disk)}, ${axis(queue)} waiting`);
 
 /** The numbers at the top: each with what stands below it. */
 const HEADLINE = [
-  ["connections", ({ totals }) => number(totals.connections), ({ totals }) => `${number(totals.sockets)} sockets`],
-  ["channels", ({ totals }) => number(totals.channels), ({ totals }) => `${number(totals.memberships)} members`],
-  ["in / s", ({ totals }) => number(totals.received_per_s), ({ totals }) => `${bytes(totals.received_bytes_per_s)} / s`],
-  ["out / s", ({ totals }) => number(totals.sent_per_s), ({ totals }) => `${bytes(totals.sent_bytes_per_s)} / s`],
-  ["delivery, half within", ({ delivery }) => time(delivery), ({ delivery }) => most(delivery)],
-  ["handshake, half within", ({ handshake }) => time(handshake), ({ handshake }) => most(handshake)],
-  ["processors", ({ totals }) => (typeof totals.cpu_cores === "number" ? totals.cpu_cores.toFixed(2) : UNKNOWN), ({ shards }) => `${shards.length} ${shards.length === 1 ? "shard" : "shards"}`],
-  ["memory", ({ totals }) => bytes(totals.rss_bytes), ({ totals }) => `${bytes(totals.history_bytes)} history`],
+  ["connections", (t) => number(t.connections), (t) => `${number(t.sockets)} sockets`],
+  ["channels", (t) => number(t.channels), (t) => `${number(t.memberships)} members`],
+  ["in / s", (t) => number(t.received_per_s), (t) => `${bytes(t.received_bytes_per_s)} / s`],
+  ["out / s", (t) => number(t.sent_per_s), (t) => `${bytes(t.sent_bytes_per_s)} / s`],
+  ["delivery, half within", (t) => time(t.delivery), (t) => most(t.delivery)],
+  ["handshake, half within", (t) => time(t.handshake), (t) => most(t.handshake)],
+  ["commit, 99 % within", (t) => commit(t.store), (t) => kept(t.store)],
+  ["processors", (t) => (typeof t.cpu_cores === "number" ? t.cpu_cores.toFixed(2) : UNKNOWN), (t) => `${t.shards.length} ${t.shards.length === 1 ? "shard" : "shards"}`],
+  ["memory", (t) => bytes(t.rss_bytes), (t) => `${bytes(t.history_bytes)} history`],
 ];
 
 const SEVERITIES = ["note", "warning", "error"];
 
 /** An event whose parts may all be absent. */
-const whole = (stats) => ({ totals: {}, delivery: {}, handshake: {}, shards: [], slow: {}, mesh: {}, ...stats });
+const whole = (stats) => ({ totals: {}, delivery: {}, handshake: {}, shards: [], slow: {}, store: {}, mesh: {}, ...stats });
 
 export class Figures {
   constructor(follow) {
@@ -36,19 +39,24 @@ export class Figures {
 
   show(given) {
     const stats = whole(given);
+    const all = { ...stats.totals, ...stats };
     HEADLINE.forEach(([, value, below], index) => {
-      const shown = value(stats);
-      this.numbers[index][0].classList.toggle("unknown", shown === UNKNOWN || shown === "none");
-      write(this.numbers[index][0], shown);
-      write(this.numbers[index][1], below(stats).replaceAll(UNKNOWN, "?"));
+      const shown = value(all);
+      const [place, under] = this.numbers[index];
+      place.classList.toggle("unknown", shown === UNKNOWN || shown === "none");
+      place.classList.toggle("bad", shown === "trouble");
+      write(place, shown);
+      write(under, below(all).replaceAll(UNKNOWN, "?"));
     });
     this.channels(stats.top_channels);
-    fillOrSay($("#refusals"), (stats.refusals ?? []).map(({ reason, total, per_s }) => [
-      { head: true, text: String(reason), note: REFUSALS[reason] ?? "" }, { text: number(per_s), of: per_s > 0 ? "warn" : "" }, number(total),
-    ]), stats.refusals ? "Nothing was refused since the start." : UNKNOWN);
-    fillOrSay($("#closes"), (stats.closes ?? []).map(({ code, reason, total, per_s }) => [
-      { head: true, text: String(code ?? reason), note: CLOSES[code] ?? "" }, number(per_s), number(total),
-    ]), stats.closes ? "No connection was closed since the start." : UNKNOWN);
+    for (const [id, rows, words, none] of [
+      ["#refusals", stats.refusals, REFUSALS, "Nothing was refused since the start."],
+      ["#closes", stats.closes, CLOSES, "No connection was closed since the start."],
+    ]) {
+      fillOrSay($(id), (rows ?? []).map(({ reason, code = reason, total, per_s }) => [
+        { head: true, text: String(code), note: words[code] ?? "" }, { text: number(per_s), of: reason && per_s > 0 ? "warn" : "" }, number(total),
+      ]), rows ? none : UNKNOWN);
+    }
     const { slow, mesh } = stats;
     fill($("#slow").tBodies[0], [
       ["gaps told / s", slow.gaps_per_s], ["paused now", slow.paused], ["closed for it, since the start", slow.closed], ["full queues between shards / s", mesh.full_per_s],

@@ -4,7 +4,7 @@
 export const POINTS_MAX = 3600;
 /** Points asked for when the page opens. */
 export const BACKFILL_POINTS = 300;
-/** Requests for them: a page of 128 KiB holds few of many shards. Beyond it the plots begin later. */
+/** Requests for them, 128 KiB each: few of many shards. Beyond it the plots begin later. */
 export const BACKFILL_REQUESTS_MAX = 12;
 /** Events of a followed channel kept. */
 export const TAIL_EVENTS_MAX = 500;

@@ -1,7 +1,7 @@
 // The status page: one connection that reads `system:stats`, and what is shown of it.
 
 import { Demo } from "./demo.js";
-import { $, keep, make, recall, write } from "./dom.js";
+import { $, keep, make, on, recall, write } from "./dom.js";
 import { Figures } from "./figures.js";
 import { BACKFILL_POINTS, BACKFILL_REQUESTS_MAX, STALE_MS } from "./limits.js";
 import { Link } from "./link.js";
@@ -28,16 +28,16 @@ class Page {
     this.tail = new Tail((frame) => this.link?.send(frame) ?? false, (channel) => channel === STATS);
     this.demo = new Demo();
     Object.assign(this, { stats: null, arrived: 0, joined: false, said: new Map(), due: false });
-    $("#span").addEventListener("change", () => this.redraw());
-    document.addEventListener("visibilitychange", () => this.wake());
+    on($("#span"), "change", () => this.redraw());
+    on(document, "visibilitychange", () => this.wake());
     addEventListener("online", () => this.wake());
-    $("#token-form").addEventListener("submit", (submit) => {
+    on($("#token-form"), "submit", (submit) => {
       submit.preventDefault();
       this.use($("#token-input").value.trim());
       $("#token-input").value = "";
     });
-    $("#forget").addEventListener("click", () => this.askForToken("Paste another token; the one in use stays until then."));
-    document.documentElement.addEventListener("theme", () => {
+    on($("#forget"), "click", () => this.askForToken("Paste another token; the one in use stays until then."));
+    on(document, "theme", () => {
       this.drawn = "";
       this.redraw();
     });
@@ -169,6 +169,7 @@ class Page {
     write($("#server"), stats ? `${stats.state ?? "state not known"}, up ${lasting(stats.uptime_s)}` : "");
     const silent = (stats?.shards ?? []).flatMap(({ answering }, shard) => (answering === false ? [shard] : []));
     this.note("shards", silent.length ? `${silent.length === 1 ? "Shard" : "Shards"} ${silent.join(", ")} ${silent.length === 1 ? "does" : "do"} not answer.` : "");
+    this.note("store", stats?.store?.trouble ? "The store writes nothing: durable channels refuse what is new." : "");
     if (stats?.state === "draining") this.note("draining", DRAINING);
   }
 

@@ -1,7 +1,7 @@
 // The plots over time: uPlot draws, and everything that it draws can be read without seeing it.
 
 import { PLOT_ROWS } from "./limits.js";
-import { $, colour, fill, make, say, write } from "./dom.js";
+import { $, colour, fill, make, on, say, write } from "./dom.js";
 import { UNKNOWN, axis, clock, micros, number } from "./words.js";
 
 const HEIGHT = 168;
@@ -32,16 +32,16 @@ class Plot {
     this.moment = make("span", { className: "moment" });
     this.place = make("div", { className: "plot", tabIndex: 0, role: "group", "aria-label": `${kind.title}, plot: arrow keys read a moment` });
     this.table = make("table", {},
-      make("thead", {}, make("tr", {}, ...["time", ...kind.series.map(([, label]) => label)].map((text) => make("th", { scope: "col", textContent: text })))),
+      make("thead", {}, make("tr", {}, ...["time", ...kind.series.map(([, label]) => label)].map((text) => make("th", { textContent: text })))),
       make("tbody"));
     this.details = make("details", { className: "behind" },
       make("summary", { textContent: "As a table", "aria-label": `${kind.title} as a table` }), make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `${kind.title}, table` }, this.table));
     parent.append(make("figure", {},
       make("figcaption", {}, make("h3", {}, `${kind.title} `, this.moment), make("span", { className: "legend" }, ...legend)),
       this.place, this.details));
-    this.details.addEventListener("toggle", () => this.tabulate());
-    this.place.addEventListener("keydown", (key) => this.move(key));
-    this.place.addEventListener("blur", () => this.point(null));
+    on(this.details, "toggle", () => this.tabulate());
+    on(this.place, "keydown", (key) => this.move(key));
+    on(this.place, "blur", () => this.point(null));
     new ResizeObserver(() => this.drawn?.setSize({ width: this.place.clientWidth, height: HEIGHT })).observe(this.place);
   }
 
@@ -71,7 +71,7 @@ class Plot {
       axes: [{ ...beside, size: 26, values: time, grid: { show: false } }, { ...beside, size: 50, values: (_, splits) => splits.map(label), ...(kind.log && { splits: tens, filter: (_, splits) => splits }) }],
       hooks: { setCursor: [(plot) => this.read(plot.cursor.idx)] },
     }, this.data, this.place);
-    $("canvas", this.place).setAttribute("aria-hidden", "true");
+    $("canvas", this.place).ariaHidden = "true";
   }
 
   show(series, seconds) {
@@ -124,7 +124,7 @@ class Plot {
 export class Plots {
   constructor(parent) {
     this.all = PLOTS.map((kind) => new Plot(parent, kind));
-    document.documentElement.addEventListener("theme", () => this.all.forEach((plot) => plot.data && plot.paint()));
+    on(document, "theme", () => this.all.forEach((plot) => plot.data && plot.paint()));
   }
 
   show(series, seconds) {

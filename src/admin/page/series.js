@@ -6,10 +6,10 @@ const NUMBER = (value) => (typeof value === "number" && Number.isFinite(value) ?
 
 /** What is kept of an event. A plot's series names one of these. */
 const KEPT = {
-  in: (stats) => stats.totals?.received_per_s, out: (stats) => stats.totals?.sent_per_s,
-  connections: (stats) => stats.totals?.connections, cores: (stats) => stats.totals?.cpu_cores,
-  p50: (stats) => stats.delivery?.p50_us, p90: (stats) => stats.delivery?.p90_us,
-  p99: (stats) => stats.delivery?.p99_us, p999: (stats) => stats.delivery?.p999_us,
+  in: (of) => of.totals?.received_per_s, out: (of) => of.totals?.sent_per_s,
+  connections: (of) => of.totals?.connections, cores: (of) => of.totals?.cpu_cores,
+  p50: (of) => of.delivery?.p50_us, p90: (of) => of.delivery?.p90_us,
+  p99: (of) => of.delivery?.p99_us, p999: (of) => of.delivery?.p999_us,
 };
 
 export class Series {

@@ -1,7 +1,7 @@
 // The design made visible: what each shard does, and what goes from each to each.
 
 import { MATRIX_FIGURES_MAX, STRIP_COLUMNS } from "./limits.js";
-import { $, colour, fillOrSay, make, say, write } from "./dom.js";
+import { $, colour, fillOrSay, make, on, say, write } from "./dom.js";
 import { axis, bytes, micros, number, percent } from "./words.js";
 
 const OVER = 0.9;
@@ -11,7 +11,7 @@ export class Strips {
   constructor() {
     this.table = $("#shards");
     this.repaint();
-    document.documentElement.addEventListener("theme", () => this.repaint());
+    on(document, "theme", () => this.repaint());
   }
 
   repaint() {
@@ -75,11 +75,11 @@ function bucketed(series, seconds, shards) {
 export class Matrix {
   constructor() {
     Object.assign(this, { table: $("#mesh"), read: $("#mesh-read"), count: 0, at: null, cells: [] });
-    $("#mesh-what").addEventListener("change", () => this.show(this.mesh, this.known));
-    this.table.addEventListener("keydown", (key) => this.move(key));
-    this.table.addEventListener("pointerover", (over) => this.pick(this.cells.indexOf(over.target)));
-    this.table.addEventListener("pointerleave", () => this.pick(-1));
-    this.table.addEventListener("blur", () => this.pick(-1));
+    on($("#mesh-what"), "change", () => this.show(this.mesh, this.known));
+    on(this.table, "keydown", (key) => this.move(key));
+    on(this.table, "pointerover", (over) => this.pick(this.cells.indexOf(over.target)));
+    on(this.table, "pointerleave", () => this.pick(-1));
+    on(this.table, "blur", () => this.pick(-1));
   }
 
   show(mesh, known) {

@@ -1,6 +1,6 @@
 // A channel's events as they come, the newest first: bounded, held on request, text only.
 
-import { $, make, say, write } from "./dom.js";
+import { $, make, on, say, write } from "./dom.js";
 import { TAIL_CHARS_MAX, TAIL_EVENTS_MAX } from "./limits.js";
 import { clock, number } from "./words.js";
 
@@ -15,24 +15,24 @@ export class Tail {
     this.list = $("#tail");
     this.pause = $("#tail-pause");
     this.filter = $("#tail-filter");
-    $("#follow").addEventListener("submit", (submit) => {
+    on($("#follow"), "submit", (submit) => {
       submit.preventDefault();
       const name = $("#tail-channel").value.trim();
       if (this.channel !== null && name === this.channel) this.leave();
       else if (name) this.follow(name);
     });
-    $("#tail-channel").addEventListener("input", () => this.label());
-    this.pause.addEventListener("click", () => {
+    on($("#tail-channel"), "input", () => this.label());
+    on(this.pause, "click", () => {
       this.paused = !this.paused;
       this.held = 0;
-      this.pause.setAttribute("aria-pressed", String(this.paused));
+      this.pause.ariaPressed = String(this.paused);
       this.rebuild();
     });
-    $("#tail-clear").addEventListener("click", () => {
+    on($("#tail-clear"), "click", () => {
       Object.assign(this, { events: [], fresh: [], count: 0, held: 0 });
       this.rebuild();
     });
-    this.filter.addEventListener("input", () => this.rebuild());
+    on(this.filter, "input", () => this.rebuild());
   }
 
   follow(name) {

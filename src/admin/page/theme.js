@@ -1,5 +1,4 @@
 // Before anything is drawn: the theme that was chosen in this browser, else the system's.
-"use strict";
 {
   const NAMES = { "": "as the system", light: "light", dark: "dark" };
   const root = document.documentElement;
@@ -8,7 +7,7 @@
     root.dataset.theme = name in NAMES ? name : "";
     const button = document.getElementById("theme");
     if (button) button.textContent = `Theme: ${NAMES[root.dataset.theme]}`;
-    root.dispatchEvent(new Event("theme"));
+    document.dispatchEvent(new Event("theme"));
   };
   apply(read());
   document.addEventListener("DOMContentLoaded", () => {
@@ -21,5 +20,5 @@
       apply(next);
     });
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => root.dispatchEvent(new Event("theme")));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new Event("theme")));
 }

@@ -58,13 +58,14 @@ pub(super) const fn answers(ticked: u64, micros: u64) -> bool {
 /// # Cancel safety
 /// A sample that is under way may be published or not.
 pub(super) async fn run(asker: &Asker, all: &[Arc<Metrics>], known: &Known) {
-    let mut before = Reading::take(all, &known.traffic, known.micros());
+    let take = || Reading::take(all, &known.traffic, known.micros()).with_store(known.store.as_deref());
+    let mut before = take();
     let mut watched = false;
     loop {
         let passed = known.micros().saturating_sub(before.micros);
         Timer::new(Duration::from_micros((SAMPLE_EVERY_MS * 1000).saturating_sub(passed))).await;
         let busiest = if watched { Some(busiest(asker, all, known).await) } else { None };
-        let reading = Reading::take(all, &known.traffic, known.micros());
+        let reading = take();
         let sample = Sample::between((&before, &reading), unix_ms(), known, busiest.as_deref());
         before = reading;
         let announce = Ask::Announce(sample.encode().into_boxed_slice());

@@ -7,6 +7,7 @@ use crate::admin::process;
 use crate::ids::ShardId;
 use crate::limits::MATRIX_SHARDS_MAX;
 use crate::mesh::{Traffic, depth};
+use crate::metrics::store::{StoreNumber, StoreNumbers};
 use crate::metrics::{Metric, Metrics, Timing};
 
 /// One reading.
@@ -21,6 +22,17 @@ pub(super) struct Reading {
     pub(super) cpu_s: Option<f64>,
     /// Its memory.
     pub(super) rss_bytes: Option<f64>,
+    /// The store's numbers, if there is one.
+    pub(super) store: Option<OfStore>,
+}
+
+/// The store's numbers.
+#[derive(Clone, Debug)]
+pub(super) struct OfStore {
+    pub(super) queue: u64,
+    pub(super) disk_bytes: u64,
+    /// How long commits took.
+    pub(super) commit: Spread,
 }
 
 /// One shard's numbers.
@@ -42,7 +54,13 @@ impl Reading {
             mesh: if traffic.len() <= MATRIX_SHARDS_MAX { matrix(traffic) } else { Vec::new() },
             cpu_s: named("process_cpu_seconds_total"),
             rss_bytes: named("process_resident_memory_bytes"),
+            store: None,
         }
+    }
+
+    /// With what the store counts.
+    pub(super) fn with_store(self, store: Option<&StoreNumbers>) -> Self {
+        Self { store: store.map(OfStore::take), ..self }
     }
 
     /// Of all shards together.
@@ -62,6 +80,16 @@ fn matrix(traffic: &[Arc<Traffic>]) -> Vec<Vec<(u64, u64)>> {
     let shards = || (0..).map(ShardId).take(traffic.len());
     let between = |from: ShardId, to: ShardId| (traffic[from.index()].put(to), depth(traffic, from, to));
     shards().map(|from| shards().map(|to| between(from, to)).collect()).collect()
+}
+
+impl OfStore {
+    fn take(numbers: &StoreNumbers) -> Self {
+        Self {
+            queue: numbers.read(StoreNumber::Queued),
+            disk_bytes: numbers.read(StoreNumber::DiskBytes),
+            commit: Spread::of(numbers.commit()),
+        }
+    }
 }
 
 impl OfShard {

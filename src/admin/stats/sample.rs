@@ -38,6 +38,8 @@ pub(super) struct Sample<'a> {
     shards: Vec<Shard>,
     mesh: Mesh,
     slow: Slow,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store>,
     refusals: Vec<Refusal>,
     closes: Vec<Close>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +116,16 @@ struct Slow {
     closed: u64,
 }
 
+/// What becomes of durable channels; absent without a store.
+#[derive(Clone, Debug, Serialize)]
+struct Store {
+    trouble: bool,
+    queue: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_p99_ms: Option<f64>,
+    disk_bytes: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Refusal {
     reason: &'static str,
@@ -169,6 +181,7 @@ impl<'a> Sample<'a> {
                 paused: after.sum(Metric::Blocked),
                 closed: after.sum(Metric::ClosedSlow),
             },
+            store: between.store(),
             refusals: between.refusals(),
             closes: between.closes(),
             top_channels: busiest.map(|rows| rows.iter().take(BUSY_CHANNELS_TOLD).map(channel).collect()),
@@ -249,6 +262,17 @@ impl Between<'_> {
             depth: self.after.mesh.iter().map(|row| row.iter().map(|(_, depth)| *depth).collect()).collect(),
             full_per_s: self.rate(Metric::MeshFull),
         }
+    }
+
+    fn store(&self) -> Option<Store> {
+        let (before, after) = (self.before.store.as_ref()?, self.after.store.as_ref()?);
+        let p99_us = after.commit.since(&before.commit).quantile(990);
+        Some(Store {
+            trouble: self.after.sum(Metric::StoreTrouble) > 0,
+            queue: after.queue,
+            commit_p99_ms: p99_us.map(|micros| rounded(float(micros) / 1000.0, 1000.0)),
+            disk_bytes: after.disk_bytes,
+        })
     }
 
     /// By the code of the close frame; what clients make up is not among them.

@@ -12,6 +12,7 @@ use crate::limits::{
 };
 use crate::mesh::{Capacities, Mesh, Traffic, depth};
 use crate::metrics::Metrics;
+use crate::metrics::store::{StoreNumber, StoreNumbers};
 use crate::shard::message::Lane;
 
 const STEP: u64 = 2_000_000;
@@ -51,7 +52,11 @@ fn full() -> Value {
     let mut ends: Vec<_> = (0..2).map(|shard| mesh.take_end(ShardId(shard)).unwrap()).collect();
     let traffic = mesh.traffic();
     let shards: Vec<Arc<Metrics>> = (0..2).map(|_| Metrics::shared()).collect();
-    let before = Reading { cpu_s: Some(1.0), ..Reading::take(&shards, &traffic, 10 * STEP) };
+    let store = StoreNumbers::default();
+    let before = Reading { cpu_s: Some(1.0), ..Reading::take(&shards, &traffic, 10 * STEP) }.with_store(Some(&store));
+    (1..=1000).for_each(|micros| store.commit().record(micros));
+    store.set(StoreNumber::Queued, 7);
+    store.set(StoreNumber::DiskBytes, 5_000_000);
     (0..3).for_each(|item| ends[0].outbox.try_put(ShardId(1), Lane::Data, item).unwrap());
     ticked(&shards);
     Metric::ALL.iter().filter(|metric| **metric != Metric::TickedAt).for_each(|metric| shards[1].add(*metric, 1));
@@ -60,6 +65,7 @@ fn full() -> Value {
     }
     let rss_bytes = Some(20_000_000.0);
     let after = Reading { cpu_s: Some(1.5), rss_bytes, ..Reading::take(&shards, &traffic, 11 * STEP) };
+    let after = after.with_store(Some(&store));
     let known = known(1);
     let busiest = [Busiest { channel: Arc::from("trip:lisbon"), members: 3, per_s: 9 }];
     let sample = Sample::between((&before, &after), 1_795_000_000_000, &known, Some(&busiest));
@@ -143,6 +149,26 @@ fn a_shard_that_hangs_does_not_answer_and_the_others_do() {
 fn one_shard_that_drains_is_a_server_that_drains() {
     assert_eq!(sample(|_| {}, |_| {}, None)["state"], "serving");
     assert_eq!(sample(|_| {}, |shards| shards[1].set(Metric::Draining, 1), None)["state"], "draining");
+}
+
+#[test]
+fn the_store_is_told_of_where_there_is_one_and_commits_are_of_the_interval_alone() {
+    let (shards, store) = ([Metrics::shared(), Metrics::shared()], StoreNumbers::default());
+    let reading = |micros| Reading::take(&shards, &[], micros).with_store(Some(&store));
+    let told = |before: &Reading, after: &Reading| -> Value {
+        serde_json::from_slice(&Sample::between((before, after), 0, &known(0), None).encode()).unwrap()
+    };
+    store.commit().record(1_000_000);
+    let before = reading(STEP);
+    store.set(StoreNumber::Queued, 3);
+    let quiet = reading(2 * STEP);
+    assert_eq!(told(&before, &quiet)["store"], json!({ "trouble": false, "queue": 3, "disk_bytes": 0 }));
+    store.commit().record(3000);
+    store.set(StoreNumber::DiskBytes, 9);
+    shards[1].set(Metric::StoreTrouble, 1);
+    let expected = json!({ "trouble": true, "queue": 3, "commit_p99_ms": 3.071, "disk_bytes": 9 });
+    assert_eq!(told(&quiet, &reading(3 * STEP))["store"], expected);
+    assert_eq!(sample(|_| {}, |_| {}, None).get("store"), None, "without a store nothing is made up");
 }
 
 #[test]
