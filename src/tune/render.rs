@@ -3,6 +3,7 @@
 //! Values that depend on a plan are those of two: [`USUAL`], whose memory is not known, and [`MILLION`]. Files in
 //! which nothing depends on anything are in `tuning/` themselves and only carried along.
 
+mod nft;
 mod page;
 mod seccomp;
 mod sysctl;
@@ -51,6 +52,7 @@ pub fn files() -> Vec<Rendered> {
         file("tuning/udev/60-waystation.rules", sysctl::conntrack_rule()),
         carried("tuning/udev/70-waystation-nic.rules", include_str!("../../tuning/udev/70-waystation-nic.rules")),
         Rendered { program: true, ..script },
+        file("tuning/nftables/waystation-notrack.nft", nft::notrack()),
         file("tuning/tuned/waystation/tuned.conf", sysctl::tuned()),
         file("tuning/docker/seccomp-io-uring.json", seccomp::profile()),
     ]

@@ -165,7 +165,7 @@ fn conntrack(host: &Host, plan: &Plan) -> Option<Answer> {
     let told = format!("{} connections and a fifth: {}", grouped(plan.connections), grouped(wanted));
     let answer = Answer::new("/proc/sys/net/netfilter/nf_conntrack_max", grouped(most), told);
     Some(answer.fault_if(most < wanted, severity, || {
-        format!("sysctl -w net.netfilter.nf_conntrack_max={wanted}, or a notrack rule for the port")
+        format!("sysctl -w net.netfilter.nf_conntrack_max={wanted}, or tuning/nftables/waystation-notrack.nft")
     }))
 }
 
