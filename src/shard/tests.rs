@@ -23,6 +23,7 @@ mod opening;
 mod outside;
 mod places;
 mod providers;
+mod recorded;
 mod returning;
 mod rooms;
 mod rules;
