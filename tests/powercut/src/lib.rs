@@ -32,6 +32,9 @@
 //! the filter stays with it, and without the shim the first trapped call ends it. The log is as large as all that was
 //! written. An fsync holds up nobody; everything else that changes the directory goes one after the other.
 //!
+//! A [`Stall`] makes the disk hang: each fsync, fdatasync, sync and syncfs that begins while it is there waits for its end,
+//! and whatever else the program does goes on. It is the file `stall` beside the directory, so a shell can make one too.
+//!
 //! Bookkeeping goes to a file by plain writes, which the kernel keeps whenever the process dies; it follows the call,
 //! so that what is lost between the two counts as not durable, and it precedes the return, so that an fsync that
 //! returned counts. Modes are kept as at creation; owners, times, attributes and later modes are not.
@@ -43,6 +46,8 @@ pub mod record;
 mod replay;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod shim;
+mod stall;
 
 pub use cut::{Cut, Kept, apply, begin, beside};
 pub use replay::Metadata;
+pub use stall::Stall;

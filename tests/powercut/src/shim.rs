@@ -25,6 +25,7 @@ mod trap;
 struct Root {
     path: Path,
     log: Path,
+    stall: Path,
     device: u64,
 }
 
@@ -63,8 +64,10 @@ fn watch(directory: &CStr) {
         die("POWERCUT_DIR was not prepared: run `powercut begin` on it");
     }
     log.pop();
+    let mut stall = log.clone();
     log.push(b"/log\0");
-    if ROOT.set(Root { path, log, device: stat.st_dev }).is_err() {
+    stall.push(b"/stall\0");
+    if ROOT.set(Root { path, log, stall, device: stat.st_dev }).is_err() {
         die("it is loaded twice");
     }
 }

@@ -1,18 +1,20 @@
 //! Each call: what it changes below the directory, and what the log then says.
 
-use core::ffi::c_long;
+use core::ffi::{CStr, c_long};
 use std::os::fd::AsRawFd;
 
 use rustix::fs::{CWD, OFlags, fcntl_getfl};
 
 use super::kernel::{self, Answer, fd, int, pass};
 use super::place::{self, Entry};
-use super::{Held, hold};
+use super::{Held, ROOT, die, hold};
 use crate::record::Kind;
 
 const APPEND: u64 = libc::RWF_APPEND.unsigned_abs() as u64;
 const DURABLE: u64 = (libc::RWF_DSYNC | libc::RWF_SYNC).unsigned_abs() as u64;
 const PLACES: u64 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE).unsigned_abs() as u64;
+/// Milliseconds between two looks at whether the disk still hangs.
+const HANG_LOOK_MS: u64 = 2;
 const KEEP_SIZE: u64 = libc::FALLOC_FL_KEEP_SIZE.unsigned_abs() as u64;
 
 /// Carries out a call of the program, and records it if it changes what is watched.
@@ -207,10 +209,24 @@ fn make(number: c_long, args: [u64; 6], from: i32, path: u64, kind: Kind) -> Ans
 fn sync(number: c_long, args: [u64; 6], inode: Option<u64>) -> Answer {
     let Some(inode) = inode else { return pass(number, args) };
     let start = hold().log.count;
+    hang();
     let result = pass(number, args);
     if result.is_ok() {
         let kind = if inode == 0 { Kind::SyncAll } else { Kind::Sync };
         hold().append(kind, inode, start, 0, &[]);
     }
     result
+}
+
+/// Waits while somebody has the disk hang, and says there that a call does.
+fn hang() {
+    let Some(stall) = ROOT.get().and_then(|root| CStr::from_bytes_until_nul(root.stall.bytes()).ok()) else { return };
+    let Ok(fd) = kernel::open_to_append(stall) else { return };
+    if kernel::append(fd, b"*").is_err() {
+        die("what hangs cannot be said");
+    }
+    kernel::close(fd);
+    while kernel::is_there(stall) {
+        kernel::rest(HANG_LOOK_MS);
+    }
 }

@@ -95,6 +95,29 @@ pub(crate) fn create(path: &CStr) -> Result<i32, i32> {
     pass(libc::SYS_openat, [argument(libc::AT_FDCWD), path, flags, 0o644, 0, 0]).map(int)
 }
 
+/// Opens a file that is there, to append to it.
+pub(crate) fn open_to_append(path: &CStr) -> Result<i32, i32> {
+    let flags = argument(libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC);
+    pass(libc::SYS_openat, [argument(libc::AT_FDCWD), address(path.as_ptr().cast()), flags, 0, 0, 0]).map(int)
+}
+
+/// Closes what was opened here.
+pub(crate) fn close(fd: i32) {
+    // Whatever it says, the descriptor is free.
+    let _: Answer = pass(libc::SYS_close, [argument(fd), 0, 0, 0, 0, 0]);
+}
+
+/// Whether something has this name.
+pub(crate) fn is_there(path: &CStr) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
+}
+
+/// Lets a little time pass.
+pub(crate) fn rest(ms: u64) {
+    // A signal may end it earlier: whoever rests looks again.
+    let _: Answer = pass(libc::SYS_poll, [0, 0, ms, 0, 0, 0]);
+}
+
 /// The path that the kernel has for a descriptor.
 pub(crate) fn path_of(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
     rustix::fs::readlinkat_raw(CWD, proc_path(fd).as_c_str()?, buffer).ok()

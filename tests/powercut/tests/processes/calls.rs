@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
-use powercut::{Cut, Metadata};
+use powercut::{Cut, Metadata, Stall};
 
 use crate::place::{Place, State, state};
 
@@ -95,6 +96,28 @@ fn a_sync_of_everything_is_one_of_each() {
         assert!(before != now, "{call} changes something");
         assert!(place.after(&place.cut(), 0) == now, "{call}");
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what another process does is waited for by the real clock")]
+fn a_sync_hangs_with_the_disk_and_nothing_else_does() {
+    let place = Place::new("hangs");
+    prepare(&place);
+    let mut driver = place.driver("call write sync");
+    let stall = Stall::begin(&place.data()).expect("it is prepared");
+    assert!(Stall::begin(&place.data()).is_err(), "it hangs already");
+    let before = state(&place.data());
+    let mut child = driver.spawn().expect("it runs");
+    let since = Instant::now();
+    while stall.count().expect("a file") == 0 {
+        assert!(since.elapsed() < Duration::from_secs(60), "no sync has begun");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    assert!(before != state(&place.data()), "the write before it has not waited");
+    assert!(child.try_wait().expect("it is ours").is_none(), "the sync does");
+    drop(stall);
+    assert!(child.wait().expect("it ends").success());
+    assert!(place.after(&place.cut(), 0) == state(&place.data()), "what it waited for is durable");
 }
 
 #[test]
