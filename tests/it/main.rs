@@ -54,6 +54,7 @@ mod rooms;
 mod secrets;
 mod seeds;
 mod services;
+mod stalled;
 mod start;
 mod stats;
 mod tokens;
