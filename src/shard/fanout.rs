@@ -67,7 +67,8 @@ impl Shard {
         }
     }
 
-    /// Visits up to `turns` places of a channel. Returns how many.
+    /// Visits up to `turns` places of a channel. Returns how many were owed something, which is what costs: a join has a
+    /// whole room looked at for the one who came.
     fn visit(&mut self, now: Now, id: RoomId, turns: usize, effects: &mut Effects) -> usize {
         self.feed(id, effects);
         // A room that was forgotten may have left its place in line to another that does not stand there.
@@ -136,7 +137,7 @@ impl Shard {
             room.needed = room.needed_now;
             (room.timed, room.ahead) = (room.history.last(), 0);
         }
-        visits as usize
+        owed as usize
     }
 
     /// What was visited is written by now: one record for each visited channel and turn, as heavy as its deliveries.

@@ -122,6 +122,30 @@ fn whoever_joins_or_leaves_during_a_round_takes_nobody_elses_visit() {
 }
 
 #[test]
+fn who_joins_a_room_takes_the_turn_of_one_member_and_not_of_the_whole_room() {
+    let mut world = World::new();
+    let author = world.legacy("/ws", "ann");
+    let live = world.legacy("/ws/chat/live", "bob");
+    let rooms: Vec<String> = (0..VISITS_PER_TURN_BUSY / 2).map(|room| format!("large{room}")).collect();
+    for room in &rooms {
+        for _ in 0..VISITS_PER_CHANNEL {
+            world.legacy(&format!("/ws/chat/{room}"), "bob");
+        }
+    }
+    let joining: Vec<Who> = rooms.iter().map(|_| world.legacy("/ws", "eve")).collect();
+    world.run();
+    for (who, room) in joining.iter().zip(&rooms) {
+        world.put(*who, &text(&subscribe(&[format!("chat:{room}")])));
+        world.apply(0);
+    }
+    publish_quietly(&mut world, author, "chat:live");
+    let (written, _) = writes(&mut world, true);
+    assert!(written.contains(&live), "{} others were written to first", written.len());
+    world.run();
+    assert!(joining.into_iter().all(|who| world.heard(who).iter().any(|event| event["type"] == "subscribed")));
+}
+
+#[test]
 fn small_rooms_do_not_wait_for_a_room_of_ten_thousand() {
     let mut world = World::new();
     let author = world.legacy("/ws", "ann");
