@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ids::{Seq, ShardId};
-use crate::limits::{LINES_OPEN_MAX, PLACES_SLACK};
+use crate::limits::{LINES_OPEN_MAX, PLACES_SLACK, TRIM_EVENTS_MAX, TRIM_EVENTS_PER_BATCH};
 
 use super::contract::{Append, ChannelNumber, Notice, Open, Past, Refusal, Request, Ticket};
 use super::disk::{Batch, Disk, DiskFault, Order, Space};
@@ -39,6 +39,8 @@ pub struct TrimJob {
     pub erase: Option<Seq>,
     /// Cursors and positions over their bounds go.
     pub places: bool,
+    /// Events that may go at once.
+    pub events_max: usize,
 }
 
 /// Writes that are in the batch: up to which ticket of a shard.
@@ -305,19 +307,21 @@ impl Ledger {
         self.openings.drain(..count).collect()
     }
 
-    /// Trimmings to be planned now, at most so many.
+    /// Trimmings to be planned now, at most so many. Those of few channels take more at once: one that is written alone
+    /// fills whole batches.
     pub fn take_trim_jobs(&mut self, count: usize) -> Vec<TrimJob> {
         if !self.batch.is_empty() {
             return Vec::new();
         }
         let count = count.min(self.jobs.len());
+        let events_max = (TRIM_EVENTS_PER_BATCH / count.max(1)).max(TRIM_EVENTS_MAX);
         let channels = &mut self.channels;
         let job = |channel| {
             let state = channels.get_mut(&channel)?;
             let places = std::mem::take(&mut state.places) > PLACES_SLACK;
             state.moved = Vec::new();
             let erase = state.erase.map(|(_, _, through)| through);
-            Some(TrimJob { channel, line: state.line.clone(), erase, places })
+            Some(TrimJob { channel, line: state.line.clone(), erase, places, events_max })
         };
         self.jobs.drain(..count).filter_map(job).collect()
     }

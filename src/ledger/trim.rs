@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use crate::ids::Seq;
 use crate::limits::{
     CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, POSITIONS_PER_CHANNEL_MAX, SWEEP_LINES_MAX,
-    TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN,
+    TRIM_BYTES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN,
 };
 
 use super::books::TrimJob;
@@ -56,27 +56,29 @@ fn is_too_old(line: &Line, unix_ms: u64) -> bool {
 /// # Errors
 /// As [`plan`].
 pub fn plan_job(disk: &impl Disk, job: &TrimJob, unix_ms: u64) -> Result<Trimming, DiskFault> {
-    let mut trimming = plan(disk, job.channel, &job.line, job.erase, unix_ms)?;
+    let mut trimming = plan(disk, (job.channel, &job.line), (job.erase, job.events_max), unix_ms)?;
     if job.places && job.erase.is_none() {
         trimming.rows = excess_places(disk, job.channel)?;
     }
     Ok(trimming)
 }
 
-/// What of a channel goes next: everything over its bounds, or with `erase` everything up to an event.
+/// What of a channel goes next: everything over its bounds, or with `erase` everything up to an event; so many events at
+/// most.
 ///
 /// # Errors
 /// The disk does not answer, or is damaged where the oldest events stand: nothing goes then.
 pub fn plan(
     disk: &impl Disk,
-    channel: ChannelNumber,
-    line: &Line,
-    erase: Option<Seq>,
+    (channel, line): (ChannelNumber, &Line),
+    (erase, events_max): (Option<Seq>, usize),
     unix_ms: u64,
 ) -> Result<Trimming, DiskFault> {
     let mut plan = Plan {
         line,
         erase,
+        events_max,
+        bytes: 0,
         unix_ms,
         retained: line.retained(),
         stubs: Vec::new(),
@@ -84,13 +86,18 @@ pub fn plan(
     };
     let (first, last) = (key::event(channel, Seq(0)), key::event(channel, line.last()));
     disk.scan(Space::Events, &first..=&last, Order::Forward, &mut |place, bytes| plan.on_record(place, bytes))?;
-    let excess = plan.stubs.len().saturating_sub(DEDUP_ENTRIES_MAX);
-    for seq in plan.stubs.drain(..excess) {
-        // A stub of this very plan is not written, an older one is removed.
-        plan.trimming.events.retain(|(other, _)| *other != seq);
-        plan.trimming.events.push((seq, None));
-    }
     let mut trimming = plan.trimming;
+    plan.stubs.truncate(plan.stubs.len().saturating_sub(DEDUP_ENTRIES_MAX));
+    // A stub of this very plan is not written, an older one is removed. Both lists ascend.
+    for (seq, stub) in &mut trimming.events {
+        stub.take_if(|_| plan.stubs.binary_search(seq).is_ok());
+    }
+    let planned = trimming.events.len();
+    for seq in plan.stubs {
+        if trimming.events[..planned].binary_search_by_key(&seq, |(seq, _)| *seq).is_err() {
+            trimming.events.push((seq, None));
+        }
+    }
     if erase.is_some() && !trimming.more {
         for (first, last) in [key::cursors(channel), key::positions(channel)] {
             disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
@@ -126,6 +133,9 @@ fn excess_places(disk: &impl Disk, channel: ChannelNumber) -> Result<Vec<Vec<u8>
 struct Plan<'a> {
     line: &'a Line,
     erase: Option<Seq>,
+    events_max: usize,
+    /// Bytes of events that were looked at.
+    bytes: usize,
     unix_ms: u64,
     /// Events from the one that is looked at on.
     retained: u64,
@@ -146,7 +156,8 @@ impl Plan<'_> {
         let known = stored.map(|stored| (stored.place().offset, stored.unix_ms()));
         let (offset, unix_ms) = known.unwrap_or_else(|| self.line.oldest.map_or((0, 0), |o| (o.offset, o.unix_ms)));
         let goes = self.goes(seq, offset, unix_ms);
-        if !goes || self.trimming.events.len() >= TRIM_EVENTS_MAX {
+        self.bytes += bytes.len();
+        if !goes || self.is_enough() {
             self.trimming.oldest = Some(Oldest { seq, offset, unix_ms });
             self.trimming.more |= goes;
             return ControlFlow::Break(());
@@ -163,11 +174,16 @@ impl Plan<'_> {
         let counts = stored.is_some_and(|stored| self.counts(stored.unix_ms())) && !self.is_erased(seq);
         if counts {
             self.stubs.push(seq);
-        } else if self.trimming.events.len() < TRIM_EVENTS_MAX {
+        } else if !self.is_enough() {
             self.trimming.events.push((seq, None));
         } else {
             self.trimming.more = true;
         }
+    }
+
+    fn is_enough(&self) -> bool {
+        let count = self.trimming.events.len();
+        count >= self.events_max || count >= TRIM_EVENTS_MAX && self.bytes > TRIM_BYTES_MAX
     }
 
     fn goes(&self, seq: Seq, offset: u64, unix_ms: u64) -> bool {

@@ -21,8 +21,13 @@ pub const OPERATIONS_LOOKED_AT_MAX: usize = 4096;
 pub const DAMAGE_PROBES_MAX: usize = 128;
 /// Events over a channel's bounds before looking at them is worth it, if a quarter of what it retains is fewer.
 pub const TRIM_SLACK_EVENTS_MIN: u64 = 64;
-/// Events of one channel that go in one batch; the rest goes in the next.
+/// Events of one channel that go in one batch where many are trimmed; the rest goes in the next.
 pub const TRIM_EVENTS_MAX: usize = 256;
+/// Events that go in one batch where few channels are trimmed, in equal shares. Four of the largest commits: what one adds
+/// goes although a trimming takes a commit or two, and time to be planned.
+pub const TRIM_EVENTS_PER_BATCH: usize = 4 * STORE_COMMIT_WRITES_MAX;
+/// Bytes of events that are looked at for more than `TRIM_EVENTS_MAX` of them. As many as four of the largest commits add.
+pub const TRIM_BYTES_MAX: usize = 4 * STORE_COMMIT_BYTES_MAX;
 /// Groups of consumers of which a channel's positions are kept; over it the one that was told of longest ago is forgotten,
 /// and begins with what comes next. As many as a shard knows.
 pub const POSITIONS_PER_CHANNEL_MAX: usize = 256;

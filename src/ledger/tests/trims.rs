@@ -4,7 +4,8 @@ use super::*;
 use crate::ledger::trim::{is_due, sweep};
 use crate::limits::{
     CURSORS_PER_CHANNEL_MAX, DEDUP_ENTRIES_MAX, DEDUP_WINDOW_MS, PLACES_SLACK, POSITIONS_PER_CHANNEL_MAX,
-    SWEEP_LINES_MAX, TRIM_EVENTS_MAX, TRIM_SLACK_EVENTS_MIN,
+    STORE_COMMIT_WRITES_MAX, SWEEP_LINES_MAX, TRIM_BYTES_MAX, TRIM_EVENTS_MAX, TRIM_EVENTS_PER_BATCH,
+    TRIM_SLACK_EVENTS_MIN,
 };
 
 fn log(keep: Keep) -> (Log, Past) {
@@ -95,12 +96,64 @@ fn so_many_go_in_one_batch_and_the_rest_in_the_next() {
     log.commit();
     let mut left = Vec::new();
     while let Some(job) = log.ledger.take_trim_jobs(10).pop() {
+        assert_eq!(job.events_max, TRIM_EVENTS_PER_BATCH, "it is the only one");
+        let job = crate::ledger::books::TrimJob { events_max: TRIM_EVENTS_MAX, ..job };
         let planned = trim::plan_job(&log.disk, &job, log.unix_ms);
         assert_eq!(log.ledger.on_trimming(&job, planned), None);
         log.commit();
         left.push(log.seqs(&past).len() as u64);
     }
     assert_eq!(left, [all - TRIM_EVENTS_MAX as u64, 10, 1]);
+}
+
+#[test]
+fn channels_that_are_trimmed_together_share_what_goes_in_one_batch() {
+    let mut log = Log::new();
+    let pasts: Vec<Past> =
+        (0..4).map(|n| log.try_open(&format!("chat:{n}"), Keep { count: 1, ..KEEP }).unwrap()).collect();
+    pasts.iter().for_each(|past| log.append(past, 1..=100));
+    log.commit();
+    let jobs = log.ledger.take_trim_jobs(10);
+    assert!(jobs.len() == 4 && jobs.iter().all(|job| job.events_max == TRIM_EVENTS_PER_BATCH / 4));
+}
+
+#[test]
+fn events_of_many_bytes_are_not_all_looked_at_for_one_batch() {
+    let (mut log, past) = log(Keep { count: 1, ..KEEP });
+    let (epoch, body) =
+        (past.start.epoch, crate::payload::Payload::copy_of(&vec![b'x'; TRIM_BYTES_MAX / TRIM_EVENTS_MAX]));
+    let all = TRIM_EVENTS_MAX as u64 + 50;
+    for seq in 1..=all {
+        let body = body.clone();
+        log.take(Request::Append(Append { channel: past.channel, epoch, seq: Seq(seq), unix_ms: 1_000_000, body }));
+    }
+    log.commit();
+    let job = log.ledger.take_trim_jobs(10).pop().unwrap();
+    let planned = trim::plan_job(&log.disk, &job, log.unix_ms).unwrap();
+    assert!(planned.more && planned.events.len() == TRIM_EVENTS_MAX, "{}", planned.events.len());
+}
+
+#[test]
+fn a_channel_is_trimmed_as_fast_as_the_largest_batches_fill_it() {
+    let (mut log, past) = log(Keep { count: 100, ..KEEP });
+    let mut planned = std::collections::VecDeque::new();
+    let batch = STORE_COMMIT_WRITES_MAX as u64;
+    for round in 0..12 {
+        // What was planned behind a commit joins only the second batch after it, and it is planned again behind the third.
+        if planned.len() > 1
+            && let Some(Some((job, trimming))) = planned.pop_front()
+        {
+            assert_eq!(log.ledger.on_trimming(&job, Ok(trimming)), None);
+        }
+        log.append(&past, round * batch + 1..=(round + 1) * batch);
+        log.commit();
+        let job = log.ledger.take_trim_jobs(10).pop();
+        planned.push_back(job.map(|job| {
+            let trimming = trim::plan_job(&log.disk, &job, log.unix_ms).unwrap();
+            (job, trimming)
+        }));
+        assert!(records(&log) as u64 <= 5 * batch, "{round}: {}", records(&log));
+    }
 }
 
 #[test]
