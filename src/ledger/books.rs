@@ -3,7 +3,7 @@
 //! One batch is under way at a time: requests join it until it is sealed, and it stays as it is until it is committed,
 //! however often that has to be tried. Reads that must see what was written before them wait for the batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ids::{Seq, ShardId};
@@ -83,6 +83,10 @@ pub struct Ledger {
     /// Channels of which something goes with this batch, and whether more has to.
     trimmed: Vec<(ChannelNumber, bool)>,
     openings: Vec<Opening>,
+    /// Channels that have something in the batch.
+    touched: HashSet<ChannelNumber>,
+    /// Those of them that were forgotten since.
+    left: HashSet<Arc<str>>,
     /// Channels whose trimming is to be planned.
     jobs: Vec<ChannelNumber>,
     scratch: Vec<u8>,
@@ -123,6 +127,8 @@ impl Ledger {
             not_erased: Vec::new(),
             trimmed: Vec::new(),
             openings: Vec::new(),
+            touched: HashSet::new(),
+            left: HashSet::new(),
             jobs: Vec::new(),
             scratch: Vec::new(),
         };
@@ -154,13 +160,15 @@ impl Ledger {
         self.channels.len()
     }
 
-    /// Takes a request of a shard, in the order of its tickets. Not while a sealed batch waits for its commit.
+    /// Takes a request of a shard, in the order of its tickets. While a sealed batch waits for its commit only what does not
+    /// join it: channels are opened and closed.
     ///
     /// # Panics
     /// An event does not follow the one before it. To acknowledge it would be to promise what is not so; the process ends
     /// and starts again from what is on the disk.
     pub fn take(&mut self, from: ShardId, ticket: Ticket, request: Request, unix_ms: u64) {
-        debug_assert!(!self.sealed, "a sealed batch stays as it is");
+        let joins = !matches!(request, Request::Open(_) | Request::Close(_));
+        debug_assert!(!self.sealed || !joins, "a sealed batch stays as it is");
         match request {
             Request::Open(open) => return self.openings.push(Opening { asked: Some((from, ticket)), open }),
             Request::Append(append) => self.append(&append),
@@ -173,6 +181,7 @@ impl Ledger {
             Request::Keep(channel, keep) => {
                 if let Some(state) = self.channels.get_mut(&channel) {
                     state.line.keep = keep;
+                    self.touched.insert(channel);
                     if state.is_known {
                         rows::put_line(&mut self.batch, channel, &state.line);
                     }
@@ -210,6 +219,7 @@ impl Ledger {
         if changed {
             rows::put_line(&mut self.batch, *channel, &state.line);
         }
+        self.touched.insert(*channel);
         let key = key::event(*channel, *seq);
         seal_event(&key, Place { epoch: *epoch, offset }, body, &mut self.scratch);
         self.bytes += self.scratch.len();
@@ -226,6 +236,7 @@ impl Ledger {
             debug_assert!(false, "{channel:?} is not open");
             return;
         };
+        self.touched.insert(channel);
         match seq {
             Some(seq) => {
                 if !std::mem::replace(&mut state.is_known, true) {
@@ -282,11 +293,19 @@ impl Ledger {
         Some(&self.batch)
     }
 
+    /// Takes the sealed batch out, to be written while channels are opened.
+    pub fn take_sealed(&mut self) -> Batch {
+        debug_assert!(self.sealed, "a batch that is not sealed may still grow");
+        std::mem::take(&mut self.batch)
+    }
+
     /// The batch is on the disk. Says whom to tell what.
     pub fn on_committed(&mut self) -> Vec<(ShardId, Notice)> {
         debug_assert!(self.sealed, "what is committed was sealed");
         self.sealed = false;
         self.batch.clear();
+        self.touched.clear();
+        self.left.clear();
         (self.writes, self.bytes) = (0, 0);
         for (channel, more) in std::mem::take(&mut self.trimmed) {
             self.after_trimming(channel, more);
@@ -300,17 +319,31 @@ impl Ledger {
 
     /// Channels to be read now, at most so many: not while something is written that they may have to see.
     pub fn take_openings(&mut self, count: usize) -> Vec<Opening> {
-        if !self.batch.is_empty() {
+        if self.sealed || !self.batch.is_empty() {
             return Vec::new();
         }
         let count = count.min(self.openings.len());
         self.openings.drain(..count).collect()
     }
 
+    /// Of the channels to be read those of which nothing is in the batch, at most so many, while a sealed one is not
+    /// committed. Whatever a channel may have in it, it is known here: it is open still, or was forgotten since.
+    pub fn take_openings_apart(&mut self, count: usize) -> Vec<Opening> {
+        let (names, left) = (&self.names, &self.left);
+        let is_known = |channel: &str| names.contains_key(channel) || left.contains(channel);
+        self.openings.extract_if(.., |opening| !is_known(&opening.open.channel)).take(count).collect()
+    }
+
+    /// Whether a channel is open, or may have something in the batch.
+    #[must_use]
+    pub fn is_known(&self, channel: &str) -> bool {
+        self.names.contains_key(channel) || self.left.contains(channel)
+    }
+
     /// Trimmings to be planned now, at most so many. Those of few channels take more at once: one that is written alone
     /// fills whole batches.
     pub fn take_trim_jobs(&mut self, count: usize) -> Vec<TrimJob> {
-        if !self.batch.is_empty() {
+        if self.sealed || !self.batch.is_empty() {
             return Vec::new();
         }
         let count = count.min(self.jobs.len());
@@ -424,6 +457,7 @@ impl Ledger {
             rows::remove(&mut self.batch, place);
         }
         rows::put_line(&mut self.batch, job.channel, &state.line);
+        self.touched.insert(job.channel);
         self.writes += 1;
         let more = trimming.more || again;
         self.trimmed.push((job.channel, more));
@@ -451,8 +485,10 @@ impl Ledger {
         let idle = |state: &Channel| state.holders == 0 && !state.trimming && state.erase.is_none();
         if self.channels.get(&channel).is_some_and(idle)
             && let Some(state) = self.channels.remove(&channel)
+            && let Some((name, _)) = self.names.remove_entry(&*state.line.name)
+            && self.touched.contains(&channel)
         {
-            self.names.remove(&*state.line.name);
+            self.left.insert(name);
         }
     }
 

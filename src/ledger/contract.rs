@@ -102,6 +102,22 @@ pub enum Request {
     Close(ChannelNumber),
 }
 
+impl Request {
+    /// The channel that it is about, if that is open.
+    #[must_use]
+    pub const fn channel(&self) -> Option<ChannelNumber> {
+        match self {
+            Self::Open(_) => None,
+            Self::Append(Append { channel, .. })
+            | Self::Cursor { channel, .. }
+            | Self::Position { channel, .. }
+            | Self::Keep(channel, _)
+            | Self::Erase { channel, .. }
+            | Self::Close(channel) => Some(*channel),
+        }
+    }
+}
+
 /// Asks for events that lie behind the hot ring; answered [`Notice::Page`]. Not ordered with writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {

@@ -218,6 +218,10 @@ impl LogFault {
         Self { trouble: Trouble::Failing, damaged: true, what: what.into() }
     }
 
+    pub(super) fn stalled(what: impl Into<String>) -> Self {
+        Self { trouble: Trouble::Stalled, damaged: false, what: what.into() }
+    }
+
     pub(super) fn at(self, path: &Path) -> StartFault {
         let path = path.to_owned();
         if self.damaged {

@@ -9,7 +9,8 @@
 //! When a commit fails, nothing is lost: the shards are told, the log is closed, cut back to the last commit that was
 //! acknowledged, opened again, and the same batch is written under the same keys, until it succeeds. The journal is cut
 //! back because a page whose write failed may be in the page cache and not on the disk: what is written behind it would
-//! be acknowledged and gone after a power cut.
+//! be acknowledged and gone after a power cut. Until the next try the log that failed stays open: what is committed is
+//! read from it, and channels of which nothing waits to be written are opened.
 //!
 //! Invariants: an answer never overtakes the `fdatasync` it stands for; every queue has room for each answer that is owed,
 //! since who has no place left is refused beforehand. Absent: what the records mean, which is `ledger`; any decision about
@@ -18,6 +19,7 @@
 mod backup;
 mod commit;
 mod copying;
+mod desk;
 mod directory;
 mod fault;
 pub mod journal;
@@ -137,9 +139,9 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     readers.push(reader);
     let numbers = StoreNumbers::shared();
     let writer = writer::Writer::new(
-        (ledger, tables, directory),
-        (ends, jobs, done, readers),
-        (bell, wake, Arc::clone(&numbers)),
+        desk::Desk::new(ledger, (ends, jobs, done), (bell, wake, Arc::clone(&numbers))),
+        (tables, directory, readers),
+        Arc::clone(&numbers),
         (within_bounds(options.window), options.cache_bytes),
     );
     let thread = writer.spawn().map_err(|error| failed(error.to_string()))?;

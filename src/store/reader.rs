@@ -1,6 +1,7 @@
 //! Threads that read: pages for shards, and what the writer must know before it goes on with a channel.
 //!
-//! Each holds the log only while it is open: before the writer closes it, every reader is asked to let go.
+//! Each holds the log only while it is open: before the writer closes it, every reader is asked to let go. What comes until
+//! the log is open again waits; where it could not be opened, it is answered with a fault.
 
 use std::io;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(super) enum Order {
     Release(Sender<()>),
     /// Here is the log.
     Use(Arc<Tables>),
+    /// There is none.
+    Refuse,
 }
 
 impl Order {
@@ -67,6 +70,7 @@ impl Order {
                 let _waits_or_gone = released.send(());
             }
             Self::Use(given) => *tables = Some(given),
+            Self::Refuse => *tables = None,
         }
     }
 }
@@ -76,7 +80,7 @@ impl Reader {
         Self { orders, thread }
     }
 
-    /// Has the reader let go of the log. What comes meanwhile is answered with a fault. Returns when it has.
+    /// Has the reader let go of the log, and wait for another. Returns when it has.
     pub(super) fn release(&self) {
         let (released, done) = bounded(1);
         if self.orders.send(Order::Release(released)).is_ok() {
@@ -87,6 +91,11 @@ impl Reader {
 
     pub(super) fn give(&self, tables: &Arc<Tables>) {
         let _taken_or_gone = self.orders.send(Order::Use(Arc::clone(tables)));
+    }
+
+    /// There is no log for now: what comes is answered with a fault.
+    pub(super) fn refuse(&self) {
+        let _taken_or_gone = self.orders.send(Order::Refuse);
     }
 
     /// Ends the reader.
@@ -103,7 +112,8 @@ pub(super) fn spawn(
     (wake, bell): (&Wake, &Arc<Bell>),
 ) -> io::Result<Reader> {
     let (orders, ordered) = bounded(2);
-    let mut state = State { lines, tables: Some(Arc::clone(tables)), wake: Arc::clone(wake), bell: Arc::clone(bell) };
+    let (wake, bell) = (Arc::clone(wake), Arc::clone(bell));
+    let mut state = State { lines, tables: Some(Arc::clone(tables)), waits: false, wake, bell };
     let thread = std::thread::Builder::new().name(format!("store-read-{number}")).spawn(move || state.run(&ordered))?;
     Ok(Reader::new(orders, thread))
 }
@@ -111,6 +121,8 @@ pub(super) fn spawn(
 struct State {
     lines: Lines,
     tables: Option<Arc<Tables>>,
+    /// The log is being opened again: whoever asks waits for that.
+    waits: bool,
     wake: Wake,
     bell: Arc<Bell>,
 }
@@ -123,12 +135,19 @@ impl State {
         loop {
             // Orders come first, so that the writer waits for one job at most.
             if let Ok(order) = ordered.try_recv() {
-                order.follow(&mut self.tables);
+                self.on_order(order);
+                continue;
+            }
+            if self.waits {
+                match ordered.recv() {
+                    Ok(order) => self.on_order(order),
+                    Err(_) => return,
+                }
                 continue;
             }
             select! {
                 recv(ordered) -> order => match order {
-                    Ok(order) => order.follow(&mut self.tables),
+                    Ok(order) => self.on_order(order),
                     Err(_) => return,
                 },
                 recv(jobs.as_ref().unwrap_or(&never.0)) -> job => match job {
@@ -141,6 +160,11 @@ impl State {
                 },
             }
         }
+    }
+
+    fn on_order(&mut self, order: Order) {
+        self.waits = matches!(order, Order::Release(_));
+        order.follow(&mut self.tables);
     }
 
     fn on_job(&self, job: Job) {

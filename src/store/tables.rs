@@ -109,8 +109,7 @@ impl Tables {
             if left < waiting {
                 (waiting, since) = (left, now());
             } else if since.elapsed() > Duration::from_millis(STORE_TABLE_MS_MAX) {
-                let what = format!("no table was written for {STORE_TABLE_MS_MAX} ms");
-                return Err(LogFault { trouble: Trouble::Stalled, damaged: false, what });
+                return Err(LogFault::stalled(format!("no table was written for {STORE_TABLE_MS_MAX} ms")));
             }
             pause(Duration::from_millis(STORE_LOOK_MS));
         }

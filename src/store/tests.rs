@@ -122,7 +122,7 @@ impl Played {
         loop {
             match self.next(shard) {
                 Notice::Opened(of, past) if of == ticket => return *past.unwrap(),
-                Notice::Committed(_) => {}
+                Notice::Committed(_) | Notice::Trouble(_) | Notice::Working => {}
                 other => panic!("{other:?}"),
             }
         }

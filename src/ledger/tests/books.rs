@@ -33,6 +33,36 @@ fn a_channel_is_read_only_behind_what_was_written_to_it() {
 }
 
 #[test]
+fn while_a_batch_is_not_committed_channels_are_read_that_have_nothing_in_it() {
+    let mut log = Log::new();
+    let (open, closed, idle) = (log.open("chat:open"), log.open("chat:closed"), log.open("chat:idle"));
+    log.append(&open, 1..=1);
+    log.take(Request::Cursor { channel: closed.channel, user: Arc::from("ann"), seq: Some(Seq(0)) });
+    log.take(Request::Close(closed.channel));
+    let batch = log.ledger.seal().unwrap().clone();
+    assert_eq!(log.ledger.take_sealed(), batch);
+    for channel in ["chat:open", "chat:closed", "chat:other"] {
+        let open = Open { channel: Arc::from(channel), keep: KEEP, fresh: Epoch(5), tail_bytes: 0, tail_count: 0 };
+        log.take(Request::Open(open));
+    }
+    let names = |openings: Vec<crate::ledger::Opening>| -> Vec<Arc<str>> {
+        openings.into_iter().map(|opening| opening.open.channel).collect()
+    };
+    assert_eq!(log.ledger.take_openings(5), []);
+    assert_eq!(log.ledger.take_openings_apart(0), []);
+    assert_eq!(names(log.ledger.take_openings_apart(5)), [Arc::from("chat:other")]);
+    assert!(log.ledger.is_known("chat:closed") && !log.ledger.is_known("chat:other"));
+    // One of which nothing is in it may be closed and opened meanwhile, one of which something is may be closed.
+    log.take(Request::Close(idle.channel));
+    log.take(Request::Close(open.channel));
+    assert!(!log.ledger.is_known("chat:idle") && log.ledger.is_known("chat:open"));
+    log.disk.commit(&batch);
+    log.ledger.on_committed();
+    assert!(!log.ledger.is_known("chat:closed"));
+    assert_eq!(names(log.ledger.take_openings(5)), [Arc::from("chat:open"), Arc::from("chat:closed")]);
+}
+
+#[test]
 fn a_clean_stop_goes_on_in_the_same_epoch_and_an_unclean_one_does_not() {
     let mut log = Log::new();
     let first = log.open("chat:a");

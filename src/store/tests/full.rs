@@ -56,13 +56,31 @@ fn a_full_disk_is_told_and_everything_is_written_when_there_is_space() {
         return again("a_full_disk_is_told_and_everything_is_written_when_there_is_space", &Place::new("full").0);
     };
     let path = Path::new(&path);
-    let mut store = Played::on(path, 1);
+    let mut store = Played::on(path, 2);
     let past = store.open(0, "chat:a");
+    let (left, moved) = (store.open(1, "chat:left"), store.open(1, "chat:moved"));
+    for channel in [&left, &moved] {
+        let ticket = store.append(1, channel, 1);
+        store.committed(1, ticket);
+    }
     let (last, acknowledged) = fill(&mut store, &past, &mut Vec::new());
     assert!(acknowledged < last && acknowledged > 10);
     // What comes meanwhile waits.
     let ticket = store.append(0, &past, last + 1);
     assert!(store.links[0].unwritten().0 >= 2);
+    // What needs no space goes on, however often the log is opened again.
+    for channel in 0..20 {
+        store.open(1, &format!("chat:{channel}"));
+        assert_eq!(store.read(1, past.channel, acknowledged), Ok((1..=acknowledged).collect()));
+    }
+    // Who left comes back.
+    store.put(1, Request::Close(left.channel));
+    assert_eq!(store.open(1, "chat:left").start.next, Seq(2));
+    // Of this one something waits to be written that its opening has to tell of.
+    store.put(1, Request::Cursor { channel: moved.channel, user: Arc::from("ann"), seq: Some(Seq(1)) });
+    store.put(1, Request::Close(moved.channel));
+    let open = Open { channel: Arc::from("chat:moved"), keep: KEEP, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+    let opening = store.put(1, Request::Open(open));
     limit_files(None);
     let (mut works, mut written) = (false, false);
     while !works || !written {
@@ -75,6 +93,17 @@ fn a_full_disk_is_told_and_everything_is_written_when_there_is_space() {
         }
     }
     assert!(store.numbers.read(StoreNumber::Failures) > 0);
+    let mut works = false;
+    loop {
+        match store.next(1) {
+            Notice::Opened(of, found) => {
+                let found = found.unwrap();
+                assert_eq!((of, &*found.cursors[0].0, found.cursors[0].1, works), (opening, "ann", Seq(1), true));
+                break;
+            }
+            notice => works |= notice == Notice::Working,
+        }
+    }
     let ticket = store.append(0, &past, last + 2);
     store.committed(0, ticket);
     assert_eq!(store.read(0, past.channel, u64::MAX - 1), Ok((1..=last + 2).collect()));
@@ -83,6 +112,43 @@ fn a_full_disk_is_told_and_everything_is_written_when_there_is_space() {
     assert_eq!(store.state.generation, 0, "the stop was clean");
     let past = store.open(0, "chat:a");
     assert_eq!(store.read(0, past.channel, u64::MAX - 1), Ok((1..=last + 2).collect()));
+    store.stop().unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_again_refuses_what_is_asked_until_it_can() {
+    let Ok(path) = std::env::var(DIRECTORY) else {
+        return again("a_log_that_cannot_be_opened_again_refuses_what_is_asked_until_it_can", &Place::new("shut").0);
+    };
+    let path = Path::new(&path);
+    let mut store = Played::on(path, 1);
+    let past = store.open(0, "chat:a");
+    let stray = path.join("log").join("no-number.jnl");
+    fs::write(&stray, b"").unwrap();
+    let (last, _) = fill(&mut store, &past, &mut Vec::new());
+    // Until the first try to open it again it is read as it was.
+    let refused = (1..).find_map(|channel| {
+        let channel = Arc::from(format!("chat:{channel}"));
+        let open = Open { channel, keep: KEEP, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+        let ticket = store.put(0, Request::Open(open));
+        loop {
+            if let Notice::Opened(of, outcome) = store.next(0)
+                && of == ticket
+            {
+                break outcome.err();
+            }
+        }
+    });
+    let refused = refused.unwrap();
+    assert!(matches!(refused, Refusal::Failed(_)), "{refused:?}");
+    assert!(matches!(store.read(0, past.channel, 5), Err(Refusal::Failed(_))));
+    fs::remove_file(&stray).unwrap();
+    limit_files(None);
+    while !matches!(store.next(0), Notice::Working) {}
+    store.open(0, "chat:b");
+    let ticket = store.append(0, &past, last + 1);
+    store.committed(0, ticket);
+    assert_eq!(store.read(0, past.channel, u64::MAX - 1), Ok((1..=last + 1).collect()));
     store.stop().unwrap();
 }
 
