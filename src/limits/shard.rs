@@ -78,6 +78,9 @@ pub const OPENING_EVENTS_MAX: usize = 256;
 pub const OPENING_BYTES_MAX: usize = 256 * 1024;
 /// How long a channel that the store did not open is left alone before the store is asked again.
 pub const STORE_RETRY_MS: u64 = 1000;
+/// Channels whose opening is late that are looked at in one second; over it the rest in the next. Whoever waits for one of
+/// them is refused `STORE_UNAVAILABLE`.
+pub const LATE_OPENINGS_PER_LOOK: usize = 1024;
 /// Answers of committed writes in one turn; the rest follows in the next. A few dozen microseconds.
 pub const COMMITS_TOLD_PER_TURN: usize = 256;
 /// Stretches that a shard has the store read at a time; other readers wait. As many as keep a disk's queue busy.

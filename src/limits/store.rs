@@ -99,8 +99,10 @@ pub const STORE_READERS_MAX: usize = 8;
 pub const STORE_LOOK_MS: u64 = 1;
 /// Pause between two searches for old events.
 pub const STORE_SWEEP_MS: u64 = 10_000;
-/// How long the log may take nothing before shards are told that it does not keep up.
-pub const STORE_STALLED_MS: u64 = 1000;
+/// How long the log may take nothing before shards are told that it does not keep up, and how long a shard waits for a
+/// commit or an opening before it refuses what is new: a disk that hangs says nothing. Longer than a commit takes on a disk
+/// that is only busy, and less than anybody waits for an answer.
+pub const STORE_STALLED_MS: u64 = 5000;
 /// First pause before a failed log is opened again; each further one is twice as long.
 pub const STORE_BACKOFF_MS_MIN: u64 = 50;
 /// Longest such pause.

@@ -37,7 +37,7 @@ pub(super) enum Reader {
 /// What waits for the store.
 #[derive(Debug)]
 pub(super) struct Browse {
-    reader: Reader,
+    pub(super) reader: Reader,
     stretch: Stretch,
     /// How often the store was read for it.
     reads: u8,
@@ -186,7 +186,13 @@ impl Shard {
     }
 
     /// The answer.
-    fn give_page(&mut self, now: Now, reader: Reader, outcome: Result<Vec<u8>, ErrorCode>, effects: &mut Effects) {
+    pub(super) fn give_page(
+        &mut self,
+        now: Now,
+        reader: Reader,
+        outcome: Result<Vec<u8>, ErrorCode>,
+        effects: &mut Effects,
+    ) {
         let outcome = outcome.map(Vec::into_boxed_slice);
         match reader {
             Reader::Outside(ticket) => reply(ticket, outcome.map(Reply::History), effects),

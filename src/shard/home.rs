@@ -105,7 +105,7 @@ impl Shard {
         debug_assert!(matches!(state.role, Role::Home { .. }), "a proposal comes to the channel's home");
         if state.stored.is_some() {
             self.reopen(now, room);
-            match self.admit_write(room, proposal.payload.len()) {
+            match self.admit_write(now, room, proposal.payload.len()) {
                 Ok(true) => {}
                 Ok(false) => return self.wait_to_open(room, proposal.owned()),
                 Err(code) if !self.is_retry(now, room, proposal) => {
@@ -218,7 +218,7 @@ impl Shard {
         if !proposal.wants_ack || early || !self.waits_for_first(room, committed.seq) {
             self.answer(now, proposal, Ok(committed), effects);
         } else if self.may_retry() {
-            self.answer_with_the_last(answer_of(proposal, Ok(committed)));
+            self.answer_with_the_last(now, answer_of(proposal, Ok(committed)));
         } else {
             self.answer(now, proposal, Err(ErrorCode::Overloaded), effects);
         }

@@ -247,7 +247,7 @@ impl Shard {
         let id = self.rooms.insert(room);
         self.saw_channel(now, id, channel);
         if is_kept {
-            self.ask_to_open(id);
+            self.ask_to_open(now, id);
         }
         Ok(id)
     }

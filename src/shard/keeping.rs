@@ -84,8 +84,8 @@ pub(super) struct Kept {
     /// The last event that is committed.
     committed: Seq,
     /// What came before it was open, and how many bytes that is.
-    waiting: VecDeque<Publication>,
-    waiting_bytes: usize,
+    pub(super) waiting: VecDeque<Publication>,
+    pub(super) waiting_bytes: usize,
     /// Who wants its history and came before it was open.
     pub(super) readers: Vec<Browse>,
     /// Who wants it erased and came before it was open.
@@ -129,8 +129,10 @@ impl Kept {
 
 /// A write whose commit is awaited.
 #[derive(Debug)]
-struct Write {
-    ticket: Ticket,
+pub(super) struct Write {
+    pub(super) ticket: Ticket,
+    /// When it was put.
+    pub(super) at: Millis,
     /// The event's channel and number, and its bytes; none for a retry that waits for its first.
     event: Option<(RoomId, Seq, usize)>,
     /// What its author is told then.
@@ -143,17 +145,19 @@ pub(super) struct Keeping {
     /// The last ticket given.
     last: Ticket,
     /// Up to here everything is committed.
-    committed: Ticket,
+    pub(super) committed: Ticket,
     /// In the order of their tickets.
-    writes: VecDeque<Write>,
+    pub(super) writes: VecDeque<Write>,
     /// Bytes of these events.
     bytes: usize,
     /// How many of these are retries.
     retries: usize,
     /// Why nothing is committed now.
-    trouble: Option<Trouble>,
-    /// Which room an answer about a channel is for.
-    opening: BTreeMap<Ticket, RoomId>,
+    pub(super) trouble: Option<Trouble>,
+    /// Which room an answer about a channel is for, and since when it is awaited.
+    pub(super) opening: BTreeMap<Ticket, (RoomId, Millis)>,
+    /// Up to here these were looked through for late ones.
+    pub(super) looked: Ticket,
     /// To be asked of the store at the end of this call.
     asks: Vec<(Ticket, Request)>,
     /// Rooms of which stretches are to be read.
@@ -189,22 +193,22 @@ impl Shard {
     }
 
     /// Asks the store for a channel.
-    pub(super) fn ask_to_open(&mut self, id: RoomId) {
+    pub(super) fn ask_to_open(&mut self, now: Now, id: RoomId) {
         let (Some(keep), Some(room)) = (self.options.keep, self.rooms.at(id)) else { return };
         let open =
             Open { channel: Arc::clone(&room.name), keep, fresh: self.pen.epoch(), tail_bytes: 0, tail_count: 0 };
         if let Some(keeping) = &mut self.keeping {
             let ticket = keeping.ask(Request::Open(open));
-            keeping.opening.insert(ticket, id);
+            keeping.opening.insert(ticket, (id, now.millis()));
         }
     }
 
     /// What a proposal for a durable channel meets: `Err` if it is refused, `Ok(false)` if it has to wait for the channel
     /// to be open.
-    pub(super) fn admit_write(&self, room: RoomId, bytes: usize) -> Result<bool, ErrorCode> {
+    pub(super) fn admit_write(&self, now: Now, room: RoomId, bytes: usize) -> Result<bool, ErrorCode> {
         let Some(kept) = self.rooms.at(room).and_then(Room::kept) else { return Ok(true) };
         let Some(keeping) = &self.keeping else { return Ok(true) };
-        if keeping.trouble.is_some() || matches!(kept.stage, Stage::Refused(_)) {
+        if keeping.is_in_trouble(now) || matches!(kept.stage, Stage::Refused(_)) {
             return Err(ErrorCode::StoreUnavailable);
         }
         let full = if kept.is_open() {
@@ -254,7 +258,8 @@ impl Shard {
         let ticket = keeping.ask(Request::Append(append));
         kept.uncommitted += 1;
         keeping.bytes += bytes;
-        keeping.writes.push_back(Write { ticket, event: Some((id, seq, bytes)), answer: answer.map(Box::new) });
+        let (at, event) = (now.millis(), Some((id, seq, bytes)));
+        keeping.writes.push_back(Write { ticket, at, event, answer: answer.map(Box::new) });
     }
 
     /// A retry is answered with its first. Returns whether that is still to be committed.
@@ -269,11 +274,11 @@ impl Shard {
     }
 
     /// An answer that is true once everything written so far is committed.
-    pub(super) fn answer_with_the_last(&mut self, answer: Answer) {
+    pub(super) fn answer_with_the_last(&mut self, now: Now, answer: Answer) {
         let Some(keeping) = &mut self.keeping else { return };
         keeping.retries += 1;
         let ticket = keeping.writes.back().map_or(keeping.committed, |write| write.ticket);
-        keeping.writes.push_back(Write { ticket, event: None, answer: Some(Box::new(answer)) });
+        keeping.writes.push_back(Write { ticket, at: now.millis(), event: None, answer: Some(Box::new(answer)) });
     }
 
     /// The store tells something.
@@ -286,7 +291,7 @@ impl Shard {
                 self.tell_committed(now, effects);
             }
             Notice::Opened(ticket, outcome) => {
-                let Some(id) = keeping.opening.remove(&ticket) else { return };
+                let Some((id, _)) = keeping.opening.remove(&ticket) else { return };
                 match outcome {
                     Ok(past) => self.on_opened(now, id, *past, effects),
                     Err(refusal) => self.on_not_opened(now, id, &refusal, effects),
@@ -300,15 +305,10 @@ impl Shard {
                 }
             }
             Notice::Erased(ticket, outcome) => self.on_erased(ticket, &outcome, effects),
-            Notice::Trouble(trouble) => {
-                keeping.trouble = Some(trouble);
-                self.metrics.set(Metric::StoreTrouble, 1);
-            }
-            Notice::Working => {
-                keeping.trouble = None;
-                self.metrics.set(Metric::StoreTrouble, 0);
-            }
+            Notice::Trouble(trouble) => keeping.trouble = Some(trouble),
+            Notice::Working => keeping.trouble = None,
         }
+        self.show_trouble(now);
         self.ask_store(effects);
     }
 
@@ -413,7 +413,7 @@ impl Shard {
         let Some(kept) = self.rooms.at_mut(id).and_then(Room::kept_mut) else { return };
         if matches!(kept.stage, Stage::Refused(at) if at <= now.millis()) {
             kept.stage = Stage::Opening;
-            self.ask_to_open(id);
+            self.ask_to_open(now, id);
         }
     }
 

@@ -66,6 +66,7 @@ mod rooms;
 mod roster;
 mod service;
 mod slots;
+mod stalling;
 mod strangers;
 mod timers;
 mod walks;

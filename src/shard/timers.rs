@@ -114,6 +114,7 @@ impl Shard {
                 self.pay_debts(now);
                 self.begin_to_end_quiet();
                 self.busy.on_second();
+                self.look_at_store(now, effects);
                 self.wheel.insert(now.millis().after(SWEEP_EVERY_MS), Timer::Sweep);
             }
         }

@@ -24,6 +24,7 @@ mod directory;
 mod fault;
 pub mod journal;
 mod offline;
+mod pulse;
 mod reader;
 mod sleep;
 mod tables;
@@ -127,13 +128,16 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     let (links, ends, asked) = store_links(options.shards, &bell);
     let (jobs, to_do) = bounded(STORE_JOBS_MAX);
     let (results, done) = bounded(STORE_JOBS_MAX);
-    let tables = Arc::new(tables);
+    let (tables, pulse) = (Arc::new(tables), Arc::new(pulse::Pulse::new()));
     let mut readers = Vec::new();
     for number in 0..options.readers.clamp(1, STORE_READERS_MAX) {
         let (jobs, asked) = (to_do.clone(), asked.clone());
         let answers = ends.iter().map(|end| end.answers.clone()).collect();
         let lines = reader::Lines { jobs, asked, results: results.clone(), answers };
-        readers.push(reader::spawn(number, lines, &tables, (&wake, &bell)).map_err(|error| failed(error.to_string()))?);
+        readers.push(
+            reader::spawn(number, lines, (&tables, &pulse), (&wake, &bell))
+                .map_err(|error| failed(error.to_string()))?,
+        );
     }
     let (backups, reader) = backup::spawn(directory.id(), &tables).map_err(|error| failed(error.to_string()))?;
     readers.push(reader);
@@ -141,7 +145,7 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     let writer = writer::Writer::new(
         desk::Desk::new(ledger, (ends, jobs, done), (bell, wake, Arc::clone(&numbers))),
         (tables, directory, readers),
-        Arc::clone(&numbers),
+        (Arc::clone(&numbers), pulse),
         (within_bounds(options.window), options.cache_bytes),
     );
     let thread = writer.spawn().map_err(|error| failed(error.to_string()))?;

@@ -6,11 +6,13 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::Wake;
-use super::sleep::unix_ms;
+use super::pulse::{Look, Pulse};
+use super::sleep::{now, unix_ms};
 use super::tables::Tables;
 use crate::ledger::books::{Opening, TrimJob};
 use crate::ledger::past::{Found, find_past, line_of};
@@ -108,13 +110,17 @@ impl Reader {
 pub(super) fn spawn(
     number: usize,
     lines: Lines,
-    tables: &Arc<Tables>,
+    (tables, pulse): (&Arc<Tables>, &Arc<Pulse>),
     (wake, bell): (&Wake, &Arc<Bell>),
 ) -> io::Result<Reader> {
     let (orders, ordered) = bounded(2);
     let (wake, bell) = (Arc::clone(wake), Arc::clone(bell));
+    // One of them is enough to look after the writer.
+    let pulse = (number == 0).then(|| Arc::clone(pulse));
     let mut state = State { lines, tables: Some(Arc::clone(tables)), waits: false, wake, bell };
-    let thread = std::thread::Builder::new().name(format!("store-read-{number}")).spawn(move || state.run(&ordered))?;
+    let thread = std::thread::Builder::new()
+        .name(format!("store-read-{number}"))
+        .spawn(move || state.run(&ordered, pulse.as_deref()))?;
     Ok(Reader::new(orders, thread))
 }
 
@@ -128,11 +134,16 @@ struct State {
 }
 
 impl State {
-    fn run(&mut self, ordered: &Receiver<Order>) {
+    fn run(&mut self, ordered: &Receiver<Order>, pulse: Option<&Pulse>) {
+        let mut look = pulse.map(Look::at);
+        let every = if pulse.is_some() { Look::EVERY } else { Duration::MAX };
         let (jobs, asked) = (self.lines.jobs.clone(), self.lines.asked.clone());
         let (mut jobs, mut asked) = (Some(jobs), Some(asked));
         let never = (crossbeam_channel::never(), crossbeam_channel::never());
         loop {
+            if let Some(ms) = look.as_mut().and_then(|look| look.look(now())) {
+                tracing::warn!(ms, "the disk takes nothing: a commit does not come to its end");
+            }
             // Orders come first, so that the writer waits for one job at most.
             if let Ok(order) = ordered.try_recv() {
                 self.on_order(order);
@@ -158,6 +169,7 @@ impl State {
                     Ok(read) => self.on_read(&read),
                     Err(_) => asked = None,
                 },
+                default(every) => {}
             }
         }
     }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use super::commit::Log;
 use super::desk::Desk;
 use super::fault::Stopped;
+use super::pulse::Pulse;
 use super::reader::Reader;
 use super::sleep::now;
 use super::{Directory, Tables};
 use crate::ledger::Notice;
-use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY};
+use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_STALLED_MS};
 use crate::metrics::store::{StoreNumber, StoreNumbers};
 
 /// Whether so many writes of so many bytes are committed now: at the end of their window, or as soon as they are enough.
@@ -26,6 +27,7 @@ pub(super) struct Writer {
     log: Log,
     readers: Vec<Reader>,
     numbers: Arc<StoreNumbers>,
+    pulse: Arc<Pulse>,
     window: Duration,
     /// When the first write of the batch came.
     since: Option<Instant>,
@@ -35,11 +37,11 @@ impl Writer {
     pub(super) fn new(
         desk: Desk,
         (tables, directory, readers): (Arc<Tables>, Directory, Vec<Reader>),
-        numbers: Arc<StoreNumbers>,
+        (numbers, pulse): (Arc<StoreNumbers>, Arc<Pulse>),
         (window, cache_bytes): (Duration, u64),
     ) -> Self {
         let log = Log { directory, tables: Some(tables), cache_bytes, committed: desk.ledger.commit() };
-        Self { desk, log, readers, numbers, window, since: None }
+        Self { desk, log, readers, numbers, pulse, window, since: None }
     }
 
     pub(super) fn spawn(self) -> io::Result<JoinHandle<Result<(), Stopped>>> {
@@ -106,9 +108,14 @@ impl Writer {
             return Ok(());
         }
         let (batch, begun) = (desk.ledger.take_sealed(), now());
+        self.pulse.begin();
         let trouble = self.log.commit((&batch, number), &self.readers, desk, &self.numbers)?;
+        self.pulse.end();
         self.since = None;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if micros >= STORE_STALLED_MS * 1000 {
+            tracing::warn!(ms = micros / 1000, "a commit took long");
+        }
         self.numbers.commit().record(micros);
         self.numbers.add(StoreNumber::Commits, 1);
         self.numbers.add(StoreNumber::Writes, writes as u64);

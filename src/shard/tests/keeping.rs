@@ -4,7 +4,8 @@ use super::*;
 use crate::ledger::{Notice, Refusal, Ticket, Trouble};
 use crate::limits::{
     BROWSES_PER_SHARD_MAX, HISTORY_COUNT_DEFAULT, OPENING_BYTES_MAX, OPENING_EVENTS_MAX, REPLAY_PAGE_BYTES,
-    REPLAY_PAGE_EVENTS, STORE_RETRY_MS, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRIES_MAX, UNCOMMITTED_WRITES_MAX,
+    REPLAY_PAGE_EVENTS, STORE_RETRY_MS, STORE_STALLED_MS, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRIES_MAX,
+    UNCOMMITTED_WRITES_MAX,
 };
 
 const KEEP: Keep = Keep { count: 100_000, bytes: 1 << 30, age_ms: 1_000_000_000 };
@@ -214,6 +215,57 @@ fn a_store_in_trouble_refuses_what_is_new_and_answers_what_was_sequenced_when_it
     assert_eq!(acks(&world.heard(ann)), [("1".to_owned(), 1, false), ("1".to_owned(), 1, true)]);
     world.say(ann, &publish("chat:s", "2", &json!({})));
     assert_eq!(acks(&world.heard(ann)), [("2".to_owned(), 2, false)]);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_and_does_not_say_so_refuses_what_is_new_after_its_time() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    join(&mut world, ann, "chat:s", None);
+    world.commits = false;
+    world.say(ann, &publish("chat:s", "1", &json!({})));
+    world.jump(STORE_STALLED_MS - 1);
+    world.say(ann, &publish("chat:s", "2", &json!({})));
+    assert_eq!(nacks(&world.heard(ann)), [""; 0]);
+    assert_eq!(world.read(Metric::StoreTrouble), 0);
+    world.jump(1);
+    world.say(ann, &publish("chat:s", "3", &json!({})));
+    // What was sequenced waits with its retry, what was not is no event.
+    world.say(ann, &publish("chat:s", "1", &json!({})));
+    let heard = world.heard(ann);
+    assert_eq!(
+        (nacks(&heard), acks(&heard), seqs(&heard, "note")),
+        (vec!["STORE_UNAVAILABLE".to_owned()], vec![], vec![])
+    );
+    world.wait(1000);
+    assert_eq!(world.read(Metric::StoreTrouble), 1);
+    world.commits = true;
+    world.run();
+    let expected =
+        [("1", 1, false), ("2", 2, false), ("1", 1, true)].map(|(id, seq, twice)| (id.to_owned(), seq, twice));
+    assert_eq!(acks(&world.heard(ann)), expected);
+    assert_eq!(world.read(Metric::StoreTrouble), 0);
+    world.say(ann, &publish("chat:s", "3", &json!({})));
+    assert_eq!(acks(&world.heard(ann)), [("3".to_owned(), 3, false)]);
+}
+
+#[test]
+fn who_waits_for_a_channel_that_a_disk_does_not_open_in_time_is_refused() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    world.commits = false;
+    join(&mut world, ann, "chat:s", None);
+    world.say(ann, &publish("chat:s", "1", &json!({})));
+    world.wait(STORE_STALLED_MS - 1);
+    assert_eq!(nacks(&world.heard(ann)), [""; 0]);
+    world.wait(2000);
+    assert_eq!(nacks(&world.heard(ann)), ["STORE_UNAVAILABLE"]);
+    world.commits = true;
+    world.run();
+    let heard = world.heard(ann);
+    assert_eq!((of_type(&heard, "subscribed").len(), seqs(&heard, "note")), (1, vec![]));
+    world.say(ann, &publish("chat:s", "1", &json!({})));
+    assert_eq!(acks(&world.heard(ann)), [("1".to_owned(), 1, false)]);
 }
 
 /// Bytes of the payload of a large event.
