@@ -7,6 +7,8 @@
 //! number of its commit, each one more than the one before; what follows from that:
 //!
 //! - bytes that are no batch, with no whole batch of ours behind them, were never acknowledged: they are cut off;
+//! - in the last journal, or in one with nothing of ours in those behind it;
+//! - unless all of their sectors were written, up to the end of a batch: then they were whole once, and have changed since;
 //! - bytes that are no batch, with a whole one behind them, or numbers that do not follow, are damage: nothing is touched.
 //!   The library's own numbers count too: they are not under its checksum, and decide which of two values is the later;
 //! - after a failed commit everything behind the last one that was acknowledged is cut off.
@@ -43,9 +45,9 @@ pub struct Mended {
 pub fn mend(log: &Path, id: u128, through: Option<u64>) -> Result<Mended, LogFault> {
     let mut mended = Mended::default();
     let (mut cut, mut before) = (Vec::new(), None);
+    let mut torn = None;
     let journals = journals(log)?;
-    for (index, path) in journals.iter().enumerate() {
-        let is_last = index + 1 == journals.len();
+    for path in &journals {
         let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let size = fs::metadata(path)?.len();
         if size > STORE_JOURNAL_BYTES_MAX {
@@ -54,9 +56,13 @@ pub fn mend(log: &Path, id: u128, through: Option<u64>) -> Result<Mended, LogFau
         let bytes = read_written(path)?;
         let scan = scan(&bytes, id, before, through)
             .map_err(|what| LogFault::damaged(format!("journal {}: {what}", name())))?;
-        if scan.rest == Rest::Torn && !is_last {
-            let what = format!("journal {}: it ends at byte {} in the middle of a batch", name(), scan.end);
+        // The library may begin another journal behind a batch that it could not write, and nothing is committed there.
+        if let Some(what) = torn.take_if(|_| scan.last != before) {
             return Err(LogFault::damaged(what));
+        }
+        if scan.rest == Rest::Torn {
+            let what = format!("journal {}: it ends at byte {} in the middle of a batch", name(), scan.end);
+            torn.get_or_insert(what);
         }
         (mended.last, before) = (scan.last.map(|last| last.commit), scan.last);
         if scan.rest != Rest::Zeros {
@@ -182,9 +188,23 @@ fn scan(bytes: &[u8], id: u128, before: Option<Mark>, through: Option<u64>) -> R
             let (whole, commit) = (at + from, mark.commit);
             return Err(format!("bytes {at} to {whole} are no batch, and commit {commit} comes behind them"));
         }
+        // After a failed commit whoever opens the log sees what is missing.
+        None if through.is_none() && were_written_whole(bytes, at) => {
+            return Err(format!("bytes {at} and following were a batch, and have changed since"));
+        }
         None => {}
     }
     Ok(Scan { last, end: at as u64, rest: Rest::Torn })
+}
+
+/// Whether bytes from one on were all written, and end as a batch does. A journal is only appended to, in a file that is
+/// zero there: of a batch that a power cut tore, each sector is as it was after some of the writes, so it is whole if its
+/// last byte is not zero. One that is zero may belong to either.
+fn were_written_whole(bytes: &[u8], from: usize) -> bool {
+    let end = from + bytes[from..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let ends = bytes[from..end].last_chunk::<END_BYTES>().is_some_and(|last| last[0] == END && last.ends_with(TRAILER));
+    let mut sectors = (from / SECTOR + 1..).map(|sector| sector * SECTOR).take_while(|sector| *sector < end);
+    ends && sectors.all(|sector| bytes[sector - 1] != 0)
 }
 
 /// Bytes up to the last that is not zero.
@@ -197,6 +217,10 @@ const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: &[u8; 4] = b"FJL\x03";
+/// The end's byte, the checksum, the trailer.
+const END_BYTES: usize = 1 + 8 + TRAILER.len();
+/// What a disk writes whole or not at all; larger ones consist of these.
+const SECTOR: usize = 512;
 
 /// How long the batch at the beginning of some bytes is; `None` if there is no whole one.
 #[cfg(test)]
