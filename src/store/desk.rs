@@ -206,9 +206,9 @@ impl Desk {
 
     /// Gives readers what is to be looked up, as far as there is room.
     pub(super) fn dispatch(&mut self) {
-        let room = STORE_JOBS_MAX.saturating_sub(self.jobs_open);
-        let mut jobs: Vec<Job> = self.ledger.take_openings(room).into_iter().map(Job::Open).collect();
-        let room = (room - jobs.len()) / 2;
+        let all = STORE_JOBS_MAX.saturating_sub(self.jobs_open);
+        let mut jobs: Vec<Job> = self.ledger.take_openings(all).into_iter().map(Job::Open).collect();
+        let room = (all - jobs.len()) / 2;
         jobs.extend(self.ledger.take_trim_jobs(room).into_iter().map(Job::Trim));
         for name in self.old.drain(..room.min(self.old.len())) {
             if self.ledger.open_to_trim(&name) {
@@ -218,7 +218,7 @@ impl Desk {
             }
         }
         if let Sweep::From(after, at) = self.sweep
-            && room > 0
+            && jobs.len() < all
             && self.old.is_empty()
             && now() >= at
         {
@@ -310,5 +310,52 @@ impl Witness for Desk {
         self.count_queue();
         sleep(&self.bell, at_most);
         self.bell.rise();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::ids::Seq;
+    use crate::ledger::{Append, Memory, State};
+    use crate::limits::TRIM_SLACK_EVENTS_MIN;
+    use crate::mesh::store_links;
+    use crate::payload::Payload;
+
+    /// A channel that is to be trimmed.
+    fn overfill(ledger: &mut Ledger, name: &str) {
+        let keep = Keep { count: 0, bytes: u64::MAX / 2, age_ms: u64::MAX / 2 };
+        let open = Open { channel: Arc::from(name), keep, fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
+        let opening = Opening { asked: Some((ShardId(0), Ticket(1))), open };
+        let opened = ledger.on_opened(&opening, Ok(None));
+        let Some((_, Notice::Opened(_, Ok(past)))) = opened else { panic!("{opened:?}") };
+        for seq in 1..=TRIM_SLACK_EVENTS_MIN + 1 {
+            let body = Payload::copy_of(b"");
+            let append = Append { channel: past.channel, epoch: Epoch(1), seq: Seq(seq), unix_ms: 0, body };
+            ledger.take(ShardId(0), Ticket(seq), Request::Append(append), 0);
+        }
+    }
+
+    #[test]
+    fn no_more_is_given_out_than_there_is_a_place_for() {
+        let bell = Arc::new(Bell::new().unwrap());
+        let (_links, ends, _asked) = store_links(1, &bell);
+        let fresh = State { generation: 0, stopped: None, key: [0; 16], id: 1 };
+        let mut ledger = Ledger::start(&Memory::default(), fresh).unwrap();
+        for channel in 0..STORE_JOBS_MAX {
+            overfill(&mut ledger, &format!("chat:{channel}"));
+        }
+        ledger.seal();
+        ledger.on_committed();
+        let ((jobs, to_do), (_done, done)) = (bounded(2 * STORE_JOBS_MAX), bounded(0));
+        let wake: Wake = Arc::new(|_| {});
+        let mut desk = Desk::new(ledger, (ends, jobs, done), (bell, wake, StoreNumbers::shared()));
+        desk.sweep = Sweep::From(ChannelNumber(0), now());
+        desk.old.extend((0..STORE_JOBS_MAX / 2).map(|channel| format!("trip:{channel}").into()));
+        desk.dispatch();
+        assert_eq!((to_do.len(), desk.jobs_open), (STORE_JOBS_MAX, STORE_JOBS_MAX));
+        assert!(desk.old.is_empty() && matches!(desk.sweep, Sweep::From(..)), "it begins when there is room");
     }
 }
