@@ -21,7 +21,9 @@ use crate::ledger::event::read_event;
 use crate::ledger::{
     Append, ChannelNumber, Event, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket, write_body,
 };
-use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX};
+use crate::limits::{
+    STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EARLY, STORE_COMMIT_WRITES_MAX, STORE_DIRECTORIES_MAX, STORE_FORMAT_BYTES_MAX,
+};
 use crate::metrics::store::StoreNumber;
 use crate::payload::Payload;
 
@@ -339,8 +341,8 @@ fn a_directory_that_cannot_be_marked_is_told_at_the_end() {
 fn append_steadily(link: &mut StoreLink, past: &Past, enough: &AtomicBool, most: u64) -> u64 {
     let (mut seq, mut committed) = (0, Ticket(1));
     while seq < most && !enough.load(SeqCst) {
-        // Always some on their way, so that a batch is never empty for long.
-        while seq < most && seq - (committed.0 - 1) < 2 * STORE_COMMIT_EARLY as u64 {
+        // More than two commits take, so that some are there whenever the store looks.
+        while seq < most && seq - (committed.0 - 1) < 2 * STORE_COMMIT_WRITES_MAX as u64 {
             seq += 1;
             link.try_put(Ticket(seq + 1), append(past, seq, "ann")).unwrap();
         }
