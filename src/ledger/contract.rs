@@ -160,7 +160,8 @@ pub struct Past {
 pub struct Page {
     /// Whole records; [`read_event`](super::event::read_event) reads them.
     pub records: Vec<(Seq, Payload)>,
-    /// The oldest event retained: what was asked for and lies before it is trimmed. 0 if nothing is.
+    /// The oldest event retained: what was asked for and lies before it is trimmed. Behind the last one if nothing
+    /// is.
     pub oldest: Seq,
     /// Events that should be here and cannot be read, each range inclusive.
     pub damaged: Vec<(Seq, Seq)>,

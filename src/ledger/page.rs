@@ -17,7 +17,7 @@ use super::line::Line;
 /// # Errors
 /// The disk does not answer now. What is damaged is no error: it is in the page.
 pub fn read_page(disk: &impl Disk, line: &Line, read: &Read) -> Result<Page, DiskFault> {
-    let Some(oldest) = line.oldest else { return Ok(Page::default()) };
+    let Some(oldest) = line.oldest else { return Ok(Page { oldest: line.last().next(), ..Page::default() }) };
     let mut walk = Walk::new(line, read, oldest.seq);
     walk.page.oldest = oldest.seq;
     while let Some(from) = walk.expected {

@@ -112,7 +112,7 @@ impl Past {
             Some(epoch) if epoch == history.epoch() && position.seq.next() >= oldest => Standing::Resumes,
             Some(epoch) if epoch == history.epoch() => Standing::Trimmed,
             Some(epoch) => match self.known.line.judge(epoch, position.seq) {
-                Standing::Resumes if self.following(position.seq).is_some_and(|next| next < oldest) => {
+                Standing::Resumes if self.following(position.seq).unwrap_or(self.known.first) < oldest => {
                     Standing::Trimmed
                 }
                 standing => standing,
@@ -288,12 +288,11 @@ impl Shard {
             }
         };
         self.metrics.add(Metric::StoreDamaged, page.damaged.len() as u64);
-        // Nothing is retained of what was asked for.
-        let oldest = if page.oldest > Seq(0) { page.oldest } else { through.next() };
-        past.known.oldest = past.known.oldest.max(oldest);
+        past.note_oldest(page.oldest);
         let last = last_of(&page);
         let through = if page.more { last.unwrap_or(after) } else { past.covered(after, last, through) };
-        if through <= after {
+        if through <= after && past.known.oldest <= after.next() {
+            // It is not committed yet: asked again with the next sweep.
             past.want(after);
             return;
         }
@@ -308,7 +307,10 @@ impl Shard {
             bytes += event.bytes();
             events.push((epoch, event));
         }
-        past.stretches.push_back(Stretch { after, through, events, damaged, bytes });
+        // Where nothing of it is retained any more whoever waits is told so.
+        if through > after {
+            past.stretches.push_back(Stretch { after, through, events, damaged, bytes });
+        }
         if past.stretches.len() > REPLAY_PAGES_PER_CHANNEL {
             past.stretches.pop_front();
         }

@@ -24,6 +24,7 @@ mod outside;
 mod places;
 mod providers;
 mod recorded;
+mod replay;
 mod returning;
 mod rooms;
 mod rules;

@@ -10,7 +10,7 @@ use crate::ledger::{Notice, Page, Refusal};
 use crate::route;
 use crate::shard::message::outside::{Ask, Reply};
 
-fn publish_some(world: &mut World, who: Who, ids: std::ops::RangeInclusive<u64>) {
+pub(super) fn publish_some(world: &mut World, who: Who, ids: std::ops::RangeInclusive<u64>) {
     for id in ids {
         world.say(who, &publish("chat:s", &id.to_string(), &json!({ "n": id })));
     }

@@ -8,7 +8,7 @@ use crate::limits::{
     UNCOMMITTED_WRITES_MAX,
 };
 
-const KEEP: Keep = Keep { count: 100_000, bytes: 1 << 30, age_ms: 1_000_000_000 };
+pub(super) const KEEP: Keep = Keep { count: 100_000, bytes: 1 << 30, age_ms: 1_000_000_000 };
 
 /// A process on what is left on a disk.
 pub(super) fn start(disk: Memory, now: Option<Now>, change: impl FnOnce(&mut Options)) -> World {
