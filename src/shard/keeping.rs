@@ -15,7 +15,7 @@ use super::effect::{Effect, Effects};
 use super::erasing::Erasure;
 use super::home::Proposal;
 use super::message::{Answer, Committed, Known, Publication};
-use super::replay::Past;
+use super::replay::{Past, Reading};
 use super::rooms::{Role, Room, RoomId};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Seq};
@@ -162,8 +162,8 @@ pub(super) struct Keeping {
     asks: Vec<(Ticket, Request)>,
     /// Rooms of which stretches are to be read.
     pub(super) replays: VecDeque<RoomId>,
-    /// Stretches that are being read: of which room, behind which event, up to which.
-    pub(super) reads: BTreeMap<Ticket, (RoomId, Seq, Seq)>,
+    /// Stretches that are being read.
+    pub(super) reads: BTreeMap<Ticket, Reading>,
     /// Parts of histories that are being read.
     pub(super) browses: BTreeMap<Ticket, Browse>,
     /// Erasures that are under way.

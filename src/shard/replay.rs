@@ -53,6 +53,16 @@ pub(super) struct Past {
     pub(super) unsettled: bool,
 }
 
+/// A stretch that the store was asked for.
+#[derive(Debug)]
+pub(super) struct Reading {
+    room: RoomId,
+    /// Of which channel: the room may have been forgotten since, and its place be another's.
+    channel: ChannelNumber,
+    after: Seq,
+    through: Seq,
+}
+
 /// What a member gets that stands behind the history.
 pub(super) enum Served<'a> {
     /// These events, and where it stands after them.
@@ -246,7 +256,7 @@ impl Shard {
                     bytes: REPLAY_PAGE_BYTES,
                 };
                 let ticket = keeping.ticket();
-                keeping.reads.insert(ticket, (id, after, through));
+                keeping.reads.insert(ticket, Reading { room: id, channel: read.channel, after, through });
                 past.asked.push(after);
                 effects.list.push(Effect::Read(ticket, Box::new(read)));
             }
@@ -269,10 +279,9 @@ impl Shard {
     /// The store has read a stretch, or could not.
     pub(super) fn on_page(&mut self, ticket: Ticket, outcome: Result<Page, Refusal>, effects: &mut Effects) {
         let Some(keeping) = &mut self.keeping else { return };
-        let Some((id, after, through)) = keeping.reads.remove(&ticket) else { return };
-        let Some(room) = self.rooms.at_mut(id) else { return };
-        let Room { name, stored: Some(stored), .. } = room else { return };
-        let Some(past) = &mut stored.past else { return };
+        let Some(Reading { room: id, channel, after, through }) = keeping.reads.remove(&ticket) else { return };
+        let Some(Room { name, stored: Some(stored), .. }) = self.rooms.at_mut(id) else { return };
+        let Some(past) = stored.past.as_mut().filter(|past| past.known.channel == channel) else { return };
         past.asked.retain(|asked| *asked != after);
         let page = match outcome {
             Ok(page) => page,

@@ -85,6 +85,8 @@ struct World {
     store: Option<Model>,
     /// Whether it commits.
     commits: bool,
+    /// Whether it reads.
+    reads: bool,
     /// What it cannot read.
     damaged: Option<(crate::ids::Seq, crate::ids::Seq)>,
 }
@@ -229,6 +231,7 @@ impl World {
             answered: Vec::new(),
             store: None,
             commits: true,
+            reads: true,
             damaged: None,
         }
     }
@@ -320,7 +323,7 @@ impl World {
     /// The store reads, and commits if it does. Returns whether it told anybody anything.
     fn turn_of_the_store(&mut self) -> bool {
         let Some(store) = &mut self.store else { return false };
-        let mut notices = store.serve();
+        let mut notices = if self.reads { store.serve() } else { Vec::new() };
         if self.commits {
             // What goes of a channel goes in several batches.
             for _ in 0..4 {

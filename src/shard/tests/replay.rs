@@ -1,9 +1,15 @@
 //! What lies behind a channel's history while it moves: it goes, is erased, or is another's before it was read.
 
 use super::erasing::publish_some;
-use super::keeping::{KEEP, epoch_of, join, start};
+use super::keeping::{KEEP, acks, epoch_of, join, start};
 use super::*;
 use crate::limits::HISTORY_COUNT_DEFAULT;
+
+fn gone(world: &mut World, who: Who) {
+    let id = world.sockets[who].id;
+    world.handle(id.shard.index(), Input::Gone(id));
+    world.run();
+}
 
 #[test]
 fn who_waits_for_a_stretch_of_which_nothing_is_retained_any_more_is_told_so() {
@@ -25,4 +31,32 @@ fn who_waits_for_a_stretch_of_which_nothing_is_retained_any_more_is_told_so() {
             assert_eq!(seqs(&heard, "note"), (kept + 1..=count).collect::<Vec<_>>(), "{shards} {at}");
         }
     }
+}
+
+#[test]
+fn a_stretch_of_a_channel_that_was_forgotten_is_nothing_to_the_one_in_its_place() {
+    let mut world = start(Memory::default(), None, |options| options.shards = 2);
+    let key = world.hosts[0].0.options.key;
+    let home = crate::route::home(&key, "chat:s", 2).index();
+    let mut others = (0..).map(|index| format!("chat:{index}"));
+    let other = others.find(|name| crate::route::home(&key, name, 2).index() == home).unwrap();
+    let ann = world.client_on(home, true, "/ws", "ann");
+    let count = 2 * HISTORY_COUNT_DEFAULT as u64;
+    let mut epochs = Vec::new();
+    for channel in ["chat:s", &other] {
+        epochs.push(epoch_of(&join(&mut world, ann, channel, None)));
+        (0..count).for_each(|id| world.say(ann, &publish(channel, &id.to_string(), &json!({ "n": id }))));
+        assert_eq!(acks(&world.heard(ann)).len() as u64, count);
+    }
+    world.reads = false;
+    let bob = world.client_on(1 - home, true, "/ws", "bob");
+    assert_eq!(words(&join(&mut world, bob, "chat:s", Some((&epochs[0], 1)))), [""; 0]);
+    gone(&mut world, bob);
+    let cid = world.client_on(1 - home, true, "/ws", "cid");
+    assert_eq!(words(&join(&mut world, cid, &other, Some((&epochs[1], 0)))), [""; 0]);
+    world.reads = true;
+    world.run();
+    let heard = world.heard(cid);
+    assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["recovered"], true);
+    assert_eq!((seqs(&heard, "note"), of_type(&heard, "gap").len()), ((1..=count).collect::<Vec<_>>(), 0));
 }
