@@ -91,6 +91,9 @@ pub const REPLAY_PAGE_EVENTS: usize = 256;
 pub const REPLAY_PAGE_BYTES: usize = 256 * 1024;
 /// Stretches that a channel holds for its readers; over it the oldest is forgotten, and read again by whoever needs it.
 pub const REPLAY_PAGES_PER_CHANNEL: usize = 4;
+/// Stretches of a channel that readers wait for and that the store was not asked for yet; whoever finds no place among them
+/// looks again after the next one. Stretches of readers that are close to each other are one.
+pub const REPLAYS_WANTED_PER_CHANNEL_MAX: usize = 64;
 /// Parts of histories that a shard has the store read for who asked for them, or that wait for their channel to be opened;
 /// over it `OVERLOADED`. What a slow disk makes wait is so many answers of 128 KiB at most.
 pub const BROWSES_PER_SHARD_MAX: usize = 256;

@@ -19,6 +19,7 @@ use crate::ids::{ConnId, Epoch, Position, Seq};
 use crate::ledger::{ChannelNumber, Page, Read, Refusal, Standing, Ticket, disk::Order, event::read_event};
 use crate::limits::{
     EXCLUSIONS_PER_CHANNEL_MAX, REPLAY_PAGE_BYTES, REPLAY_PAGE_EVENTS, REPLAY_PAGES_PER_CHANNEL, REPLAYS_PER_SHARD_MAX,
+    REPLAYS_WANTED_PER_CHANNEL_MAX,
 };
 use crate::metrics::Metric;
 use crate::room::history::{Event, History};
@@ -43,8 +44,8 @@ pub(super) struct Past {
     stretches: VecDeque<Stretch>,
     /// Stretches that were asked for: behind which event.
     asked: Vec<Seq>,
-    /// Stretches that somebody waits for and that are not asked for yet.
-    wanted: Vec<Seq>,
+    /// Stretches that somebody waits for and that are not asked for yet. Who finds no place looks again after the next one.
+    wanted: VecDeque<Seq>,
     /// Which connection was not to get which of the latest events: the store does not know connections.
     excluded: VecDeque<(Seq, ConnId)>,
     /// Whether it stands among those that have stretches to ask for.
@@ -75,12 +76,11 @@ pub(super) enum Served<'a> {
 
 impl Past {
     pub(super) fn new(known: Known) -> Self {
-        let (asked, wanted) = (Vec::new(), Vec::new());
         Self {
             known,
             stretches: VecDeque::new(),
-            asked,
-            wanted,
+            asked: Vec::new(),
+            wanted: VecDeque::new(),
             excluded: VecDeque::new(),
             queued: false,
             unsettled: false,
@@ -179,9 +179,12 @@ impl Past {
         self.stretches.iter().rev().find(|stretch| stretch.after < next && next <= stretch.through)
     }
 
+    /// Somebody waits for what is behind an event. A stretch that begins shortly before it brings that, too; if its bytes end
+    /// it earlier, whoever still waits then wants the next one.
     fn want(&mut self, after: Seq) {
-        if !self.wanted.contains(&after) && !self.asked.contains(&after) {
-            self.wanted.push(after);
+        let brings = |from: &Seq| *from <= after && after.0 - from.0 < REPLAY_PAGE_EVENTS as u64;
+        if self.wanted.len() < REPLAYS_WANTED_PER_CHANNEL_MAX && !self.wanted.iter().chain(&self.asked).any(brings) {
+            self.wanted.push_back(after);
         }
     }
 
@@ -245,20 +248,22 @@ impl Shard {
             let Room { history, stored: Some(stored), .. } = room else { continue };
             let Some(past) = &mut stored.past else { continue };
             past.queued = false;
-            let through = Seq(history.oldest().0.saturating_sub(1));
-            for after in std::mem::take(&mut past.wanted) {
-                let read = Read {
-                    channel: past.known.channel,
-                    after,
-                    through,
-                    order: Order::Forward,
-                    count: REPLAY_PAGE_EVENTS,
-                    bytes: REPLAY_PAGE_BYTES,
-                };
+            let (channel, through) = (past.known.channel, Seq(history.oldest().0.saturating_sub(1)));
+            // More than are held would push each other out before they are looked at.
+            while past.asked.len() < REPLAY_PAGES_PER_CHANNEL
+                && keeping.reads.len() < REPLAYS_PER_SHARD_MAX
+                && let Some(after) = past.wanted.pop_front()
+            {
+                let (count, bytes) = (REPLAY_PAGE_EVENTS, REPLAY_PAGE_BYTES);
+                let read = Read { channel, after, through, order: Order::Forward, count, bytes };
                 let ticket = keeping.ticket();
-                keeping.reads.insert(ticket, Reading { room: id, channel: read.channel, after, through });
+                keeping.reads.insert(ticket, Reading { room: id, channel, after, through });
                 past.asked.push(after);
                 effects.list.push(Effect::Read(ticket, Box::new(read)));
+            }
+            if past.is_wanted() && past.asked.len() < REPLAY_PAGES_PER_CHANNEL {
+                past.queued = true;
+                keeping.replays.push_back(id);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What lies behind a channel's history while it moves: it goes, is erased, or is another's before it was read.
 
 use super::erasing::publish_some;
-use super::keeping::{KEEP, acks, epoch_of, join, start};
+use super::keeping::{KEEP, acks, epoch_of, join, start, world};
 use super::*;
-use crate::limits::HISTORY_COUNT_DEFAULT;
+use crate::limits::{HISTORY_COUNT_DEFAULT, REPLAY_PAGES_PER_CHANNEL, REPLAYS_WANTED_PER_CHANNEL_MAX};
 
 fn gone(world: &mut World, who: Who) {
     let id = world.sockets[who].id;
@@ -59,4 +59,52 @@ fn a_stretch_of_a_channel_that_was_forgotten_is_nothing_to_the_one_in_its_place(
     let heard = world.heard(cid);
     assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["recovered"], true);
     assert_eq!((seqs(&heard, "note"), of_type(&heard, "gap").len()), ((1..=count).collect::<Vec<_>>(), 0));
+}
+
+#[test]
+fn readers_at_many_places_are_served_in_turn_and_what_is_asked_for_is_bounded() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+    let readers = REPLAYS_WANTED_PER_CHANNEL_MAX as u64 + REPLAY_PAGES_PER_CHANNEL as u64 + 3;
+    let count = readers + HISTORY_COUNT_DEFAULT as u64;
+    publish_some(&mut world, ann, 1..=count);
+    world.heard(ann);
+    world.reads = false;
+    let mut bobs = Vec::new();
+    // Each is behind those before it, so that no stretch that is wanted brings it what it waits for.
+    for seq in (0..readers).rev() {
+        let bob = world.known("/ws", &format!("u{seq}"));
+        assert_eq!(words(&join(&mut world, bob, "chat:s", Some((&epoch, seq)))), [""; 0]);
+        bobs.push((seq, bob));
+    }
+    let reads = world.hosts[0].0.keeping.as_ref().unwrap().reads.len();
+    assert_eq!(reads, REPLAY_PAGES_PER_CHANNEL);
+    world.reads = true;
+    world.run();
+    for (seq, bob) in bobs {
+        let heard = world.heard(bob);
+        assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["recovered"], true, "{seq}");
+        assert_eq!(seqs(&heard, "note"), (seq + 1..=count).collect::<Vec<_>>(), "{seq}");
+    }
+}
+
+#[test]
+fn readers_that_are_close_to_each_other_share_their_stretches() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+    let count = 3 * HISTORY_COUNT_DEFAULT as u64;
+    publish_some(&mut world, ann, 1..=count);
+    world.reads = false;
+    let bobs: Vec<Who> = (0..20).map(|index| world.known("/ws", &format!("u{index}"))).collect();
+    for (seq, bob) in bobs.iter().enumerate() {
+        join(&mut world, *bob, "chat:s", Some((&epoch, seq as u64)));
+    }
+    world.reads = true;
+    world.run();
+    for (seq, bob) in bobs.into_iter().enumerate() {
+        assert_eq!(seqs(&world.heard(bob), "note"), (seq as u64 + 1..=count).collect::<Vec<_>>());
+    }
+    assert_eq!(world.read(Metric::ReplayPages), 1);
 }
