@@ -157,7 +157,9 @@ impl Shard {
         self.metrics.add(Metric::StoreDamaged, page.damaged.len() as u64);
         let mut lost = page.damaged.clone();
         let mut stored_events = Vec::with_capacity(page.records.len());
-        for (seq, record) in &page.records {
+        // What was erased while it was read is gone.
+        let oldest = past.oldest(history);
+        for (seq, record) in page.records.iter().filter(|(seq, _)| *seq >= oldest) {
             let Ok((epoch, event)) = read_event(past.channel(), *seq, record) else {
                 lost.push((*seq, *seq));
                 continue;

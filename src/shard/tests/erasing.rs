@@ -16,7 +16,7 @@ pub(super) fn publish_some(world: &mut World, who: Who, ids: std::ops::RangeIncl
     }
 }
 
-fn erase(world: &mut World, channel: &str) -> Result<Reply, ErrorCode> {
+pub(super) fn erase(world: &mut World, channel: &str) -> Result<Reply, ErrorCode> {
     let shards = u16::try_from(world.hosts.len()).unwrap();
     let home = route::home(&world.hosts[0].0.options.key, channel, shards);
     world.ask(home.index(), Ask::Erase(channel.into()))

@@ -1,9 +1,10 @@
 //! What lies behind a channel's history while it moves: it goes, is erased, or is another's before it was read.
 
-use super::erasing::publish_some;
+use super::erasing::{erase, publish_some};
 use super::keeping::{KEEP, acks, epoch_of, join, start, world};
 use super::*;
 use crate::limits::{HISTORY_COUNT_DEFAULT, REPLAY_PAGES_PER_CHANNEL, REPLAYS_WANTED_PER_CHANNEL_MAX};
+use crate::shard::message::outside::Reply;
 
 fn gone(world: &mut World, who: Who) {
     let id = world.sockets[who].id;
@@ -107,4 +108,49 @@ fn readers_that_are_close_to_each_other_share_their_stretches() {
         assert_eq!(seqs(&world.heard(bob), "note"), (seq as u64 + 1..=count).collect::<Vec<_>>());
     }
     assert_eq!(world.read(Metric::ReplayPages), 1);
+}
+
+#[test]
+fn what_was_read_before_an_erasure_and_comes_after_it_is_not_given_out() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    publish_some(&mut world, ann, 1..=2 * HISTORY_COUNT_DEFAULT as u64);
+    world.heard(ann);
+    world.reads = false;
+    let params = json!({ "channel": "chat:s" });
+    let request = json!({ "type": "request", "payload": { "id": "h", "method": "history", "params": params } });
+    world.say(ann, &request.to_string());
+    let read = world.store.as_mut().unwrap().serve();
+    assert_eq!(read.len(), 1);
+    assert_eq!(erase(&mut world, "chat:s"), Ok(Reply::Erased));
+    for (shard, notice) in read {
+        world.handle(shard.index(), Input::Store(notice));
+    }
+    world.reads = true;
+    world.run();
+    let heard = world.heard(ann);
+    let page = of_type(&heard, "response")[0]["payload"]["result"].clone();
+    assert_eq!(page["events"], json!([]), "{page}");
+}
+
+#[test]
+fn what_was_read_before_an_erasure_is_lost_to_members_too() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+    let count = 2 * HISTORY_COUNT_DEFAULT as u64;
+    publish_some(&mut world, ann, 1..=count);
+    world.reads = false;
+    let bob = world.known("/ws", "bob");
+    join(&mut world, bob, "chat:s", Some((&epoch, 0)));
+    let read = world.store.as_mut().unwrap().serve();
+    assert_eq!((read.len(), erase(&mut world, "chat:s")), (1, Ok(Reply::Erased)));
+    for (shard, notice) in read {
+        world.handle(shard.index(), Input::Store(notice));
+    }
+    world.reads = true;
+    world.run();
+    let heard = world.heard(bob);
+    assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["reason"], "trimmed");
+    assert_eq!(seqs(&heard, "note"), [0; 0]);
 }
