@@ -193,7 +193,9 @@ impl Shard {
             }
             // It has its place; it is told where that is.
             (Start::Stay, _) if member.start.is_none() => {
-                let (seq, oldest) = (Seq(member.next.0.saturating_sub(1)), history.oldest());
+                let past = stored.as_ref().and_then(|stored| stored.past.as_ref());
+                let oldest = past.map_or_else(|| history.oldest(), |past| past.oldest(history));
+                let seq = Seq(member.next.0.saturating_sub(1));
                 let greeting = Greeting { epoch: history.epoch(), seq, oldest, recovered: None };
                 member.greeting.get_or_insert_with(|| Box::new(greeting));
             }

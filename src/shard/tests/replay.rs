@@ -1,7 +1,7 @@
 //! What lies behind a channel's history while it moves: it goes, is erased, or is another's before it was read.
 
 use super::erasing::{erase, publish_some};
-use super::keeping::{KEEP, acks, epoch_of, join, start, world};
+use super::keeping::{KEEP, acks, epoch_of, history, join, start, world};
 use super::*;
 use crate::limits::{HISTORY_COUNT_DEFAULT, REPLAY_PAGES_PER_CHANNEL, REPLAYS_WANTED_PER_CHANNEL_MAX};
 use crate::shard::message::outside::Reply;
@@ -153,4 +153,16 @@ fn what_was_read_before_an_erasure_is_lost_to_members_too() {
     let heard = world.heard(bob);
     assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["reason"], "trimmed");
     assert_eq!(seqs(&heard, "note"), [0; 0]);
+}
+
+#[test]
+fn who_joins_again_is_told_the_oldest_event_that_can_be_read() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    join(&mut world, ann, "chat:s", None);
+    publish_some(&mut world, ann, 1..=2 * HISTORY_COUNT_DEFAULT as u64);
+    world.heard(ann);
+    let heard = join(&mut world, ann, "chat:s", None);
+    assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["oldest_seq"], 1);
+    assert_eq!(history(&mut world, ann, &json!({ "channel": "chat:s" }))["result"]["oldest_seq"], 1);
 }
