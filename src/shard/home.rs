@@ -390,6 +390,7 @@ impl Shard {
             first: follower.next,
             goal: Some(room.history.last()),
             events: Vec::new(),
+            excluded: Vec::new(),
             erased: None,
             past: room.stored.as_ref().and_then(|stored| stored.past.as_ref()).map(Past::known),
             cursors: room.until_acked.then(|| Box::new(cursors())),
@@ -411,6 +412,7 @@ impl Shard {
             first: history.next(),
             goal: None,
             events: Vec::new(),
+            excluded: Vec::new(),
             erased: Some(history.last()),
             past: None,
             cursors: None,
@@ -457,6 +459,7 @@ impl Shard {
     pub(super) fn feed(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let (history, Role::Home { followers, .. }) = (&room.history, &mut room.role) else { return };
+        let past = room.stored.as_ref().and_then(|stored| stored.past.as_ref());
         let mut behind = false;
         let notes = room.fleeting.is_some();
         for follower in followers.iter_mut() {
@@ -468,6 +471,9 @@ impl Shard {
                 let first = follower.next.max(history.oldest());
                 let seqs = (first.0..history.next().0).take(TAIL_EVENTS_MAX).map(Seq);
                 let events: Vec<Event> = seqs.filter_map(|seq| history.event(seq).cloned()).collect();
+                // Members there read from the store what is left out here.
+                let left_out = (follower.next..first, follower.shard);
+                let excluded = past.map_or_else(Vec::new, |past| past.excluded_within(left_out));
                 follower.next = Seq(first.0 + events.len() as u64);
                 let tail = Tail {
                     until_acked: room.until_acked,
@@ -477,6 +483,7 @@ impl Shard {
                     first,
                     goal: None,
                     events,
+                    excluded,
                     erased: None,
                     past: None,
                     cursors: None,

@@ -193,6 +193,8 @@ pub struct Tail {
     pub goal: Option<Seq>,
     /// Without a hole.
     pub events: Vec<Event>,
+    /// Of those that a jump left out: which of the receiver's connections are not to get which.
+    pub excluded: Vec<(Seq, ConnId)>,
     /// Everything up to here is erased.
     pub erased: Option<Seq>,
     /// What the store has of the channel, where it outlives the process; only in an answer.

@@ -61,6 +61,9 @@ impl Shard {
         if let Some(through) = tail.erased {
             self.drop_events(id, through);
         }
+        if let Some(past) = self.rooms.at_mut(id).and_then(Room::past_mut) {
+            tail.excluded.into_iter().for_each(|(seq, author)| past.exclude(seq, author));
+        }
         for event in tail.events {
             if event.seq > live_after {
                 let (_, deliveries) = Metric::of_event(kind_of(payload_of(event.plain())));

@@ -6,6 +6,7 @@
 //! still retained (the store says so with each stretch), and reading itself.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Shard;
@@ -15,7 +16,7 @@ use super::message::Known;
 use super::pen::Pen;
 use super::rooms::{Room, RoomId};
 use crate::envelope::{Encoding, EventHead, write_event};
-use crate::ids::{ConnId, Epoch, Position, Seq};
+use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
 use crate::ledger::{ChannelNumber, Page, Read, Refusal, Standing, Ticket, disk::Order, event::read_event};
 use crate::limits::{
     EXCLUSIONS_PER_CHANNEL_MAX, REPLAY_PAGE_BYTES, REPLAY_PAGE_EVENTS, REPLAY_PAGES_PER_CHANNEL, REPLAYS_PER_SHARD_MAX,
@@ -164,6 +165,12 @@ impl Past {
             self.excluded.pop_front();
         }
         self.excluded.push_back((seq, author));
+    }
+
+    /// Which connections of a shard are not to get which events of a stretch.
+    pub(super) fn excluded_within(&self, (stretch, shard): (Range<Seq>, ShardId)) -> Vec<(Seq, ConnId)> {
+        let within = |(seq, author): &&(Seq, ConnId)| stretch.contains(seq) && author.shard == shard;
+        if stretch.is_empty() { Vec::new() } else { self.excluded.iter().filter(within).copied().collect() }
     }
 
     fn excluded_from(&self, seq: Seq) -> Option<ConnId> {
@@ -374,7 +381,6 @@ pub(super) fn frozen(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ShardId;
     use crate::ledger::{Keep, Line};
 
     #[test]

@@ -166,3 +166,51 @@ fn who_joins_again_is_told_the_oldest_event_that_can_be_read() {
     assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["oldest_seq"], 1);
     assert_eq!(history(&mut world, ann, &json!({ "channel": "chat:s" }))["result"]["oldest_seq"], 1);
 }
+
+/// Twice twenty events: an author's own, which it is not to get, and another's, too large for all of them to be kept.
+fn exclude_and_publish(world: &mut World, (author, other): (Who, Who)) {
+    for id in 0..20 {
+        let mut own = serde_json::from_str::<Value>(&publish("chat:s", &id.to_string(), &json!({}))).unwrap();
+        own["exclude_sender"] = json!(true);
+        world.say(author, &own.to_string());
+        world.say(other, &publish("chat:s", &id.to_string(), &json!({ "pad": "x".repeat(30_000) })));
+    }
+}
+
+/// It has got all of the other's events, and none of its own.
+fn check_excluded(world: &mut World, author: Who, more: &[u64]) {
+    let heard = world.heard(author);
+    let others: Vec<u64> = (1..=20).map(|index| index * 2).chain(more.iter().copied()).collect();
+    assert_eq!((seqs(&heard, "note"), of_type(&heard, "gap").len()), (others, 0));
+    assert!(world.read(Metric::ReplayPages) > 0);
+}
+
+#[test]
+fn an_author_that_reads_from_the_store_does_not_get_what_it_excluded_itself_from() {
+    for at in [0, 1] {
+        let mut world = start(Memory::default(), None, |options| (options.shards, options.retention.count) = (2, 3));
+        let home = crate::route::home(&world.hosts[0].0.options.key, "chat:s", 2).index();
+        let ann = world.client_on((home + at) % 2, true, "/ws", "ann");
+        let bob = world.client_on(home, true, "/ws", "bob");
+        join(&mut world, ann, "chat:s", None);
+        world.sockets[ann].room = 0;
+        exclude_and_publish(&mut world, (ann, bob));
+        world.open(ann, usize::MAX);
+        check_excluded(&mut world, ann, &[]);
+    }
+}
+
+#[test]
+fn an_author_on_a_shard_that_fell_behind_the_history_does_not_get_what_it_excluded_itself_from() {
+    let mut world = start(Memory::default(), None, |options| (options.shards, options.retention.count) = (2, 3));
+    let home = crate::route::home(&world.hosts[0].0.options.key, "chat:s", 2).index();
+    let (ann, bob) = (world.client_on(1 - home, true, "/ws", "ann"), world.client_on(home, true, "/ws", "bob"));
+    join(&mut world, ann, "chat:s", None);
+    let follower = ShardId(u16::try_from(1 - home).unwrap());
+    world.hosts[home].1.set_congested(follower, true);
+    exclude_and_publish(&mut world, (ann, bob));
+    world.hosts[home].1.set_congested(follower, false);
+    // What a follower is owed it is fed with the next thing that happens.
+    publish_some(&mut world, bob, 20..=20);
+    check_excluded(&mut world, ann, &[41]);
+}
