@@ -6,19 +6,24 @@
 //! the others waits for more than a few writes.
 
 mod behind;
+mod crowd;
+mod queue;
 
+use std::collections::VecDeque;
+
+use self::crowd::{Whole, join, shared};
 use super::Shard;
 use super::acking::ping_payload;
 use super::connection::{Connection, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
 use super::forms::frame_for;
 use super::pen::Pen;
-use super::rooms::{Joined, Room, RoomId, Rooms, Share, Stretch};
+use super::rooms::{Room, RoomId, Rooms, Share};
 use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::notice::{self, Missed, Recovery};
 use crate::ids::{ConnId, Epoch, Seq};
-use crate::limits::{BATCH_BYTES_MAX, JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
+use crate::limits::{JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
 use crate::metrics::{Metric, Metrics};
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -26,7 +31,6 @@ use crate::recorder::{Kind, Recorder};
 use crate::room::history::History;
 use crate::room::members::Member;
 use crate::room::resume::Greeting;
-use crate::session::endpoint::Door;
 use crate::time::{Moment, Now};
 use crate::wire::encoder::ping_frame;
 use crate::wire::event_stream;
@@ -52,8 +56,9 @@ impl Shard {
         }
         let unsent = batch.parts();
         let (pen, recorder) = (&mut self.pen, &mut self.recorder);
-        let (metrics, waits) = (&*self.metrics, Vec::new());
-        let mut tools = Tools { now, id, known: conn.known, pen, recorder, metrics, fleeting: false, waits };
+        let metrics = &*self.metrics;
+        let replays = self.keeping.as_deref_mut().map(|keeping| &mut keeping.replays);
+        let mut tools = Tools { now, id, known: conn.known, pen, recorder, metrics, fleeting: false, replays };
         let mut portions = batch.shares();
         loop {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
@@ -62,12 +67,8 @@ impl Shard {
             }
             portions = portions.next();
         }
-        let waits = tools.waits;
         if conn.bundles {
             super::bundle::bundle(batch, unsent, &mut self.pen);
-        }
-        for id in waits {
-            self.note_replay(id);
         }
     }
 
@@ -122,51 +123,6 @@ impl Shard {
             super::fanout::mark_connection(id, conn, effects);
         }
     }
-
-    /// Queues a frame and marks the connection. A client for whom the critical lane is full is cut off.
-    pub(super) fn queue(&mut self, now: Now, id: ConnId, lane: Lane, frame: Payload, effects: &mut Effects) {
-        if self.slots.find(id).is_some_and(|conn| conn.door == Door::EventStream) {
-            if let Some(event) = event_stream::events_of(&frame) {
-                self.queue_bytes(now, id, lane, event, effects);
-            }
-            return;
-        }
-        self.queue_bytes(now, id, lane, frame, effects);
-    }
-
-    /// Queues what is no frame, or one for a connection that takes frames.
-    pub(super) fn queue_bytes(&mut self, now: Now, id: ConnId, lane: Lane, bytes: Payload, effects: &mut Effects) {
-        use crate::outbox::Queued;
-        // Nothing follows a close frame or a response that ends the connection (RFC 6455 section 5.5.1).
-        let Some(conn) = self.slots.find_mut(id).filter(|conn| !matches!(conn.stage, Stage::Ending)) else { return };
-        let before = conn.outbox.bytes();
-        let queued = conn.outbox.push(lane, bytes);
-        let after = conn.outbox.bytes();
-        self.metrics.add(Metric::OutboxBytes, after as u64);
-        self.metrics.subtract(Metric::OutboxBytes, before as u64);
-        match queued {
-            Queued::Waits => self.mark(id, effects),
-            Queued::Displaced(frames) => {
-                self.metrics.add(Metric::OutboxDropped, frames as u64);
-                self.mark(id, effects);
-            }
-            Queued::Full => self.cut(now, id, effects),
-        }
-    }
-
-    /// Queues an echo, whatever is queued already: a client that does not read its echoes is not read any
-    /// more until it does, so what is queued is what one receive can bring beyond the bound.
-    pub(super) fn queue_echo(&mut self, id: ConnId, frame: Payload, effects: &mut Effects) {
-        let Some(conn) = self.slots.find_mut(id) else { return };
-        let before = conn.outbox.bytes();
-        conn.outbox.push_over(frame);
-        self.metrics.add(Metric::OutboxBytes, (conn.outbox.bytes() - before) as u64);
-        if conn.outbox.bytes() > OUTBOX_BYTES_MAX && !conn.choked {
-            conn.choked = true;
-            effects.list.push(Effect::Pause(id));
-        }
-        self.mark(id, effects);
-    }
 }
 
 /// What filling needs besides the connection and the rooms.
@@ -179,8 +135,8 @@ struct Tools<'a> {
     metrics: &'a Metrics,
     /// A channel has something to tell this connection as it happens.
     fleeting: bool,
-    /// Channels in which it waits for the store.
-    waits: Vec<RoomId>,
+    /// Channels that have stretches to ask the store for, if there is one.
+    replays: Option<&'a mut VecDeque<RoomId>>,
 }
 
 impl Tools<'_> {
@@ -488,50 +444,6 @@ impl Tools<'_> {
         let write = |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, reason, Missed::Lost, out);
         self.pen.notice_at(self.now, member.encoding, Some((epoch, span.1)), write)
     }
-}
-
-/// What a member is owed if nothing stands between it and the end of the history.
-struct Whole {
-    next: Seq,
-    encoding: Encoding,
-    /// Whether it is a known client's, and that makes a difference.
-    known: bool,
-    /// Whether others are likely to be owed the same.
-    crowd: bool,
-}
-
-/// All events from `first` on as one stretch of bytes, if it was put together for another member. Members of a busy room
-/// are owed the same ones, and each is written to from one piece of memory.
-#[inline]
-fn shared(joined: Option<&Joined>, first: Seq, whole: &Whole) -> Option<Payload> {
-    let stretch = joined?.of(whole.known)?;
-    let serves = (stretch.first, stretch.next, stretch.encoding) == (first, whole.next, whole.encoding);
-    serves.then(|| stretch.frames.clone())
-}
-
-/// The same, put together now. `None` if somebody is not to get one of them. Once for a crowd, so its visits do not carry
-/// it with them.
-#[inline(never)]
-fn join(
-    history: &History,
-    joined: &mut Option<Box<Joined>>,
-    first: Seq,
-    whole: &Whole,
-    pen: &mut Pen,
-) -> Option<Payload> {
-    let frames = pen.join(|out| {
-        (first.0..whole.next.0).all(|seq| {
-            let event = history.event(Seq(seq)).filter(|event| event.excluded.is_none());
-            let frame = event.and_then(|event| event.frame_to(whole.known, whole.encoding));
-            frame.is_some_and(|frame| {
-                out.extend_from_slice(frame);
-                out.len() <= BATCH_BYTES_MAX
-            })
-        })
-    })?;
-    let stretch = Stretch { first, next: whole.next, encoding: whole.encoding, frames: frames.clone() };
-    *joined.get_or_insert_default().of_mut(whole.known) = Some(stretch);
-    Some(frames)
 }
 
 /// Moves a lane's frames into the batch, as far as its portion goes.

@@ -221,8 +221,13 @@ impl Past {
     }
 
     /// Whether somebody waits for something that is to be asked for.
-    pub(super) fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         !self.wanted.is_empty()
+    }
+
+    /// Whether it is to stand among those that have stretches to ask for, and did not yet.
+    pub(super) fn queue(&mut self) -> bool {
+        self.is_wanted() && !std::mem::replace(&mut self.queued, true)
     }
 
     /// Memory of what it holds.
@@ -280,8 +285,7 @@ impl Shard {
     /// A room has stretches to be asked for.
     pub(super) fn note_replay(&mut self, id: RoomId) {
         let Some(past) = self.rooms.at_mut(id).and_then(Room::past_mut) else { return };
-        if past.is_wanted()
-            && !std::mem::replace(&mut past.queued, true)
+        if past.queue()
             && let Some(keeping) = &mut self.keeping
         {
             keeping.replays.push_back(id);

@@ -45,7 +45,9 @@ impl Tools<'_> {
             }
             match past.serve(member.next, history) {
                 Served::Waits => {
-                    self.waits.push(id);
+                    if let Some(replays) = self.replays.as_deref_mut().filter(|_| past.queue()) {
+                        replays.push_back(id);
+                    }
                     return Some(false);
                 }
                 Served::Lost(oldest) => self.skip_gone((id, name), (history, oldest), member, reason, batch),
