@@ -218,7 +218,7 @@ mod tests {
         fn attend(&mut self, at_most: Duration) {
             self.left = self.left.saturating_sub(1);
             self.slept.push(at_most);
-            super::super::sleep::pause(at_most.min(Duration::from_millis(STORE_BACKOFF_MS_MIN)));
+            crate::store::sleep::pause(at_most.min(Duration::from_millis(STORE_BACKOFF_MS_MIN)));
         }
     }
 
