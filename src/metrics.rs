@@ -231,6 +231,7 @@ metrics! {
     Wakes: Counter "waystation_wakes_total" "" "Times the shard woke another";
     RingOverflows: Counter "waystation_ring_overflows_total" "" "Completion queue overflows survived";
     BuffersExhausted: Counter "waystation_buffers_exhausted_total" "" "Receives that found no provided buffer";
+    ArrivalsHeld: Counter "waystation_arrivals_held_total" "" "Times that somebody who comes or goes waited for a later turn";
     AcceptFailures: Counter "waystation_accept_failures_total" "" "Accepts that failed for lack of descriptors or memory";
     TickedAt: Gauge "waystation_ticked_micros" "" "Host-monotonic microseconds of the shard's last turn";
 }

@@ -12,6 +12,12 @@ pub const LOOK_AHEAD_COUNT: usize = 16;
 /// Places of a channel's members that are read ahead before it is visited, holes included; what lies beyond is read as
 /// it is visited. Most channels have no more.
 pub const LOOK_AHEAD_PLACES: usize = 4;
+/// Sockets that are let in or go in one turn; the others wait in line, and what came with them is kept. Half a
+/// millisecond, which who is there waits a few times.
+pub const TURN_ARRIVALS_MAX: usize = 8;
+/// Bytes kept of a connection that waits in line, from which on it is not read any more. What a stranger has to say is
+/// less; what is in flight by then is kept too, at most all receive buffers.
+pub const HELD_BYTES: usize = RECEIVE_BUFFER_BYTES as usize;
 /// Messages taken from each lane of the inbox in one turn; the rest waits in the inbox.
 pub const TURN_MESH_ITEMS_MAX: usize = 256;
 /// Messages that a host keeps towards one shard whose lane is full; the shard holds back as soon as there is

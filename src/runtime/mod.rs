@@ -15,6 +15,7 @@ pub mod address;
 mod apply;
 mod buffers;
 mod clock;
+mod crowd;
 mod kept;
 pub mod listen;
 pub mod probe;
@@ -43,6 +44,7 @@ use crate::shard::effect::{Batch, Effects};
 use crate::shard::message::outside::Answered;
 use accept::Door;
 use clock::Clock;
+use crowd::Crowd;
 use kept::Kept;
 use listen::{Listener, Sharing};
 use ring::{Ring, RingSizes};
@@ -139,6 +141,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
     Ok(Host {
         ring,
         sockets: Sockets::new(seat.options.shard),
+        crowd: Crowd::default(),
         shard,
         effects: Effects::new(shards),
         doing: Vec::new(),

@@ -6,13 +6,13 @@
 //!
 //! Absent: bytes, and what they mean.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hint::black_box;
 use std::os::fd::AsFd;
 
 use super::ring::{Kind, Ring, Token};
 use crate::ids::{ConnId, ShardId};
-use crate::limits::LINGER_MS;
+use crate::limits::{HELD_BYTES, LINGER_MS};
 use crate::mesh::Transport;
 use crate::time::Millis;
 
@@ -51,6 +51,14 @@ pub(super) enum Settled {
     Released,
 }
 
+/// What came of a connection that waits in line.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) bytes: Vec<u8>,
+    /// The peer closed its side behind them, or the socket failed.
+    pub(super) ended: bool,
+}
+
 /// One connection's socket.
 #[derive(Debug, Default)]
 struct Socket {
@@ -66,6 +74,8 @@ struct Socket {
     starved: bool,
     /// In the list of connections to be written to.
     dirty: bool,
+    /// What came of it is held.
+    waits: bool,
 }
 
 /// All sockets of a shard, by slot.
@@ -78,13 +88,23 @@ pub(super) struct Sockets {
     /// the linger time.
     lingering: VecDeque<(Millis, ConnId)>,
     starved: Vec<ConnId>,
+    /// By slot, what came of connections that wait in line.
+    held: BTreeMap<u32, Held>,
     /// Connections to be written to in the next flush, each once.
     pub(super) dirty: Vec<ConnId>,
 }
 
 impl Sockets {
     pub(super) const fn new(shard: ShardId) -> Self {
-        Self { shard, table: Vec::new(), open: 0, lingering: VecDeque::new(), starved: Vec::new(), dirty: Vec::new() }
+        Self {
+            shard,
+            table: Vec::new(),
+            open: 0,
+            lingering: VecDeque::new(),
+            starved: Vec::new(),
+            held: BTreeMap::new(),
+            dirty: Vec::new(),
+        }
     }
 
     /// Slots in use.
@@ -180,6 +200,39 @@ impl Sockets {
         live
     }
 
+    /// Whether something of the connection waits in line.
+    pub(super) fn is_held(&self, conn: ConnId) -> bool {
+        self.find(conn).is_some_and(|socket| socket.waits)
+    }
+
+    /// Keeps bytes until it is their turn, and reads little more before. Returns whether nothing was held so far.
+    pub(super) fn hold(&mut self, conn: ConnId, bytes: &[u8]) -> bool {
+        self.hold_more(conn, |held| held.bytes.extend_from_slice(bytes))
+    }
+
+    /// The same for the end of the peer's bytes.
+    pub(super) fn hold_end(&mut self, conn: ConnId) -> bool {
+        self.hold_more(conn, |held| held.ended = true)
+    }
+
+    fn hold_more(&mut self, conn: ConnId, more: impl FnOnce(&mut Held)) -> bool {
+        let Some(socket) = self.find_mut(conn) else { return false };
+        let came = !std::mem::replace(&mut socket.waits, true);
+        more(self.held.entry(conn.slot).or_default());
+        came
+    }
+
+    /// Whether so much is held of it that no more is read.
+    fn holds_enough(&self, conn: ConnId) -> bool {
+        self.is_held(conn) && self.held.get(&conn.slot).is_some_and(|held| held.bytes.len() >= HELD_BYTES)
+    }
+
+    /// Takes what was held, which is to be handled and then settled.
+    pub(super) fn take_held(&mut self, conn: ConnId) -> Option<Held> {
+        let socket = self.find_mut(conn)?;
+        if std::mem::take(&mut socket.waits) { self.held.remove(&conn.slot) } else { None }
+    }
+
     /// Notes that a receive found no buffer.
     pub(super) fn starve(&mut self, conn: ConnId) {
         if let Some(socket) = self.find_mut(conn) {
@@ -238,12 +291,16 @@ impl Sockets {
         }
         let transport = socket.transport.take()?;
         socket.phase = Phase::Free;
+        if std::mem::take(&mut socket.waits) {
+            self.held.remove(&conn.slot);
+        }
         self.open -= 1;
         Some(transport)
     }
 
     /// Begins and cancels what the connection's phase wants.
     pub(super) fn settle(&mut self, conn: ConnId, ring: &mut Ring) -> Settled {
+        let full = self.holds_enough(conn);
         let Some(socket) = self.find_mut(conn) else { return Settled::Kept };
         let Some(transport) = &socket.transport else { return Settled::Kept };
         if socket.phase == Phase::Lingering && socket.ended {
@@ -252,7 +309,7 @@ impl Sockets {
         let reads = matches!(socket.phase, Phase::Opening | Phase::Streaming | Phase::Lingering) && !socket.ended;
         let token = Token::new(Kind::Receive, conn.slot, conn.generation);
         match socket.receive {
-            Flight::None if reads && !socket.starved => {
+            Flight::None if reads && !socket.starved && !socket.waits => {
                 if socket.phase == Phase::Opening {
                     ring.receive_once(transport.as_fd(), token);
                 } else {
@@ -260,7 +317,7 @@ impl Sockets {
                 }
                 socket.receive = Flight::Running;
             }
-            Flight::Running if !reads => {
+            Flight::Running if !reads || full => {
                 ring.cancel(token);
                 socket.receive = Flight::Cancelling;
             }

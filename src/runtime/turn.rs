@@ -1,7 +1,7 @@
 //! The turn: what a shard's thread does over and over.
 //!
-//! Completions, mesh, rules, fan-out, flush, time, wakes, sleep: in this order, each with its bound,
-//! so that no source of work can starve another. Every input is handled and its effects are done
+//! Completions, mesh, rules, fan-out, flush, newcomers, time, wakes, sleep: in this order, each with its
+//! bound, so that no source of work can starve another. Every input is handled and its effects are done
 //! before the next, so that the shard never hears of a connection that it has just closed.
 //!
 //! In steady traffic a turn allocates nothing and makes two kinds of system call: one entry into the
@@ -18,6 +18,7 @@ use rustix::net::getpeername;
 
 use super::accept::Door;
 use super::clock::Clock;
+use super::crowd::Crowd;
 use super::kept::Kept;
 use super::listen::Sharing;
 use super::ring::{Completion, Kind, Ring, Token};
@@ -43,6 +44,7 @@ pub(super) struct Host {
     // Closed before the sockets, so that no operation outlives its descriptor.
     pub(super) ring: Ring,
     pub(super) sockets: Sockets,
+    pub(super) crowd: Crowd,
     pub(super) shard: Shard,
     pub(super) effects: Effects,
     /// Emptied and swapped with the list of effects while they are done.
@@ -96,7 +98,7 @@ impl Host {
     }
 
     /// One turn. Returns whether anything was done or is left to do.
-    fn turn(&mut self) -> io::Result<bool> {
+    pub(super) fn turn(&mut self) -> io::Result<bool> {
         let began = self.now.micros;
         self.metrics.count(Metric::Turns);
         self.metrics.set(Metric::TickedAt, began);
@@ -109,6 +111,7 @@ impl Host {
         let unvisited = self.shard.fan_out(self.now, others, &mut self.effects);
         self.apply();
         self.flush();
+        let crowded = self.on_crowd();
         let timed = self.on_time();
         if self.shard.audit().has_some() {
             self.keep_audit();
@@ -121,7 +124,7 @@ impl Host {
         self.now = self.clock.now();
         self.shard.flushed(self.now);
         self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
-        let left = others || unvisited || !self.sockets.dirty.is_empty();
+        let left = others || unvisited || crowded || !self.sockets.dirty.is_empty();
         Ok(left || timed || collected > 0 || taken > 0 || sent > 0)
     }
 
@@ -207,11 +210,7 @@ impl Host {
             return;
         };
         match (completion.result, completion.buffer) {
-            (Ok(len), Some(buffer)) if len > 0 && self.sockets.is_live(conn) => {
-                let bytes = self.ring.buffers.take(buffer, len);
-                self.shard.handle(self.now, Input::Bytes(conn, bytes), &mut self.effects);
-                self.ring.buffers.give_back(buffer);
-            }
+            (Ok(len), Some(buffer)) if len > 0 && self.sockets.is_live(conn) => self.take_bytes(conn, buffer, len),
             (Ok(len), Some(buffer)) if len > 0 => self.give_back(Some(buffer), len),
             (Err(Errno::NOBUFS), _) => {
                 self.metrics.count(Metric::BuffersExhausted);
@@ -220,11 +219,29 @@ impl Host {
             (Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN), buffer) => self.give_back(buffer, 0),
             (_, buffer) => {
                 self.give_back(buffer, 0);
-                self.lose(conn);
+                if !self.waits_to_go(conn) {
+                    self.lose(conn);
+                } else if self.sockets.hold_end(conn) {
+                    self.line_up(conn);
+                }
             }
         }
         self.apply();
         self.settle(conn);
+    }
+
+    /// Acts on what a connection sent, or keeps it until it is its turn.
+    fn take_bytes(&mut self, conn: ConnId, buffer: u16, len: u32) {
+        let waits = self.waits_to_come(conn);
+        let bytes = self.ring.buffers.take(buffer, len);
+        if !waits {
+            self.shard.handle(self.now, Input::Bytes(conn, bytes), &mut self.effects);
+        }
+        let came = waits && self.sockets.hold(conn, bytes);
+        self.ring.buffers.give_back(buffer);
+        if came {
+            self.line_up(conn);
+        }
     }
 
     /// The socket takes bytes again, or failed, which the next send will say.

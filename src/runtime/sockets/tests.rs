@@ -133,6 +133,36 @@ fn a_connection_that_is_resumed_before_its_pause_took_hold_receives() {
 }
 
 #[test]
+fn who_stands_in_line_is_read_up_to_a_bound_and_an_opening_one_not_at_all() {
+    let (mut bench, mut far) = Bench::new();
+    assert!(bench.sockets.hold(bench.conn, b"head") && !bench.sockets.hold(bench.conn, b"more"), "it comes once");
+    far.write_all(b"x").unwrap();
+    bench.run();
+    far.write_all(b"later").unwrap();
+    bench.run();
+    assert_eq!((bench.socket().receive, &bench.bytes[..]), (Flight::None, &b"x"[..]), "one receive was under way");
+    bench.enter(Phase::Streaming);
+    assert_eq!(bench.sockets.take_held(bench.conn).unwrap().bytes, b"headmore");
+    bench.settle();
+    bench.run();
+    assert_eq!(bench.bytes, b"xlater");
+    for (count, reads) in [(HELD_BYTES - 1, true), (HELD_BYTES, false)] {
+        assert!(bench.sockets.hold(bench.conn, &vec![1; count]));
+        bench.settle();
+        bench.run();
+        assert_eq!(bench.socket().receive, if reads { Flight::Running } else { Flight::None }, "{count} bytes");
+        assert!(!bench.sockets.hold_end(bench.conn) && bench.sockets.is_held(bench.conn));
+        let held = bench.sockets.take_held(bench.conn).unwrap();
+        assert!(held.ended && held.bytes.len() == count);
+        bench.settle();
+    }
+    assert!(bench.sockets.hold_end(bench.conn));
+    bench.enter(Phase::Closing);
+    bench.run();
+    assert!(bench.released && bench.sockets.take_held(bench.conn).is_none(), "nothing is left of it");
+}
+
+#[test]
 fn a_closed_connection_gives_its_slot_back_after_its_last_completion() {
     let (mut bench, mut far) = Bench::new();
     bench.enter(Phase::Streaming);

@@ -1,0 +1,200 @@
+//! A host that is turned by hand, with real sockets: who is let in and out in which turn.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
+use crate::ids::ShardId;
+use crate::limits::TURN_ARRIVALS_MAX;
+use crate::mesh::{Capacities, Mesh};
+use crate::metrics::{Metric, Metrics};
+use crate::runtime::address::Address;
+use crate::runtime::clock::Clock;
+use crate::runtime::listen::{self, Sharing, listen};
+use crate::runtime::ring::RingSizes;
+use crate::runtime::turn::Host;
+use crate::runtime::{Options, Seat, host};
+use crate::shard::{self, Shard};
+
+const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
+/// More than some turns let in.
+const CROWD: usize = 5 * TURN_ARRIVALS_MAX;
+
+struct Bench {
+    host: Host,
+    address: SocketAddr,
+    unix_s: u64,
+}
+
+struct Client {
+    stream: TcpStream,
+    heard: String,
+}
+
+impl Bench {
+    #[expect(clippy::disallowed_methods, reason = "the time from which the host counts")]
+    fn new() -> Self {
+        let (sharing, started) = (Sharing::Alone, Instant::now());
+        let address: Address = "127.0.0.1:0".parse().unwrap();
+        let listening = listen(&address, 1, listen::Options { sharing, mode: 0o600 }).unwrap();
+        let Address::Tcp(address) = listening.address else { panic!("another address than asked for") };
+        let (metrics, now) = (Metrics::shared(), Clock::new(started).now());
+        let sizes = RingSizes::default();
+        let seat = Seat {
+            options: Options { shard: ShardId(0), cpu: None, spin_us: 0, sizes, started, sharing },
+            listeners: listening.of_shards,
+            mesh: Mesh::new(1, Capacities::for_shards(1)).unwrap().take_end(ShardId(0)).unwrap(),
+            admin: None,
+            answers: None,
+            audit: None,
+            store: None,
+            metrics: Arc::clone(&metrics),
+        };
+        let verifier = Verifier { keys: Keys::new(vec![Key::hs256(None, SECRET)]).unwrap(), ..Verifier::default() };
+        let options = shard::Options { echo: true, unlimited: true, ..shard::Options::embedded([5; 16], verifier) };
+        let host = host(seat, Shard::new(ShardId(0), options, metrics, now)).unwrap();
+        Self { host, address, unix_s: now.unix_ms / 1000 }
+    }
+
+    fn read(&self, metric: Metric) -> usize {
+        usize::try_from(self.host.metrics.read(metric)).unwrap()
+    }
+
+    /// Turns until it is so. Gives by how much a number rose in each turn.
+    #[expect(clippy::disallowed_methods, reason = "a deadline of a test is on the real clock")]
+    fn turn_until(&mut self, watched: Metric, mut is_so: impl FnMut(&Self) -> bool) -> Vec<usize> {
+        let (since, mut rises) = (Instant::now(), Vec::new());
+        while !is_so(self) {
+            let rose = || rises.iter().filter(|rise| **rise > 0).collect::<Vec<_>>();
+            assert!(since.elapsed() < Duration::from_secs(30), "{watched:?} rose by {:?} and no more", rose());
+            let before = self.read(watched);
+            self.host.turn().unwrap();
+            rises.push(self.read(watched) - before);
+        }
+        rises
+    }
+
+    /// So many, accepted.
+    fn connect(&mut self, count: usize) -> Vec<Client> {
+        let all = self.read(Metric::Accepted) + count;
+        let made = (0..count).map(|_| {
+            let stream = TcpStream::connect(self.address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            Client { stream, heard: String::new() }
+        });
+        let made = made.collect();
+        self.turn_until(Metric::Accepted, |bench| bench.read(Metric::Accepted) == all);
+        made
+    }
+
+    fn token(&self, user: &str) -> String {
+        let request = TokenRequest { user, ttl_s: 3600, role: None, caps: None };
+        mint(&Key::hs256(None, SECRET), &request, self.unix_s).unwrap()
+    }
+}
+
+impl Client {
+    fn upgrade(&mut self, path: &str) {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.stream.write_all(head.as_bytes()).unwrap();
+    }
+
+    fn say(&mut self, text: &str) {
+        let mut frame = vec![0x81];
+        match u8::try_from(text.len()) {
+            Ok(len @ ..=125) => frame.push(0x80 | len),
+            _ => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+            }
+        }
+        // A mask of zeros leaves the text as it is.
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// Whether it has heard all of these by now, in this order.
+    fn has_heard(&mut self, texts: &[&str]) -> bool {
+        let mut bytes = Vec::new();
+        let read = self.stream.read_to_end(&mut bytes).map_err(|error| error.kind());
+        assert!(matches!(read, Ok(_) | Err(ErrorKind::WouldBlock)), "{read:?}");
+        self.heard += &String::from_utf8_lossy(&bytes);
+        let mut rest = self.heard.as_str();
+        texts.iter().all(|text| match rest.split_once(text) {
+            Some((_, behind)) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        })
+    }
+}
+
+fn some_a_turn(rises: &[usize], all: usize) {
+    assert!(rises.iter().sum::<usize>() == all && rises.iter().max() <= Some(&TURN_ARRIVALS_MAX), "{rises:?}");
+}
+
+#[test]
+fn a_crowd_is_let_in_some_a_turn_and_who_is_there_does_not_wait_for_it() {
+    let mut bench = Bench::new();
+    let mut live = bench.connect(1).remove(0);
+    live.upgrade("/echo");
+    let alone = bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == 1);
+    assert_eq!((alone.last(), bench.read(Metric::ArrivalsHeld)), (Some(&1), 0), "one alone does not wait");
+    let mut crowd = bench.connect(CROWD);
+    crowd.iter_mut().for_each(|client| client.upgrade("/echo"));
+    live.say("still here");
+    let mut rises = bench.turn_until(Metric::Upgraded, |_| live.has_heard(&["still here"]));
+    let before = bench.read(Metric::Upgraded) - 1;
+    assert!(before < CROWD, "all of the crowd was let in before");
+    rises.extend(bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == CROWD + 1));
+    some_a_turn(&rises, CROWD);
+    assert!(bench.read(Metric::ArrivalsHeld) > 0);
+    bench.turn_until(Metric::Upgraded, |_| crowd.iter_mut().all(|client| client.has_heard(&["HTTP/1.1 101 "])));
+}
+
+#[test]
+fn who_goes_stands_in_the_same_line() {
+    let mut bench = Bench::new();
+    let mut all = bench.connect(CROWD + 1);
+    all.iter_mut().for_each(|client| client.upgrade("/echo"));
+    bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == CROWD + 1);
+    let mut live = all.remove(0);
+    drop(all);
+    live.say("still here");
+    let mut rises = bench.turn_until(Metric::ClosedGone, |_| live.has_heard(&["still here"]));
+    assert!(rises.iter().sum::<usize>() < CROWD, "all of them were gone before");
+    rises.extend(bench.turn_until(Metric::ClosedGone, |bench| bench.read(Metric::ClosedGone) == CROWD));
+    some_a_turn(&rises, CROWD);
+    bench.turn_until(Metric::Sockets, |bench| bench.read(Metric::Sockets) == 1);
+}
+
+#[test]
+fn what_somebody_in_line_sends_keeps_its_order() {
+    let mut bench = Bench::new();
+    let mut crowd = bench.connect(CROWD);
+    crowd.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+    bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == CROWD);
+    for (number, client) in crowd.iter_mut().enumerate() {
+        client.say(&format!(r#"{{"token":"{}"}}"#, bench.token(&format!("user-{number}"))));
+    }
+    let mut rises = bench.turn_until(Metric::Authenticated, |bench| bench.read(Metric::Authenticated) > 0);
+    for (text, timestamp) in [("first", 1), ("second", 2)] {
+        for client in &mut crowd {
+            client.say(&format!(r#"{{"type":"ping","note":"{text}","payload":{{"timestamp":{timestamp}}}}}"#));
+        }
+        let before = bench.read(Metric::Authenticated);
+        bench.host.turn().unwrap();
+        rises.push(bench.read(Metric::Authenticated) - before);
+    }
+    rises.extend(bench.turn_until(Metric::Authenticated, |bench| bench.read(Metric::Authenticated) == CROWD));
+    some_a_turn(&rises, CROWD);
+    let order = [r#""success":true"#, r#""type":"subscribed""#, r#""timestamp":1"#, r#""timestamp":2"#];
+    bench.turn_until(Metric::Turns, |_| crowd.iter_mut().all(|client| client.has_heard(&order)));
+}
