@@ -147,5 +147,8 @@ fn server(one: Option<ServerReport>, other: Option<ServerReport>, groups: &[Grou
     let server = one.or(other)?;
     let per_s: f64 = groups.iter().map(|group| group.delivered_per_s).sum();
     let cpu_us_per_delivery = if per_s > 0.0 { rounded(server.busy * 1e6 / per_s) } else { server.cpu_us_per_delivery };
-    Some(ServerReport { cpu_us_per_delivery, ..server })
+    // Its threads' times stay in the proportion that they had.
+    let share = if server.cpu_us_per_delivery > 0.0 { cpu_us_per_delivery / server.cpu_us_per_delivery } else { 1.0 };
+    let threads = server.threads.iter().map(|(name, us)| (name.clone(), rounded(us * share))).collect();
+    Some(ServerReport { cpu_us_per_delivery, threads, ..server })
 }

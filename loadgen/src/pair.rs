@@ -9,6 +9,7 @@ mod sliced;
 mod suite;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 
@@ -18,7 +19,7 @@ use crate::launch::Launched;
 use crate::limits::REPEATS_COUNT_MAX;
 use crate::plan::{self, ENDED_EARLY, Setting};
 use crate::process::Process;
-use crate::report::Report;
+use crate::report::{Report, by_thread};
 use crate::scenario::Scenario;
 
 pub use sliced::Slicing;
@@ -43,6 +44,8 @@ pub struct Contest<'a> {
 pub struct Comparison {
     /// Processor microseconds per delivery of both, by pair.
     pub cpu_us_per_delivery: Vec<[f64; 2]>,
+    /// The same by the name of the server's thread, the mean of all pairs.
+    pub threads_us_per_delivery: [BTreeMap<String, f64>; 2],
     /// Share of a core of both, by pair.
     pub busy: Vec<[f64; 2]>,
     /// Deliveries a second of both, by pair.
@@ -80,6 +83,8 @@ impl Contest<'_> {
         let mut comparison = Comparison::default();
         self.each_pair(scenario, settings, &mut |pair, reports| comparison.add(pair, reports, progress))?;
         comparison.ratios.sort_by(f64::total_cmp);
+        let pairs = comparison.ratios.len().max(1) as f64;
+        comparison.threads_us_per_delivery.iter_mut().flat_map(BTreeMap::values_mut).for_each(|us| *us /= pairs);
         comparison.verdict = Verdict::new(&comparison.ratios, bound);
         Ok(comparison)
     }
@@ -135,6 +140,9 @@ impl Comparison {
         for (which, report) in reports.iter().enumerate() {
             let server = report.server.as_ref().ok_or("the server's processor time is unknown")?;
             (cpu[which], busy[which]) = (server.cpu_us_per_delivery, server.busy);
+            for (name, us) in &server.threads {
+                *self.threads_us_per_delivery[which].entry(name.clone()).or_default() += us;
+            }
             rate[which] = report.groups.iter().map(|group| group.delivered_per_s).sum();
             bytes[which] = report.bytes_per_delivery();
             let reasons = report.objections().into_iter().chain(report.invalid.clone());
@@ -159,6 +167,16 @@ impl Comparison {
         self.handover.push(handover);
         self.ratios_by_pair.push(ratio);
         self.ratios.push(ratio);
+        Ok(())
+    }
+
+    /// Of servers that work in several threads, what each of them takes.
+    pub(crate) fn write_threads(&self, f: &mut dyn fmt::Write) -> fmt::Result {
+        for (which, threads) in self.threads_us_per_delivery.iter().enumerate() {
+            if let Some(threads) = by_thread(threads) {
+                writeln!(f, "CPU per delivery of {}, by thread: {threads}", name(which))?;
+            }
+        }
         Ok(())
     }
 
@@ -204,6 +222,7 @@ impl fmt::Display for Comparison {
         writeln!(f, "ratio a/b of CPU per delivery: {}  ({} pairs)", self.verdict, self.ratios.len())?;
         let last = self.bytes_per_delivery.last().copied().unwrap_or_default();
         writeln!(f, "bytes per delivery: a {:.1}  b {:.1}", last[0], last[1])?;
+        self.write_threads(f)?;
         for objection in &self.objections {
             writeln!(f, "OBJECTION {objection}")?;
         }

@@ -1,5 +1,6 @@
 //! The server seen from outside: what the kernel says about its processor time and memory.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,20 @@ impl Process {
         Some(CpuTimes { sum_ns: self.cpu_ns()?, user_ns, system_ns })
     }
 
+    /// Processor time of its living threads by name, in nanoseconds; those that differ by a number at the end are one.
+    #[must_use]
+    pub fn cpu_ns_by_thread(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().filter_map(Result::ok) {
+            // A thread may end between the listing and the reading.
+            let Ok(name) = fs::read_to_string(task.path().join("comm")) else { continue };
+            let times = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let name = name.trim_end().trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+            *all.entry(name.to_owned()).or_default() += first_number(&times).unwrap_or(0);
+        }
+        all
+    }
+
     /// Bytes of its own that no file backs, as `status` says it: quick, so that it may be asked while measuring, and
     /// some pages off, since the kernel counts them by core.
     #[must_use]
@@ -248,6 +263,22 @@ mod tests {
         // The kernel counts by core and brings the peak up to date now and then: some pages off.
         assert!(weight.rss_peak_bytes + 4 * 1024 * 1024 > weight.rss_bytes);
         assert!(own.anonymous_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn threads_of_one_name_are_one_whatever_their_number() {
+        let waiting = ["some-1", "some-27", "other"].map(|name| {
+            let (sender, ended) = std::sync::mpsc::channel::<()>();
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || ended.recv().is_err());
+            (sender, thread.unwrap())
+        });
+        let sum = Process::own().cpu_ns_by_thread();
+        assert!(sum.contains_key("some") && sum.contains_key("other") && !sum.contains_key("some-1"), "{sum:?}");
+        for (sender, thread) in waiting {
+            drop(sender);
+            assert!(thread.join().unwrap());
+        }
+        assert_eq!(Process { pid: u32::MAX }.cpu_ns_by_thread(), BTreeMap::new());
     }
 
     #[test]

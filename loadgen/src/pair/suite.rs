@@ -157,6 +157,7 @@ impl fmt::Display for SuiteResult {
                 verdict.sign_p,
                 comparison.word(),
             )?;
+            comparison.write_threads(f)?;
         }
         for RowResult { row, comparison } in &self.rows {
             for objection in &comparison.objections {

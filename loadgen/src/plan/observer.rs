@@ -1,5 +1,7 @@
 //! What is looked at from outside while a run goes on: the server's processor time and memory, a thread's own time.
 
+use std::collections::BTreeMap;
+
 use crate::course::{Step, StepKind, Weigh};
 use crate::engine::Engine;
 use crate::process::{self, CpuTimes, Process, ThreadTimes};
@@ -16,17 +18,22 @@ pub(super) struct Observer {
     /// Of the phases, in order, and whether each was measured.
     phases: Vec<(u64, bool)>,
     at_begin: Option<CpuTimes>,
+    /// Of the server's threads, by name: at the begin of a step, and what was used in the steps that are measured.
+    threads_at_begin: BTreeMap<String, u64>,
+    threads: BTreeMap<String, u64>,
 }
 
 impl Observer {
     pub(super) fn new(server: Option<Process>) -> Self {
         let weight_before = server.and_then(|server| server.weight());
         let report = ServerReport { weight_before, ..ServerReport::default() };
-        Self { server, report, costs: Vec::new(), phases: Vec::new(), at_begin: None }
+        let (threads_at_begin, threads) = (BTreeMap::new(), BTreeMap::new());
+        Self { server, report, costs: Vec::new(), phases: Vec::new(), at_begin: None, threads_at_begin, threads }
     }
 
     pub(super) fn begin(&mut self) {
         self.at_begin = self.server.and_then(|server| server.cpu_times());
+        self.threads_at_begin = self.server.map(|server| server.cpu_ns_by_thread()).unwrap_or_default();
     }
 
     /// Weighs the server now, with so many connections.
@@ -53,6 +60,16 @@ impl Observer {
         }
         if let Some(phase) = &step.phase {
             self.phases.push((used.sum_ns, phase.measured));
+            if phase.measured {
+                self.add_threads();
+            }
+        }
+    }
+
+    fn add_threads(&mut self) {
+        for (name, now_ns) in self.server.map(|server| server.cpu_ns_by_thread()).unwrap_or_default() {
+            let before_ns = self.threads_at_begin.get(&name).copied().unwrap_or(0);
+            *self.threads.entry(name).or_default() += now_ns.saturating_sub(before_ns);
         }
     }
 
@@ -77,7 +94,10 @@ impl Observer {
             let cpu_ns = cpu_ns as f64;
             self.report.cpu_s = rounded_fine(cpu_ns / 1e9);
             self.report.busy = rounded_fine(cpu_ns / 1e9 / window_s);
-            self.report.cpu_us_per_delivery = rounded_fine(cpu_ns / 1e3 / deliveries.max(1) as f64);
+            let a_delivery = |cpu_ns: f64| rounded_fine(cpu_ns / 1e3 / deliveries.max(1) as f64);
+            self.report.cpu_us_per_delivery = a_delivery(cpu_ns);
+            let threads = std::mem::take(&mut self.threads).into_iter();
+            self.report.threads = threads.map(|(name, cpu_ns)| (name, a_delivery(cpu_ns as f64))).collect();
         }
         let points: Vec<(f64, f64)> =
             self.report.steps.iter().map(|(count, weight)| (*count as f64, weight.anonymous_bytes as f64)).collect();

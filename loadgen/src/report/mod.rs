@@ -21,6 +21,8 @@ mod summary;
 mod text;
 mod timeline;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::checker::Faults;
@@ -41,6 +43,7 @@ pub use flags::without_secrets;
 pub(crate) use markdown::escaped;
 pub use storms::{LiveReport, RecoveryReport, ratio};
 pub use summary::SCHEMA;
+pub(crate) use text::by_thread;
 pub use timeline::{Growing, Point, Slice, Timeline, slice_histogram};
 
 /// A whole run.
@@ -236,6 +239,9 @@ pub struct ServerReport {
     pub busy: f64,
     /// Processor microseconds per delivery in the measured time.
     pub cpu_us_per_delivery: f64,
+    /// Of that, by the name of the thread; those that differ by a number at the end are one.
+    #[serde(default)]
+    pub threads: BTreeMap<String, f64>,
     /// Before the first connection.
     pub weight_before: Option<Weight>,
     /// With all connections up.

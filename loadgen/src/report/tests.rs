@@ -86,6 +86,7 @@ pub(crate) fn sample() -> Report {
             cpu_s: 1.5,
             busy: 0.3,
             cpu_us_per_delivery: 10.25,
+            threads: [("shard", 8.0), ("store", 2.24), ("log", 0.01)].map(|(name, us)| (name.to_owned(), us)).into(),
             weight_before: Some(weight),
             weight_connected: Some(weight),
             weight_after: None,

@@ -1,5 +1,6 @@
 //! The report as a terminal shows it.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::checker::Faults;
@@ -201,6 +202,9 @@ impl Report {
         if *cpu_s > 0.0 {
             let busy = 100.0 * busy;
             writeln!(f, "server    {cpu_us_per_delivery:.3} us CPU per delivery  {cpu_s:.2} s  {busy:.1} % of a core")?;
+            if let Some(threads) = by_thread(&server.threads) {
+                writeln!(f, "          {threads}")?;
+            }
         }
         for (name, weight) in
             [("before", server.weight_before), ("connected", server.weight_connected), ("after", server.weight_after)]
@@ -217,6 +221,15 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Microseconds a delivery of each thread, the largest first, if there is more than one that matters: a hundredth.
+pub(crate) fn by_thread(threads: &BTreeMap<String, f64>) -> Option<String> {
+    let all: f64 = threads.values().sum();
+    let mut most: Vec<(&String, &f64)> = threads.iter().filter(|(_, share)| **share > all / 100.0).collect();
+    most.sort_by(|one, other| other.1.total_cmp(one.1));
+    let told = most.iter().map(|(name, share)| format!("{name} {share:.3} us"));
+    (most.len() > 1).then(|| told.collect::<Vec<_>>().join("  "))
 }
 
 /// A figure with its unit; a unit of a later version stands as it is.

@@ -20,7 +20,7 @@ pub use phase::{Phase, PhaseKind};
 pub use sizes::{Members, Rooms, SizeRange, Sizes, Weighted, Zipf};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 19] = [
+pub const SHIPPED: [(&str, &str); 20] = [
     ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../../scenarios/echo.toml")),
@@ -32,6 +32,7 @@ pub const SHIPPED: [(&str, &str); 19] = [
     ("idle", include_str!("../../scenarios/idle.toml")),
     ("room-closed", include_str!("../../scenarios/room-closed.toml")),
     ("rooms-closed", include_str!("../../scenarios/rooms-closed.toml")),
+    ("acked", include_str!("../../scenarios/acked.toml")),
     ("resume", include_str!("../../scenarios/resume.toml")),
     ("resume-storm", include_str!("../../scenarios/resume-storm.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
