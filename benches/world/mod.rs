@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 
 use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use waystation::ids::{ConnId, ShardId};
+use waystation::ledger::{Keep, Memory, Model, Notice, State};
 use waystation::metrics::Metrics;
 use waystation::shard::effect::{Batch, Effect, Effects};
 use waystation::shard::{Input, Options, Shard};
@@ -40,13 +41,30 @@ struct World {
     next_pong_ms: u64,
     /// What was written to somebody who is listened to.
     heard: Option<(ConnId, Vec<u8>)>,
+    /// Where durable channels are kept, if they are: the store's rules over a disk in memory.
+    store: Option<Model>,
 }
+
+/// What a store retains of a channel: more than any row publishes.
+const KEEP: Keep = Keep { count: 1000, bytes: 1 << 20, age_ms: 1 << 40 };
 
 impl World {
     fn new() -> Self {
+        Self::of(options())
+    }
+
+    /// One whose durable channels outlive it.
+    fn with_store() -> Self {
+        let fresh = State { generation: 0, stopped: None, key: [3; 16], id: 42 };
+        let store = Model::start(Memory::default(), fresh).unwrap();
+        let options = Options { keep: Some(KEEP), operations: store.key(), ..options() };
+        Self { store: Some(store), ..Self::of(options) }
+    }
+
+    fn of(options: Options) -> Self {
         let now = Now { micros: 0, unix_ms: START_UNIX_MS };
         Self {
-            shard: Shard::new(ShardId(0), options(), Metrics::shared(), now),
+            shard: Shard::new(ShardId(0), options, Metrics::shared(), now),
             effects: Effects::new(1),
             now,
             batch: Batch::default(),
@@ -54,12 +72,17 @@ impl World {
             members: Vec::new(),
             next_pong_ms: PONG_EVERY_MS,
             heard: None,
+            store: None,
         }
     }
 
     /// Rooms with so many members each, who were told of each other.
     fn with_rooms(rooms: usize, members: usize) -> Self {
-        let mut world = Self::new();
+        Self::new().with_members(rooms, members)
+    }
+
+    fn with_members(mut self, rooms: usize, members: usize) -> Self {
+        let world = &mut self;
         for room in 0..rooms {
             for member in 0..members {
                 let conn = world.connect(room);
@@ -69,7 +92,7 @@ impl World {
             }
         }
         world.wait(3000);
-        world
+        self
     }
 
     /// Accepts a client that asks for the upgrade to a room.
@@ -93,8 +116,17 @@ impl World {
     /// Station 8: those who are owed something are found.
     fn visit(&mut self) {
         while self.shard.fan_out(self.now, false, &mut self.effects) {}
-        self.owed.extend(self.effects.list.drain(..).filter_map(|effect| match effect {
-            Effect::Write(conn) => Some(conn),
+        let store = &mut self.store;
+        self.owed.extend(self.effects.list.drain(..).filter_map(|effect| match (effect, &mut *store) {
+            (Effect::Write(conn), _) => Some(conn),
+            (Effect::Store(ticket, request), Some(store)) => {
+                store.ask(ShardId(0), ticket, *request);
+                None
+            }
+            (Effect::Read(ticket, read), Some(store)) => {
+                store.read(ShardId(0), ticket, *read);
+                None
+            }
             _ => None,
         }));
     }
@@ -116,14 +148,31 @@ impl World {
         self.owed = owed;
     }
 
+    /// The store does all that it was asked, and has this to say.
+    fn committed(&mut self) -> Vec<Notice> {
+        let Some(store) = &mut self.store else { return Vec::new() };
+        let mut notices = store.serve();
+        notices.extend(store.commit(usize::MAX, self.now.unix_ms));
+        notices.into_iter().map(|(_, notice)| notice).collect()
+    }
+
+    /// The store tells something.
+    fn tell(&mut self, notices: &mut Vec<Notice>) {
+        for notice in notices.drain(..) {
+            self.shard.handle(self.now, Input::Store(notice), &mut self.effects);
+        }
+    }
+
     /// Writes until nobody is owed anything. Returns how many writes that took.
     fn settle(&mut self) -> usize {
         let mut writes = 0;
         loop {
             self.visit();
-            if self.owed.is_empty() {
+            let mut notices = if self.owed.is_empty() { self.committed() } else { Vec::new() };
+            if self.owed.is_empty() && notices.is_empty() {
                 return writes;
             }
+            self.tell(&mut notices);
             writes += self.owed.len();
             self.deliver();
         }

@@ -76,6 +76,7 @@ impl Row {
         row("encode", "message", MESSAGES, |count| Box::new(pure::Encoding::new(count))),
         row("publish", "message", MESSAGES, |count| Traffic::boxed(small(count), Station::Publish)),
         row("publish_acked", "message", MESSAGES, |count| Traffic::acked(small(count), Station::Publish)),
+        row("publish_durable", "message", MESSAGES, |count| Traffic::durable(small(count), Station::Publish)),
         row("publish_coalesced", "message", MESSAGES, |count| Traffic::boxed(coalesced(count), Station::Publish)),
         row("visit", "message", MESSAGES, |count| Traffic::boxed(small(count), Station::Visit)),
         row("visit_coalesced", "message", MESSAGES, |count| Traffic::boxed(coalesced(count), Station::Visit)),
@@ -87,6 +88,7 @@ impl Row {
         row("deliver_big_room_coalesced", "member", CROWD, |count| {
             Traffic::boxed(big(count, 2 * IN_FLIGHT), Station::Deliver)
         }),
+        row("commit_durable", "message", MESSAGES, |count| Traffic::durable(small(count), Station::Commit)),
         row("turn", "message", MESSAGES, |count| Traffic::boxed(small(count), Station::Turn)),
         row("turn_big_room", "member", CROWD, |count| Traffic::boxed(big(count, 1), Station::Turn)),
         row("echo", "message", MESSAGES, |count| Box::new(Echoing::new(count, 1))),

@@ -1,6 +1,7 @@
 //! Rows of connections that are up: rooms in which is published, echoes, and nothing at all.
 
 use waystation::ids::ConnId;
+use waystation::ledger::Notice;
 use waystation::limits::LOOK_AHEAD_COUNT;
 
 use super::pure::UPDATE_BYTES;
@@ -25,6 +26,8 @@ pub(crate) enum Station {
     Visit,
     /// From what is owed to what a system call would take: stations 9 and 10.
     Deliver,
+    /// From the store's word that events are on its disk to the acknowledgements that a system call would take.
+    Commit,
     /// All of them, one after another.
     Turn,
 }
@@ -39,6 +42,8 @@ pub(crate) struct Traffic {
     publishers: Vec<ConnId>,
     /// Whether each publish has an id and asks for an acknowledgement.
     acked: bool,
+    /// What the store says to what was published.
+    notices: Vec<Notice>,
     /// What the next receive of each room's publisher brings.
     received: Vec<Vec<u8>>,
     operations: u64,
@@ -49,11 +54,12 @@ pub(crate) struct Traffic {
 const ROUNDS: u32 = 130;
 
 impl Traffic {
-    fn new(rooms: Rooms, station: Station, acked: bool) -> Self {
-        let world = World::with_rooms(rooms.count as usize, rooms.members as usize);
+    fn new(world: World, rooms: Rooms, station: Station, acked: bool) -> Self {
+        let world = world.with_members(rooms.count as usize, rooms.members as usize);
         let received = vec![Vec::new(); rooms.count as usize];
         let publishers = world.members.iter().step_by(rooms.members as usize).copied().collect();
-        let mut traffic = Self { world, rooms, station, publishers, acked, received, operations: 0 };
+        let notices = Vec::new();
+        let mut traffic = Self { world, rooms, station, publishers, acked, notices, received, operations: 0 };
         for _ in 0..ROUNDS / rooms.in_flight + 2 {
             traffic.prepare();
             traffic.run();
@@ -62,11 +68,16 @@ impl Traffic {
     }
 
     pub(crate) fn boxed(rooms: Rooms, station: Station) -> Box<dyn Work> {
-        Box::new(Self::new(rooms, station, false))
+        Box::new(Self::new(World::new(), rooms, station, false))
     }
 
     pub(crate) fn acked(rooms: Rooms, station: Station) -> Box<dyn Work> {
-        Box::new(Self::new(rooms, station, true))
+        Box::new(Self::new(World::new(), rooms, station, true))
+    }
+
+    /// In rooms that are kept, where an acknowledgement waits for the store.
+    pub(crate) fn durable(rooms: Rooms, station: Station) -> Box<dyn Work> {
+        Box::new(Self::new(World::with_store(), rooms, station, true))
     }
 
     fn receive(&mut self) {
@@ -99,6 +110,11 @@ impl Traffic {
             Station::Publish => self.publish(),
             Station::Visit => self.world.visit(),
             Station::Deliver => self.world.deliver(),
+            Station::Commit => {
+                self.world.tell(&mut self.notices);
+                self.world.visit();
+                self.world.deliver();
+            }
             Station::Turn => {
                 self.publish();
                 self.world.visit();
@@ -113,10 +129,14 @@ impl Work for Traffic {
         self.world.settle();
         self.world.tick(1);
         self.receive();
-        for station in [Station::Publish, Station::Visit] {
+        for station in [Station::Publish, Station::Visit, Station::Deliver] {
             if self.station != Station::Turn && station < self.station {
                 self.work(station);
             }
+        }
+        if self.station == Station::Commit {
+            self.notices = self.world.committed();
+            debug_assert!(!self.notices.is_empty(), "the store has something to say");
         }
         if self.station == Station::Deliver {
             let owed = self.world.owed.len();
