@@ -10,7 +10,7 @@ pub const UNCOMMITTED_EVENTS_MAX: u64 = 65_536;
 /// told `epoch_changed`. One begins with each unclean stop after which the channel is used, and goes with its last event:
 /// only a channel that keeps more than all of them can reach it. 24 KiB of a row.
 pub const LINE_SPANS_MAX: usize = 1024;
-/// Durable channels that are open at a time, on all shards together; over it one more is refused. Some 300 bytes each; as
+/// Durable channels that are open at a time, on all shards together; over it one more is refused. Some 600 bytes each; as
 /// many as one shard knows channels of any kind.
 pub const LINES_OPEN_MAX: usize = 1 << 18;
 /// Records that are looked through for operations whose ids still count when a channel is opened; of those beyond the

@@ -3,16 +3,20 @@
 //! Clients that told their name join trips of three, as the load generator's `idle` has them. Once everybody was told
 //! who is there and everything that is only for a moment is forgotten, the bytes that are still held are divided by
 //! their number. Sizes count as the server's allocator rounds them. The host's part (the socket, its buffers) is not in.
-//! The only test of its program: another would be counted in.
+//! So is what the store's rules keep of an open durable channel, whatever lies on its disk.
+//! One test at a time: another would be counted in.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on should stop, and prints")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use waystation::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
-use waystation::ids::{ConnId, ShardId};
+use waystation::ids::{ConnId, Epoch, ShardId};
+use waystation::ledger::{Append, Event, Keep, Memory, Model, Notice, Open, Past, Request, State, Ticket, write_body};
 use waystation::metrics::{Metric, Metrics};
+use waystation::payload::Payload;
 use waystation::shard::effect::{Batch, Effect, Effects};
 use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
@@ -29,6 +33,26 @@ const fn rounded(bytes: usize) -> usize {
         0..=8 => 8,
         9..=64 => bytes.next_multiple_of(16),
         _ => bytes.next_multiple_of(bytes.next_power_of_two() / 8),
+    }
+}
+
+/// Who counts, alone.
+struct Alone;
+
+static COUNTS: AtomicBool = AtomicBool::new(false);
+
+impl Alone {
+    fn wait() -> Self {
+        while COUNTS.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        Self
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        COUNTS.store(false, Ordering::Release);
     }
 }
 
@@ -153,6 +177,7 @@ const BOUNDS: [(u64, usize); 2] = [(3, 960), (20, 820)];
 fn an_idle_joined_connection_keeps_less_than_its_share() {
     const TRIPS: usize = 3333;
     const FIRST_TRIPS: usize = 333;
+    let _alone = Alone::wait();
     let key = Key::hs256(None, SECRET);
     let token = |number: usize| {
         let user = format!("load-{number:05}");
@@ -179,4 +204,71 @@ fn an_idle_joined_connection_keeps_less_than_its_share() {
         println!("{seconds} s after the last join: {each} bytes a connection");
         assert!(each <= bound, "{seconds} s after the last join: {each} bytes a connection, not {bound}");
     }
+}
+
+/// A log with channels of so many events each, all of them open.
+struct Log {
+    model: Model,
+    ticket: u64,
+}
+
+impl Log {
+    fn ask(&mut self, request: Request) -> Vec<(ShardId, Notice)> {
+        self.ticket += 1;
+        self.model.ask(ShardId(0), Ticket(self.ticket), request);
+        self.model.commit(1, START_UNIX_MS)
+    }
+
+    fn open(&mut self, name: &str) -> Past {
+        let keep = Keep { count: 100, bytes: 1 << 20, age_ms: 86_400_000 };
+        let open = Open { channel: Arc::from(name), keep, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+        let mut notices = self.ask(Request::Open(open));
+        loop {
+            for (_, notice) in notices.drain(..) {
+                if let Notice::Opened(_, past) = notice {
+                    return *past.unwrap();
+                }
+            }
+            notices = self.model.commit(0, START_UNIX_MS);
+        }
+    }
+
+    fn append(&mut self, past: &Past, count: u64) {
+        let mut seq = past.start.next;
+        for _ in 0..count {
+            let (user, op_id, kind, payload) = ("ann", "", "note", &[b'x'; 128][..]);
+            let event = Event { unix_ms: START_UNIX_MS, id: 1, operation: None, user, op_id, kind, payload };
+            let mut body = Vec::new();
+            write_body(&event, &mut body);
+            let (channel, epoch, body) = (past.channel, past.start.epoch, Payload::copy_of(&body));
+            self.ask(Request::Append(Append { channel, epoch, seq, unix_ms: START_UNIX_MS, body }));
+            seq = seq.next();
+        }
+    }
+}
+
+/// Bytes of the allocator that the rules of the log keep of an open channel: its line, its name, its place in two tables.
+const CHANNEL_BOUND: usize = 640;
+
+#[test]
+fn an_open_durable_channel_costs_the_log_the_same_however_much_is_stored() {
+    const CHANNELS: usize = 10_000;
+    let _alone = Alone::wait();
+    let each = [1, 10].map(|events| {
+        let fresh = State { generation: 0, stopped: None, key: [7; 16], id: 42 };
+        let mut log = Log { model: Model::start(Memory::default(), fresh).unwrap(), ticket: 0 };
+        for number in 0..CHANNELS {
+            let past = log.open(&format!("chat:room-{number:08}"));
+            log.append(&past, events);
+        }
+        let before = HELD.load(Ordering::Relaxed);
+        // What is left is the disk.
+        let disk = log.model.crash();
+        let each = (before - HELD.load(Ordering::Relaxed)) / CHANNELS;
+        assert_eq!(disk.records().count(), CHANNELS * (2 + usize::try_from(events).unwrap()) + 2);
+        println!("{events} events: {each} bytes an open channel");
+        assert!(each <= CHANNEL_BOUND, "{events} events: {each} bytes an open channel, not {CHANNEL_BOUND}");
+        each
+    });
+    assert!(each[1] <= each[0], "{each:?}: an event costs nothing once it is on the disk");
 }
