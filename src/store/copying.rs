@@ -88,7 +88,7 @@ impl Copy {
 
     /// A fault where the copy was to be: it is nobody's loss.
     fn failed(&self, fault: LogFault) -> StartFault {
-        StartFault::Unreadable { path: self.to.clone(), what: fault.what }
+        StartFault::Unreadable { path: self.to.clone(), what: fault.what, passing: true }
     }
 }
 

@@ -75,6 +75,8 @@ pub enum StartFault {
         path: PathBuf,
         /// What the system says.
         what: String,
+        /// Whether that may pass by itself.
+        passing: bool,
     },
 }
 
@@ -84,13 +86,17 @@ impl StartFault {
     }
 
     pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        Self::Unreadable { path: path.to_owned(), what: error.to_string() }
+        use std::io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        // Something else is in its place, or this user has no right to it: so it will be at the next start.
+        let lasting = [AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem];
+        let passing = !lasting.contains(&error.kind());
+        Self::Unreadable { path: path.to_owned(), what: error.to_string(), passing }
     }
 
     pub(super) fn of_disk(path: &Path, fault: &DiskFault) -> Self {
         match fault {
             DiskFault::Damaged(what) => Self::damaged(path, what),
-            DiskFault::Failed(what) => Self::Unreadable { path: path.to_owned(), what: what.clone() },
+            DiskFault::Failed(what) => Self::Unreadable { path: path.to_owned(), what: what.clone(), passing: true },
         }
     }
 
@@ -147,7 +153,7 @@ impl StartFault {
                 "give an empty directory, or one that does not exist, as store.directory",
             ),
             Self::Damaged { path, what } => (format!("the store is damaged: {what}"), path, another),
-            Self::Unreadable { path, what } => (
+            Self::Unreadable { path, what, .. } => (
                 format!("the store cannot be used: {what}"),
                 path,
                 "see that the disk has space and that this user may write there, or give another as store.directory",
@@ -159,7 +165,7 @@ impl StartFault {
     /// Whether it may pass by itself, so that another start is worth a try.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::InUse { .. } | Self::Unreadable { .. } | Self::Room { .. })
+        matches!(self, Self::InUse { .. } | Self::Unreadable { passing: true, .. } | Self::Room { .. })
     }
 }
 
@@ -227,7 +233,7 @@ impl LogFault {
         if self.damaged {
             StartFault::Damaged { path, what: self.what }
         } else {
-            StartFault::Unreadable { path, what: self.what }
+            StartFault::Unreadable { path, what: self.what, passing: true }
         }
     }
 }

@@ -110,7 +110,7 @@ impl Ending {
 /// The directory is in use, of another version, damaged, or cannot be written.
 pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     let directory = Directory::take(&options.directory)?;
-    let failed = |what: String| StartFault::Unreadable { path: options.directory.clone(), what };
+    let failed = |what: String| StartFault::Unreadable { path: options.directory.clone(), what, passing: true };
     journal::mend(&directory.log(), directory.id(), None).map_err(|fault| fault.at(&options.directory))?;
     let tables = Tables::open(&directory.log(), options.cache_bytes).map_err(|fault| fault.at(&options.directory))?;
     let mut fresh = State { generation: 0, stopped: None, key: [0; 16], id: directory.id() };
