@@ -27,6 +27,7 @@ use crate::audit::Entry;
 use crate::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX, DESK_ORDER_DEADLINE_MS, TAIL_LOOK_MS};
 use crate::mesh::{Hatch, LogPost, Lost};
 use crate::metrics::Metric;
+use crate::metrics::store::StoreNumber;
 use crate::recorder::Ring;
 use crate::time::rfc3339;
 use debugging::Debugging;
@@ -130,7 +131,7 @@ impl Desk {
         Ok(())
     }
 
-    /// All numbers, summed over the shards.
+    /// All numbers, summed over the shards, and those of the store.
     fn stats(&self) -> Json {
         let mut numbers = Map::new();
         for metric in Metric::ALL.iter().filter(|metric| !matches!(metric, Metric::TickedAt)) {
@@ -139,6 +140,10 @@ impl Desk {
                 if row.labels.is_empty() { row.family.to_owned() } else { format!("{}{{{}}}", row.family, row.labels) };
             let sum: u64 = self.office.metrics.iter().map(|metrics| metrics.read(*metric)).sum();
             numbers.insert(name, sum.into());
+        }
+        if let Some(store) = &self.office.known.store {
+            let row = |number: &StoreNumber| (number.describe().family.to_owned(), store.read(*number).into());
+            numbers.extend(StoreNumber::ALL.iter().map(row));
         }
         let recorded: Vec<u64> = self.tools.rings.iter().map(|ring| ring.head()).collect();
         let (shards, Lost { lines, entries }) = (self.office.metrics.len(), &self.office.lost);

@@ -158,7 +158,7 @@ fn what_happens_is_followed_and_who_reads_slowly_is_told_what_it_missed() {
 
 #[test]
 fn a_user_is_debugged_for_a_while_and_the_filter_and_numbers_are_at_hand() {
-    let mut gateway = Gateway::with(&["--shards", "1"]);
+    let mut gateway = Gateway::with(&["--shards", "1", "--set", "store.window_ms=5"]);
     let begun = run(&gateway, &["debug", "--user", "ann", "on", "--for", "600"]);
     assert!(begun.status.success(), "{begun:?}");
     gateway.until_logged("debugging begins whom=ann");
@@ -176,8 +176,9 @@ fn a_user_is_debugged_for_a_while_and_the_filter_and_numbers_are_at_hand() {
     gateway.until_logged("debugging ends whom=bob");
     let stats: Value = serde_json::from_slice(&run(&gateway, &["stats"]).stdout).unwrap();
     assert_eq!((&stats["numbers"]["waystation_connections"], &stats["shards"]), (&json!(2), &json!(1)));
+    assert!(stats["numbers"]["waystation_store_queue_depth"].is_u64(), "{stats}");
     let wrong = run(&gateway, &["log", "waystation=loud"]);
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert!(run(&gateway, &["log", "error"]).status.success());
     gateway.terminate();
     assert_eq!(gateway.wait(SOON).code(), Some(0));
