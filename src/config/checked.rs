@@ -2,6 +2,7 @@
 //! possible on this machine as far as can be told without touching it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use super::StartError;
 use super::desk::Asked;
 use super::key::VARIABLE_PREFIX;
-use super::layers::Settings;
+use super::layers::{Origin, Settings};
 use super::load::Source;
 use super::tuning::{Doctor, TuneVerb};
 use super::written::{RoleWritten, TokenArgs};
@@ -122,6 +123,17 @@ pub struct Serve {
     pub source: Source,
     /// What was set there, and by whom.
     pub settings: Settings,
+}
+
+impl Serve {
+    /// A thing that a key names, such as a file, and where that key was set, if anybody has set it.
+    #[must_use]
+    pub fn place(&self, key: &str, thing: impl Display) -> String {
+        match self.settings.origin(key) {
+            Origin::Default => thing.to_string(),
+            origin => format!("{thing}, as `{key}` says: {origin}"),
+        }
+    }
 }
 
 /// What outlives the gateway, and how.
@@ -263,7 +275,7 @@ pub struct Environment {
     pub log_format: Option<OsString>,
     /// `CREDENTIALS_DIRECTORY`, where systemd puts what `LoadCredential=` names.
     pub credentials_directory: Option<OsString>,
-    /// Those that begin with `WAYSTATION__`, by name.
+    /// Those that begin with `WAYSTATION` and have two underscores in a row, by name.
     pub settings: Vec<(OsString, OsString)>,
 }
 
@@ -272,7 +284,12 @@ impl Environment {
     #[must_use]
     pub fn here() -> Self {
         let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let ours = |name: &OsString| name.as_encoded_bytes().starts_with(VARIABLE_PREFIX.as_bytes());
+        // One that lacks an underscore before its section is told, not passed over. Others', such as those that Kubernetes
+        // makes of a service's name, have no two in a row.
+        let ours = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with(VARIABLE_PREFIX.trim_end_matches("__")) && name.contains("__")
+        };
         let mut settings: Vec<_> = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
         settings.sort();
         Self {

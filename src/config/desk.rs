@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::StartError;
 use super::checked::{Environment, data_directory};
+use super::table::log_filter;
 use crate::limits::DEBUG_S_MAX;
 
 /// The socket's name in its directory.
@@ -50,9 +51,10 @@ pub struct Records {
 
 /// Options of `debug`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(group = ArgGroup::new("whose").args(["connection", "user"]).required(true))]
 pub struct Debug {
     /// The connection, by its public name
-    #[arg(long, value_name = "ID", required_unless_present = "user", conflicts_with = "user")]
+    #[arg(long, value_name = "ID")]
     pub connection: Option<String>,
     /// The user, with all connections
     #[arg(long, value_name = "U")]
@@ -81,7 +83,7 @@ pub enum Switch {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Levels and targets, as in info,waystation=debug
-    #[arg(value_name = "FILTER")]
+    #[arg(value_name = "FILTER", value_parser = filter)]
     pub filter: String,
     /// Where the gateway is.
     #[command(flatten)]
@@ -97,6 +99,11 @@ pub struct Asked {
     pub order: Value,
     /// Whether the answer is shown as it comes.
     pub json: bool,
+}
+
+/// Judged here too: one that lets nothing through would hide what the gateway says of it.
+fn filter(text: &str) -> Result<String, String> {
+    log_filter(text).map(|()| text.to_owned())
 }
 
 impl Records {

@@ -166,6 +166,7 @@ impl Laid<'_> {
         let shards = self.placed();
         let recorder_bytes = self.recorder();
         let listen = self.listen();
+        self.one_socket_for_one_thing(listen.as_deref().unwrap_or_default(), admin_socket.as_ref());
         let origins = Origins::new(&self.file.origins.allowed);
         let mut origins = self.or_fault("origins.allowed", origins)?;
         origins.require_origin = self.file.origins.required;
@@ -363,6 +364,18 @@ impl Laid<'_> {
         }
     }
 
+    /// The administration's socket is none that clients come by.
+    fn one_socket_for_one_thing(&mut self, listen: &[Address], admin_socket: Option<&(PathBuf, bool)>) {
+        let Some((admin, _)) = admin_socket else { return };
+        if !listen.iter().any(|address| matches!(address, Address::Unix(path) if path == admin)) {
+            return;
+        }
+        let at = |path| self.settings.origin(path);
+        let place = format!("{} and {}", at("server.listen"), at("admin.socket"));
+        let what = format!("`server.listen` and `admin.socket` are both {}", admin.display());
+        self.fault(what, place, "give one of the two another path");
+    }
+
     /// Bytes of a shard's recorder. What is neither none nor enough for one is no wish for none.
     fn recorder(&mut self) -> Option<usize> {
         let bytes = self.file.recorder.bytes.unwrap_or(RECORDER_BYTES_DEFAULT);
@@ -407,7 +420,7 @@ fn placed(
         let count = count.map_or(cpus.len(), usize::from);
         if count != cpus.len() || count > usize::from(SHARDS_COUNT_MAX) {
             return Err(StartError::new(
-                format!("{count} shards and {} processors to pin them to", cpus.len()),
+                format!("{count} shards and a list of {} to pin them to", cpus.len()),
                 format!("{of_shards} and {of_cpus}"),
                 format!("give as many processors as shards, at most {SHARDS_COUNT_MAX}, or leave the shards out"),
             ));

@@ -64,6 +64,12 @@ impl StartError {
 }
 
 impl StartError {
+    /// The same, found there.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Self { place: place.into(), ..self }
+    }
+
     /// The same as something that may pass by itself.
     #[must_use]
     pub fn passing(self) -> Self {

@@ -106,13 +106,20 @@ pub(super) fn variable(name: &str, text: &str) -> Read {
     match table::keys().find(|key| key.variable() == name) {
         Some(key) => value(key, text, &origin),
         None => {
-            let bare = |name: &str| name.trim_start_matches(VARIABLE_PREFIX).to_owned();
+            let before = VARIABLE_PREFIX.trim_end_matches('_');
+            let bare = |name: &str| name.trim_start_matches(before).trim_start_matches('_').to_owned();
             let names: Vec<String> = table::keys().map(|key| bare(&key.variable())).collect();
-            let meant = nearest(&bare(name), names.iter().map(String::as_str));
-            let remedy = meant.map_or_else(
-                || format!("unset it, or write {VARIABLE_PREFIX}SECTION__KEY for a key of `waystation config doc`"),
-                |meant| format!("did you mean {VARIABLE_PREFIX}{meant}?"),
-            );
+            let section = format!("{}__", bare(name));
+            let of_section: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix(&section)).collect();
+            let remedy = match nearest(&bare(name), names.iter().map(String::as_str)) {
+                _ if !of_section.is_empty() => {
+                    format!("it is a section: write {VARIABLE_PREFIX}{section} and one of {}", of_section.join(", "))
+                }
+                Some(meant) => format!("did you mean {VARIABLE_PREFIX}{meant}?"),
+                None => {
+                    format!("unset it, or write {VARIABLE_PREFIX}SECTION__KEY for a key of `waystation config doc`")
+                }
+            };
             unknown(format!("the variable {name} sets no key"), &origin, remedy)
         }
     }
@@ -130,9 +137,13 @@ pub(super) fn assignment(text: &str) -> Read {
     match table::find(path.trim()) {
         Some(key) => value(key, text.trim(), &origin(key.path)),
         None => {
-            let meant = nearest(path, table::keys().map(|key| key.path));
-            let remedy = meant
-                .map_or_else(|| "write a key of `waystation config doc`".to_owned(), |m| format!("did you mean {m}?"));
+            let remedy = match nearest(path, table::keys().map(|key| key.path)) {
+                _ if is_section(path) => {
+                    format!("it is a section: write one of its keys, {}", known_in(path).join(", "))
+                }
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "write a key of `waystation config doc`".to_owned(),
+            };
             unknown(format!("`{path}` is no key"), &origin(path), remedy)
         }
     }
@@ -160,7 +171,7 @@ impl Found<'_> {
                     Ok(judged) => self.entries.push((key, judged)),
                     Err(faults) => self.faults.extend(faults),
                 }
-            } else if table::keys().any(|key| key.path.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.'))) {
+            } else if is_section(&path) {
                 self.subsection(&path, value);
             } else {
                 self.faults.push(no_key(&path, name.span()));
@@ -188,10 +199,15 @@ fn no_key(path: &str, at: Range<usize>) -> Fault {
     let meant = nearest(name, known.iter().map(String::as_str));
     let meant = meant.map(|name| if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") });
     let remedy = meant.or_else(elsewhere).map_or_else(
-        || format!("take it out; known here are {}", known.join(", ")),
+        || format!("take it out; known here {} {}", if known.len() == 1 { "is" } else { "are" }, known.join(", ")),
         |meant| format!("did you mean `{meant}`?"),
     );
     Fault { at, what: format!("`{path}` is no key"), remedy }
+}
+
+/// Whether keys stand below this name.
+fn is_section(path: &str) -> bool {
+    table::keys().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// The names that may stand in a section: its keys and its sections.

@@ -7,6 +7,8 @@ mod judges;
 mod limits;
 mod rows;
 
+pub(super) use judges::log_filter;
+
 use super::key::{Effect, Fallback, Key, Kind, Word};
 use crate::limits::{
     HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_ROWS_MAX,
@@ -57,8 +59,12 @@ const fn key(path: &'static str, kind: Kind, fallback: Fallback, effect: Effect,
     Key { path, kind, fallback, effect, help }
 }
 
+const fn path(judge: fn(&str) -> Result<(), String>) -> Kind {
+    Kind::One(Word::Text { what: "a path in quotes", judge })
+}
+
 const NO: Fallback = Fallback::Is("false");
-const PATH: Kind = Kind::One(Word::Text { what: "a path in quotes", judge: judges::path });
+const PATH: Kind = path(judges::path);
 const TEXT: Kind = Kind::One(Word::Text { what: "a text in quotes, not empty", judge: judges::text });
 
 const SERVER: &[Key] = &[
@@ -91,7 +97,7 @@ const SERVER: &[Key] = &[
     ),
     key(
         "server.data",
-        PATH,
+        path(judges::directory_or_none),
         Fallback::Unset("the platform's state directory", "\"/var/lib/waystation\""),
         Effect::Restart,
         "where the development key and, unless `store.directory` says otherwise, the store are kept; made for its owner only. `\"none\"`: nothing is kept, and a restart forgets all history. `--data`",
@@ -148,7 +154,7 @@ const LOG: &[Key] = &[
 
 const AUDIT: &[Key] = &[key(
     "audit.to",
-    Kind::One(Word::Text { what: "\"off\", \"log\" or the path of a file in quotes", judge: judges::path }),
+    Kind::One(Word::Text { what: "\"off\", \"log\" or the path of a file in quotes", judge: judges::file_or_log }),
     Fallback::Is("\"off\""),
     Effect::Restart,
     "where an entry goes for each of these: nowhere, into the log, or as lines of JSON into a file of its own, which is opened again on SIGHUP",
@@ -253,7 +259,7 @@ const ADMIN: &[Key] = &[
     ),
     key(
         "admin.socket",
-        PATH,
+        path(judges::socket_or_off),
         Fallback::Unset(
             "`admin.sock` in `$RUNTIME_DIRECTORY`, else in the data directory",
             "\"/run/waystation/admin.sock\"",
@@ -301,7 +307,7 @@ const HISTORY: &[Key] = &[
 const STORE: &[Key] = &[
     key(
         "store.directory",
-        PATH,
+        path(judges::directory_or_none),
         Fallback::Unset("`store` in the data directory", "\"/var/lib/waystation/store\""),
         Effect::Restart,
         "where the history of durable channels is kept, by one gateway at a time; `\"none\"`: it is in memory only, and a restart forgets it",

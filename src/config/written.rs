@@ -10,6 +10,7 @@ use super::checked::StoreVerb;
 use super::desk::{Debug, Log, Records, Whereabouts};
 use super::tuning::{Doctor, TuneArgs};
 use super::units::{self, CpuList};
+use crate::auth::{Pattern, Verb as Permission};
 use crate::limits::{RESOURCE_ID_BYTES_MAX, SHARDS_COUNT_MAX, SPIN_US_MAX, TOKEN_COUNT_MAX};
 use crate::runtime::address::Address;
 
@@ -129,7 +130,8 @@ pub struct ServeArgs {
     /// What is not on the command line, as in CONFIG.md; what is on it goes before
     #[arg(long, short = 'c', value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the development key is kept [default: the platform's state directory]
+    /// Where the development key and the history of durable channels are kept; none for nowhere [default: the platform's
+    /// state directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Shards, one thread each [default: one for each processor this process may use]
@@ -221,8 +223,19 @@ fn caps(text: &str) -> Result<Caps, String> {
     let wrong = |why: &str| format!("{why}; write it as in '{{\"chat:*\":[\"subscribe\",\"publish\"]}}'");
     let value = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
     let serde_json::Value::Object(map) = value else { return Err(wrong("not a JSON object")) };
-    let lists_of_names = map.values().all(|verbs| {
-        verbs.as_array().is_some_and(|verbs| !verbs.is_empty() && verbs.iter().all(serde_json::Value::is_string))
-    });
-    if lists_of_names { Ok(Caps(map)) } else { Err(wrong("a pattern's value is not a list of verbs")) }
+    for (pattern, verbs) in &map {
+        if Pattern::parse(pattern).is_none() {
+            return Err(wrong(&format!("{pattern:?} is no channel pattern")));
+        }
+        let verbs = verbs.as_array().filter(|verbs| !verbs.is_empty());
+        let Some(verbs) = verbs else { return Err(wrong("a pattern's value is not a list of verbs")) };
+        for verb in verbs {
+            // Such a token would be good and permit nothing.
+            if verb.as_str().and_then(Permission::parse).is_none() {
+                let known = Permission::ALL.map(|(_, name)| name).join(", ");
+                return Err(wrong(&format!("{verb} is no verb, which are {known}")));
+            }
+        }
+    }
+    Ok(Caps(map))
 }

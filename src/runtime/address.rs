@@ -55,7 +55,9 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(path) = text.strip_prefix(UNIX) else {
-            let wrong = || "this is no address and port, and no unix: with a path".to_owned();
+            let wrong = || {
+                "this is no address and port, as in 127.0.0.1:8000 or [::]:8000, and no unix: with a path; names are not looked up".to_owned()
+            };
             return text.parse().map(Self::Tcp).map_err(|_| wrong());
         };
         if !Path::new(path).is_absolute() {

@@ -109,7 +109,11 @@ fn set_mode(file: &SocketFile, mode: u32) -> std::io::Result<()> {
 /// Keeps other servers from making or removing files beside this one until it is dropped. Somebody who never lets go
 /// counts as a server that has the address.
 fn lock_directory(path: &Path) -> Result<File, Errno> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
+    // A name alone is in the directory where the gateway was started.
+    let directory = match path.parent() {
+        Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
+        directory => directory.unwrap_or_else(|| Path::new("/")),
+    };
     let directory = File::open(directory).map_err(|error| errno_of(&error))?;
     soon(|| {
         flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
@@ -307,5 +311,12 @@ mod tests {
         assert!(matches!(make(&path, ALONE), Err(ListenError::InUse(_))));
         drop(held);
         assert!(make(&path, ALONE).is_ok());
+    }
+
+    #[test]
+    fn a_name_alone_is_in_the_directory_where_the_gateway_was_started() {
+        let held = lock_directory(Path::new("admin.sock")).unwrap();
+        let (here, numbers) = (fs::metadata(".").unwrap(), fstat(&held).unwrap());
+        assert_eq!((here.dev(), here.ino()), (numbers.st_dev, numbers.st_ino));
     }
 }

@@ -56,19 +56,19 @@ fn raise(resource: Resource) -> Rlimit {
 pub(super) fn check_directory(directory: &Path) -> Result<(), StartError> {
     let wrong = |what: String, remedy: &str| Err(StartError::new(what, directory.display().to_string(), remedy));
     if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory) {
-        return wrong(format!("the data directory cannot be made: {error}"), "give another with --data");
+        return wrong(format!("the data directory cannot be made: {error}"), "give another as server.data (--data)");
     }
     // A directory that others may write to lets them replace what is in it, whoever owns the files; with
     // the sticky bit it does not.
     let mode = fs::metadata(directory).map_or(0, |meta| meta.mode());
     if mode & 0o022 != 0 && mode & 0o1000 == 0 {
         let what = format!("others can write to the data directory (mode {:04o})", mode & 0o7777);
-        return wrong(what, "chmod 700 it, or give another with --data");
+        return wrong(what, "chmod 700 it, or give another as server.data (--data)");
     }
     match try_writing(directory) {
         Ok(()) => Ok(()),
         Err(error) => {
-            let remedy = "make it writable for this user, or give another with --data";
+            let remedy = "make it writable for this user, or give another as server.data (--data)";
             wrong(format!("the data directory cannot be written to: {error}"), remedy)
         }
     }
@@ -120,15 +120,20 @@ pub(super) fn check_processors(shards: &[Option<usize>], processors: &Path) -> R
 /// Listens on every address: one listener a shard on each.
 /// The shards share their port by `SO_REUSEPORT`, which would let a second server of the same user take
 /// part of the connections without a word; an address that any server has is therefore refused, unless the servers are
-/// meant to share it.
-pub(super) fn listen(wanted: &[Address], shards: usize, options: Options) -> Result<Vec<Listening>, StartError> {
+/// meant to share it. `place` says who named an address.
+pub(super) fn listen(
+    wanted: &[Address],
+    shards: usize,
+    options: Options,
+    place: &dyn Fn(&Address) -> String,
+) -> Result<Vec<Listening>, StartError> {
     let one = |address| {
         listen::listen(address, shards, options).map_err(|error| {
             let remedy = match address {
-                Address::Tcp(_) => "see who has the port with ss -ltnp, or give another address with --listen",
-                Address::Unix(_) => "see who has the socket with ss -lxp, or give another path with --listen",
+                Address::Tcp(_) => "see who has the port with ss -ltnp, or give another address as server.listen",
+                Address::Unix(_) => "see who has the socket with ss -lxp, or give another path as server.listen",
             };
-            StartError::new(format!("cannot listen: {error}"), "--listen", remedy).passing()
+            StartError::new(format!("cannot listen: {error}"), place(address), remedy).passing()
         })
     };
     wanted.iter().map(one).collect()
@@ -251,7 +256,9 @@ mod tests {
     #[test]
     fn a_port_that_somebody_listens_on_is_refused_though_it_is_shared() {
         let options = Options { sharing: listen::Sharing::Alone, mode: 0o600 };
-        let all = listen(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()], 3, options).unwrap();
+        let all =
+            listen(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()], 3, options, &ToString::to_string)
+                .unwrap();
         assert!(all.iter().all(|one| one.address.tcp().unwrap().port() != 0 && one.of_shards.len() == 3));
         let address = all[0].address.clone();
         drop(all);
@@ -259,9 +266,12 @@ mod tests {
         socket.set_reuse_port(true).unwrap();
         socket.bind(&address.tcp().unwrap().into()).unwrap();
         socket.listen(1).unwrap();
-        let error = listen(std::slice::from_ref(&address), 1, options).unwrap_err();
+        let error = listen(std::slice::from_ref(&address), 1, options, &ToString::to_string).unwrap_err();
         assert!(error.what.contains(&address.to_string()) && error.remedy.contains("another address"), "{error}");
         drop(socket);
-        assert_eq!(listen(std::slice::from_ref(&address), 1, options).unwrap()[0].address, address);
+        assert_eq!(
+            listen(std::slice::from_ref(&address), 1, options, &ToString::to_string).unwrap()[0].address,
+            address
+        );
     }
 }

@@ -299,7 +299,11 @@ fn start_store(wanted: &Serve, shards: u16, mesh: &Mesh<Parcel>) -> Result<Kept,
         let _was_asleep = post.wake(shard);
     });
     let mending = notify::mending().map_err(|error| failed(&error))?;
-    let store = store::start(&options, wake).map_err(|fault| refused(&fault))?;
+    let store = store::start(&options, wake).map_err(|fault| {
+        let error = refused(&fault);
+        let place = wanted.place("store.directory", &error.place);
+        error.at(place)
+    })?;
     drop(mending);
     let (state, numbers, backups) = (store.state, Arc::clone(&store.numbers), store.backups.clone());
     let (links, ending) = store.split();

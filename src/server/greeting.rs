@@ -44,7 +44,8 @@ impl fmt::Display for Greeting<'_> {
         let first = places.next().unwrap_or_default();
         writeln!(f, "Waystation {} listens on {first}", env!("CARGO_PKG_VERSION"))?;
         places.try_for_each(|place| writeln!(f, "  and on {place}"))?;
-        writeln!(f, "  {} shards, {pinned}; room for {} connections", self.shards.len(), self.connections)?;
+        let shards = counted(self.shards.len(), "shard");
+        writeln!(f, "  {shards}, {pinned}; room for {} connections", self.connections)?;
         match self.store {
             Some(directory) => writeln!(f, "  history of durable channels is kept in {}", directory.display())?,
             None => writeln!(f, "  history is in memory only: a restart forgets it")?,
@@ -55,6 +56,11 @@ impl fmt::Display for Greeting<'_> {
             Keys::Development(key, token) => development(f, tcp.iter().chain(&unix).next().copied(), key, token),
         }
     }
+}
+
+/// A number of things in words.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn development(f: &mut fmt::Formatter<'_>, at: Option<&Address>, key: &DevelopmentKey, token: &str) -> fmt::Result {

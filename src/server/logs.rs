@@ -47,8 +47,8 @@ pub(super) struct Log {
     lost: Lost,
 }
 
-/// Sends what this process logs to standard error from now on.
-pub(super) fn start(logs: &Logs, shards: usize) -> Result<Log, StartError> {
+/// Sends what this process logs to standard error from now on. `place` says who named the audit's file.
+pub(super) fn start(logs: &Logs, shards: usize, place: &dyn Fn(&Path) -> String) -> Result<Log, StartError> {
     let filter = EnvFilter::try_new(&logs.filter).map_err(|error| {
         StartError::new(
             format!("{:?} are no log directives: {error}", logs.filter),
@@ -62,7 +62,7 @@ pub(super) fn start(logs: &Logs, shards: usize) -> Result<Log, StartError> {
     let (audit, mut queues) = match &logs.audit {
         AuditTo::Nowhere => (Vec::new(), Vec::new()),
         AuditTo::Log => audit_queues(shards, &lost),
-        AuditTo::File(path) => (audit_file(path, shards, &lost)?, Vec::new()),
+        AuditTo::File(path) => (audit_file(path, shards, &lost, place)?, Vec::new()),
     };
     queues.extend([items, debugged]);
     // What is lost of a file's entries is told there.
@@ -88,11 +88,16 @@ fn lines_of(lost: &Lost) -> Lost {
 }
 
 /// A writer of its own, so that a standard error that nobody reads keeps nothing from the file.
-fn audit_file(path: &Path, shards: usize, lost: &Lost) -> Result<Vec<LogPost>, StartError> {
+fn audit_file(
+    path: &Path,
+    shards: usize,
+    lost: &Lost,
+    place: &dyn Fn(&Path) -> String,
+) -> Result<Vec<LogPost>, StartError> {
     let (posts, queues) = audit_queues(shards, lost);
     let sink = Sink::file(path.to_owned()).map_err(|error| {
         let remedy = "name a file in a directory that this user may write to, as audit.to";
-        StartError::new(format!("the audit cannot be written: {error}"), path.display().to_string(), remedy)
+        StartError::new(format!("the audit cannot be written: {error}"), place(path), remedy)
     })?;
     let told = Lost { entries: Arc::clone(&lost.entries), ..Lost::default() };
     Writer::new(queues, told, sink, LogFormat::Json).spawn("audit").map_err(|error| failed(&error))?;
@@ -323,7 +328,7 @@ mod tests {
     #[test]
     fn directives_that_do_not_parse_are_told_with_their_variable() {
         let logs = Logs { format: LogFormat::Text, filter: "waystation=loud".to_owned(), audit: AuditTo::Nowhere };
-        assert_eq!(start(&logs, 1).unwrap_err().place, "WAYSTATION_LOG");
+        assert_eq!(start(&logs, 1, &|path| path.display().to_string()).unwrap_err().place, "WAYSTATION_LOG");
     }
 
     #[test]

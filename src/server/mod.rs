@@ -32,6 +32,7 @@ use crate::config::{Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
 use crate::runtime::address::Address;
 use crate::runtime::listen::{ListenError, Listener, Listening, Options, SocketFile, listen_aside};
+use greeting::counted;
 use keys::KeyRing;
 use token::TokenRequest;
 
@@ -61,12 +62,9 @@ fn done(outcome: Result<(), StartError>) -> ExitCode {
 /// What is good as it is written may still name keys that cannot be read.
 fn check(wanted: &Serve) -> Result<(), StartError> {
     let keys = if wanted.auth.has_keys() { KeyRing::read(&wanted.auth)?.first()?.keys.iter().count() } else { 0 };
-    let shards = wanted.shards.len();
+    let (shards, keys) = (counted(wanted.shards.len(), "shard"), counted(keys, "configured key"));
     let listen = wanted.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let _nobody_listens = writeln!(
-        io::stdout().lock(),
-        "the configuration is good: {shards} shards, {keys} configured keys, on {listen}"
-    );
+    let _nobody_listens = writeln!(io::stdout().lock(), "the configuration is good: {shards}, {keys}, on {listen}");
     Ok(())
 }
 
@@ -88,7 +86,8 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
 }
 
 fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
-    let log = logs::start(&wanted.logs, wanted.shards.len())?;
+    let place = |path: &Path| wanted.place("audit.to", path.display());
+    let log = logs::start(&wanted.logs, wanted.shards.len(), &place)?;
     serve_logged(wanted, &log).inspect_err(|_| log.flush())
 }
 
@@ -99,10 +98,11 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
     let sockets = doctor::raise_descriptors(wanted.shards.len())?;
     let connections = doctor::connections_of(sockets);
     if let Some(data) = &wanted.data {
-        doctor::check_directory(data)?;
+        doctor::check_directory(data).map_err(|wrong| wrong.at(wanted.place("server.data", data.display())))?;
     }
     let (admin_file, socket) = admin_socket(wanted)?.unzip();
-    let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options)?;
+    let place = |address: &Address| wanted.place("server.listen", address);
+    let all = doctor::listen(&wanted.listen, wanted.shards.len(), wanted.listen_options, &place)?;
     let key = if wanted.auth.has_keys() { None } else { Some(key::obtain(wanted.data.as_deref())?) };
     let mut keys = match &key {
         Some(key) => KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth),
@@ -179,7 +179,11 @@ fn admin_socket(wanted: &Serve) -> Result<Option<(SocketFile, UnixListener)>, St
         Ok(bound) => Ok(Some(bound)),
         Err(error) if *asked_for => {
             let what = format!("the administration's socket cannot be made: {error}");
-            let refused = StartError::new(what, path.display().to_string(), "give another as admin.socket, or \"off\"");
+            let refused = StartError::new(
+                what,
+                wanted.place("admin.socket", path.display()),
+                "give another as admin.socket, or \"off\"",
+            );
             Err(if matches!(error, ListenError::InUse(_)) { refused.passing() } else { refused })
         }
         Err(error) => {
@@ -219,6 +223,10 @@ fn warn(wanted: &Serve, addresses: &[Address]) {
 fn tokens(wanted: &Token) -> Result<(), StartError> {
     doctor::check_directory(&wanted.data)?;
     let key = key::obtain_to_sign(&wanted.data)?;
+    if let (true, Some(path)) = (key.made, &key.path) {
+        // Hardly what was meant where a gateway runs: it has a key, in another directory.
+        let _nobody_listens = writeln!(io::stderr().lock(), "made a development key in {}", path.display());
+    }
     let now = admin::unix().as_secs();
     let mut out = io::BufWriter::new(io::stdout().lock());
     for user in wanted.users.iter() {

@@ -35,7 +35,7 @@ fn bad_usage_ends_with_2_what_cannot_be_done_with_78_and_what_may_pass_with_75()
         (&["serve", "--shards", "0"], 2, "--shards"),
         (&["token"], 2, "--user"),
         (&["serve", "--data", data, "--cpus", "1000"], 78, "--cpus"),
-        (&["serve", "--data", data, "--listen", &taken.1], 75, "another port"),
+        (&["serve", "--data", data, "--listen", &taken.1], 75, "as `server.listen` says: --listen"),
         (&["serve", "--data", "/proc/nothing"], 78, "--data"),
         (&["serve", "--data", data, "--config", "/proc/nothing"], 78, "/proc/nothing"),
         (&["serve", "--data", data, "--config", bad], 78, ".toml, line 1"),
@@ -46,6 +46,67 @@ fn bad_usage_ends_with_2_what_cannot_be_done_with_78_and_what_may_pass_with_75()
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
         assert!(error.contains(told), "{arguments:?}: {error}");
         assert_eq!(output.stdout.is_empty(), code != 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_a_start_finds_wrong_is_told_with_the_line_that_named_it() {
+    let place = Directory::new();
+    let file = place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    std::fs::create_dir(place.path().join("others")).unwrap();
+    std::fs::write(place.path().join("others/file"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("listen = \"{}\"", taken.local_addr().unwrap());
+    let free = "listen = \"127.0.0.1:0\"";
+    // Section and key; code; what is wrong; line and column.
+    for (text, code, what, key, at) in [
+        (listen, 75, "is in use", "server.listen", "line 2, column 10"),
+        (
+            format!("{free}\ndata = \"file\""),
+            78,
+            "the data directory cannot be made",
+            "server.data",
+            "line 3, column 8",
+        ),
+        (format!("{free}\n[store]\ndirectory = \"file\""), 78, "File exists", "store.directory", "line 4, column 13"),
+        (format!("{free}\n[store]\ndirectory = \"file/s\""), 78, "Not a dir", "store.directory", "line 4, column 13"),
+        (
+            format!("{free}\n[store]\ndirectory = \"others\""),
+            78,
+            "not the store's",
+            "store.directory",
+            "line 4, column 13",
+        ),
+        (
+            format!("{free}\n[audit]\nto = \"others\""),
+            78,
+            "the audit cannot be written",
+            "audit.to",
+            "line 4, column 6",
+        ),
+        (format!("{free}\n[admin]\nsocket = \"a/s\""), 78, "no such directory", "admin.socket", "line 4, column 10"),
+        (
+            format!("{free}\n[admin]\nsocket = \"file\""),
+            78,
+            "is a file and no socket",
+            "admin.socket",
+            "line 4, column 10",
+        ),
+    ] {
+        let config = place.path().join("gateway.toml");
+        std::fs::write(&config, format!("[server]\n{text}\n")).unwrap();
+        let (config, data) = (config.to_str().unwrap(), place.data());
+        let mut arguments = vec!["serve", "--shards", "1", "--config", config];
+        if key != "server.data" {
+            arguments.extend(["--data", data.to_str().unwrap()]);
+        }
+        let output = run(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}: {error}");
+        for part in [what, key, at, "what to do: "] {
+            assert!(error.contains(part), "{text}: {part}: {error}");
+        }
     }
 }
 
@@ -62,7 +123,7 @@ fn the_configuration_is_checked_shown_and_documented_without_a_start() {
     let data = data.to_str().unwrap();
     let good = write("good.toml", &default);
     let output = run(&["config", "check", "-c", &good, "--data", data, "--shards", "1"]);
-    assert_eq!((output.status.code(), stdout(&output).contains("is good: 1 shards")), (Some(0), true), "{output:?}");
+    assert_eq!((output.status.code(), stdout(&output).contains("is good: 1 shard,")), (Some(0), true), "{output:?}");
     let shown = stdout(&run(&["config", "show", "-c", &good, "--data", data, "--shards", "1"]));
     assert!(shown.contains("\nserver.shards = 1  # --shards\n"), "{shown}");
     assert!(shown.contains(&format!("\nlimits.upgrades = 60  # {good}, line ")), "{shown}");
@@ -138,7 +199,11 @@ fn token_prints_one_token_a_line_and_nothing_else() {
     let output = run(&["token", "--user", "u", "--count", "3", "--data", data.to_str().unwrap()]);
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!((lines.len(), output.status.code(), output.stderr.is_empty()), (3, Some(0), true));
+    assert_eq!((lines.len(), output.status.code()), (3, Some(0)));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.starts_with("made a development key in ") && told.contains(data.to_str().unwrap()), "{told}");
+    let again = run(&["token", "--user", "u", "--data", data.to_str().unwrap()]);
+    assert!(again.status.success() && again.stderr.is_empty(), "{again:?}");
     for (index, token) in lines.iter().enumerate() {
         let rules = &jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token).unwrap();
         assert_eq!(rules.claims["sub"], format!("u-{}", index + 1));

@@ -133,6 +133,13 @@ fn what_does_not_parse_is_bad_usage() {
         "token --user a --caps []",
         "token --user a --caps {\"a\":\"publish\"}",
         "token --user a --caps {\"a\":[]}",
+        "token --user a --caps {\"a\":[\"publich\"]}",
+        "token --user a --caps {\"a\":[1]}",
+        "token --user a --caps {\"a*b\":[\"publish\"]}",
+        "debug on",
+        "log loud",
+        "log a=b=c",
+        "debug --user a --connection b on",
         "token --user a --caps {",
         "token --user a --count 0",
     ] {

@@ -4,8 +4,8 @@ use super::*;
 use crate::limits::{
     CONFIG_VALUE_SHOWN_MAX, CONFIGURED_CONNECTIONS_MAX, EVENT_TYPE_BYTES_MAX, HISTORY_AGE_S_MAX, HISTORY_BYTES_MAX,
     HISTORY_COUNT_MAX, KEY_ID_BYTES_MAX, KEYS_COUNT_MAX, LISTEN_COUNT_MAX, ORIGINS_COUNT_MAX, POLICY_EVENTS_MAX,
-    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, RECORDER_BYTES_MAX, SPIN_US_MAX, STORE_CACHE_BYTES_MAX,
-    STORE_CACHE_BYTES_MIN, STORE_READERS_MAX, STORE_WINDOW_MS_MAX,
+    POLICY_ROWS_MAX, PROXIES_COUNT_MAX, RATE_PER_MINUTE_MAX, RECORDER_BYTES_MAX, SOCKET_PATH_BYTES_MAX, SPIN_US_MAX,
+    STORE_CACHE_BYTES_MAX, STORE_CACHE_BYTES_MIN, STORE_READERS_MAX, STORE_WINDOW_MS_MAX,
 };
 
 /// Text; line and column; the name or value that the message has; what its remedy has.
@@ -133,7 +133,7 @@ const WRONG: [Row; 73] = [
     (
         "[server]\nshards = 2\ncpus = \"0\"",
         "line 2, column 10",
-        "2 shards and 1 processors",
+        "2 shards and a list of 1 to pin them to",
         "as many processors as shards",
     ),
     (
@@ -215,10 +215,49 @@ const WRONG: [Row; 73] = [
     ("# é\nx = é", "line 2, column 5", "this is no TOML", "mend line 2"),
 ];
 
+/// Around what is kept, what is said of it, and how it is asked for.
+const WRONG_OF_KEEPING: [Row; 30] = [
+    ("store = \"none\"", "line 1, column 9", "`store` is a section, and a text", "write [store]"),
+    ("[stores]\nreaders = 2", "line 1, column 2", "`stores` is no key", "did you mean `store`?"),
+    ("[store]\nwindow = 5", "line 2, column 1", "`store.window` is no key", "did you mean `store.window_ms`?"),
+    ("[store]\nwindow_ms = 0", "line 2, column 13", "= 0: this is out of bounds", "from 1 to 20; the default is 5"),
+    ("[store]\nwindow_ms = \"5ms\"", "line 2, column 13", "= \"5ms\": this is a text", "from 1 to 20"),
+    ("[store]\ncache_bytes = 64", "line 2, column 15", "= 64: this is out of bounds", "from 1,048,576"),
+    ("[store]\ncache_bytes = \"16MiB\"", "line 2, column 15", "= \"16MiB\": this is a text", "whole number"),
+    ("[store]\nreaders = 0", "line 2, column 11", "= 0: this is out of bounds", "from 1 to 8"),
+    ("[store]\ndirectory = false", "line 2, column 13", "= false: this is true or false", "a path in quotes"),
+    ("[store]\ndirectory = \"\"", "line 2, column 13", "it is empty", "\"/var/lib/waystation/store\""),
+    ("[store]\ndirectory = \"off\"", "line 2, column 13", "the words here are \"none\"", "a path in quotes"),
+    ("[store]\ndirectory = \"None\"", "line 2, column 13", "\"./None\"", "a path in quotes"),
+    ("[store]\ndirectory = \"~/store\"", "line 2, column 13", "~ is a shell's", "a path in quotes"),
+    ("[store]\ndirectory = \"$STATE_DIRECTORY/s\"", "line 2, column 13", "no variable but", "a path in quotes"),
+    ("[server]\ndata = \"off\"", "line 2, column 8", "the words here are \"none\"", "\"/var/lib/waystation\""),
+    ("[log]\nfilter = \"loud\"", "line 2, column 10", "\"loud\" is no level", "the default is \"info\""),
+    ("[log]\nfilter = \"waystation=debug,inof\"", "line 2, column 10", "\"inof\" is no level", "levels and targets"),
+    ("[log]\nfilter = 3", "line 2, column 10", "= 3: this is a whole number", "levels and targets"),
+    ("[log]\nformat = \"JSON\"", "line 2, column 10", "= \"JSON\": this is none of them", "\"text\" or \"json\""),
+    ("[log]\nlevel = \"debug\"", "line 2, column 1", "`log.level` is no key", "known here are filter, format"),
+    ("[audit]\nto = \"on\"", "line 2, column 6", "\"off\" and \"log\"", "\"off\", \"log\" or the path of a file"),
+    ("[audit]\nto = \"Log\"", "line 2, column 6", "\"./Log\"", "\"off\", \"log\" or the path of a file"),
+    ("[audit]\nto = \"stderr\"", "line 2, column 6", "\"./stderr\"", "\"off\", \"log\" or the path of a file"),
+    ("[audit]\nfile = \"a\"", "line 2, column 1", "`audit.file` is no key", "known here is to"),
+    ("[recorder]\nbytes = 1", "line 2, column 9", "= 1: this is too small", "at least 64, or 0"),
+    ("[admin]\nsocket = \"none\"", "line 2, column 10", "the words here are \"off\"", "a path in quotes"),
+    ("[admin]\nsocket = false", "line 2, column 10", "= false: this is true or false", "a path in quotes"),
+    ("[admin]\nsocket = \"/run/w/\"", "line 2, column 10", "no path of a file", "\"/run/waystation/admin.sock\""),
+    ("[admin]\nloopback = \"yes\"", "line 2, column 12", "= \"yes\": this is a text", "true or false"),
+    (
+        "[server]\nlisten = \"unix:/run/w\"\n[admin]\nsocket = \"/run/w\"",
+        "line 2, column 10",
+        "`server.listen` and `admin.socket` are both /run/w",
+        "another path",
+    ),
+];
+
 #[test]
 fn each_wrong_configuration_is_told_with_file_line_value_and_remedy() {
     let mut complaints = Vec::new();
-    for (text, place, what, remedy) in WRONG {
+    for (text, place, what, remedy) in WRONG.into_iter().chain(WRONG_OF_KEEPING) {
         let Err(faults) = load(text, &[], &[]) else { panic!("{text:?} was taken") };
         let [fault] = &faults.0[..] else {
             complaints.push(format!("{text:?}: {} faults\n{faults}", faults.0.len()));
@@ -257,6 +296,21 @@ fn variables_and_assignments_that_are_wrong_are_told_by_name() {
             "as in \"127.0.0.1:8000\"",
         ),
         (&[("WAYSTATION__X", "1")], &[], "WAYSTATION__X", "sets no key", "waystation config doc"),
+        (
+            &[("WAYSTATION_STORE__READERS", "1")],
+            &[],
+            "variable WAYSTATION_STORE__READERS",
+            "sets no key",
+            "did you mean WAYSTATION__STORE__READERS?",
+        ),
+        (
+            &[("WAYSTATION__STORE", "none")],
+            &[],
+            "WAYSTATION__STORE",
+            "sets no key",
+            "a section: write WAYSTATION__STORE__",
+        ),
+        (&[], &["--set", "store=none"], "--set store", "`store` is no key", "its keys, directory, window_ms"),
         (&[], &["--set", "limits.upgrdes=1"], "--set limits.upgrdes", "is no key", "did you mean limits.upgrades?"),
         (&[], &["--set", "limits.upgrades"], "--set limits.upgrades", "has no `=`", "--set KEY=VALUE"),
         (&[], &["--set", "limits.upgrades=x y"], "--set limits.upgrades", "= x y", "a whole number"),
@@ -356,6 +410,28 @@ fn values_are_held_at_their_limits() {
     check(&|n| format!("[auth]\nkeys = [{}]", list(n, &|n| key(n.to_string()))), KEYS_COUNT_MAX as u64);
     let row = |n| format!("[[policy]]\npattern = \"p{n}\"\n");
     check(&|n| (0..n).map(row).collect(), POLICY_ROWS_MAX as u64);
+}
+
+#[test]
+fn words_and_paths_that_are_meant_are_taken() {
+    for text in [
+        "[store]\ndirectory = \"none\"",
+        "[store]\ndirectory = \"./off\"",
+        "[store]\ndirectory = \"a~\"",
+        "[server]\ndata = \"none\"",
+        "[admin]\nsocket = \"off\"",
+        "[admin]\nsocket = \"admin.sock\"",
+        "[audit]\nto = \"log\"",
+        "[audit]\nto = \"log/audit\"",
+        "[log]\nfilter = \"WARN,waystation,hyper=off,a::b\"",
+        "[log]\nfilter = \"\"",
+    ] {
+        good(text);
+    }
+    let path = |bytes: usize| format!("[admin]\nsocket = \"/{}\"", "a".repeat(bytes - 1));
+    good(&path(SOCKET_PATH_BYTES_MAX));
+    let faults = load(&path(SOCKET_PATH_BYTES_MAX + 1), &[], &[]).unwrap_err();
+    assert!(faults.to_string().contains("has 108 bytes"), "{faults}");
 }
 
 #[test]
