@@ -118,8 +118,10 @@ class Browser:
         """What was logged since it was last asked: `browser` or `performance`."""
         return self.ask("POST", "/se/log", {"type": kind})
 
-    def shot(self, path, whole=False):
-        shot = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **({"clip": self.extent()} if whole else {}))
+    def shot(self, path, whole=False, height=None):
+        """What is seen, the whole page, or its first `height` pixels."""
+        clip = {} if not whole and height is None else {"clip": {**self.extent(), **({} if whole else {"height": height})}}
+        shot = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=bool(clip), **clip)
         with open(path, "wb") as file:
             file.write(base64.b64decode(shot["data"]))
 
