@@ -17,12 +17,12 @@ const DRAINING = "The server is draining: it closes its connections, and this pa
 class Page {
   constructor() {
     this.series = new Series();
-    for (const head of document.querySelectorAll("thead th")) head.scope = "col";
     this.figures = new Figures((channel) => {
       this.tail.follow(channel);
       $("#follow").scrollIntoView({ block: "nearest" });
     });
     this.plots = new Plots($("#plots"));
+    for (const head of document.querySelectorAll("thead th")) head.scope = "col";
     this.strips = new Strips();
     this.matrix = new Matrix();
     this.tail = new Tail((frame) => this.link?.send(frame) ?? false, (channel) => channel === STATS);
