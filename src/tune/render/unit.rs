@@ -153,7 +153,7 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len() + 2, count, "but for the two filters, and a reload that is checked first");
         let reload: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecReload=")).collect();
-        assert!(reload[0].contains(" config check --config ") && reload[1].ends_with("-HUP $MAINPID"), "{reload:?}");
+        assert!(reload[0].contains(" config check --config ") && reload[1].ends_with("-HUP $MAINPID\""), "{reload:?}");
         let of = |word: &str| unit.lines().find(|line| line.contains(word)).and_then(|line| line.rsplit(' ').next());
         assert_eq!(of(" serve --config "), of(" config check --config "), "what is checked is what is read");
     }
