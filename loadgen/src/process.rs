@@ -269,7 +269,13 @@ mod tests {
     fn threads_of_one_name_are_one_whatever_their_number() {
         let waiting = ["some-1", "some-27", "other"].map(|name| {
             let (sender, ended) = std::sync::mpsc::channel::<()>();
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || ended.recv().is_err());
+            let (told, started) = std::sync::mpsc::channel::<()>();
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                told.send(()).unwrap();
+                ended.recv().is_err()
+            });
+            // A thread names itself before it runs what it was given.
+            started.recv().unwrap();
             (sender, thread.unwrap())
         });
         let sum = Process::own().cpu_ns_by_thread();
