@@ -132,8 +132,17 @@ pub(super) async fn history(
 /// It is erased all the same.
 pub(super) async fn erase(asker: &Asker, channel: &str) -> Result<Response, Refusal> {
     let channel = written::named(channel)?;
-    match asker.ask_one(asker.home(&channel), Ask::Erase(Arc::clone(&channel))).await? {
-        Reply::Erased => Ok(json_response(&json!({ "channel": &*channel, "erased": true }))),
+    erase_channel(asker, &channel).await?;
+    Ok(json_response(&json!({ "channel": &*channel, "erased": true })))
+}
+
+/// Erases a channel by its full name.
+///
+/// # Cancel safety
+/// It is erased all the same.
+pub(super) async fn erase_channel(asker: &Asker, channel: &Arc<str>) -> Result<(), Refusal> {
+    match asker.ask_one(asker.home(channel), Ask::Erase(Arc::clone(channel))).await? {
+        Reply::Erased => Ok(()),
         _ => Err(Refusal::from(ErrorCode::ServerError)),
     }
 }

@@ -14,6 +14,7 @@ mod body;
 mod clock;
 mod desk;
 mod entrance;
+mod erasure;
 mod exposition;
 mod numbers;
 pub mod process;
@@ -97,6 +98,8 @@ struct Office {
     key: HashKey,
     tally: Tally,
     known: Known,
+    /// One user at a time is erased.
+    erasing: Semaphore,
 }
 
 impl Office {
@@ -134,7 +137,8 @@ async fn run(inbox: Hatch<AdminJob>, answers: Hatch<Answered>, options: Options)
     let Options { metrics, policy, policies, key, loopback, lost, audit, post, known, desk } = options;
     let (asker, tally) = (Asker::new(post, key), Tally::default());
     let policy = RefCell::new(policy);
-    let office = Rc::new(Office { metrics, policy, loopback, lost, audit, asker, key, tally, known });
+    let erasing = Semaphore::new(1);
+    let office = Rc::new(Office { metrics, policy, loopback, lost, audit, asker, key, tally, known, erasing });
     let at_answers = Rc::clone(&office);
     glommio::spawn_local(async move {
         take_all(answers, async |answered| at_answers.asker.on_answer(answered)).await;
@@ -316,6 +320,7 @@ async fn answer_operator(route: &Route, request: &Request, body: &[u8], office: 
         Route::Disconnect => api::apply(asker, written::disconnect(body)?).await,
         Route::Unsubscribe => api::apply(asker, written::unsubscribe(body)?).await,
         Route::Erase(channel) => api::erase(asker, channel).await,
+        Route::User(user) => erasure::erase(asker, &office.erasing, user).await,
         _ => Err(Refusal::NOT_FOUND),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::assets;
 use super::refusal::Refusal;
 use crate::auth::{Claims, Policy, Verb};
-use crate::limits::CHANNEL_NAME_BYTES_MAX;
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, USER_ID_BYTES_MAX};
 use crate::wire::http::decode_within;
 use crate::wire::peer::Peer;
 
@@ -35,6 +35,8 @@ pub(super) enum Route {
     Erase(String),
     /// Who is in a channel.
     Presence(String),
+    /// A user, whose traces are erased.
+    User(String),
 }
 
 /// Who may ask.
@@ -71,6 +73,7 @@ impl Route {
             (Some("unsubscribe"), None, ..) if api => Self::Unsubscribe,
             (Some("history"), Some(name), None, _) if api => Self::History(channel(name)?),
             (Some("presence"), Some(name), None, _) if api => Self::Presence(channel(name)?),
+            (Some("users"), Some(user), None, _) if api => Self::User(decode_within(user, USER_ID_BYTES_MAX)?),
             _ => return Err(Refusal::NOT_FOUND),
         };
         Ok(route)
@@ -87,7 +90,7 @@ impl Route {
     /// The methods that it knows, as `Allow` lists them.
     pub(super) const fn methods(&self) -> &'static str {
         match self {
-            Self::Connection(_) => "DELETE",
+            Self::Connection(_) | Self::User(_) => "DELETE",
             Self::Publish | Self::Broadcast | Self::Batch | Self::Disconnect | Self::Unsubscribe => "POST",
             Self::Asset | Self::Metrics | Self::Health | Self::Numbers | Self::Connections | Self::Presence(_) => {
                 "GET, HEAD"
@@ -100,7 +103,7 @@ impl Route {
         match self {
             Self::Asset | Self::Health => Access::Public,
             Self::Metrics | Self::Numbers | Self::Connections | Self::Connection(_) => Access::Admin,
-            Self::Disconnect | Self::Unsubscribe | Self::Erase(_) => Access::Operator,
+            Self::Disconnect | Self::Unsubscribe | Self::Erase(_) | Self::User(_) => Access::Operator,
             Self::Publish | Self::Broadcast | Self::Batch | Self::History(_) | Self::Presence(_) => Access::Backend,
         }
     }
@@ -168,6 +171,7 @@ mod tests {
             ("/api/disconnect", Route::Disconnect, "POST", Operator),
             ("/api/unsubscribe", Route::Unsubscribe, "POST", Operator),
             ("/api/history/chat:1", Route::History(text("chat:1")), "GET, HEAD, DELETE", Backend),
+            ("/api/users/ann%40example.org", Route::User(text("ann@example.org")), "DELETE", Operator),
             ("/api/presence/chat%3Aa%2Fb", Route::Presence(text("chat:a/b")), "GET, HEAD", Backend),
         ] {
             assert_eq!(Route::find(path), Ok(route.clone()), "{path}");
@@ -185,6 +189,10 @@ mod tests {
             ("/history/chat:1", 404),
             ("/api/history", 404),
             ("/api/history/a/b", 404),
+            ("/api/users", 404),
+            ("/users/ann", 404),
+            ("/api/users/", 400),
+            ("/api/users/%0a", 400),
             ("/api/history/", 400),
             ("/api/history/%00", 400),
             ("/..%2f", 404),
@@ -194,6 +202,8 @@ mod tests {
         }
         let long = |len: usize| Route::find(&format!("/api/history/{}", "x".repeat(len))).is_ok();
         assert!(long(CHANNEL_NAME_BYTES_MAX) && !long(CHANNEL_NAME_BYTES_MAX + 1));
+        let user = |len: usize| Route::find(&format!("/api/users/{}", "x".repeat(len))).is_ok();
+        assert!(user(USER_ID_BYTES_MAX) && !user(USER_ID_BYTES_MAX + 1));
     }
 
     fn claims(service: bool, caps: Option<serde_json::Value>) -> Option<Arc<Claims>> {

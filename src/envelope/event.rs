@@ -65,6 +65,33 @@ pub fn kind_of(event: &[u8]) -> &str {
     std::str::from_utf8(&rest[..end]).unwrap_or_default()
 }
 
+/// The id of an event as [`open_event`] wrote it.
+#[must_use]
+pub fn id_of(event: &[u8]) -> u128 {
+    let digits = event.get(7..43).unwrap_or_default().iter().filter_map(|digit| char::from(*digit).to_digit(16));
+    digits.fold(0, |id, digit| id << 4 | u128::from(digit))
+}
+
+/// How [`open_event`] names a sender.
+#[must_use]
+pub fn sender_field(user_id: &str) -> Vec<u8> {
+    let mut field = Vec::new();
+    write_text(SENDER, user_id, "", &mut field);
+    field
+}
+
+/// Whether an event as [`open_event`] wrote it names a sender, by its [`sender_field`]. Quotation marks in a text are
+/// escaped, so that the first of what is sought is the envelope's own.
+#[must_use]
+pub fn is_sent_by(event: &[u8], sender_field: &[u8]) -> bool {
+    let head = memchr::memmem::find(event, PAYLOAD).map_or(event, |end| &event[..end]);
+    memchr::memmem::find(head, sender_field).is_some()
+}
+
+/// What stands before a sender, and before a payload.
+const SENDER: &[u8] = b",\"user_id\":\"";
+const PAYLOAD: &[u8] = b",\"payload\":";
+
 /// How every event begins, up to the name of its type.
 const OPENING: [u8; 53] = *b"{\"id\":\"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\",\"type\":\"";
 
@@ -92,7 +119,7 @@ pub fn open_event(head: &EventHead<'_>, out: &mut Vec<u8>) -> usize {
         write_text(b",\"op_id\":\"", op_id, "", out);
     }
     if let Some(user_id) = head.user_id {
-        write_text(b",\"user_id\":\"", user_id, "", out);
+        write_text(SENDER, user_id, "", out);
     }
     if let Some(session_id) = head.session_id {
         write_text(b",\"session_id\":\"", session_id, "", out);
@@ -103,7 +130,7 @@ pub fn open_event(head: &EventHead<'_>, out: &mut Vec<u8>) -> usize {
         out.extend_from_slice(traceparent.as_bytes());
         out.push(b'"');
     }
-    out.extend_from_slice(b",\"payload\":");
+    out.extend_from_slice(PAYLOAD);
     out.len()
 }
 

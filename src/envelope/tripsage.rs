@@ -9,7 +9,7 @@ use super::encoding::Encoding;
 /// connection, its own requests or a channel's continuity, and a forged one would mislead it.
 #[must_use]
 pub fn is_reserved(kind: &str) -> bool {
-    const EXACT: [&str; 17] = [
+    const EXACT: [&str; 18] = [
         "ack",
         "nack",
         "gap",
@@ -17,6 +17,7 @@ pub fn is_reserved(kind: &str) -> bool {
         "pong",
         "ping",
         "batch",
+        "erased",
         "presence",
         "response",
         "subscribed",

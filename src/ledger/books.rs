@@ -3,6 +3,8 @@
 //! One batch is under way at a time: requests join it until it is sealed, and it stays as it is until it is committed,
 //! however often that has to be tried. Reads that must see what was written before them wait for the batch.
 
+mod forgets;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::past::Found;
 use super::record::Kind;
 use super::rows::{self, State, find, read_commit, read_state};
 use super::trim::{Trimming, is_due};
+use forgets::Forgets;
 
 /// A channel that is to be read before it is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +92,7 @@ pub struct Ledger {
     left: HashSet<Arc<str>>,
     /// Channels whose trimming is to be planned.
     jobs: Vec<ChannelNumber>,
+    forgets: Forgets,
     scratch: Vec<u8>,
 }
 
@@ -130,6 +134,7 @@ impl Ledger {
             touched: HashSet::new(),
             left: HashSet::new(),
             jobs: Vec::new(),
+            forgets: Forgets::default(),
             scratch: Vec::new(),
         };
         rows::put_state(&mut ledger.batch, &state);
@@ -188,6 +193,7 @@ impl Ledger {
                 }
             }
             Request::Erase { channel, through } => return self.erase((from, ticket), channel, through),
+            Request::Forget(forget) => return self.forget((from, ticket), *forget),
             Request::Close(channel) => {
                 if let Some(state) = self.channels.get_mut(&channel) {
                     state.holders = state.holders.saturating_sub(1);
@@ -314,15 +320,17 @@ impl Ledger {
         let erased = self.erased.drain(..).map(|(shard, ticket)| (shard, Notice::Erased(ticket, Ok(()))));
         let busy = || Err(Refusal::Failed("the channel is being erased already".to_owned()));
         let not_erased = self.not_erased.drain(..).map(|(shard, ticket)| (shard, Notice::Erased(ticket, busy())));
-        committed.chain(erased).chain(not_erased).collect()
+        let forgotten = self.forgets.told.drain(..);
+        committed.chain(erased).chain(not_erased).chain(forgotten).collect()
     }
 
     /// Channels to be read now, at most so many: not while something is written that they may have to see.
     pub fn take_openings(&mut self, count: usize) -> Vec<Opening> {
-        if self.sealed || !self.batch.is_empty() {
+        if self.sealed || !self.batch.is_empty() || self.forgets.holds() {
             return Vec::new();
         }
         let count = count.min(self.openings.len());
+        self.forgets.beside += count;
         self.openings.drain(..count).collect()
     }
 
@@ -331,7 +339,11 @@ impl Ledger {
     pub fn take_openings_apart(&mut self, count: usize) -> Vec<Opening> {
         let (names, left) = (&self.names, &self.left);
         let is_known = |channel: &str| names.contains_key(channel) || left.contains(channel);
-        self.openings.extract_if(.., |opening| !is_known(&opening.open.channel)).take(count).collect()
+        let apart = |opening: &mut Opening| !is_known(&opening.open.channel);
+        let count = if self.forgets.holds() { 0 } else { count };
+        let openings: Vec<Opening> = self.openings.extract_if(.., apart).take(count).collect();
+        self.forgets.beside += openings.len();
+        openings
     }
 
     /// Whether a channel is open, or may have something in the batch.
@@ -343,7 +355,7 @@ impl Ledger {
     /// Trimmings to be planned now, at most so many. Those of few channels take more at once: one that is written alone
     /// fills whole batches.
     pub fn take_trim_jobs(&mut self, count: usize) -> Vec<TrimJob> {
-        if self.sealed || !self.batch.is_empty() {
+        if self.sealed || !self.batch.is_empty() || self.forgets.holds() {
             return Vec::new();
         }
         let count = count.min(self.jobs.len());
@@ -356,7 +368,9 @@ impl Ledger {
             let erase = state.erase.map(|(_, _, through)| through);
             Some(TrimJob { channel, line: state.line.clone(), erase, places, events_max })
         };
-        self.jobs.drain(..count).filter_map(job).collect()
+        let jobs: Vec<TrimJob> = self.jobs.drain(..count).filter_map(job).collect();
+        self.forgets.beside += jobs.len();
+        jobs
     }
 
     /// A channel whose events are too old is opened to be trimmed, unless it is open.
@@ -379,6 +393,9 @@ impl Ledger {
         opening: &Opening,
         found: Result<Option<Found>, DiskFault>,
     ) -> Option<(ShardId, Notice)> {
+        if opening.asked.is_some() {
+            self.forgets.beside = self.forgets.beside.saturating_sub(1);
+        }
         let past = match found {
             Ok(found) => self.register(opening, found),
             Err(fault) => Err(fault.into()),
@@ -433,6 +450,7 @@ impl Ledger {
     /// nothing goes.
     pub fn on_trimming(&mut self, job: &TrimJob, planned: Result<Trimming, DiskFault>) -> Option<(ShardId, Notice)> {
         debug_assert!(!self.sealed, "a sealed batch stays as it is");
+        self.forgets.beside = self.forgets.beside.saturating_sub(1);
         let state = self.channels.get_mut(&job.channel)?;
         let trimming = match planned {
             Ok(trimming) => trimming,
@@ -456,7 +474,10 @@ impl Ledger {
         for place in trimming.rows.iter().filter(|place| !again && !moved.iter().any(|moved| **moved == ***place)) {
             rows::remove(&mut self.batch, place);
         }
-        rows::put_line(&mut self.batch, job.channel, &state.line);
+        // A channel of which nothing is stored has no line yet, and gets none.
+        if state.is_known {
+            rows::put_line(&mut self.batch, job.channel, &state.line);
+        }
         self.touched.insert(job.channel);
         self.writes += 1;
         let more = trimming.more || again;

@@ -98,6 +98,9 @@ pub enum Request {
         /// The last event that goes.
         through: Seq,
     },
+    /// What a user has left goes, a portion of the log at a time; answered [`Notice::Forgotten`]. Of an event its number and
+    /// its time stay. What was written before must be committed. One is done at a time, another is refused.
+    Forget(Box<Forget>),
     /// The shard forgets the channel. Everything it appended there must be committed. Not answered.
     Close(ChannelNumber),
 }
@@ -107,7 +110,7 @@ impl Request {
     #[must_use]
     pub const fn channel(&self) -> Option<ChannelNumber> {
         match self {
-            Self::Open(_) => None,
+            Self::Open(_) | Self::Forget(_) => None,
             Self::Append(Append { channel, .. })
             | Self::Cursor { channel, .. }
             | Self::Position { channel, .. }
@@ -116,6 +119,46 @@ impl Request {
             | Self::Close(channel) => Some(*channel),
         }
     }
+}
+
+/// Whose traces go, and from where on they are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// The user.
+    pub user: Arc<str>,
+    /// The same as the author of [`Operation`]s.
+    pub author: u64,
+    /// Where the portion begins.
+    pub from: Spot,
+}
+
+/// A place in the log as one goes through all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// At an event, or where it would stand; everything behind it and the cursors are still to come.
+    Event(ChannelNumber, Seq),
+    /// At the cursors of a channel, which come last.
+    Cursor(ChannelNumber),
+}
+
+impl Spot {
+    /// Where one begins.
+    pub const BEGIN: Self = Self::Event(ChannelNumber(0), Seq(0));
+}
+
+/// What of a user was found in a portion, and has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Events in whose place an empty one stands.
+    pub events: u64,
+    /// Operations that are not known any more.
+    pub operations: u64,
+    /// Cursors.
+    pub cursors: u64,
+    /// Places where something cannot be read that may be the user's.
+    pub unreadable: u64,
+    /// Where the next portion begins; `None` when all is done.
+    pub next: Option<Spot>,
 }
 
 /// Asks for events that lie behind the hot ring; answered [`Notice::Page`]. Not ordered with writes.
@@ -211,6 +254,8 @@ pub enum Notice {
     Page(Ticket, Result<Box<Page>, Refusal>),
     /// A channel's events are gone, or not.
     Erased(Ticket, Result<(), Refusal>),
+    /// What was found of a user is gone, or the portion could not be looked through.
+    Forgotten(Ticket, Result<Forgotten, Refusal>),
     /// Commits have stopped: refuse what is not yet sequenced.
     Trouble(Trouble),
     /// Commits go on.

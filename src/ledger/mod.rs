@@ -1,14 +1,14 @@
 //! The rules of the durable log: what is written, under which key, and what follows from what is read.
 //!
 //! Synchronous and deterministic. [`Ledger`] turns the requests of shards into batches of puts and removes, and says
-//! after a commit whom it answers; [`past`], [`page`] and [`trim`] read. All of them know a [`Disk`] only, of which there
+//! after a commit whom it answers; [`past`], [`page`], [`trim`] and [`forget`] read. All of them know a [`Disk`] only, of which there
 //! are two: `store` has the real one, [`Memory`] forgets what was not committed and is for simulators and tests.
 //!
 //! What is kept, by kind of record:
 //!
 //! | record | key | says |
 //! |---|---|---|
-//! | event | channel's number, seq | what was published, and the operation that did it |
+//! | event | channel's number, seq | what was published, and the operation that did it; or that it is erased |
 //! | stub | channel's number, seq | only the operation, of an event that is trimmed while its id still counts |
 //! | number | channel's name | the number, which stays the same over restarts and whatever the count of shards |
 //! | line | channel's number | the epochs with their first and last seq, what is retained, how often the store had stopped uncleanly; outlives trimming and erasure |
@@ -28,6 +28,7 @@ pub mod contract;
 pub mod copy;
 pub mod disk;
 pub mod event;
+pub mod forget;
 mod key;
 mod line;
 mod memory;
@@ -41,7 +42,8 @@ pub mod trim;
 
 pub use self::books::{Ledger, Opening, TrimJob};
 pub use self::contract::{
-    Append, ChannelNumber, Keep, Notice, Open, Page, Past, Read, Refusal, Request, Ticket, Trouble,
+    Append, ChannelNumber, Forget, Forgotten, Keep, Notice, Open, Page, Past, Read, Refusal, Request, Spot, Ticket,
+    Trouble,
 };
 pub use self::disk::{Batch, Disk, DiskFault, Space};
 pub use self::event::{Event, Operation, write_body};

@@ -9,7 +9,7 @@ use super::disk::DiskFault;
 use super::memory::Memory;
 use super::past::{find_past, line_of};
 use super::rows::State;
-use super::{Ledger, page, trim};
+use super::{Ledger, forget, page, trim};
 
 /// Openings and trimmings in one step.
 const JOBS_PER_STEP: usize = 64;
@@ -101,6 +101,10 @@ impl Model {
         for job in self.ledger.take_trim_jobs(JOBS_PER_STEP) {
             let planned = trim::plan_job(&self.disk, &job, unix_ms);
             notices.extend(self.ledger.on_trimming(&job, planned));
+        }
+        if let Some(job) = self.ledger.take_forget_job() {
+            let planned = forget::plan(&self.disk, &job);
+            notices.extend(self.ledger.on_forgetting(planned));
         }
         notices
     }

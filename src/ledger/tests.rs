@@ -8,6 +8,8 @@ mod records;
 mod surveys;
 mod trims;
 
+mod forgets;
+
 use std::sync::Arc;
 
 use super::contract::{Append, ChannelNumber, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket};

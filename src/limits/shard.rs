@@ -19,6 +19,9 @@ pub const OVERLOADED_RETRY_MS: u64 = 1000;
 /// Places of a shard's tables that one question from outside looks at; the rest is asked for again. A tenth of a
 /// millisecond.
 pub const SWEEP_SLOTS_MAX: u32 = 1024;
+/// Events in memory that one question about a user's erasure looks at, and those of one channel more; the rest is asked for
+/// again. A tenth of a millisecond each thousand.
+pub const FORGET_EVENTS_PER_TURN: usize = 4096;
 /// Channels that are listed of one connection; a consumer of patterns may be in thousands.
 pub const CHANNELS_LISTED_MAX: usize = 100;
 

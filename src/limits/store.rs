@@ -34,6 +34,11 @@ pub const POSITIONS_PER_CHANNEL_MAX: usize = 256;
 /// Writes of cursors and positions of a channel until those over their bounds are looked for. As many as stay: there are
 /// never more than twice as many rows.
 pub const PLACES_SLACK: usize = 256;
+/// Records, or channels for their cursors, that one portion of a user's erasure looks at; the rest in the next ones. Some
+/// milliseconds of a reader, in which nothing is opened and nothing trimmed.
+pub const FORGET_RECORDS_MAX: usize = 4096;
+/// Bytes of records after which these are enough.
+pub const FORGET_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Events that are read at a time where everything is looked at.
 pub const SURVEY_PAGE_EVENTS: usize = 256;
 /// Bytes after which these are enough.

@@ -129,7 +129,7 @@ impl StoreLink {
         if !self.has_place(bytes) {
             return Err(request);
         }
-        let asks = matches!(request, Request::Open(_) | Request::Erase { .. });
+        let asks = matches!(request, Request::Open(_) | Request::Erase { .. } | Request::Forget(_));
         let writes = !asks && !matches!(request, Request::Close(_));
         match self.requests.try_send((ticket, request)) {
             Ok(()) => {}
@@ -181,7 +181,9 @@ impl StoreLink {
                     self.bytes -= bytes;
                 }
             }
-            Notice::Opened(..) | Notice::Page(..) | Notice::Erased(..) => self.unanswered -= 1,
+            Notice::Opened(..) | Notice::Page(..) | Notice::Erased(..) | Notice::Forgotten(..) => {
+                self.unanswered -= 1;
+            }
             Notice::Trouble(_) | Notice::Working => {}
         }
         Some(notice)

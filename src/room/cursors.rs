@@ -32,6 +32,13 @@ impl Cursors {
         self.of.push((Arc::clone(user), before.max(seq)));
     }
 
+    /// Nothing is known of a user from now on. Returns whether something was.
+    pub fn forget(&mut self, user: &str) -> bool {
+        let before = self.of.len();
+        self.of.retain(|(name, _)| **name != *user);
+        self.of.len() < before
+    }
+
     /// The last event that a user has acknowledged or is not owed; 0 if none.
     #[must_use]
     pub fn of(&self, user: &str) -> Seq {

@@ -32,8 +32,6 @@ impl Operation {
     /// The operation `id` of `user`, an event of type `kind` for which the client wrote `parts`.
     #[must_use]
     pub fn new(key: &HashKey, user: &str, id: &str, kind: &str, parts: &[&[u8]]) -> Self {
-        let mut author = SipHasher13::new_with_key(key);
-        author.write(user.as_bytes());
         let mut identity = SipHasher13::new_with_key(key);
         identity.write_usize(user.len());
         identity.write(user.as_bytes());
@@ -45,9 +43,17 @@ impl Operation {
             content.write_usize(part.len());
             content.write(part);
         }
-        let author = author.finish128().h1;
+        let author = author_of(key, user);
         Self { identity: identity.finish128().as_u128(), content: content.finish128().h1, author }
     }
+}
+
+/// A user as the author of operations.
+#[must_use]
+pub fn author_of(key: &HashKey, user: &str) -> u64 {
+    let mut author = SipHasher13::new_with_key(key);
+    author.write(user.as_bytes());
+    author.finish128().h1
 }
 
 /// The parts of an operation as they are stored.
@@ -149,6 +155,22 @@ impl Dedup {
         }
     }
 
+    /// Forgets all of an author's. Returns how many.
+    pub fn forget_author(&mut self, author: u64) -> usize {
+        let count = self.authors.remove(&author).map_or(0, usize::from);
+        if count > 0 {
+            self.heavy.retain(|heavy| *heavy != author);
+            let Self { order, done, .. } = self;
+            order.retain(|place| {
+                if place.author == author {
+                    done.remove(&place.identity);
+                }
+                place.author != author
+            });
+        }
+        count
+    }
+
     /// Operations known.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -216,6 +238,18 @@ mod tests {
         assert_eq!(dedup.find(now, operation("ann", "1", "{\"a\":1}")), Known::Reused);
         assert_eq!(dedup.find(now, operation("bob", "1", "{}")), Known::New);
         assert_eq!(dedup.find(now, operation("an", "n1", "{}")), Known::New, "user and id are told apart");
+    }
+
+    #[test]
+    fn all_of_an_author_is_forgotten_and_nothing_of_others() {
+        let mut dedup = Dedup::default();
+        publish(&mut dedup, "eve", 0..2 * usize::from(DEDUP_SHARE_MAX));
+        publish(&mut dedup, "ann", 0..3);
+        let author = author_of(&[3; 16], "eve");
+        assert_eq!(dedup.forget_author(author), 2 * usize::from(DEDUP_SHARE_MAX));
+        assert_eq!((known(&mut dedup, "eve", 9), known(&mut dedup, "ann", 3), dedup.len()), (0, 3, 3));
+        assert!(dedup.heavy.is_empty() && dedup.done.len() == 3 && dedup.authors.len() == 1);
+        assert_eq!(dedup.forget_author(author), 0);
     }
 
     #[test]

@@ -160,6 +160,12 @@ impl History {
         self.bytes
     }
 
+    /// Events kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Whether no event is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -232,6 +238,19 @@ impl History {
         before - self.bytes
     }
 
+    /// Puts other events in the place of some, under the same positions. Returns how many.
+    pub fn replace(&mut self, mut with: impl FnMut(&Event) -> Option<Event>) -> u64 {
+        let mut count = 0;
+        for event in &mut self.events {
+            let Some(other) = with(event) else { continue };
+            debug_assert_eq!(event.seq, other.seq, "a position stays");
+            self.bytes = self.bytes - event.bytes() + other.bytes();
+            *event = other;
+            count += 1;
+        }
+        count
+    }
+
     /// Starts over at another position, as a mirror does whose source has moved on. Returns the bytes freed.
     pub fn restart(&mut self, epoch: Epoch, next: Seq) -> usize {
         let freed = self.bytes;
@@ -302,6 +321,16 @@ mod tests {
         let mut big = history(20, HISTORY_LIVE_BYTES_MAX / 4);
         big.trim(&keep, (Seq(1), Seq(u64::MAX)), 20_000);
         assert_eq!(big.oldest(), Seq(13), "three of a quarter beside the five that are history");
+    }
+
+    #[test]
+    fn events_are_replaced_in_their_places_and_the_bytes_are_right() {
+        let mut history = history(5, 100);
+        let smaller = |old: &Event| event(old.seq.0, old.unix_ms, 10);
+        assert_eq!(history.replace(|old| (old.seq.0 % 2 == 0).then(|| smaller(old))), 2);
+        let lens: Vec<usize> = history.since(Seq(1)).map(|event| event.plain().len()).collect();
+        assert_eq!((lens, history.oldest(), history.next()), (vec![100, 10, 100, 10, 100], Seq(1), Seq(6)));
+        assert_eq!(history.bytes(), history.events.iter().map(Event::bytes).sum::<usize>());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::effect::Effects;
-use super::keeping::Stage;
+use super::keeping::{Kept, Stage};
 use super::message::outside::Reply;
 use super::outside::reply;
 use super::rooms::{Role, Room, RoomId};
@@ -96,8 +96,11 @@ impl Shard {
             self.metrics.count(Metric::StoreRefused);
             return reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
         }
-        // With the events went how far everybody was. Nobody is owed them, also after a stop.
-        self.keep_cursor(room, &Arc::from(""), through);
+        // With the events went how far everybody was. Nobody is owed them, also after a stop. Of a channel in which nothing
+        // was ever said nothing is written, not even its name.
+        if self.rooms.at(room).and_then(Room::kept).is_some_and(Kept::was_written) {
+            self.keep_cursor(room, &Arc::from(""), through);
+        }
         let shares = self.rooms.at(room).and_then(|room| room.service.as_deref()).map(|service| &service.shares);
         let shares: Vec<(GroupId, Seq)> =
             shares.into_iter().flatten().map(|(group, share)| (*group, share.acked())).collect();

@@ -6,13 +6,14 @@
 //! with it. While the store cannot write, nothing new is sequenced in such a channel; what was is written later under the
 //! same number. Absent: bytes on a disk, threads, and when a commit happens (`ledger`, `store`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Shard;
 use super::browsing::Browse;
 use super::effect::{Effect, Effects};
 use super::erasing::Erasure;
+use super::forgetting::Barrier;
 use super::home::Proposal;
 use super::message::{Answer, Committed, Known, Publication};
 use super::replay::{Past, Reading};
@@ -111,6 +112,11 @@ impl Kept {
         }
     }
 
+    /// Whether anything of it was ever stored, or is about to be.
+    pub(super) const fn was_written(&self) -> bool {
+        self.committed.0 > 0 || self.uncommitted > 0
+    }
+
     /// Whether events can be sequenced.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open(_))
@@ -164,10 +170,18 @@ pub(super) struct Keeping {
     pub(super) replays: VecDeque<RoomId>,
     /// Stretches that are being read.
     pub(super) reads: BTreeMap<Ticket, Reading>,
+    /// Those of them that are to be read again, since something of them was erased.
+    pub(super) stale: BTreeSet<Ticket>,
     /// Parts of histories that are being read.
     pub(super) browses: BTreeMap<Ticket, Browse>,
     /// Erasures that are under way.
     pub(super) erasures: BTreeMap<Ticket, Erasure>,
+    /// Portions of a user's erasure that the store was asked for, and by whom.
+    pub(super) forgets: BTreeMap<Ticket, u64>,
+    /// Who is answered once what is sequenced is committed.
+    pub(super) barriers: VecDeque<Barrier>,
+    /// The last write that is no event and has to be committed for that.
+    last_other: Ticket,
     /// How many of these and those there are, with those that wait for their channel to be open.
     pub(super) browsing: usize,
 }
@@ -177,6 +191,21 @@ impl Keeping {
         self.last = Ticket(self.last.0 + 1);
         self.asks.push((self.last, request));
         self.last
+    }
+
+    /// A write that is no event has to be committed before barriers behind it are lifted.
+    pub(super) const fn note_write(&mut self, ticket: Ticket) {
+        self.last_other = ticket;
+    }
+
+    /// The last write of which the commit is told.
+    pub(super) fn last_write(&self) -> Ticket {
+        self.writes.back().map_or(self.committed, |write| write.ticket).max(self.last_other)
+    }
+
+    /// Up to here everything is committed.
+    pub(super) const fn committed(&self) -> Ticket {
+        self.committed
     }
 
     /// A number for a question of another kind.
@@ -305,6 +334,7 @@ impl Shard {
                 }
             }
             Notice::Erased(ticket, outcome) => self.on_erased(ticket, &outcome, effects),
+            Notice::Forgotten(ticket, outcome) => self.on_forgotten(ticket, outcome, effects),
             Notice::Trouble(trouble) => keeping.trouble = Some(trouble),
             Notice::Working => keeping.trouble = None,
         }
@@ -314,6 +344,7 @@ impl Shard {
 
     /// Answers whose event is committed by now, some in a turn. Returns whether there are more.
     pub(super) fn tell_committed(&mut self, now: Now, effects: &mut Effects) -> bool {
+        self.lift_barriers(effects);
         for _ in 0..COMMITS_TOLD_PER_TURN {
             let Some(keeping) = &mut self.keeping else { return false };
             let committed = keeping.committed;

@@ -376,6 +376,8 @@ pub enum MeshMessage {
     },
     /// Events of a channel that this shard follows.
     Tail(Box<Tail>),
+    /// In a channel that this shard follows, what a user has left is erased.
+    Forget(Box<(Arc<str>, Arc<str>)>),
     /// From now on tokens are held against these keys.
     Keys(Arc<Verifier>),
     /// From now on these rules hold.
@@ -430,6 +432,7 @@ impl MeshMessage {
             | Self::Interest { .. }
             | Self::Detach { .. }
             | Self::Tail(_)
+            | Self::Forget(_)
             | Self::NoPlace { .. }
             | Self::Request(_)
             | Self::Pattern(_)

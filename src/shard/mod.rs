@@ -42,6 +42,7 @@ mod expiry;
 mod fanout;
 mod fill;
 mod flat;
+mod forgetting;
 mod forms;
 mod gate;
 mod gestures;
@@ -403,6 +404,7 @@ impl Shard {
             }
             MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment, effects),
             MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
+            MeshMessage::Forget(erased) => self.on_forget(&erased.0, &erased.1),
             MeshMessage::Keys(verifier) => self.on_keys(verifier),
             MeshMessage::Rules(rules) => self.on_rules(&rules),
             MeshMessage::NoPlace { channel, attachment } => self.on_no_place(now, &channel, attachment, effects),

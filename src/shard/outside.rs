@@ -54,6 +54,8 @@ impl Shard {
                 }
             }
             Ask::Erase(channel) => return self.erase(now, ticket, &channel, effects),
+            Ask::Forget { user, from } => return self.forget_user(now, ticket, (&user, from), effects),
+            Ask::ForgetStored { user, from } => return self.forget_stored(now, ticket, (user, from), effects),
             Ask::Members { claims, channel, limit } => self.members_outside(&claims, &channel, limit),
             Ask::Connections { from, limit } => Ok(self.list_connections(now, from, limit)),
             Ask::Tally { from } => Ok(self.take_tally(from)),

@@ -58,7 +58,7 @@ pub(super) struct Past {
 /// A stretch that the store was asked for.
 #[derive(Debug)]
 pub(super) struct Reading {
-    room: RoomId,
+    pub(super) room: RoomId,
     /// Of which channel: the room may have been forgotten since, and its place be another's.
     channel: ChannelNumber,
     after: Seq,
@@ -106,6 +106,11 @@ impl Past {
     /// Everything up to an event is erased.
     pub(super) fn forget(&mut self, through: Seq) {
         self.note_oldest(through.next());
+        self.stretches.clear();
+    }
+
+    /// Something of what was read is erased: whoever reads on asks for it again.
+    pub(super) fn let_go(&mut self) {
         self.stretches.clear();
     }
 
@@ -296,9 +301,14 @@ impl Shard {
     pub(super) fn on_page(&mut self, ticket: Ticket, outcome: Result<Page, Refusal>, effects: &mut Effects) {
         let Some(keeping) = &mut self.keeping else { return };
         let Some(Reading { room: id, channel, after, through }) = keeping.reads.remove(&ticket) else { return };
+        let is_stale = keeping.stale.remove(&ticket);
         let Some(Room { name, stored: Some(stored), .. }) = self.rooms.at_mut(id) else { return };
         let Some(past) = stored.past.as_mut().filter(|past| past.known.channel == channel) else { return };
         past.asked.retain(|asked| *asked != after);
+        if is_stale {
+            past.want(after);
+            return self.note_replay(id);
+        }
         let page = match outcome {
             Ok(page) => page,
             // What is known of the channel cannot be read, and that stays so: whoever waits is told.
@@ -371,7 +381,7 @@ pub(super) fn frozen(
         seq: Some(seq),
         epoch: Some(epoch),
         op_id: (!event.op_id.is_empty()).then_some(event.op_id),
-        user_id: Some(event.user),
+        user_id: Some(event.user).filter(|user| !user.is_empty()),
         session_id: channel.strip_prefix("chat:"),
         traceparent: None,
         encoding: Encoding::TRIPSAGE,

@@ -14,6 +14,7 @@ mod event_stream;
 mod expiry;
 mod fanout;
 mod flat;
+mod forgetting;
 mod history;
 mod keeping;
 mod lanes;

@@ -193,6 +193,11 @@ impl Desk {
                     self.told.tell(shard, notice);
                 }
             }
+            Done::Forgotten(planned) => {
+                if let Some((shard, notice)) = self.ledger.on_forgetting(planned) {
+                    self.told.tell(shard, notice);
+                }
+            }
             Done::Swept(found) => {
                 let next = found.as_ref().ok().and_then(|(_, next)| *next);
                 // A look that found its end begins again after a while, one that did not goes on at once.
@@ -224,6 +229,9 @@ impl Desk {
         {
             self.sweep = Sweep::Running;
             jobs.push(Job::Sweep(after));
+        }
+        if jobs.len() < all {
+            jobs.extend(self.ledger.take_forget_job().map(Job::Forget));
         }
         self.give(jobs);
     }
@@ -263,7 +271,7 @@ impl Desk {
             self.jobs_open -= 1;
             match done {
                 // It would join the batch, which stays as it is.
-                Done::Trimmed(..) => self.planned.push(done),
+                Done::Trimmed(..) | Done::Forgotten(..) => self.planned.push(done),
                 Done::Opened(..) | Done::Swept(..) => self.on_done(done),
             }
         }

@@ -15,9 +15,10 @@ use super::pulse::{Look, Pulse};
 use super::sleep::{now, unix_ms};
 use super::tables::Tables;
 use crate::ledger::books::{Opening, TrimJob};
+use crate::ledger::forget::{self, Portion};
 use crate::ledger::past::{Found, find_past, line_of};
 use crate::ledger::trim::{Trimming, plan_job, sweep};
-use crate::ledger::{ChannelNumber, DiskFault, Notice, Page, Read, Refusal, page};
+use crate::ledger::{ChannelNumber, DiskFault, Forget, Notice, Page, Read, Refusal, page};
 use crate::mesh::Bell;
 use crate::mesh::store::Asked;
 
@@ -26,6 +27,8 @@ use crate::mesh::store::Asked;
 pub(super) enum Job {
     Open(Opening),
     Trim(TrimJob),
+    /// What a user has left.
+    Forget(Forget),
     /// Channels whose events are too old, behind this one.
     Sweep(ChannelNumber),
 }
@@ -35,6 +38,7 @@ pub(super) enum Job {
 pub(super) enum Done {
     Opened(Opening, Result<Option<Found>, DiskFault>),
     Trimmed(TrimJob, Result<Trimming, DiskFault>),
+    Forgotten(Result<Portion, DiskFault>),
     Swept(Result<(Vec<Box<str>>, Option<ChannelNumber>), DiskFault>),
 }
 
@@ -193,6 +197,7 @@ impl State {
                 let planned = tables.and_then(|tables| plan_job(tables, &job, unix_ms));
                 Done::Trimmed(job, planned)
             }
+            Job::Forget(job) => Done::Forgotten(tables.and_then(|tables| forget::plan(tables, &job))),
             Job::Sweep(after) => Done::Swept(tables.and_then(|tables| sweep(tables, after, unix_ms))),
         };
         // There is a place for each job that was given out; at the end nobody takes it.

@@ -301,3 +301,43 @@ fn connections_are_listed_by_pages_and_closed_by_name() {
     assert_eq!(send(&gateway, "DELETE", &path, &admin, &json!({})).status, 404);
     assert_eq!(send(&gateway, "DELETE", "/api/ws/connections/x", &admin, &json!({})).status, 404);
 }
+
+#[test]
+fn what_a_user_has_left_is_erased_on_every_shard_and_the_user_goes_on() {
+    let (gateway, service) = started();
+    let admin = gateway.token_with("ops", &["--caps", r#"{"*":["admin"]}"#]);
+    let token = gateway.token("ann");
+    let mut ann = Client::join(&gateway, "/ws", &token);
+    let names: Vec<String> = (0..6).map(|index| format!("chat:room-{index}")).collect();
+    for name in &names {
+        good(&send(&gateway, "POST", "/api/publish", &service, &note(name, "1")));
+        ann.publish(name, "op", &json!({ "word": "hidden" }));
+        ann.event_of("ack");
+        good(&send(&gateway, "POST", "/api/publish", &service, &note(name, "2")));
+    }
+    good(&send(&gateway, "POST", "/api/publish", &service, &note("notifications:ann", "1")));
+    for (token, status) in [("", 401), (&*token, 403), (&*service, 200)] {
+        assert_eq!(send(&gateway, "DELETE", "/api/users/nobody", token, &json!({})).status, status);
+    }
+    assert_eq!(read(&gateway, "/api/users/ann", &admin).status, 405);
+    let answer = good(&send(&gateway, "DELETE", "/api/users/ann", &admin, &json!({})));
+    let own = ["user:ann", "agent:ann", "notifications:ann"];
+    let expected = json!({
+        "user_id": "ann", "erased": true, "channels": own, "events": 6, "operations": 6, "cursors": 0
+    });
+    assert_eq!(answer, expected);
+    for name in &names {
+        let page = good(&read(&gateway, &format!("/api/history/{name}"), &service));
+        let kinds: Vec<&Value> = page["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
+        assert_eq!(kinds, ["note", "erased", "note"]);
+        assert!(!page.to_string().contains("hidden") && !page.to_string().contains("\"ann\""), "{page}");
+    }
+    let own = good(&read(&gateway, "/api/history/notifications:ann", &service));
+    assert_eq!((&own["events"], &own["seq"]), (&json!([]), &json!(1)));
+    // The connection lives on, and an operation that was known is a new one.
+    ann.publish(&names[0], "op", &json!({ "word": "hidden" }));
+    assert_eq!(ann.event_of("ack")["payload"]["seq"], 4);
+    let again = good(&send(&gateway, "DELETE", "/api/users/ann", &admin, &json!({})));
+    assert_eq!((&again["events"], &again["operations"]), (&json!(1), &json!(1)));
+    assert!(gateway.log().contains("a user was erased") && !gateway.log().contains("hidden"));
+}

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Seen};
 use crate::gateway::{Directory, Gateway, SOON, command};
+use crate::raw;
 
 /// A server whose history is long enough that nothing is trimmed, and is kept.
 fn keeping(directory: &Arc<Directory>) -> Gateway {
@@ -248,4 +249,73 @@ fn a_store_is_looked_at_compacted_and_read_out_while_no_server_runs() {
     let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
     ada.publish("chat:s", "op-4", &json!({}));
     assert_eq!(ada.event_of("ack")["payload"]["seq"], 4);
+}
+
+/// Has a backend publish so many events to a channel.
+fn publish_many(gateway: &Gateway, token: &str, channel: &str, count: usize) {
+    for batch in 0..count.div_ceil(100) {
+        let message = |n| json!({ "channel": channel, "type": "note", "payload": { "word": format!("hidden-{n}") } });
+        let messages: Vec<Value> = (batch * 100..count.min(batch * 100 + 100)).map(message).collect();
+        let body = json!({ "messages": messages });
+        let answer = raw::send(gateway, ("POST", "/api/batch"), &raw::bearer(token), &body);
+        assert!(answer.status == 200 && !answer.body.contains("\"code\""), "{answer:?}");
+    }
+}
+
+fn erase(gateway: &Gateway, user: &str) -> Value {
+    let admin = gateway.token_with("ops", &["--caps", r#"{"*":["admin"]}"#]);
+    let answer = raw::send(gateway, ("DELETE", &format!("/api/users/{user}")), &raw::bearer(&admin), "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[test]
+fn an_erased_user_stays_erased_over_kills_also_in_the_middle_of_it() {
+    let directory = Directory::new();
+    let mut gateway = keeping(&directory);
+    let svc = gateway.token_with("svc", &["--role", "service"]);
+    let mut ada = Client::join(&gateway, "/ws/chat/s", &gateway.token("ada"));
+    let epoch = ada.subscribed["payload"]["epoch"].clone();
+    publish_many(&gateway, &svc, "chat:s", 1500);
+    ada.publish("chat:s", "op", &json!({ "word": "kept" }));
+    while ada.event_of("note")["user_id"] != "ada" {}
+    ada.event_of("ack");
+    publish_many(&gateway, &svc, "chat:t", 1500);
+    // Nobody has opened these channels when the second server is asked, and it dies soon after.
+    drop(gateway);
+    gateway = keeping(&directory);
+    let admin = gateway.token_with("ops", &["--caps", r#"{"*":["admin"]}"#]);
+    let mut asked = raw::Raw::connect(&gateway);
+    let head =
+        format!("DELETE /api/users/svc HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {admin}\r\n\r\n", gateway.address);
+    asked.write(head.as_bytes());
+    let store =
+        || std::fs::metadata(directory.data().join("store").join("log").join("0.jnl")).map_or(0, |file| file.len());
+    let begun = std::time::Instant::now();
+    let before = store();
+    // Some portions are on the disk, or all of them: each is some 25 KB of the journal.
+    while store() < before + 60_000 && begun.elapsed() < SOON {
+        std::thread::yield_now();
+    }
+    drop(gateway);
+    gateway = keeping(&directory);
+    let answer = erase(&gateway, "svc");
+    assert_eq!((&answer["erased"], &answer["user_id"]), (&json!(true), &json!("svc")), "{answer}");
+    assert!(answer["events"].as_u64().unwrap() < 3000, "a part had gone: {answer}");
+    let again = erase(&gateway, "svc");
+    assert_eq!((&again["events"], &again["operations"], &again["cursors"]), (&json!(0), &json!(0), &json!(0)));
+    // Every number is there, and the other's word.
+    let mut back = back(&gateway, &gateway.token("ada"), "chat:s", (&epoch, 0));
+    assert_eq!(back.subscribed["payload"]["recovered"], true, "{}", back.subscribed);
+    for seq in 1..=1500 {
+        let event = back.event_of("erased");
+        assert_eq!((&event["seq"], &event["payload"], event.get("user_id")), (&json!(seq), &json!({}), None));
+    }
+    assert_eq!(back.event_of("note")["payload"]["word"], "kept");
+    gateway.terminate();
+    assert!(gateway.wait(SOON).success());
+    let run = |verb: &str| command(&["store", verb, "--data"]).arg(directory.data()).output().unwrap();
+    assert!(run("check").status.success() && run("compact").status.success());
+    let exported = String::from_utf8(run("export").stdout).unwrap();
+    assert_eq!((exported.lines().count(), exported.contains("hidden")), (3001, false));
 }

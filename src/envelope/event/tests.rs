@@ -143,3 +143,32 @@ fn hexadecimal_digits_are_those_of_the_standard_library() {
     }
     assert!((0..=u16::MAX).all(|number| hex8(number.into()) == format!("{number:08x}").as_bytes()));
 }
+
+#[test]
+fn an_event_tells_its_id_and_sender_whatever_stands_in_it() {
+    for (user, op_id, payload, asked, expected) in [
+        ("ann", "1", "{}", "ann", true),
+        ("ann", "1", "{}", "an", false),
+        ("an", "1", "{}", "ann", false),
+        ("a\"n\\n", "1", "{}", "a\"n\\n", true),
+        ("bob", ",\"user_id\":\"ann\"", "{}", "ann", false),
+        ("bob", "1", r#"{"x":1,"user_id":"ann"}"#, "ann", false),
+        ("bob", "1", r#"{"x":{},"payload":{"y":1,"user_id":"ann"}}"#, "ann", false),
+    ] {
+        let head = EventHead {
+            id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
+            kind: "note",
+            channel: Some("chat:s"),
+            op_id: Some(op_id),
+            user_id: Some(user),
+            ..EventHead::default()
+        };
+        let mut out = Vec::new();
+        write_event(&head, payload.as_bytes(), &mut out);
+        assert_eq!(is_sent_by(&out, &sender_field(asked)), expected, "{}", String::from_utf8_lossy(&out));
+        assert_eq!(id_of(&out), head.id);
+    }
+    let mut out = Vec::new();
+    write_event(&EventHead { kind: "note", ..EventHead::default() }, br#"{"a":1,"user_id":"ann"}"#, &mut out);
+    assert!(!is_sent_by(&out, &sender_field("ann")), "an event of nobody");
+}

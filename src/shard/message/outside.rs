@@ -12,6 +12,7 @@ use crate::auth::token::Claims;
 use crate::code::{CloseCode, ErrorCode};
 use crate::envelope::Priority;
 use crate::ids::{ConnId, ConnectionName, Epoch};
+use crate::ledger::{Forgotten, Spot};
 use crate::session::liveness::Quality;
 use crate::wire::peer::Peer;
 
@@ -40,6 +41,20 @@ pub enum Ask {
     },
     /// To the channel's home: erase its history, for an operator.
     Erase(Arc<str>),
+    /// To every shard: erase what it has in memory of a user, for an operator.
+    Forget {
+        /// The user.
+        user: Arc<str>,
+        /// The place of its table of channels to go on from.
+        from: u32,
+    },
+    /// To any shard: erase what the store has of a user, a portion of it.
+    ForgetStored {
+        /// The user.
+        user: Arc<str>,
+        /// Where the portion begins.
+        from: Spot,
+    },
     /// To every shard: who is in a channel there, up to so many.
     Members {
         /// Who asks.
@@ -149,6 +164,15 @@ pub enum Reply {
     History(Box<[u8]>),
     /// A channel's history is gone.
     Erased,
+    /// What there was of a user in a portion of the channels is gone, and what was sequenced there is with the store.
+    Forgotten {
+        /// How much.
+        traces: Traces,
+        /// Where the next portion begins, if there is one.
+        next: Option<u32>,
+    },
+    /// The same of a portion of the store.
+    ForgottenStored(Forgotten),
     /// Who is in a channel.
     Members {
         /// Users and connections, as many as were asked for.
@@ -193,6 +217,26 @@ pub enum Reply {
         /// Where the next portion begins, if there is one.
         next: Option<u32>,
     },
+}
+
+/// What a user had left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Events in whose place an empty one stands.
+    pub events: u64,
+    /// Operations that are not known any more.
+    pub operations: u64,
+    /// Cursors.
+    pub cursors: u64,
+}
+
+impl Traces {
+    /// Counts more of them.
+    pub const fn add(&mut self, more: Self) {
+        self.events += more.events;
+        self.operations += more.operations;
+        self.cursors += more.cursors;
+    }
 }
 
 /// What a channel delivers to its members on one shard.

@@ -1,0 +1,157 @@
+//! What a user has left in the log, in all channels: found a portion at a time, and what is to stand there instead.
+//!
+//! An event keeps its number and its time, and says nothing else any more: whoever reads over it is told that something
+//! stood there, and nobody takes it for a gap. Stubs and cursors of the user go. Other users' events are not looked
+//! into, and neither are the names of channels.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::ids::Seq;
+use crate::limits::{FORGET_BYTES_MAX, FORGET_RECORDS_MAX, TRIM_EVENTS_MAX};
+
+use super::contract::{ChannelNumber, Forget, Forgotten, Spot};
+use super::disk::{Disk, DiskFault, Order, Place, Space};
+use super::event::{self, Event, Stored, seal_event, write_body};
+use super::key;
+
+/// The type of what stands in the place of an erased event.
+pub const ERASED_KIND: &str = "erased";
+
+/// What of a user goes in one batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Portion {
+    /// What stands where from then on.
+    pub(super) changes: Vec<(Place, Option<Box<[u8]>>)>,
+    /// How much that is, and where the next one begins.
+    pub forgotten: Forgotten,
+}
+
+/// Looks through a portion of the log. Only what is committed is seen.
+///
+/// # Errors
+/// The disk does not answer now. What cannot be read is counted, and stepped over.
+pub fn plan(disk: &impl Disk, forget: &Forget) -> Result<Portion, DiskFault> {
+    match forget.from {
+        Spot::Event(channel, seq) => {
+            let mut plan = Plan { forget, looked: 0, bytes: 0, at: (channel, seq), portion: Portion::default() };
+            plan.go_through_events(disk)?;
+            Ok(plan.portion)
+        }
+        Spot::Cursor(channel) => cursors(disk, &forget.user, channel),
+    }
+}
+
+struct Plan<'a> {
+    forget: &'a Forget,
+    looked: usize,
+    bytes: usize,
+    /// The record that is looked at, or was last.
+    at: (ChannelNumber, Seq),
+    portion: Portion,
+}
+
+impl Plan<'_> {
+    fn go_through_events(&mut self, disk: &impl Disk) -> Result<(), DiskFault> {
+        let (channel, seq) = self.at;
+        let first = key::event(channel, seq);
+        let last = key::event(ChannelNumber(u64::MAX), Seq(u64::MAX));
+        self.portion.forgotten.next = Some(Spot::Cursor(ChannelNumber(0)));
+        let range = first.as_slice()..=last.as_slice();
+        match disk.scan(Space::Events, range, Order::Forward, &mut |place, bytes| self.on_record(place, bytes)) {
+            Ok(()) => {}
+            Err(DiskFault::Damaged(_)) => {
+                // Nothing of the channel can be told from there on. The rest of the log can.
+                self.portion.forgotten.unreadable += 1;
+                self.portion.forgotten.next = match self.at.0.0.checked_add(1) {
+                    Some(next) => Some(Spot::Event(ChannelNumber(next), Seq(0))),
+                    None => Some(Spot::Cursor(ChannelNumber(0))),
+                };
+            }
+            Err(failed) => return Err(failed),
+        }
+        Ok(())
+    }
+
+    fn on_record(&mut self, place: &[u8], bytes: &[u8]) -> ControlFlow<()> {
+        let Some((channel, seq)) = key::of_event(place) else { return ControlFlow::Continue(()) };
+        self.at = (channel, seq);
+        let portion = &mut self.portion;
+        if self.looked >= FORGET_RECORDS_MAX
+            || self.bytes >= FORGET_BYTES_MAX
+            || portion.changes.len() >= TRIM_EVENTS_MAX
+        {
+            portion.forgotten.next = Some(Spot::Event(channel, seq));
+            return ControlFlow::Break(());
+        }
+        self.looked += 1;
+        self.bytes += bytes.len();
+        match event::read(place, bytes) {
+            Ok(Stored::Event(stands, event)) if event.user == &*self.forget.user => {
+                portion.forgotten.events += 1;
+                portion.forgotten.operations += u64::from(event.operation.is_some());
+                let mut sealed = Vec::new();
+                seal_event(place, stands, &tombstone(&event), &mut sealed);
+                portion.changes.push(((Space::Events, place.into()), Some(sealed.into())));
+            }
+            Ok(Stored::Stub(_, _, operation)) if operation.author == self.forget.author => {
+                portion.forgotten.operations += 1;
+                portion.changes.push(((Space::Events, place.into()), None));
+            }
+            Ok(_) => {}
+            Err(_) => portion.forgotten.unreadable += 1,
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The body of what stays of an event: when it was, and its own id, by which somebody who has it knows it.
+fn tombstone(event: &Event<'_>) -> Vec<u8> {
+    let Event { unix_ms, id, .. } = *event;
+    let mut body = Vec::new();
+    let left = Event { unix_ms, id, operation: None, user: "", op_id: "", kind: ERASED_KIND, payload: b"{}" };
+    write_body(&left, &mut body);
+    body
+}
+
+/// The cursors that a user has in channels from one on.
+fn cursors(disk: &impl Disk, user: &Arc<str>, from: ChannelNumber) -> Result<Portion, DiskFault> {
+    let (mut channels, mut next) = (Vec::new(), None);
+    let (first, last) = (key::line(from), key::line(ChannelNumber(u64::MAX)));
+    let scanned = disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
+        let Some(channel) = key::of_line(place) else { return ControlFlow::Continue(()) };
+        if channels.len() >= FORGET_RECORDS_MAX {
+            next = Some(Spot::Cursor(channel));
+            return ControlFlow::Break(());
+        }
+        channels.push(channel);
+        ControlFlow::Continue(())
+    });
+    let mut portion = Portion::default();
+    match scanned {
+        Ok(()) => {}
+        // Where the next line stands is not known.
+        Err(DiskFault::Damaged(_)) => portion.forgotten.unreadable += 1,
+        Err(failed) => return Err(failed),
+    }
+    for channel in channels {
+        if portion.changes.len() >= TRIM_EVENTS_MAX {
+            next = Some(Spot::Cursor(channel));
+            break;
+        }
+        let place = key::cursor(channel, user);
+        let mut is_there = false;
+        // One that is broken goes like any other.
+        match disk.get(Space::Rows, &place, &mut |_| is_there = true) {
+            Ok(()) => {}
+            Err(DiskFault::Damaged(_)) => portion.forgotten.unreadable += 1,
+            Err(failed) => return Err(failed),
+        }
+        if is_there {
+            portion.forgotten.cursors += 1;
+            portion.changes.push(((Space::Rows, place.into()), None));
+        }
+    }
+    portion.forgotten.next = next;
+    Ok(portion)
+}

@@ -1,0 +1,206 @@
+//! Erasure of a user: what a shard has of one in memory, some channels at a time, and what the store has, a portion at a
+//! time.
+//!
+//! An event of the user keeps its number and its time and says nothing else: a reader passes over it as over any other,
+//! so that nobody is told of a gap. Operations and cursors go; the user's own channels are erased as channels are
+//! (`erasing`). Whoever asks goes through all shards, then through the store, then through the shards again, for what was
+//! read from the store meanwhile. Nothing of it is remembered: who was interrupted begins anew.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::effect::{Effect, Effects};
+use super::keeping::Stage;
+use super::message::MeshMessage;
+use super::message::outside::{Reply, Traces};
+use super::outside::reply;
+use super::pen::Pen;
+use super::rooms::{Role, RoomId};
+use crate::code::ErrorCode;
+use crate::envelope::event::{id_of, is_sent_by, sender_field};
+use crate::envelope::{Encoding, EventHead, write_event};
+use crate::ids::Epoch;
+use crate::ledger::forget::ERASED_KIND;
+use crate::ledger::{Forget, Forgotten, Refusal, Request, Spot, Ticket};
+use crate::limits::{BROWSES_PER_SHARD_MAX, FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
+use crate::metrics::Metric;
+use crate::room::dedup::author_of;
+use crate::room::history::Event;
+use crate::time::Now;
+use crate::wire::encoder::payload_of;
+
+/// An answer that is true once everything up to a ticket is committed.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    pub(super) after: Ticket,
+    /// Who asked.
+    ticket: u64,
+    traces: Traces,
+    next: Option<u32>,
+}
+
+impl Shard {
+    /// Erases what channels here have of a user, from a place of the table of channels on. Answers once what is sequenced
+    /// here is committed, so that the store has all of it.
+    pub(super) fn forget_user(&mut self, now: Now, ticket: u64, (user, from): (&Arc<str>, u32), effects: &mut Effects) {
+        if let Some(keeping) = &self.keeping {
+            if keeping.is_in_trouble(now) {
+                return reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
+            }
+            if keeping.barriers.len() >= BROWSES_PER_SHARD_MAX {
+                return reply(ticket, Err(ErrorCode::Overloaded), effects);
+            }
+        }
+        let (author, field) = (author_of(&self.options.operations, user), sender_field(user));
+        let mut traces = Traces::default();
+        if from == 0 {
+            traces.operations += self.direct.forget_author(author) as u64;
+        }
+        let end = from.saturating_add(SWEEP_SLOTS_MAX).min(self.rooms.places());
+        let (mut place, mut looked) = (from, 0);
+        while place < end && looked < FORGET_EVENTS_PER_TURN {
+            let id = RoomId::of(place);
+            looked += self.rooms.at(id).map_or(0, |room| room.history.len());
+            traces.add(self.forget_in(id, (user, author, &field), effects));
+            place += 1;
+        }
+        let next = (place < self.rooms.places()).then_some(place);
+        let Some(keeping) = &mut self.keeping else {
+            return reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
+        };
+        let after = keeping.last_write();
+        keeping.barriers.push_back(Barrier { after, ticket, traces, next });
+        self.lift_barriers(effects);
+    }
+
+    /// Answers whose writes are committed by now.
+    pub(super) fn lift_barriers(&mut self, effects: &mut Effects) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let committed = keeping.committed();
+        while let Some(barrier) = keeping.barriers.pop_front_if(|barrier| barrier.after <= committed) {
+            let Barrier { ticket, traces, next, .. } = barrier;
+            reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
+        }
+    }
+
+    /// What one channel here has of a user goes, and on the shards that follow it.
+    fn forget_in(
+        &mut self,
+        id: RoomId,
+        (user, author, field): (&Arc<str>, u64, &[u8]),
+        effects: &mut Effects,
+    ) -> Traces {
+        let mut traces = Traces::default();
+        let events = self.forget_events_of(id, field);
+        let Some(room) = self.rooms.at_mut(id) else { return traces };
+        let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user));
+        let is_stored = room.stored.is_some();
+        if let Role::Home { followers, dedup, .. } = &mut room.role {
+            let operations = dedup.as_mut().map_or(0, |dedup| dedup.forget_author(author)) as u64;
+            traces.cursors += u64::from(had_cursor);
+            // What a durable channel has of these the store counts.
+            if !is_stored {
+                traces.events += events;
+                traces.operations += operations;
+            }
+            for follower in followers {
+                // In order behind the events that were sent before.
+                let forget = MeshMessage::Forget(Box::new((Arc::clone(&room.name), Arc::clone(user))));
+                effects.list.push(Effect::Mesh(follower.shard, forget));
+            }
+        }
+        room.count_bytes(&self.metrics);
+        let stage = room.kept().map(|kept| &kept.stage);
+        if had_cursor && let (Some(Stage::Open(channel)), Some(keeping)) = (stage, &mut self.keeping) {
+            let ticket = keeping.ask(Request::Cursor { channel: *channel, user: Arc::clone(user), seq: None });
+            keeping.note_write(ticket);
+        }
+        traces
+    }
+
+    /// The home of a channel that is followed here has erased a user.
+    pub(super) fn on_forget(&mut self, channel: &str, user: &str) {
+        let Some(id) = self.rooms.find(channel) else { return };
+        self.forget_events_of(id, &sender_field(user));
+        if let Some(service) = self.rooms.at_mut(id).and_then(|room| room.service.as_mut()) {
+            service.cursors.forget(user);
+        }
+    }
+
+    /// Puts empty events in the place of a user's, and lets go of what was read from the store. Returns how many.
+    fn forget_events_of(&mut self, id: RoomId, field: &[u8]) -> u64 {
+        let Some(room) = self.rooms.at_mut(id) else { return 0 };
+        let (epoch, pen, name) = (room.history.epoch(), &mut self.pen, &room.name);
+        let before = room.history.bytes() as u64;
+        let count = room
+            .history
+            .replace(|event| is_sent_by(payload_of(event.plain()), field).then(|| tombstone(pen, name, epoch, event)));
+        if count > 0 {
+            room.joined = None;
+        }
+        // What stays of a small event may be larger than it was.
+        self.metrics.add(Metric::HistoryBytes, room.history.bytes() as u64);
+        self.metrics.subtract(Metric::HistoryBytes, before);
+        if let (Some(stored), Some(keeping)) = (&mut room.stored, &mut self.keeping)
+            && let Some(past) = &mut stored.past
+        {
+            past.let_go();
+            let stale = keeping.reads.iter().filter(|(_, reading)| reading.room == id).map(|(ticket, _)| *ticket);
+            keeping.stale.extend(stale);
+        }
+        room.count_bytes(&self.metrics);
+        self.line_up(id);
+        count
+    }
+
+    /// Has the store look through a portion of what it has for what a user has left there.
+    pub(super) fn forget_stored(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        (user, from): (Arc<str>, Spot),
+        effects: &mut Effects,
+    ) {
+        let author = author_of(&self.options.operations, &user);
+        let Some(keeping) = &mut self.keeping else {
+            return reply(ticket, Ok(Reply::ForgottenStored(Forgotten::default())), effects);
+        };
+        if keeping.is_in_trouble(now) {
+            return reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
+        }
+        if keeping.forgets.len() >= BROWSES_PER_SHARD_MAX {
+            return reply(ticket, Err(ErrorCode::Overloaded), effects);
+        }
+        let asked = keeping.ask(Request::Forget(Box::new(Forget { user, author, from })));
+        keeping.forgets.insert(asked, ticket);
+    }
+
+    /// The store has looked through a portion, or could not.
+    pub(super) fn on_forgotten(&mut self, asked: Ticket, outcome: Result<Forgotten, Refusal>, effects: &mut Effects) {
+        let Some(ticket) = self.keeping.as_mut().and_then(|keeping| keeping.forgets.remove(&asked)) else { return };
+        if outcome.is_err() {
+            self.metrics.count(Metric::StoreRefused);
+        }
+        let outcome = outcome.map(Reply::ForgottenStored).map_err(|_| ErrorCode::StoreUnavailable);
+        reply(ticket, outcome, effects);
+    }
+}
+
+/// What stays of an event of the history.
+fn tombstone(pen: &mut Pen, channel: &Arc<str>, epoch: Epoch, event: &Event) -> Event {
+    let head = EventHead {
+        id: id_of(payload_of(event.plain())),
+        kind: ERASED_KIND,
+        unix_ms: event.unix_ms,
+        channel: Some(channel),
+        seq: Some(event.seq),
+        epoch: Some(epoch),
+        session_id: channel.strip_prefix("chat:"),
+        encoding: Encoding::TRIPSAGE,
+        ..EventHead::default()
+    };
+    let frame = pen.text(|out| {
+        write_event(&head, b"{}", out);
+    });
+    Event::new(event.seq, event.unix_ms, event.micros, event.excluded, frame, Vec::new())
+}

@@ -1,0 +1,203 @@
+//! What an erased user leaves behind: numbers, and nothing that was said.
+
+use super::consumers::ack;
+use super::keeping::{acks, crash, epoch_of, history, join, start, world};
+use super::service::service;
+use super::*;
+use crate::code::ErrorCode;
+use crate::ledger::{Notice, Refusal, Spot, Trouble};
+use crate::limits::{FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
+use crate::shard::message::outside::{Ask, Reply, Traces};
+
+/// Goes through all shards, the store, and the shards again.
+fn forget(world: &mut World, user: &str) -> Traces {
+    let mut sum = Traces::default();
+    for round in 0..2 {
+        for shard in 0..world.hosts.len() {
+            let mut place = Some(0);
+            while let Some(from) = place {
+                let reply = world.ask(shard, Ask::Forget { user: Arc::from(user), from });
+                let Ok(Reply::Forgotten { traces, next }) = reply else { panic!("{reply:?}") };
+                sum.add(traces);
+                place = next;
+            }
+        }
+        let mut spot = Some(Spot::BEGIN).filter(|_| round == 0);
+        while let Some(from) = spot {
+            let reply = world.ask(0, Ask::ForgetStored { user: Arc::from(user), from });
+            let Ok(Reply::ForgottenStored(found)) = reply else { panic!("{reply:?}") };
+            sum.add(Traces { events: found.events, operations: found.operations, cursors: found.cursors });
+            spot = found.next;
+        }
+    }
+    sum
+}
+
+/// Ann and Bob take turns.
+fn converse(world: &mut World, (ann, bob): (Who, Who), channel: &str, ids: std::ops::RangeInclusive<u64>) {
+    for id in ids {
+        let who = if id % 2 == 0 { ann } else { bob };
+        world.say(who, &publish(channel, &id.to_string(), &json!({ "said": id })));
+    }
+}
+
+/// Type, seq and whether something is said, of each event of a history.
+fn told(page: &Value) -> Vec<(String, u64, bool)> {
+    let events = page["events"].as_array().unwrap().iter();
+    let one = |event: &Value| {
+        let text = event.to_string();
+        assert_eq!(event["type"] == "erased", !text.contains("said") && !text.contains("\"ann\""), "{event}");
+        (event["type"].as_str().unwrap().to_owned(), event["seq"].as_u64().unwrap(), event.get("user_id").is_some())
+    };
+    events.map(one).collect()
+}
+
+fn expected(ids: std::ops::RangeInclusive<u64>) -> Vec<(String, u64, bool)> {
+    ids.map(|id| if id % 2 == 0 { ("erased".to_owned(), id, false) } else { ("note".to_owned(), id, true) }).collect()
+}
+
+#[test]
+fn readers_pass_over_an_erased_users_events_without_a_gap_on_every_shard_stored_or_not() {
+    for (shards, stored) in [(1, false), (2, false), (1, true), (2, true)] {
+        let case = format!("{shards} {stored}");
+        let mut world = if stored {
+            start(Memory::default(), None, |options| options.shards = shards)
+        } else {
+            World::with(|options| options.shards = shards)
+        };
+        let last = usize::from(shards) - 1;
+        let (ann, bob) = (world.client_on(0, true, "/ws", "ann"), world.client_on(last, true, "/ws", "bob"));
+        let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+        join(&mut world, bob, "chat:s", None);
+        // More than the memory keeps, so that the oldest are read from the store.
+        let count = if stored { 300 } else { 60 };
+        converse(&mut world, (ann, bob), "chat:s", 1..=count);
+        world.heard(ann);
+        world.heard(bob);
+        world.sockets[bob].room = 0;
+        converse(&mut world, (ann, bob), "chat:s", count + 1..=count + 4);
+        let sum = forget(&mut world, "ann");
+        assert_eq!(sum.events, count / 2 + 2, "{case}");
+        assert!(sum.operations > 0, "{case}");
+        assert_eq!(forget(&mut world, "ann"), Traces::default(), "{case}: asked again");
+        // Who was slow gets every number.
+        world.open(bob, usize::MAX);
+        let heard = world.heard(bob);
+        assert!(of_type(&heard, "gap").is_empty(), "{case}: {:?}", words(&heard));
+        for (who, at) in [("cid", 0), ("dora", last)] {
+            let who = world.client_on(at, true, "/ws", who);
+            let heard = join(&mut world, who, "chat:s", Some((&epoch, 0)));
+            assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["recovered"], true, "{case}");
+            assert!(of_type(&heard, "gap").is_empty(), "{case}");
+            let mut seqs: Vec<u64> = seqs(&heard, "note");
+            seqs.extend(super::seqs(&heard, "erased"));
+            seqs.sort_unstable();
+            assert_eq!(seqs, (1..=count + 4).collect::<Vec<_>>(), "{case}");
+            let page = history(&mut world, who, &json!({ "channel": "chat:s", "limit": 50 }))["result"].clone();
+            assert_eq!(told(&page), expected(1..=50), "{case}");
+        }
+        // Who flies flat is shown nothing, and what the user publishes from then on is an event like any other.
+        world.say(ann, &publish("chat:s", "2", &json!({ "said": 2 })));
+        assert_eq!(acks(&world.heard(ann)).last(), Some(&("2".to_owned(), count + 5, false)), "{case}");
+    }
+}
+
+#[test]
+fn what_is_erased_stays_so_after_a_stop_and_the_numbers_go_on() {
+    let mut world = world();
+    let (ann, bob) = (world.known("/ws", "ann"), world.known("/ws", "bob"));
+    let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+    converse(&mut world, (ann, bob), "chat:s", 1..=10);
+    converse(&mut world, (ann, bob), "chat:t", 1..=10);
+    // A channel that nobody has open is found on the disk.
+    let mut world = crash(world, |_| {});
+    let bob = world.known("/ws", "bob");
+    join(&mut world, bob, "chat:s", None);
+    assert_eq!(forget(&mut world, "ann").events, 10);
+    let mut world = crash(world, |_| {});
+    let bob = world.known("/ws", "bob");
+    let heard = join(&mut world, bob, "chat:s", Some((&epoch, 0)));
+    assert_eq!((seqs(&heard, "note"), seqs(&heard, "erased")), (vec![1, 3, 5, 7, 9], vec![2, 4, 6, 8, 10]));
+    let page = history(&mut world, bob, &json!({ "channel": "chat:t" }))["result"].clone();
+    assert_eq!(told(&page), expected(1..=10));
+}
+
+#[test]
+fn a_users_cursors_go_and_other_users_keep_theirs() {
+    let mut world = world();
+    let author = service(&mut world, 0, "author");
+    for user in ["svc", "ops"] {
+        let who = service(&mut world, 0, user);
+        join(&mut world, who, "notifications:zoe", None);
+        world.say(author, &publish("notifications:zoe", user, &json!({})));
+        let heard = world.heard(who);
+        ack(&mut world, who, of_type(&heard, "note").last().unwrap());
+    }
+    let owed = |world: &mut World, user: &str| {
+        let who = service(world, 0, user);
+        seqs(&join(world, who, "notifications:zoe", None), "note")
+    };
+    assert_eq!((owed(&mut world, "svc"), owed(&mut world, "ops")), (vec![2], vec![]));
+    assert_eq!(forget(&mut world, "svc").cursors, 1);
+    for _ in 0..2 {
+        assert_eq!((owed(&mut world, "svc"), owed(&mut world, "ops")), (vec![1, 2], vec![]));
+        world = crash(world, |_| {});
+    }
+}
+
+#[test]
+fn a_portion_in_memory_has_so_many_channels_or_events_and_waits_for_what_is_sequenced() {
+    let mut world = World::with(|options| {
+        options.retention.count = 2 * FORGET_EVENTS_PER_TURN;
+        options.retention.bytes = usize::MAX;
+    });
+    let ann = world.known("/ws", "ann");
+    for id in 0..=SWEEP_SLOTS_MAX {
+        world.say(ann, &publish(&format!("chat:{id}"), "1", &json!({})));
+    }
+    let ask = |from| Ask::Forget { user: Arc::from("ann"), from };
+    let Ok(Reply::Forgotten { traces, next }) = world.ask(0, ask(0)) else { panic!("no portion") };
+    assert_eq!((traces.events, next), (u64::from(SWEEP_SLOTS_MAX), Some(SWEEP_SLOTS_MAX)));
+    for id in 0..FORGET_EVENTS_PER_TURN {
+        world.say(ann, &publish("chat:0", &format!("more-{id}"), &json!({})));
+    }
+    let Ok(Reply::Forgotten { next, .. }) = world.ask(0, ask(0)) else { panic!("no portion") };
+    assert_eq!(next, Some(1), "one channel is as much as there may be");
+
+    let mut world = super::keeping::world();
+    let ann = world.known("/ws", "ann");
+    join(&mut world, ann, "chat:s", None);
+    world.commits = false;
+    world.say(ann, &publish("chat:s", "1", &json!({})));
+    world.handle(0, Input::Mesh(ShardId::OUTSIDE, super::outside::question(1, ask(0))));
+    world.run();
+    assert!(world.answered.is_empty(), "the store has not got it");
+    world.commits = true;
+    world.run();
+    assert!(matches!(world.answered.pop().unwrap().outcome, Ok(Reply::Forgotten { .. })));
+    // Nothing is begun while the store is in trouble.
+    world.handle(0, Input::Store(Notice::Trouble(Trouble::Failing)));
+    assert_eq!(world.ask(0, ask(0)), Err(ErrorCode::StoreUnavailable));
+    let stored = || Ask::ForgetStored { user: Arc::from("ann"), from: Spot::BEGIN };
+    assert_eq!(world.ask(0, stored()), Err(ErrorCode::StoreUnavailable));
+    world.handle(0, Input::Store(Notice::Working));
+    // A portion that the store could not look through is told.
+    world.commits = false;
+    world.handle(0, Input::Mesh(ShardId::OUTSIDE, super::outside::question(2, stored())));
+    let asked = *world.hosts[0].0.keeping.as_ref().unwrap().forgets.keys().next().unwrap();
+    world.handle(0, Input::Store(Notice::Forgotten(asked, Err(Refusal::Failed("for this test".to_owned())))));
+    world.run();
+    assert_eq!(world.answered.pop().unwrap().outcome, Err(ErrorCode::StoreUnavailable));
+}
+
+#[test]
+fn nothing_is_written_of_who_never_said_anything() {
+    let mut world = world();
+    let home = crate::route::home(&world.hosts[0].0.options.key, "notifications:ghost", 1);
+    assert_eq!(world.ask(home.index(), Ask::Erase("notifications:ghost".into())), Ok(Reply::Erased));
+    assert_eq!(forget(&mut world, "ghost"), Traces::default());
+    world.run();
+    let disk = world.store.unwrap().crash();
+    let mut all = disk.records();
+    assert!(all.all(|(_, key, value)| [key, value].iter().all(|text| memchr::memmem::find(text, b"ghost").is_none())));
+}
