@@ -1,6 +1,6 @@
-//! The wall clock, read in one place for all that is no shard: what is answered, logged, and kept has its time.
+//! The clocks, read in one place for all that is no shard: what is answered, logged, and kept has its time.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Since the beginning of 1970.
 #[expect(clippy::disallowed_methods, reason = "a host tells the time, and who logs the time of what it says")]
@@ -13,6 +13,12 @@ pub fn unix() -> Duration {
 #[must_use]
 pub fn unix_ms() -> u64 {
     millis(unix())
+}
+
+/// A time that never goes back, to measure from.
+#[expect(clippy::disallowed_methods, reason = "a host tells the time")]
+pub(super) fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// Whole milliseconds of it.

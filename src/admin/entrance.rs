@@ -1,7 +1,9 @@
 //! The administration's Unix socket: who may come in.
 //!
 //! The file is its owner's alone, and of each who connects the kernel is asked who it is: this user or root. A thread of
-//! its own accepts, which waits for nothing but the next one; the executor serves them. Absent: how the file is made.
+//! its own accepts, which waits for nothing but the next one; the executor serves them. Who is sent away is logged, some a
+//! minute: a program that tries without end fills no log, and the next line says how many were left out. Absent: how the
+//! file is made.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,8 +13,11 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
-use crate::limits::ACCEPT_BACKOFF_MS;
+use super::clock::monotonic;
+use crate::limits::{ACCEPT_BACKOFF_MS, FOREIGN_LINES_PER_MINUTE};
 use crate::mesh::HatchPost;
+use crate::rate::{Pace, Rate};
+use crate::time::Millis;
 
 /// Accepts from now on and hands on who may come in. The thread ends with the process.
 ///
@@ -20,9 +25,13 @@ use crate::mesh::HatchPost;
 /// The thread cannot be started.
 pub(super) fn open(listener: UnixListener, post: HatchPost<UnixStream>) -> io::Result<()> {
     let accept = move || {
+        let (begun, mut foreign) = (monotonic(), Foreign::default());
         for stream in listener.incoming() {
             match stream {
-                Ok(stream) => admit(stream, may_enter, &post),
+                Ok(stream) => {
+                    let now = Millis(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+                    admit(stream, may_enter, &post, (&mut foreign, now));
+                }
                 // Without descriptors an accept fails at once, and would again.
                 Err(_) => thread::park_timeout(Duration::from_millis(ACCEPT_BACKOFF_MS)),
             }
@@ -31,14 +40,41 @@ pub(super) fn open(listener: UnixListener, post: HatchPost<UnixStream>) -> io::R
     thread::Builder::new().name("admin-socket".to_owned()).spawn(accept).map(drop)
 }
 
-fn admit(stream: UnixStream, may_enter: fn(u32, u32) -> bool, post: &HatchPost<UnixStream>) {
+/// How often it was logged that somebody was sent away.
+#[derive(Debug, Default)]
+struct Foreign {
+    pace: Pace,
+    /// Who was sent away since the last line without one.
+    left_out: u64,
+}
+
+impl Foreign {
+    /// Somebody is sent away: how many were before without a line, if there is to be one now.
+    fn note(&mut self, now: Millis) -> Option<u64> {
+        if self.pace.try_take(Rate::a_minute(FOREIGN_LINES_PER_MINUTE), now, 1).is_ok() {
+            Some(std::mem::take(&mut self.left_out))
+        } else {
+            self.left_out += 1;
+            None
+        }
+    }
+}
+
+fn admit(
+    stream: UnixStream,
+    may_enter: fn(u32, u32) -> bool,
+    post: &HatchPost<UnixStream>,
+    (foreign, now): (&mut Foreign, Millis),
+) {
     let own = geteuid();
     let refused = match socket_peercred(&stream) {
         Ok(peer) if may_enter(peer.uid.as_raw(), own.as_raw()) => {
             post.try_put(stream).err().map(|stream| (stream, BUSY))
         }
         Ok(peer) => {
-            tracing::warn!(uid = peer.uid.as_raw(), "a user who may not administer has tried to");
+            if let Some(left_out) = foreign.note(now) {
+                tracing::warn!(uid = peer.uid.as_raw(), left_out, "a user who may not administer has tried to");
+            }
             Some((stream, FORBIDDEN))
         }
         Err(_) => None,
@@ -71,12 +107,28 @@ mod tests {
     }
 
     #[test]
+    fn who_tries_without_end_has_so_many_lines_a_minute_and_the_next_one_says_how_many_are_left_out() {
+        let mut foreign = Foreign::default();
+        // A thousand a second, for three minutes: what is said, and what it says was left out.
+        let said: Vec<(u64, u64)> =
+            (0..180_000).filter_map(|ms| foreign.note(Millis(ms)).map(|left_out| (ms, left_out))).collect();
+        let lines = u64::from(FOREIGN_LINES_PER_MINUTE);
+        let first: u64 = said.iter().filter(|(ms, _)| *ms < 1_000).count() as u64;
+        assert_eq!(first, lines, "as many as a minute has may come at once");
+        let rest = said.len() as u64 - lines;
+        assert!((2 * lines..=3 * lines).contains(&rest), "{said:?}");
+        let left_out: u64 = said.iter().map(|(_, left_out)| left_out).sum();
+        assert_eq!(said.len() as u64 + left_out + foreign.left_out, 180_000, "nobody is missing");
+        assert!(said.iter().skip(usize::try_from(lines).unwrap()).all(|(_, left_out)| *left_out > 1_000), "{said:?}");
+    }
+
+    #[test]
     fn who_may_not_enter_is_told_why_and_so_is_who_finds_no_room() {
         let (post, hatch) = hatch(1).unwrap();
         let own = geteuid().as_raw();
         let told = |may_enter: fn(u32, u32) -> bool| {
             let (near, mut far) = UnixStream::pair().unwrap();
-            admit(near, may_enter, &post);
+            admit(near, may_enter, &post, (&mut Foreign::default(), Millis(0)));
             far.set_nonblocking(true).unwrap();
             let mut text = Vec::new();
             let ended = far.read_to_end(&mut text).is_ok();

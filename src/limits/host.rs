@@ -60,6 +60,9 @@ pub const PORT_WAIT_MS: u64 = 1000;
 /// Pause after an accept failed for lack of descriptors or memory: trying at once would spin, since the
 /// connection stays in the queue.
 pub const ACCEPT_BACKOFF_MS: u64 = 100;
+/// Lines of the log a minute about users who may not administer and tried to, at the administration's Unix socket; what is
+/// over it is counted in the next line.
+pub const FOREIGN_LINES_PER_MINUTE: u32 = 6;
 /// How long the last bytes to a peer may take to be read before its socket is closed all the same. A round trip
 /// and some losses; a close frame that is not answered by then will not be.
 pub const LINGER_MS: u64 = 2000;
