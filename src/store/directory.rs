@@ -38,11 +38,12 @@ impl Directory {
     pub fn take(root: &Path) -> Result<Self, StartFault> {
         let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
-        check_access(root, geteuid().as_raw())?;
         let is_new = !root.join(FORMAT).try_exists().map_err(failed)?;
+        // Before its modes: whose directory it is not must not be told to change them.
         if is_new && !is_ours_or_empty(root).map_err(failed)? {
             return Err(StartFault::Foreign { path: root.to_owned() });
         }
+        check_access(root, geteuid().as_raw())?;
         let lock = lock(root)?;
         if !root.join(FORMAT).try_exists().map_err(failed)? {
             sync_above(root).map_err(failed)?;

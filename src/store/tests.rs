@@ -298,6 +298,8 @@ fn a_store_is_its_owners_alone() {
     assert!(text.contains(&format!("sudo -u '#{user}'")) && !may_pass, "{text}");
     fs::remove_file(place.0.join("format")).unwrap();
     assert_eq!(directory::check_access(&place.0, user + 1), Ok(()), "where none is yet, one is made");
+    mode(0o755);
+    assert_eq!(refused(), StartFault::Foreign { path: place.0.clone() }, "nobody is told to close another's directory");
 }
 
 #[test]

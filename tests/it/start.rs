@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output};
 
@@ -55,8 +54,7 @@ fn what_a_start_finds_wrong_is_told_with_the_line_that_named_it() {
     let place = Directory::new();
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
-    // The user's own: one that others can look into is refused before it is seen what is in it.
-    std::fs::DirBuilder::new().mode(0o700).create(place.path().join("others")).unwrap();
+    std::fs::create_dir(place.path().join("others")).unwrap();
     std::fs::write(place.path().join("others/file"), "").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("listen = \"{}\"", taken.local_addr().unwrap());
