@@ -32,7 +32,7 @@ class Plot {
     this.moment = make("span", { className: "moment" });
     this.place = make("div", { className: "plot", tabIndex: 0, role: "group", "aria-label": `${kind.title}, plot: arrow keys read a moment` });
     this.table = make("table", {},
-      make("thead", {}, make("tr", {}, ...["time", ...kind.series.map(([, label]) => label)].map((text) => make("th", { textContent: text })))),
+      make("thead", {}, make("tr", {}, ...["time", ...kind.series.map(([, label]) => label)].map((text) => make("th", { scope: "col", textContent: text })))),
       make("tbody"));
     this.details = make("details", { className: "behind" },
       make("summary", { textContent: "As a table", "aria-label": `${kind.title} as a table` }), make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `${kind.title}, table` }, this.table));
