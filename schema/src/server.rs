@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use waystation::code::ErrorCode;
 use waystation::envelope::kinds::{Ask, ROWS};
 
-use super::described;
 use super::stats::SystemStats;
+use super::{described, without_null};
 
 /// The answer to a good authentication frame. No other frame but its opposite has a `success` at the top.
 #[derive(JsonSchema)]
@@ -450,23 +450,6 @@ fn envelope(kind: &Value, place: Place, payload: &Value) -> Value {
         properties["epoch"] = json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" });
     }
     json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false })
-}
-
-/// Takes out that something may be `null`: what is absent is left out.
-fn without_null(schema: &mut Value) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(without_null),
-        Value::Object(members) => {
-            if let Some(Value::Array(types)) = members.get_mut("type") {
-                types.retain(|kind| kind != "null");
-            }
-            if let Some(Value::Array(choices)) = members.get_mut("anyOf") {
-                choices.retain(|choice| choice["type"] != "null");
-            }
-            members.values_mut().for_each(without_null);
-        }
-        _ => {}
-    }
 }
 
 /// The schema of everything that the gateway says to a client of `/ws…`.

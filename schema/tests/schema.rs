@@ -26,8 +26,13 @@ fn validator(schema: &Value) -> Validator {
 
 #[test]
 fn the_files_are_what_the_types_say() {
-    for (name, schema) in [("client", schema::client::schema()), ("server", schema::server::schema())] {
-        let path = format!("docs/schema/{name}.schema.json");
+    for (name, schema) in [
+        ("client.schema", schema::client::schema()),
+        ("server.schema", schema::server::schema()),
+        ("openapi", schema::http::schema()),
+        ("asyncapi", schema::socket::schema()),
+    ] {
+        let path = format!("docs/schema/{name}.json");
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::create_dir_all(format!("{ROOT}/docs/schema")).unwrap();
             std::fs::write(format!("{ROOT}/{path}"), serde_json::to_string_pretty(&schema).unwrap() + "\n").unwrap();
@@ -95,5 +100,73 @@ fn a_null_or_a_field_too_many_is_no_event() {
     ] {
         let event = event(payload, more);
         assert_eq!(validator.is_valid(&event), good, "{event}");
+    }
+}
+
+/// Every reference in a document.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|value| references(value, found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_of_the_documents_leads_somewhere_and_every_schema_is_one() {
+    for document in [schema::http::schema(), schema::socket::schema()] {
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            let mut whole = schema.clone();
+            whole["components"] = document["components"].clone();
+            assert!(jsonschema::draft202012::new(&whole).is_ok(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_socket_document_has_every_message_of_both_directions_and_every_endpoint_of_the_http_one() {
+    let document = schema::socket::schema();
+    let messages = document["components"]["messages"].as_object().unwrap();
+    let said = schema::client::schema()["oneOf"].as_array().unwrap().len();
+    let heard = schema::server::schema()["$defs"].as_object().unwrap().len();
+    assert_eq!(messages.len(), said + heard, "all but the union, and the flat one");
+    for name in schema::server::names() {
+        assert!(messages.contains_key(&format!("hear.{name}")), "{name}");
+    }
+    let upgrades: BTreeSet<&str> = schema::http::routes()
+        .into_iter()
+        .map(|(_, path)| path)
+        .filter(|path| {
+            path.starts_with("/ws") || path.starts_with("/api/v1/ws/{") || path.starts_with("/api/v1/ws/trip")
+        })
+        .collect();
+    assert_eq!(upgrades, schema::socket::addresses().collect());
+    let channels: BTreeSet<&str> = document["channels"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|channel| channel["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(upgrades, channels);
+    // A vector is a message of the document.
+    let mut whole = document["components"]["schemas"]["hear.event"].clone();
+    whole["components"] = document["components"].clone();
+    let validator = validator(&whole);
+    for vector in read("tests/vectors/out.json").as_array().unwrap() {
+        for frame in vector["expected"].as_object().unwrap().values().flat_map(|frames| frames.as_array().unwrap()) {
+            if frame["type"].is_string() && frame["type"] != "batch" {
+                assert!(validator.is_valid(frame), "{frame}");
+            }
+        }
     }
 }

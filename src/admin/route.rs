@@ -206,6 +206,86 @@ mod tests {
         assert!(user(USER_ID_BYTES_MAX) && !user(USER_ID_BYTES_MAX + 1));
     }
 
+    /// What of the routes a document must have; a new one needs a word here, and in the test below.
+    const fn word(route: &Route) -> &'static str {
+        match route {
+            Route::Asset => "asset",
+            Route::Metrics => "metrics",
+            Route::Health => "health",
+            Route::Numbers => "numbers",
+            Route::Connections => "connections",
+            Route::Connection(_) => "connection",
+            Route::Publish => "publish",
+            Route::Broadcast => "broadcast",
+            Route::Batch => "batch",
+            Route::Disconnect => "disconnect",
+            Route::Unsubscribe => "unsubscribe",
+            Route::History(_) => "history",
+            Route::Erase(_) => "erase",
+            Route::Presence(_) => "presence",
+            Route::User(_) => "user",
+        }
+    }
+
+    #[test]
+    fn the_document_has_exactly_the_routes_that_there_are_with_their_methods_and_access() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("../../docs/schema/openapi.json")).unwrap();
+        let mut told = std::collections::BTreeSet::new();
+        let mut methods = std::collections::BTreeMap::<String, Vec<String>>::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let concrete: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "0a" } else { part }).collect();
+            let concrete = concrete.join("/");
+            // What a shard answers or takes over itself is no route of this executor.
+            let place = crate::session::endpoint::place(&concrete).unwrap();
+            for (method, operation) in operations.as_object().unwrap() {
+                let method = method.to_uppercase();
+                let is_public = operation["security"] == json!([]);
+                if place != crate::session::endpoint::Place::Elsewhere {
+                    assert_eq!(method, "GET", "{path}");
+                    told.insert(format!("{place:?}").split([' ', '(']).next().unwrap().to_owned());
+                    continue;
+                }
+                let route = Route::find(&concrete).unwrap().by_method(&method);
+                assert!(route.methods().split(", ").any(|known| known == method), "{method} {path}");
+                assert_eq!(is_public, route.access() == Access::Public, "{method} {path}");
+                told.insert(word(&route).to_owned());
+                methods.entry(route.methods().to_owned() + " " + path).or_default().push(method);
+            }
+        }
+        for (known, told) in methods {
+            let known =
+                known.split(' ').filter(|word| word.trim_end_matches(',').chars().all(|c| c.is_ascii_uppercase()));
+            let expected = known.map(|word| word.trim_end_matches(',')).filter(|word| *word != "HEAD");
+            let mut expected: Vec<&str> = expected.filter(|word| !word.is_empty()).collect();
+            expected.sort_unstable();
+            assert_eq!(told, expected, "HEAD is GET without content");
+        }
+        let all = [
+            "Alive",
+            "Endpoint",
+            "Health",
+            "Ready",
+            "Stats",
+            "asset",
+            "batch",
+            "broadcast",
+            "connection",
+            "connections",
+            "disconnect",
+            "erase",
+            "health",
+            "history",
+            "metrics",
+            "numbers",
+            "presence",
+            "publish",
+            "unsubscribe",
+            "user",
+        ];
+        assert_eq!(told.iter().map(String::as_str).collect::<Vec<_>>(), all);
+    }
+
     fn claims(service: bool, caps: Option<serde_json::Value>) -> Option<Arc<Claims>> {
         let caps = caps.map(|caps| Arc::new(serde_json::from_value(caps).unwrap()));
         let user = Arc::from("ann");

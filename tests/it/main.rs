@@ -41,6 +41,7 @@ mod liveness;
 mod logs;
 mod messages;
 mod notify;
+mod openapi;
 mod opening;
 mod origins;
 mod places;
