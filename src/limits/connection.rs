@@ -43,7 +43,7 @@ pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
 /// Bytes kept of a client whose rate is used up, while reading pauses; over it: close 4029. All receive buffers:
 /// that much may be in flight when the pause begins, and a client is slowed for it, not cut.
 pub const PAUSED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Acknowledgements that wait for their author to get the events before them, or for another shard; over it the
+/// Acknowledgements that wait for their author to get the events before them, for another shard or for the disk; over it the
 /// author is not read until half of them are taken. A batch is read whole, so its messages may be on top. All of them
 /// together fit the outbox: who leaves a channel is given at once those that waited for it.
 pub const ANSWERS_HELD_MAX: usize = 256;

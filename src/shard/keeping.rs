@@ -252,9 +252,19 @@ impl Shard {
 
     /// A proposal waits until its channel is open.
     pub(super) fn wait_to_open(&mut self, room: RoomId, publication: Publication) {
-        if let Some(kept) = self.rooms.at_mut(room).and_then(Room::kept_mut) {
-            kept.waiting_bytes += publication.payload.len();
-            kept.waiting.push_back(publication);
+        let (author, wants_ack) = (publication.author, publication.wants_ack);
+        let Some(kept) = self.rooms.at_mut(room).and_then(Room::kept_mut) else { return };
+        kept.waiting_bytes += publication.payload.len();
+        kept.waiting.push_back(publication);
+        if wants_ack {
+            self.await_answer(author);
+        }
+    }
+
+    /// It waits no longer.
+    pub(super) fn end_wait(&mut self, publication: &Publication) {
+        if publication.wants_ack {
+            self.end_await(publication.author);
         }
     }
 
@@ -287,8 +297,12 @@ impl Shard {
         let ticket = keeping.ask(Request::Append(append));
         kept.uncommitted += 1;
         keeping.bytes += bytes;
+        let author = answer.as_ref().map(|answer| answer.to);
         let (at, event) = (now.millis(), Some((id, seq, bytes)));
         keeping.writes.push_back(Write { ticket, at, event, answer: answer.map(Box::new) });
+        if let Some(author) = author {
+            self.await_answer(author);
+        }
     }
 
     /// A retry is answered with its first. Returns whether that is still to be committed.
@@ -306,8 +320,10 @@ impl Shard {
     pub(super) fn answer_with_the_last(&mut self, now: Now, answer: Answer) {
         let Some(keeping) = &mut self.keeping else { return };
         keeping.retries += 1;
+        let author = answer.to;
         let ticket = keeping.writes.back().map_or(keeping.committed, |write| write.ticket);
         keeping.writes.push_back(Write { ticket, at: now.millis(), event: None, answer: Some(Box::new(answer)) });
+        self.await_answer(author);
     }
 
     /// The store tells something.
@@ -358,6 +374,7 @@ impl Shard {
                 }
             }
             if let Some(answer) = write.answer {
+                self.end_await(answer.to);
                 self.give_answer(now, *answer, effects);
             }
         }
@@ -413,6 +430,7 @@ impl Shard {
         self.serve_claimants(id);
         self.line_up(id);
         for publication in waiting {
+            self.end_wait(&publication);
             self.on_publication(now, &publication, effects);
         }
         self.let_in_readers(now, id, effects);
@@ -426,6 +444,7 @@ impl Shard {
         kept.stage = Stage::Refused(now.millis().after(STORE_RETRY_MS));
         kept.waiting_bytes = 0;
         for publication in std::mem::take(&mut kept.waiting) {
+            self.end_wait(&publication);
             self.answer(now, &Proposal::of(&publication), Err(code), effects);
         }
         self.let_in_readers(now, id, effects);

@@ -248,8 +248,8 @@ impl Shard {
                 excluded: inbound.exclude_sender.then_some(id),
             };
             effects.list.push(Effect::Mesh(home, MeshMessage::Publish(Box::new(publication))));
-            if wants_ack && let Some(conn) = self.slots.find_mut(id) {
-                conn.unanswered = conn.unanswered.saturating_add(1);
+            if wants_ack {
+                self.await_answer(id);
             }
         }
     }
@@ -306,13 +306,25 @@ impl Shard {
         self.queue(now, id, Lane::Critical, frame, effects);
     }
 
-    /// Another shard has answered an operation that was sent there.
-    pub(super) fn on_answer_from_home(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
-        if answer.wants_ack
-            && let Some(conn) = self.slots.find_mut(answer.to)
-        {
+    /// An operation of a connection here is answered later: by another shard, or when it is on the disk.
+    pub(super) fn await_answer(&mut self, author: ConnId) {
+        if let Some(conn) = self.slots.find_mut(author).filter(|_| author.shard == self.id) {
+            conn.unanswered = conn.unanswered.saturating_add(1);
+        }
+    }
+
+    /// What was to be answered later is answered now, or begins anew.
+    pub(super) fn end_await(&mut self, author: ConnId) {
+        if let Some(conn) = self.slots.find_mut(author).filter(|_| author.shard == self.id) {
             debug_assert!(conn.unanswered > 0, "every operation is answered once");
             conn.unanswered = conn.unanswered.saturating_sub(1);
+        }
+    }
+
+    /// Another shard has answered an operation that was sent there.
+    pub(super) fn on_answer_from_home(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+        if answer.wants_ack {
+            self.end_await(answer.to);
         }
         self.on_answer(now, answer, effects);
     }

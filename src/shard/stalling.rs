@@ -66,6 +66,7 @@ impl Shard {
             keeping.browsing -= readers.len() + erasures.len();
         }
         for publication in waiting {
+            self.end_wait(&publication);
             self.answer(now, &Proposal::of(&publication), Err(ErrorCode::StoreUnavailable), effects);
         }
         for browse in readers {

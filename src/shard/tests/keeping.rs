@@ -3,9 +3,9 @@
 use super::*;
 use crate::ledger::{Notice, Refusal, Ticket, Trouble};
 use crate::limits::{
-    BROWSES_PER_SHARD_MAX, HISTORY_COUNT_DEFAULT, OPENING_BYTES_MAX, OPENING_EVENTS_MAX, REPLAY_PAGE_BYTES,
-    REPLAY_PAGE_EVENTS, STORE_RETRY_MS, STORE_STALLED_MS, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRIES_MAX,
-    UNCOMMITTED_WRITES_MAX,
+    ANSWERS_HELD_MAX, BROWSES_PER_SHARD_MAX, HISTORY_COUNT_DEFAULT, OPENING_BYTES_MAX, OPENING_EVENTS_MAX,
+    OPERATION_ID_BYTES_MAX, REPLAY_PAGE_BYTES, REPLAY_PAGE_EVENTS, STORE_RETRY_MS, STORE_STALLED_MS,
+    UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRIES_MAX, UNCOMMITTED_WRITES_MAX,
 };
 
 pub(super) const KEEP: Keep = Keep { count: 100_000, bytes: 1 << 30, age_ms: 1_000_000_000 };
@@ -36,6 +36,14 @@ pub(super) fn world() -> World {
 pub(super) fn crash(world: World, change: impl FnOnce(&mut Options)) -> World {
     let now = world.now;
     start(world.store.unwrap().crash(), Some(now), change)
+}
+
+/// A channel that is at home on a shard. Each process has a key of its own.
+pub(super) fn at_home_in(world: &World, home: u16) -> String {
+    let shards = u16::try_from(world.hosts.len()).unwrap();
+    let key = world.hosts[0].0.options.key;
+    let mut names = (0..).map(|index| format!("chat:{index}"));
+    names.find(|name| crate::route::home(&key, name, shards) == ShardId(home)).unwrap()
 }
 
 /// Joins, with a position if there is one. What it hears is what comes after the `subscribe_response`.
@@ -101,13 +109,15 @@ fn what_is_not_durable_is_answered_at_once() {
 #[test]
 fn what_comes_while_a_channel_is_opened_waits_in_order_and_is_bounded() {
     let mut world = world();
-    let ann = world.known("/ws", "ann");
+    let (ann, bob) = (world.known("/ws", "ann"), world.known("/ws", "bob"));
     world.commits = false;
     assert_eq!(words(&join(&mut world, ann, "chat:s", None)), [""; 0]);
-    for id in 0..=OPENING_EVENTS_MAX {
+    for id in 0..OPENING_EVENTS_MAX {
         world.say(ann, &publish("chat:s", &id.to_string(), &json!({ "n": id })));
     }
-    assert_eq!(nacks(&world.heard(ann)), ["OVERLOADED"]);
+    assert_eq!(nacks(&world.heard(ann)), [""; 0]);
+    world.say(bob, &publish("chat:s", "more", &json!({})));
+    assert_eq!(nacks(&world.heard(bob)), ["OVERLOADED"]);
     world.commits = true;
     world.run();
     let heard = world.heard(ann);
@@ -276,36 +286,102 @@ fn publish_large(world: &mut World, who: Who, id: usize) -> Vec<Value> {
     world.heard(who)
 }
 
+/// Connections of one user that may be owed so many answers together. Only the first is in the channel.
+fn authors(world: &mut World, answers: usize) -> Vec<Who> {
+    let count = answers.div_ceil(ANSWERS_HELD_MAX);
+    let authors: Vec<Who> = (0..count).map(|_| world.known("/ws", "ann")).collect();
+    join(world, authors[0], "chat:s", None);
+    authors
+}
+
+#[test]
+fn who_waits_for_the_disk_with_so_many_answers_is_read_later() {
+    for (home, count, paused) in [
+        (0, ANSWERS_HELD_MAX - 1, 0),
+        (0, ANSWERS_HELD_MAX, 0),
+        (0, ANSWERS_HELD_MAX + 1, 1),
+        (1, ANSWERS_HELD_MAX, 0),
+        (1, ANSWERS_HELD_MAX + 1, 1),
+    ] {
+        let mut world = start(Memory::default(), None, |options| options.shards = 2);
+        let channel = at_home_in(&world, home);
+        let ann = world.client_on(0, true, "/ws", "ann");
+        join(&mut world, ann, &channel, None);
+        world.commits = false;
+        for id in 0..count {
+            world.say(ann, &publish(&channel, &id.to_string(), &json!({})));
+        }
+        assert_eq!(
+            (world.read(Metric::AnswersFull), world.sockets[ann].reads),
+            (paused, paused == 0),
+            "{home} {count}"
+        );
+        world.commits = true;
+        world.run();
+        let acked: Vec<u64> = acks(&world.heard(ann)).into_iter().map(|(_, seq, _)| seq).collect();
+        assert_eq!(acked, (1..=count as u64).collect::<Vec<_>>(), "{home} {count}: every one, in order");
+        assert!(world.sockets[ann].reads && world.is_open(ann));
+    }
+}
+
+#[test]
+fn who_sends_much_at_once_is_not_cut_for_answers_that_the_disk_gives_at_once() {
+    for (home, opened) in [(0, true), (0, false), (1, true), (1, false)] {
+        let mut world = start(Memory::default(), None, |options| options.shards = 2);
+        let channel = at_home_in(&world, home);
+        let ann = world.client_on(0, true, "/ws", "ann");
+        if opened {
+            join(&mut world, ann, &channel, None);
+        }
+        world.commits = false;
+        // Its socket takes nothing for the moment; the first answer is taken up by a write.
+        world.sockets[ann].room = 0;
+        world.say(ann, r#"{"type":"ping"}"#);
+        let count = 8 * ANSWERS_HELD_MAX;
+        for id in 0..count {
+            let id = format!("{id:0>OPERATION_ID_BYTES_MAX$}");
+            world.put(ann, &text(&publish(&channel, &id, &json!({}))));
+        }
+        world.run();
+        world.commits = true;
+        world.run();
+        assert!(world.is_open(ann), "{home} {opened}");
+        world.open(ann, usize::MAX);
+        assert_eq!(acks(&world.heard(ann)).len(), count, "{home} {opened}");
+    }
+}
+
 #[test]
 fn bytes_that_are_not_on_the_disk_are_bounded_and_what_follows_is_refused() {
     let mut world = world();
-    let ann = world.known("/ws", "ann");
-    join(&mut world, ann, "chat:s", None);
-    world.commits = false;
     let count = UNCOMMITTED_BYTES_MAX / LARGE;
-    let taken = (0..=count).take_while(|id| nacks(&publish_large(&mut world, ann, *id)).is_empty()).count();
+    let authors = authors(&mut world, count + 2);
+    world.commits = false;
+    let author = |id: usize| authors[id / ANSWERS_HELD_MAX];
+    let taken = (0..=count).take_while(|id| nacks(&publish_large(&mut world, author(*id), *id)).is_empty()).count();
     // Beside its payload an event has its user, its ids, its type and its time.
     assert!(taken <= count && taken >= UNCOMMITTED_BYTES_MAX / (LARGE + 300), "{taken}");
-    assert_eq!(nacks(&publish_large(&mut world, ann, count + 1)), ["OVERLOADED"]);
+    assert_eq!(nacks(&publish_large(&mut world, author(count + 1), count + 1)), ["OVERLOADED"]);
     world.commits = true;
     world.run();
-    assert_eq!(acks(&world.heard(ann)).len(), taken);
-    assert_eq!(acks(&publish_large(&mut world, ann, count + 1)).len(), 1);
+    assert_eq!(authors.iter().map(|who| acks(&world.heard(*who)).len()).sum::<usize>(), taken);
+    assert_eq!(acks(&publish_large(&mut world, author(count + 1), count + 1)).len(), 1);
 }
 
 #[test]
 fn events_that_are_not_on_the_disk_are_bounded_and_what_follows_is_refused() {
     let mut world = world();
-    let ann = world.known("/ws", "ann");
-    join(&mut world, ann, "chat:s", None);
+    let authors = authors(&mut world, UNCOMMITTED_WRITES_MAX + 1);
     world.commits = false;
     for id in 0..=UNCOMMITTED_WRITES_MAX {
-        world.say(ann, &publish("chat:s", &id.to_string(), &json!({})));
-        let refused = nacks(&world.heard(ann)).len();
+        let author = authors[id / ANSWERS_HELD_MAX];
+        world.say(author, &publish("chat:s", &id.to_string(), &json!({})));
+        let refused = nacks(&world.heard(author)).len();
         assert_eq!(refused, usize::from(id == UNCOMMITTED_WRITES_MAX), "{id}");
     }
     world.commits = true;
     world.run();
+    let ann = authors[0];
     world.heard(ann);
     world.say(ann, &publish("chat:s", "more", &json!({})));
     assert_eq!(acks(&world.heard(ann)).len(), 1);
@@ -330,21 +406,19 @@ fn bytes_that_wait_for_a_channel_to_be_opened_are_bounded() {
 #[test]
 fn retries_of_what_is_not_on_the_disk_are_bounded() {
     let mut world = world();
-    let ann = world.known("/ws", "ann");
-    join(&mut world, ann, "chat:s", None);
+    let authors = authors(&mut world, UNCOMMITTED_RETRIES_MAX + 2);
     world.commits = false;
     for retry in 0..=UNCOMMITTED_RETRIES_MAX + 1 {
-        world.say(ann, &publish("chat:s", "1", &json!({})));
-        let refused = nacks(&world.heard(ann)).len();
+        let author = authors[retry / ANSWERS_HELD_MAX];
+        world.say(author, &publish("chat:s", "1", &json!({})));
+        let refused = nacks(&world.heard(author)).len();
         assert_eq!(refused, usize::from(retry > UNCOMMITTED_RETRIES_MAX), "{retry}");
     }
     world.commits = true;
     world.run();
-    let answered = acks(&world.heard(ann));
-    assert_eq!(
-        answered.iter().filter(|(_, seq, duplicate)| (*seq, *duplicate) == (1, true)).count(),
-        answered.len() - 1
-    );
+    let answered: Vec<_> = authors.iter().flat_map(|who| acks(&world.heard(*who))).collect();
+    let again = answered.iter().filter(|(_, seq, duplicate)| (*seq, *duplicate) == (1, true)).count();
+    assert_eq!((answered.len(), again), (UNCOMMITTED_RETRIES_MAX + 1, UNCOMMITTED_RETRIES_MAX));
 }
 
 #[test]
