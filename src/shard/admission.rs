@@ -248,7 +248,7 @@ impl Shard {
         self.queue(now, id, Lane::Critical, reply, effects);
         // The seeds' client stops on this reply and would try again after any other event, so no other goes
         // before the close frame.
-        self.end(now, id, close_frame(denied.close, denied.text), Metric::ClosedToken, effects);
+        self.end_at_once(now, id, close_frame(denied.close, denied.text), Metric::ClosedToken, effects);
         Go::Stop
     }
 

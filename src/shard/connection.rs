@@ -8,7 +8,7 @@ use crate::auth::token::Claims;
 use crate::envelope::globetrotter::IdForm;
 use crate::ids::{ConnectionName, Seq};
 use crate::limits::{ANSWERS_BYTES_MAX, ANSWERS_HELD_MAX};
-use crate::outbox::Outbox;
+use crate::outbox::{Lane, Outbox};
 use crate::payload::Payload;
 use crate::session::admit::{Bucket, Lease};
 use crate::session::endpoint::Door;
@@ -36,6 +36,9 @@ pub(super) enum Stage {
     Open,
     /// On `/echo`.
     Echo,
+    /// It is closed, and answers to what it sent are under way: they go before the last frame. Nothing more is read of it,
+    /// and it is in no channel any more.
+    Parting,
     /// The last frame or response is queued; once it is written the socket is closed.
     Ending,
     /// The host has been told to give the socket away; nothing is done until it answers.
@@ -402,6 +405,16 @@ impl Connection {
     /// Whether the connection is authenticated and takes events that are no channel's.
     pub(super) const fn takes_notices(&self) -> bool {
         matches!(self.stage, Stage::Open) && !self.door.is_flat()
+    }
+
+    /// Whether a lane takes more. Nothing follows a close frame or a response that ends the connection (RFC 6455 section
+    /// 5.5.1), and before it come answers alone.
+    pub(super) fn takes(&self, lane: Lane) -> bool {
+        match self.stage {
+            Stage::Ending => false,
+            Stage::Parting => lane == Lane::Critical,
+            _ => true,
+        }
     }
 
     /// Whether the connection speaks WebSocket and has not begun to end.

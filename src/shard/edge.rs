@@ -66,7 +66,7 @@ impl Shard {
             }
             Stage::Open if conn.door == Door::EventStream => self.on_stray(id, effects),
             Stage::Auth | Stage::Open | Stage::Echo => self.on_frames(now, id, bytes, effects),
-            Stage::Asking | Stage::Ending | Stage::Leaving => {}
+            Stage::Asking | Stage::Parting | Stage::Ending | Stage::Leaving => {}
         }
     }
 
@@ -165,7 +165,7 @@ impl Shard {
                 self.release_echoes(id, effects);
                 // RFC 6455 section 5.5.1: answer with a close frame, typically with the same code.
                 let answer = reason.map_or_else(|| frame(Opcode::Close, &[]), |(code, _)| close_frame(code, ""));
-                self.end(now, id, answer, Metric::ClosedNormal, effects);
+                self.end_at_once(now, id, answer, Metric::ClosedNormal, effects);
             }
         }
         match self.slots.find(id) {

@@ -8,7 +8,7 @@ use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES};
+use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES, LAST_ANSWERS_MS};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -39,7 +39,7 @@ impl Shard {
             Stage::Auth | Stage::Open | Stage::Echo => {}
             Stage::Head | Stage::Asking | Stage::Gate => return self.forget(id, Closing::Abort, metric, effects),
             // Its last frame is on its way, and the first reason stands.
-            Stage::Ending | Stage::Leaving => return,
+            Stage::Parting | Stage::Ending | Stage::Leaving => return,
         }
         if !matches!(conn.stage, Stage::Echo) && !conn.door.is_flat() {
             let back = (code == CloseCode::RESTART).then_some(RECONNECT_AFTER_MS / 1000);
@@ -50,11 +50,23 @@ impl Shard {
         self.end(now, id, close_frame(code, reason), metric, effects);
     }
 
-    /// Queues a connection's last frame. Acknowledgements that waited for events go before it: what they
-    /// say has happened. Events that are still owed do not: the client resumes from where it was.
+    /// Queues a connection's last frame. Answers go before it: those that waited for events, since what they say has
+    /// happened, and those that are under way from other shards or from the disk, for which it waits a while. Events that
+    /// are still owed do not: the client resumes from where it was.
     pub(super) fn end(&mut self, now: Now, id: ConnId, last: Payload, metric: Metric, effects: &mut Effects) {
+        let unanswered = self.slots.find(id).map_or(0, |conn| conn.unanswered);
+        let stage = if unanswered > 0 { Stage::Parting } else { Stage::Ending };
+        self.end_in(now, id, (stage, last), metric, effects);
+    }
+
+    /// The same, and what is under way is not waited for: nobody reads it any more.
+    pub(super) fn end_at_once(&mut self, now: Now, id: ConnId, last: Payload, metric: Metric, effects: &mut Effects) {
+        self.end_in(now, id, (Stage::Ending, last), metric, effects);
+    }
+
+    fn end_in(&mut self, now: Now, id: ConnId, (stage, last): (Stage, Payload), metric: Metric, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
-        conn.stage = Stage::Ending;
+        conn.stage = stage;
         conn.paused = None;
         self.metrics.count(Metric::of_close(close_code_of(&last)));
         let before = conn.outbox.bytes();
@@ -63,14 +75,43 @@ impl Shard {
         let stream = conn.door == Door::EventStream;
         let code = CloseCode(close_code_of(&last));
         let last = if stream { Payload::copy_of(event_stream::COMMENT) } else { last };
-        // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
-        conn.outbox.push_last(last);
         self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
         self.metrics.subtract(Metric::OutboxBytes, before as u64);
         self.metrics.count(metric);
         self.saw_end(id, code, metric);
-        self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
         self.leave_all(now.millis(), id, parting_of(metric), effects);
+        if stage == Stage::Parting {
+            self.lasts.insert(id, last);
+            self.wheel.insert(now.millis().after(LAST_ANSWERS_MS), Timer::Part(id));
+            return self.mark(id, effects);
+        }
+        self.queue_last(now, id, last, effects);
+    }
+
+    /// A connection that parts has been answered: its last frame follows the last answer.
+    pub(super) fn part_if_answered(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
+            self.end_parting(now, id, effects);
+        }
+    }
+
+    /// A connection that parts waits no longer.
+    pub(super) fn end_parting(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let parting = self.slots.find_mut(id).filter(|conn| matches!(conn.stage, Stage::Parting));
+        if let (Some(conn), Some(last)) = (parting, self.lasts.remove(&id)) {
+            conn.stage = Stage::Ending;
+            self.queue_last(now, id, last, effects);
+        }
+    }
+
+    fn queue_last(&mut self, now: Now, id: ConnId, last: Payload, effects: &mut Effects) {
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let before = conn.outbox.bytes();
+        // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.
+        conn.outbox.push_last(last);
+        self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
+        self.metrics.subtract(Metric::OutboxBytes, before as u64);
+        self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
         self.mark(id, effects);
     }
 
@@ -83,7 +124,7 @@ impl Shard {
         }
         self.metrics.subtract(Metric::OutboxBytes, conn.outbox.bytes() as u64);
         conn.outbox.drop_queued();
-        self.end(now, id, close_frame(CloseCode::SLOW, "slow consumer"), Metric::ClosedSlow, effects);
+        self.end_at_once(now, id, close_frame(CloseCode::SLOW, "slow consumer"), Metric::ClosedSlow, effects);
     }
 
     /// Takes a connection out of everything and tells the host how to end its socket.
@@ -95,6 +136,7 @@ impl Shard {
         if self.slots.find(id).is_some_and(|conn| conn.upgraded && conn.is_upgraded()) {
             self.saw_end(id, CloseCode::ABNORMAL, metric);
         }
+        self.lasts.remove(&id);
         let Some(conn) = self.slots.remove(id) else { return };
         self.metrics.subtract(Metric::Blocked, u64::from(conn.blocked.is_some()));
         self.discount(conn.peer, conn.counted.clone(), effects);
@@ -171,7 +213,7 @@ impl Shard {
             Stage::Gate => self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects),
             Stage::Head | Stage::Asking if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
             // What is asked in the meantime is still answered: a probe that is reset learns nothing.
-            Stage::Head | Stage::Asking | Stage::Ending | Stage::Leaving => {}
+            Stage::Head | Stage::Asking | Stage::Parting | Stage::Ending | Stage::Leaving => {}
         }
     }
 

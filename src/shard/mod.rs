@@ -251,6 +251,8 @@ pub struct Shard {
     /// Counts attachments to other shards' channels.
     attachments: u32,
     draining: bool,
+    /// The last frames of connections that part.
+    lasts: BTreeMap<ConnId, Payload>,
     /// Counts the rules that held, from 1.
     rules: u32,
     /// The rules that brought the rates of channels which hold.
@@ -338,6 +340,7 @@ impl Shard {
             behind: Vec::new(),
             attachments: 0,
             draining: false,
+            lasts: BTreeMap::new(),
             rules: 1,
             rates: 1,
             walks: VecDeque::new(),

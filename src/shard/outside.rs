@@ -305,7 +305,7 @@ const fn state_of(stage: Stage) -> &'static str {
     match stage {
         Stage::Head | Stage::Asking | Stage::Gate | Stage::Auth => "authenticating",
         Stage::Open | Stage::Echo => "connected",
-        Stage::Ending | Stage::Leaving => "disconnecting",
+        Stage::Parting | Stage::Ending | Stage::Leaving => "disconnecting",
     }
 }
 

@@ -331,6 +331,13 @@ impl Shard {
 
     /// The home has answered an operation of a connection here.
     pub(super) fn on_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+        self.tell_answer(now, answer, effects);
+        if !self.lasts.is_empty() {
+            self.part_if_answered(now, answer.to, effects);
+        }
+    }
+
+    fn tell_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
         let index = self.membership_index(answer.to, &answer.channel);
         let Some(conn) = self.slots.find(answer.to) else { return };
         let membership = index.and_then(|index| conn.memberships.at(index));

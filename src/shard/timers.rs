@@ -39,6 +39,8 @@ pub(super) enum Timer {
     Stuck(ConnId),
     /// The rate has recovered.
     Resume(ConnId),
+    /// Answers that are under way to who parts have had their time.
+    Part(ConnId),
     /// The last frame has to be written.
     Close(ConnId),
     /// The other shards have to have answered.
@@ -97,6 +99,7 @@ impl Shard {
             Timer::Expiry(id) => self.on_expiry(now, id, effects),
             Timer::Stuck(id) => self.on_stuck(now, id, effects),
             Timer::Resume(id) => self.on_resume(now, id, effects),
+            Timer::Part(id) => self.end_parting(now, id, effects),
             Timer::Close(id) => {
                 if self.slots.find(id).is_some() {
                     self.forget(id, Closing::Abort, Metric::ClosedGone, effects);

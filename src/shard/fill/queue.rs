@@ -7,7 +7,6 @@ use crate::outbox::{Lane, Queued};
 use crate::payload::Payload;
 use crate::session::endpoint::Door;
 use crate::shard::Shard;
-use crate::shard::connection::Stage;
 use crate::shard::effect::{Effect, Effects};
 use crate::time::Now;
 use crate::wire::event_stream;
@@ -33,8 +32,7 @@ impl Shard {
         bytes: Payload,
         effects: &mut Effects,
     ) {
-        // Nothing follows a close frame or a response that ends the connection (RFC 6455 section 5.5.1).
-        let Some(conn) = self.slots.find_mut(id).filter(|conn| !matches!(conn.stage, Stage::Ending)) else { return };
+        let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.takes(lane)) else { return };
         let before = conn.outbox.bytes();
         let queued = conn.outbox.push(lane, bytes);
         let after = conn.outbox.bytes();

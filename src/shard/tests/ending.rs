@@ -1,8 +1,10 @@
 //! How connections end, and what still goes out before they do.
 
+use super::keeping::{at_home_in, join, start};
 use super::*;
 use crate::limits::{
-    CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES, IDLE_MS, OUTBOX_BYTES_MAX, PING_AFTER_MS, STUCK_MS,
+    CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES, IDLE_MS, LAST_ANSWERS_MS, OUTBOX_BYTES_MAX, PING_AFTER_MS,
+    STUCK_MS,
 };
 use crate::outbox::FRAME_OVERHEAD_BYTES;
 
@@ -203,6 +205,106 @@ fn what_has_happened_is_acknowledged_before_a_drain_closes() {
     let mut world = World::new();
     let who = world.legacy("/ws/chat/s", "ann");
     world.put(who, &text(&publish("chat:s", "1", &json!({}))));
+    world.handle(0, Input::Drain(0));
+    world.now.micros += WHEEL_SLOT_MS * 1000;
+    let (shard, effects) = &mut world.hosts[0];
+    shard.on_time(world.now, effects);
+    world.run();
+    assert_eq!(world.heard_words(who), ["draining", "connection_close 1012", "ack", "close 1012"]);
+}
+
+/// A client on the first of two shards that has sent two operations to a channel at home on one of them, of which none is
+/// on the disk yet. What it heard until then is dropped.
+fn waiting_for_the_disk(home: u16, ttl_s: u64) -> (World, Who, String) {
+    let mut world = start(Memory::default(), None, |options| options.shards = 2);
+    let channel = at_home_in(&world, home);
+    let who = world.upgrade_on(0, "/ws");
+    world.say(who, &json!({ "type": "auth", "token": token_with("ann", ttl_s, json!({})) }).to_string());
+    join(&mut world, who, &channel, None);
+    world.commits = false;
+    for id in ["1", "2"] {
+        world.say(who, &publish(&channel, id, &json!({})));
+    }
+    assert_eq!(world.heard_words(who), ["note", "note"]);
+    (world, who, channel)
+}
+
+fn drain_now(world: &mut World) {
+    for host in 0..world.hosts.len() {
+        world.handle(host, Input::Drain(0));
+    }
+    world.wait(WHEEL_SLOT_MS);
+}
+
+#[test]
+fn a_drain_reads_no_further_and_waits_for_the_disk_before_it_closes() {
+    for home in [0, 1] {
+        let (mut world, who, channel) = waiting_for_the_disk(home, LATER_S);
+        drain_now(&mut world);
+        assert_eq!(world.heard_words(who), ["draining", "connection_close 1012"], "{home}");
+        world.say(who, &publish(&channel, "3", &json!({})));
+        assert!(world.read(Metric::Published) == 2 && !world.is_open(who), "{home}: it is not read any more");
+        assert_eq!((world.read(Metric::Memberships), world.sockets[who].end), (0, None));
+        world.commits = true;
+        world.run();
+        assert_eq!(world.heard_words(who), ["ack", "ack", "close 1012"], "{home}");
+        assert_eq!(world.sockets[who].end, Some(Closing::Linger));
+        assert!(world.hosts.iter().all(|(shard, _)| shard.drained() && shard.lasts.is_empty()));
+    }
+}
+
+#[test]
+fn a_disk_that_stalls_holds_up_a_close_for_so_long_and_no_longer() {
+    for (ms, closed) in [(LAST_ANSWERS_MS - 1, false), (LAST_ANSWERS_MS, true), (LAST_ANSWERS_MS + 1, true)] {
+        let (mut world, who, _) = waiting_for_the_disk(0, LATER_S);
+        drain_now(&mut world);
+        world.heard(who);
+        world.wait(ms);
+        assert_eq!(world.heard_words(who), if closed { vec!["close 1012"] } else { vec![] }, "{ms}");
+        assert_eq!(world.hosts[0].0.drained(), closed, "{ms}");
+        world.commits = true;
+        world.run();
+        assert_eq!(world.heard_words(who), if closed { vec![] } else { vec!["ack", "ack", "close 1012"] }, "{ms}");
+    }
+}
+
+#[test]
+fn whoever_is_closed_is_answered_first_and_who_closes_by_itself_is_not_kept() {
+    type Deed = fn(&mut World, Who);
+    let cases: [(Deed, &[&str], &[&str]); 4] = [
+        (|world, _| world.wait(60_000), &["token_expiring", "connection_close 4001"], &["ack", "ack", "close 4001"]),
+        (|world, who| world.send(who, &[0x81, 1, b'x']), &[], &["ack", "ack", "close 1002"]),
+        (|world, who| world.send(who, &masked(8, b"\x03\xe8")), &["close 1000"], &[]),
+        (
+            |world, who| {
+                let id = world.sockets[who].id;
+                world.handle(0, Input::Gone(id));
+                world.run();
+            },
+            &[],
+            &[],
+        ),
+    ];
+    for home in [0, 1] {
+        for (index, (deed, at_once, later)) in cases.iter().enumerate() {
+            let (mut world, who, _) = waiting_for_the_disk(home, 60);
+            deed(&mut world, who);
+            let mut heard = world.heard_words(who);
+            heard.retain(|word| word != "ping frame" && word != "connection_heartbeat");
+            assert_eq!(heard, *at_once, "{home} {index}");
+            world.commits = true;
+            world.run();
+            assert_eq!(world.heard_words(who), *later, "{home} {index}");
+            assert!(world.hosts[0].0.lasts.is_empty() && world.sockets[who].end.is_some(), "{home} {index}");
+        }
+    }
+}
+
+#[test]
+fn what_another_shard_answers_is_waited_for_too() {
+    let mut world = World::with(|options| options.shards = 2);
+    let who = world.client_on(0, false, "/ws", "ann");
+    world.put(who, &text(&publish(&at_home("chat:", 1, 2), "1", &json!({}))));
     world.handle(0, Input::Drain(0));
     world.now.micros += WHEEL_SLOT_MS * 1000;
     let (shard, effects) = &mut world.hosts[0];
