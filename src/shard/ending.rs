@@ -217,10 +217,10 @@ impl Shard {
         }
     }
 
-    /// Whether a drain is over: no connection is left.
+    /// Whether a drain is over: no connection is left, and nobody outside waits for the store.
     #[must_use]
-    pub const fn drained(&self) -> bool {
-        self.draining && self.slots.taken() == 0
+    pub fn drained(&self) -> bool {
+        self.draining && self.slots.taken() == 0 && self.keeping.as_ref().is_none_or(|keeping| !keeping.owes_outside())
     }
 }
 

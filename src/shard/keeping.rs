@@ -208,6 +208,13 @@ impl Keeping {
         self.committed
     }
 
+    /// Whether somebody outside waits for a commit, or for a channel to be opened.
+    pub(super) fn owes_outside(&self) -> bool {
+        let is_outside = |write: &Write| write.answer.as_ref().is_some_and(|answer| answer.to.ticket().is_some());
+        let erases = !self.erasures.is_empty() || !self.forgets.is_empty() || !self.barriers.is_empty();
+        erases || !self.opening.is_empty() || self.writes.iter().any(is_outside)
+    }
+
     /// A number for a question of another kind.
     pub(super) fn ticket(&mut self) -> Ticket {
         self.last = Ticket(self.last.0 + 1);

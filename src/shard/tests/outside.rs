@@ -265,3 +265,24 @@ fn names_are_told_by_place_and_places_by_name_so_many_at_a_time() {
     let nowhere = Ask::Places { connection: None, channel: Some(Arc::from("chat:2")) };
     assert_eq!(world.ask(0, nowhere), Ok(Reply::Places { connection: None, channel: None }));
 }
+
+#[test]
+fn a_drain_waits_for_the_disk_where_somebody_outside_waits_for_it() {
+    let mut world = keeping::start(Memory::default(), None, |_| {});
+    let ask = |world: &mut World, id: &str| {
+        let publishing = event("chat:1", "note", Some(id));
+        world.handle(0, Input::Mesh(ShardId::OUTSIDE, question(77, Ask::Publish(publishing))));
+        world.run();
+    };
+    for opened in [false, true] {
+        world.commits = false;
+        ask(&mut world, if opened { "second" } else { "first" });
+        world.handle(0, Input::Drain(0));
+        world.run();
+        assert!(world.answered.is_empty() && !world.hosts[0].0.drained(), "{opened}");
+        world.commits = true;
+        world.run();
+        let answered = world.answered.pop().unwrap();
+        assert!(matches!(answered.outcome, Ok(Reply::Sequenced(_))) && world.hosts[0].0.drained(), "{opened}");
+    }
+}
