@@ -1,5 +1,5 @@
 //! SIGTERM under load: everybody is told, nobody new is let in, connections are closed 1012 in waves over
-//! the window, what was acknowledged had been delivered, and the exit code is 0.
+//! the window, what was acknowledged had been delivered, what was taken is acknowledged and kept, and the exit code is 0.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Seen};
-use crate::gateway::{Gateway, SOON, until};
+use crate::gateway::{Directory, Gateway, SOON, until};
 use crate::raw;
 
 const CLIENTS: usize = 40;
@@ -110,6 +110,102 @@ fn a_drain_under_load_tells_everybody_closes_in_waves_and_ends_with_0() {
         after.iter().map(|at| after.iter().filter(|other| other.abs_diff(*at).as_millis() < 150).count());
     assert!(most_at_once.max().unwrap() <= CLIENTS / 2, "no waves: {after:?}");
 }
+
+/// What became of the operations of a client that had several under way when it was closed.
+struct Publisher {
+    acked: HashSet<String>,
+    /// From the event that says that it is closed to the close frame.
+    waited: Duration,
+    code: u16,
+}
+
+/// Keeps some operations under way until the server closes the connection.
+fn publish_ahead(mut client: Client, name: usize) -> Publisher {
+    const UNDER_WAY: usize = 8;
+    let mut publisher = Publisher { acked: HashSet::new(), waited: Duration::ZERO, code: 0 };
+    let (mut sent, mut told) = (0, None);
+    loop {
+        while told.is_none() && sent < publisher.acked.len() + UNDER_WAY {
+            let body = json!({ "channel": channel_of(name), "type": "note", "payload": {} });
+            let message = json!({ "type": "publish", "id": format!("{name}-{sent}"), "ack": true, "payload": body });
+            let _may_be_closed = client.socket.send(tungstenite::Message::text(message.to_string()));
+            sent += 1;
+        }
+        match client.next() {
+            Seen::Text(text) => {
+                let event: Value = serde_json::from_str(&text).unwrap();
+                match event["type"].as_str().unwrap() {
+                    "ack" => {
+                        publisher.acked.insert(event["payload"]["id"].as_str().unwrap().to_owned());
+                    }
+                    "nack" => panic!("{event}"),
+                    "connection_close" => told = Some(Instant::now()),
+                    _ => {}
+                }
+            }
+            Seen::Close(code, _) => {
+                publisher.code = code.unwrap();
+                publisher.waited = told.map_or(Duration::ZERO, |told| told.elapsed());
+            }
+            Seen::End => return publisher,
+            Seen::Ping | Seen::Pong(_) | Seen::Binary(_) => {}
+        }
+    }
+}
+
+fn channel_of(name: usize) -> String {
+    format!("chat:s-{}", name % 4)
+}
+
+#[test]
+fn what_a_draining_server_has_taken_is_acknowledged_before_the_close_and_in_the_store_afterwards() {
+    let directory = Directory::new();
+    let kept = ["--set", "history.events=100000", "--set", "history.bytes=200000000", "--set", "store.window_ms=20"];
+    let options = [&["--shards", "2", "--limits", "unlimited"][..], &kept].concat();
+    let mut gateway = Gateway::within(&directory, &options);
+    let (tokens, reader) = (gateway.token_row("user", 20), gateway.token("reader"));
+    let clients: Vec<Client> = tokens.iter().map(|token| Client::join_known(&gateway, "/ws", token)).collect();
+    let mut first = Client::join(&gateway, "/ws", &reader);
+    let epochs: Vec<Value> =
+        (0..4).map(|room| first.subscribe(&[&channel_of(room)])[0]["payload"]["epoch"].clone()).collect();
+    drop(first);
+    let threads: Vec<_> = clients
+        .into_iter()
+        .enumerate()
+        .map(|(name, client)| std::thread::spawn(move || publish_ahead(client, name)))
+        .collect();
+    until("the load runs", SOON, || gateway.metric("waystation_published_total", "") > 200);
+    gateway.terminate();
+    assert_eq!(gateway.wait(WINDOW + SOON).code(), Some(0), "{}", gateway.log());
+    let publishers: Vec<Publisher> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+
+    let gateway = Gateway::within(&directory, &options);
+    let mut stored = HashSet::new();
+    for (room, epoch) in epochs.iter().enumerate() {
+        let channel = channel_of(room);
+        let resume = json!([{ "channel": channel, "epoch": epoch, "seq": 0 }]);
+        let path = format!("/ws/chat/{}", channel.trim_start_matches("chat:"));
+        let mut back = Client::join_with(&gateway, &path, &json!({ "token": reader, "resume": resume }));
+        assert_eq!(back.subscribed["payload"]["recovered"], true, "{}", back.subscribed);
+        let last = back.subscribed["payload"]["seq"].as_u64().unwrap();
+        for _ in 0..last {
+            stored.insert(back.event_of("note")["op_id"].as_str().unwrap().to_owned());
+        }
+    }
+    for (name, publisher) in publishers.iter().enumerate() {
+        assert_eq!(publisher.code, 1012, "client {name}");
+        let lost: Vec<_> = publisher.acked.difference(&stored).collect();
+        assert!(lost.is_empty(), "client {name}: acknowledged and not in the store: {lost:?}");
+        let prefix = format!("{name}-");
+        let silent: Vec<_> =
+            stored.iter().filter(|id| id.starts_with(&prefix) && !publisher.acked.contains(*id)).collect();
+        // A disk that stalls is waited for so long and no longer.
+        assert!(silent.is_empty() || publisher.waited >= PATIENCE, "client {name}: taken, not answered: {silent:?}");
+    }
+}
+
+/// How long answers that are under way are waited for, less what a busy machine may shorten it by for who looks.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Publishes to each of ten channels. Returns whether all was acknowledged before the connection ended.
 fn is_served(client: &mut Client) -> bool {

@@ -319,3 +319,42 @@ fn an_erased_user_stays_erased_over_kills_also_in_the_middle_of_it() {
     let exported = String::from_utf8(run("export").stdout).unwrap();
     assert_eq!((exported.lines().count(), exported.contains("hidden")), (3001, false));
 }
+
+#[test]
+fn a_notification_outlives_kills_until_a_device_has_acknowledged_it() {
+    let directory = Directory::new();
+    let start = || Gateway::within(&directory, &["--shards", "1", "--limits", "unlimited", "--set", KEPT]);
+    let gateway = start();
+    let backend = gateway.token_with("backend", &["--role", "service"]);
+    let token = gateway.token("ada");
+    let notify = |gateway: &Gateway, id: &str| {
+        let mut service = Client::join_known(gateway, "/ws", &backend);
+        service.publish("notifications:ada", id, &json!({ "title": id }));
+        service.event_of("ack");
+    };
+    let device = |gateway: &Gateway| Client::join_known(gateway, "/ws/notifications/ada", &token);
+    // Nobody is there.
+    notify(&gateway, "first");
+    drop(gateway);
+    for told in ["to the phone", "again, since it did not acknowledge it"] {
+        let gateway = start();
+        assert_eq!(device(&gateway).event_of("note")["op_id"], "first", "{told}");
+        drop(gateway);
+    }
+    let gateway = start();
+    let mut phone = device(&gateway);
+    let first = phone.event_of("note");
+    assert_eq!(first["op_id"], "first");
+    let place = json!({ "channel": "notifications:ada", "epoch": first["epoch"], "seq": first["seq"] });
+    phone.send(&json!({ "type": "ack", "payload": place }));
+    // Nothing answers it. What is put behind it and committed says that it is on the disk too.
+    phone.publish("chat:s", "behind", &json!({}));
+    phone.event_of("ack");
+    drop(gateway);
+    let gateway = start();
+    let mut tablet = device(&gateway);
+    notify(&gateway, "second");
+    let next = tablet.event_of("note");
+    assert_eq!(next["op_id"], "second", "what was acknowledged does not come again: {next}");
+    assert!(next["seq"].as_u64() > first["seq"].as_u64(), "{next}");
+}
