@@ -382,6 +382,8 @@ impl Shard {
         let Role::Home { followers, .. } = &room.role else { return };
         let Some(follower) = followers.iter().find(|follower| follower.shard == to) else { return };
         let cursors = || room.service.as_ref().map(|service| service.cursors.clone()).unwrap_or_default();
+        let past = room.stored.as_ref().and_then(|stored| stored.past.as_ref());
+        let before = (Seq(0)..follower.next, to);
         let tail = Tail {
             until_acked: room.until_acked,
             channel: Arc::clone(&room.name),
@@ -390,9 +392,9 @@ impl Shard {
             first: follower.next,
             goal: Some(room.history.last()),
             events: Vec::new(),
-            excluded: Vec::new(),
+            excluded: past.map_or_else(Vec::new, |past| past.excluded_within(before)),
             erased: None,
-            past: room.stored.as_ref().and_then(|stored| stored.past.as_ref()).map(Past::known),
+            past: past.map(Past::known),
             cursors: room.until_acked.then(|| Box::new(cursors())),
         };
         effects.list.push(Effect::Mesh(to, MeshMessage::Tail(Box::new(tail))));

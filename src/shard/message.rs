@@ -193,7 +193,7 @@ pub struct Tail {
     pub goal: Option<Seq>,
     /// Without a hole.
     pub events: Vec<Event>,
-    /// Of those that a jump left out: which of the receiver's connections are not to get which.
+    /// Of those before them that do not come: which of the receiver's connections are not to get which.
     pub excluded: Vec<(Seq, ConnId)>,
     /// Everything up to here is erased.
     pub erased: Option<Seq>,

@@ -164,8 +164,11 @@ impl Past {
         last.filter(|last| *last >= first).unwrap_or(Seq(first.0 - 1)).max(after)
     }
 
-    /// A connection is not to get an event.
+    /// A connection is not to get an event. They are told in the order of the events, some of them twice.
     pub(super) fn exclude(&mut self, seq: Seq, author: ConnId) {
+        if self.excluded.back().is_some_and(|(last, _)| *last >= seq) {
+            return;
+        }
         if self.excluded.len() >= EXCLUSIONS_PER_CHANNEL_MAX {
             self.excluded.pop_front();
         }

@@ -219,3 +219,21 @@ fn an_author_on_a_shard_that_fell_behind_the_history_does_not_get_what_it_exclud
     publish_some(&mut world, bob, 20..=20);
     check_excluded(&mut world, ann, &[41]);
 }
+
+#[test]
+fn an_author_that_comes_back_to_a_channel_does_not_get_what_it_excluded_itself_from() {
+    for at in [0, 1] {
+        let mut world = start(Memory::default(), None, |options| (options.shards, options.retention.count) = (2, 3));
+        let home = crate::route::home(&world.hosts[0].0.options.key, "chat:s", 2).index();
+        let ann = world.client_on((home + at) % 2, true, "/ws", "ann");
+        let bob = world.client_on(home, true, "/ws", "bob");
+        let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+        exclude_and_publish(&mut world, (ann, bob));
+        world.say(ann, &json!({ "type": "unsubscribe", "channels": ["chat:s"] }).to_string());
+        world.heard(ann);
+        // Its shard has given the channel up, and follows it anew.
+        let heard = join(&mut world, ann, "chat:s", Some((&epoch, 0)));
+        let others: Vec<u64> = (1..=20).map(|index| index * 2).collect();
+        assert_eq!((seqs(&heard, "note"), of_type(&heard, "gap").len()), (others, 0), "{at}");
+    }
+}
