@@ -49,8 +49,6 @@ pub(crate) struct Joined {
     name: String,
     /// It starts at `expected` or earlier, and has had nothing yet.
     unread: bool,
-    /// Whoever falls behind reads from the store, which does not know connections.
-    from_store: bool,
 }
 
 /// A client's part in a channel.

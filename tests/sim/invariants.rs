@@ -91,8 +91,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) text: &'a str,
     /// The connection that saw it.
     pub(crate) serial: u64,
-    /// It may come from the store.
-    pub(crate) replayed: bool,
+    /// It is a part of a history that was asked for, which leaves out nothing.
+    pub(crate) asked: bool,
 }
 
 impl Ledger {
@@ -136,7 +136,7 @@ impl Ledger {
         assert_eq!(op.id.as_deref(), seen.op_id, "the operation id: {seen:?}");
         let known = op.place.get_or_insert_with(|| place.clone());
         assert_eq!(*known, place, "an operation is one event: {seen:?}");
-        let excluded = op.exclude && op.serials == [seen.serial] && !seen.replayed;
+        let excluded = op.exclude && op.serials == [seen.serial] && !seen.asked;
         assert!(!excluded, "an excluded author gets its event: {seen:?}");
         if let Some(id) = op.id.clone() {
             let group = self.groups.entry((op.channel.clone(), op.user.clone(), id)).or_default();

@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::{Client, Joined, number, own_name, text};
 use crate::counts::{Counts, Kind};
 use crate::invariants::{Ledger, Place, Seen};
-use crate::storage::is_durable;
 
 impl Client {
     pub(super) fn on_subscribe_response(&mut self, payload: &Value, counts: &mut Counts) {
@@ -78,11 +77,10 @@ impl Client {
         if name != channel {
             counts.count(Kind::Alias);
         }
-        let from_store = ledger.has_store && is_durable(&channel);
         self.memory.insert(channel, (epoch.to_owned(), expected - 1));
         let unread = channel_is_unread && ask.position.is_none();
         let (epoch, name) = (epoch.to_owned(), name.to_owned());
-        part.joined = Some(Joined { epoch, expected, name, unread, from_store });
+        part.joined = Some(Joined { epoch, expected, name, unread });
     }
 
     pub(super) fn on_unsubscribed(&mut self, payload: &Value, counts: &mut Counts) {
@@ -135,8 +133,6 @@ impl Client {
         let said = said(value);
         counts.count(Kind::Delivered);
         counts.add(Kind::LargeEvent, u64::from(said.len() > 4096));
-        let joined = self.parts.get(&channel).and_then(|part| part.joined.as_ref());
-        let replayed = joined.is_some_and(|joined| joined.from_store);
         let seen = Seen {
             channel: &channel,
             epoch,
@@ -146,7 +142,7 @@ impl Client {
             user: text(value, "user_id"),
             text: said,
             serial: self.serial,
-            replayed,
+            asked: false,
         };
         if let Some(backend) = &mut self.backend {
             backend.on_event(&seen, ledger, counts);
@@ -198,7 +194,7 @@ impl Client {
                 user: text(event, "user_id"),
                 text: said(event),
                 serial: self.serial,
-                replayed: true,
+                asked: true,
             };
             ledger.see(&seen);
             let between = before.map_or(seq..seq, |before| before.min(seq) + 1..before.max(seq));
