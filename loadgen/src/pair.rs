@@ -19,7 +19,7 @@ use crate::launch::Launched;
 use crate::limits::REPEATS_COUNT_MAX;
 use crate::plan::{self, ENDED_EARLY, Setting};
 use crate::process::Process;
-use crate::report::{Report, by_thread};
+use crate::report::{Report, ServerReport, by_thread};
 use crate::scenario::Scenario;
 
 pub use sliced::Slicing;
@@ -39,11 +39,23 @@ pub struct Contest<'a> {
     pub slicing: Option<&'a Slicing>,
 }
 
+/// Processor microseconds per delivery, by who spent them. The kernel tells both apart by where its ticks find a thread:
+/// the sum is exact, the parts are samples.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
+pub struct Parts {
+    /// In the program.
+    pub user: f64,
+    /// In the kernel on its behalf.
+    pub system: f64,
+}
+
 /// What came out.
 #[derive(Debug, Default, Serialize)]
 pub struct Comparison {
     /// Processor microseconds per delivery of both, by pair.
     pub cpu_us_per_delivery: Vec<[f64; 2]>,
+    /// The same in the program and in the kernel, the mean of all pairs.
+    pub parts_us_per_delivery: [Parts; 2],
     /// The same by the name of the server's thread, the mean of all pairs.
     pub threads_us_per_delivery: [BTreeMap<String, f64>; 2],
     /// Share of a core of both, by pair.
@@ -85,6 +97,9 @@ impl Contest<'_> {
         comparison.ratios.sort_by(f64::total_cmp);
         let pairs = comparison.ratios.len().max(1) as f64;
         comparison.threads_us_per_delivery.iter_mut().flat_map(BTreeMap::values_mut).for_each(|us| *us /= pairs);
+        for parts in &mut comparison.parts_us_per_delivery {
+            (parts.user, parts.system) = (parts.user / pairs, parts.system / pairs);
+        }
         comparison.verdict = Verdict::new(&comparison.ratios, bound);
         Ok(comparison)
     }
@@ -140,6 +155,7 @@ impl Comparison {
         for (which, report) in reports.iter().enumerate() {
             let server = report.server.as_ref().ok_or("the server's processor time is unknown")?;
             (cpu[which], busy[which]) = (server.cpu_us_per_delivery, server.busy);
+            self.parts_us_per_delivery[which].add(server);
             for (name, us) in &server.threads {
                 *self.threads_us_per_delivery[which].entry(name.clone()).or_default() += us;
             }
@@ -170,8 +186,18 @@ impl Comparison {
         Ok(())
     }
 
-    /// Of servers that work in several threads, what each of them takes.
-    pub(crate) fn write_threads(&self, f: &mut dyn fmt::Write) -> fmt::Result {
+    /// What the programs take themselves and what the kernel does for them; of servers that work in several threads, what
+    /// each of these takes.
+    pub(crate) fn write_parts(&self, f: &mut dyn fmt::Write) -> fmt::Result {
+        let [a, b] = self.parts_us_per_delivery;
+        if a != Parts::default() && b != Parts::default() {
+            let more = (a.user - b.user, a.system - b.system);
+            writeln!(
+                f,
+                "CPU per delivery in the program and in the kernel: a {:.3} + {:.3} us  b {:.3} + {:.3} us  a - b {:+.3} {:+.3} us",
+                a.user, a.system, b.user, b.system, more.0, more.1,
+            )?;
+        }
         for (which, threads) in self.threads_us_per_delivery.iter().enumerate() {
             if let Some(threads) = by_thread(threads) {
                 writeln!(f, "CPU per delivery of {}, by thread: {threads}", name(which))?;
@@ -213,6 +239,17 @@ fn times(reports: &[Report; 2]) -> ([f64; 2], [u64; 2], f64) {
     (running, slices, handover_s / (running[0] + running[1] + handover_s).max(f64::MIN_POSITIVE))
 }
 
+impl Parts {
+    /// Adds what one run took.
+    fn add(&mut self, server: &ServerReport) {
+        let seen_s = server.user_s + server.system_s;
+        if seen_s > 0.0 {
+            self.user += server.cpu_us_per_delivery * server.user_s / seen_s;
+            self.system += server.cpu_us_per_delivery * server.system_s / seen_s;
+        }
+    }
+}
+
 fn name(which: usize) -> &'static str {
     ["a", "b"][which]
 }
@@ -222,7 +259,7 @@ impl fmt::Display for Comparison {
         writeln!(f, "ratio a/b of CPU per delivery: {}  ({} pairs)", self.verdict, self.ratios.len())?;
         let last = self.bytes_per_delivery.last().copied().unwrap_or_default();
         writeln!(f, "bytes per delivery: a {:.1}  b {:.1}", last[0], last[1])?;
-        self.write_threads(f)?;
+        self.write_parts(f)?;
         for objection in &self.objections {
             writeln!(f, "OBJECTION {objection}")?;
         }

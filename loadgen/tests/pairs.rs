@@ -153,6 +153,13 @@ fn both_sides_of_a_pair_in_slices_have_their_own_time() {
     }
     let handover: Vec<f64> = json["handover"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect();
     assert!(handover.len() == 2 && handover.iter().all(|share| (0.0..1.0).contains(share)), "{json}");
+    let cpu = numbers("cpu_us_per_delivery");
+    for (which, parts) in json["parts_us_per_delivery"].as_array().unwrap().iter().enumerate() {
+        // Of both pairs, unless one had less than a tick.
+        let sum = parts["user"].as_f64().unwrap() + parts["system"].as_f64().unwrap();
+        let mean = (cpu[which] + cpu[2 + which]) / 2.0;
+        assert!(0.0 < sum && sum < 1.001 * mean, "{json}");
+    }
     assert!(ended.out.contains(" slices") && ended.out.contains("handing over"), "{ended:?}");
 }
 

@@ -157,7 +157,7 @@ impl fmt::Display for SuiteResult {
                 verdict.sign_p,
                 comparison.word(),
             )?;
-            comparison.write_threads(f)?;
+            comparison.write_parts(f)?;
         }
         for RowResult { row, comparison } in &self.rows {
             for objection in &comparison.objections {
@@ -171,6 +171,7 @@ impl fmt::Display for SuiteResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pair::Parts;
 
     const ROW: &str = "[[row]]\nname = 'x'\nscenario = 'echo'\nbound = 1.1\n";
 
@@ -212,6 +213,7 @@ mod tests {
         let ratios = vec![ratio; 5];
         let comparison = Comparison {
             verdict: crate::pair::Verdict::new(&ratios, Some(1.1)),
+            parts_us_per_delivery: [Parts { user: 1.25, system: 4.0 }, Parts { user: 0.5, system: 4.125 }],
             ratios,
             objections: objections.iter().map(|&objection| objection.to_owned()).collect(),
             ..Comparison::default()
@@ -237,6 +239,7 @@ mod tests {
         let result = SuiteResult { rows: vec![result("rooms", &[], 1.0), result("echo", &["late"], 1.2)] };
         let text = result.to_string();
         assert!(text.contains("rooms") && text.contains("within") && text.contains("OBJECTION echo: late"), "{text}");
+        assert!(text.contains("a 1.250 + 4.000 us  b 0.500 + 4.125 us  a - b +0.750 -0.125 us"), "{text}");
         let markdown = result.markdown();
         assert!(markdown.contains("| rooms | 5 | 1.000 | 1.000 to 1.000 | 1.000 | 1.1 | "), "{markdown}");
         assert!(markdown.contains("| failed |"), "{markdown}");

@@ -16,7 +16,7 @@ pub(super) struct Observer {
     /// Of the waves, in order.
     costs: Vec<CpuTimes>,
     /// Of the phases, in order, and whether each was measured.
-    phases: Vec<(u64, bool)>,
+    phases: Vec<(CpuTimes, bool)>,
     at_begin: Option<CpuTimes>,
     /// Of the server's threads, by name: at the begin of a step, and what was used in the steps that are measured.
     threads_at_begin: BTreeMap<String, u64>,
@@ -59,7 +59,7 @@ impl Observer {
             StepKind::Hold { .. } | StepKind::Close => {}
         }
         if let Some(phase) = &step.phase {
-            self.phases.push((used.sum_ns, phase.measured));
+            self.phases.push((used, phase.measured));
             if phase.measured {
                 self.add_threads();
             }
@@ -81,18 +81,20 @@ impl Observer {
         // Waves that opened nothing are not told.
         let waves = self.costs.into_iter().zip(&mut report.openings);
         waves.for_each(|(times, opening)| opening.cost = Some(OpeningCost::new(opening.total.count, times)));
-        let (mut cpu_ns, mut window_s, mut deliveries) = (0, 0.0, 0);
-        for ((used_ns, measured), phase) in self.phases.into_iter().zip(&mut report.phases) {
-            phase.server_cpu_s = Some(rounded_fine(used_ns as f64 / 1e9));
+        let (mut times, mut window_s, mut deliveries) = (CpuTimes::default(), 0.0, 0);
+        for ((used, measured), phase) in self.phases.into_iter().zip(&mut report.phases) {
+            phase.server_cpu_s = Some(rounded_fine(used.sum_ns as f64 / 1e9));
             if measured {
-                cpu_ns += used_ns;
+                times = times.plus(used);
                 window_s += phase.end_s - phase.from_s;
                 deliveries += phase.delivered;
             }
         }
         if window_s > 0.0 {
-            let cpu_ns = cpu_ns as f64;
+            let cpu_ns = times.sum_ns as f64;
             self.report.cpu_s = rounded_fine(cpu_ns / 1e9);
+            self.report.user_s = rounded_fine(times.user_ns as f64 / 1e9);
+            self.report.system_s = rounded_fine(times.system_ns as f64 / 1e9);
             self.report.busy = rounded_fine(cpu_ns / 1e9 / window_s);
             let a_delivery = |cpu_ns: f64| rounded_fine(cpu_ns / 1e3 / deliveries.max(1) as f64);
             self.report.cpu_us_per_delivery = a_delivery(cpu_ns);

@@ -235,6 +235,12 @@ pub struct KindReport {
 pub struct ServerReport {
     /// Processor seconds in the measured time.
     pub cpu_s: f64,
+    /// Of these, seconds in the program; this and the next are counted in ticks of 10 ms.
+    #[serde(default)]
+    pub user_s: f64,
+    /// Seconds in the kernel.
+    #[serde(default)]
+    pub system_s: f64,
     /// Share of one core in the measured time.
     pub busy: f64,
     /// Processor microseconds per delivery in the measured time.

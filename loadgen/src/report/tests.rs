@@ -84,6 +84,8 @@ pub(crate) fn sample() -> Report {
         protocol_faults: Names::default(),
         server: Some(ServerReport {
             cpu_s: 1.5,
+            user_s: 0.5,
+            system_s: 1.0,
             busy: 0.3,
             cpu_us_per_delivery: 10.25,
             threads: [("shard", 8.0), ("store", 2.24), ("log", 0.01)].map(|(name, us)| (name.to_owned(), us)).into(),
