@@ -2,9 +2,10 @@
 //!
 //! The user's own channels are erased as channels are. Then every shard goes through the channels in its memory, the store
 //! through all that it has, whether somebody has it open or not, and the shards once more, for what they had read from
-//! the store before. All of it in portions that are asked for one after another: an answer says where the next one
-//! begins, and nothing is remembered between them, so that who was interrupted asks again. Absent: the connections of
-//! the user, which stay; what others have said about the user.
+//! the store before. What the user sends behind the first of these rounds is not of the erasure. All of it in portions
+//! that are asked for one after another: an answer says where the next one begins, and nothing is remembered between
+//! them, so that who was interrupted asks again. Absent: the connections of the user, which stay; what others have said
+//! about the user.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::refusal::Refusal;
 use crate::code::ErrorCode;
 use crate::ids::ShardId;
 use crate::ledger::{Forgotten, Spot};
-use crate::shard::message::outside::{Ask, Reply, Traces};
+use crate::shard::message::outside::{Ask, Reply, Round, Traces};
 use crate::wire::http::Response;
 
 /// What stands before a user's id in the names of its own channels.
@@ -34,10 +35,10 @@ pub(super) async fn erase(asker: &Asker, erasing: &Semaphore, user: &str) -> Res
     for channel in &channels {
         erase_channel(asker, channel).await?;
     }
-    let mut traces = in_memory(asker, &user).await?;
+    let mut traces = in_memory(asker, &user, Round::First).await?;
     let (stored, unreadable) = in_store(asker, &user).await?;
     traces.add(stored);
-    traces.add(in_memory(asker, &user).await?);
+    traces.add(in_memory(asker, &user, Round::Last).await?);
     let Traces { events, operations, cursors } = traces;
     let channels = channels.each_ref().map(|channel| &**channel);
     let mut answer = json!({
@@ -60,11 +61,11 @@ pub(super) async fn erase(asker: &Asker, erasing: &Semaphore, user: &str) -> Res
 ///
 /// # Cancel safety
 /// As [`erase`].
-async fn in_memory(asker: &Asker, user: &Arc<str>) -> Result<Traces, Refusal> {
+async fn in_memory(asker: &Asker, user: &Arc<str>, round: Round) -> Result<Traces, Refusal> {
     let mut sum = Traces::default();
     let mut open: Vec<(ShardId, u32)> = asker.shards().map(|shard| (shard, 0)).collect();
     while !open.is_empty() {
-        let ask = |(shard, from): &(ShardId, u32)| (*shard, Ask::Forget { user: Arc::clone(user), from: *from });
+        let ask = |(shard, from): &(ShardId, u32)| (*shard, Ask::Forget { user: Arc::clone(user), from: *from, round });
         let outcomes: Vec<Outcome> = asker.ask(open.iter().map(ask).collect()).await;
         let mut left = Vec::new();
         for ((shard, _), outcome) in open.into_iter().zip(outcomes) {

@@ -59,6 +59,8 @@ struct Channel {
     /// A trimming is planned or in the batch.
     trimming: bool,
     erase: Option<(ShardId, Ticket, Seq)>,
+    /// Of what is stored up to here a user's part goes with an erasure. What comes later stays, in memory too.
+    passed: Seq,
     /// Cursors and positions written since those over their bounds were looked for.
     places: usize,
     /// Those of them that were written since a trimming was planned: they stay.
@@ -192,6 +194,7 @@ impl Ledger {
                     }
                 }
             }
+            Request::Passed(channels) => self.pass(&channels),
             Request::Erase { channel, through } => return self.erase((from, ticket), channel, through),
             Request::Forget(forget) => return self.forget((from, ticket), *forget),
             Request::Close(channel) => {
@@ -251,6 +254,9 @@ impl Ledger {
                 }
                 rows::put_place(&mut self.batch, place, kind, seq, unix_ms);
                 state.places += 1;
+                if kind == Kind::Cursor {
+                    self.forgets.note_cursor(place);
+                }
             }
             None => rows::remove(&mut self.batch, place),
         }
@@ -424,18 +430,21 @@ impl Ledger {
         let channel = self.names.get(name).copied().unwrap_or(channel);
         self.last_number = self.last_number.max(channel.0);
         self.names.insert(Arc::clone(name), channel);
+        let passed = line.last();
         let state = self.channels.entry(channel).or_insert_with(|| Channel {
             line,
             is_known,
             holders: 0,
             trimming: false,
             erase: None,
+            passed,
             places: 0,
             moved: Vec::new(),
         });
         state.holders += held;
         if opening.asked.is_some() {
             state.line.keep = *keep;
+            state.passed = state.line.last();
         }
         let line = state.line.clone();
         let idle = !state.trimming;

@@ -101,6 +101,10 @@ pub enum Request {
     /// What a user has left goes, a portion of the log at a time; answered [`Notice::Forgotten`]. Of an event its number and
     /// its time stay. What was written before must be committed. One is done at a time, another is refused.
     Forget(Box<Forget>),
+    /// An erasure of a user has gone through these channels in the shard's memory: of what is stored of them, a
+    /// [`Self::Forget`] takes what was put before this. Of other open channels it takes what was stored before they were
+    /// opened, and of closed ones everything. So memory and disk take the same events, and neither asks a clock.
+    Passed(Box<[ChannelNumber]>),
     /// The shard forgets the channel. Everything it appended there must be committed. Not answered.
     Close(ChannelNumber),
 }
@@ -110,7 +114,7 @@ impl Request {
     #[must_use]
     pub const fn channel(&self) -> Option<ChannelNumber> {
         match self {
-            Self::Open(_) | Self::Forget(_) => None,
+            Self::Open(_) | Self::Forget(_) | Self::Passed(_) => None,
             Self::Append(Append { channel, .. })
             | Self::Cursor { channel, .. }
             | Self::Position { channel, .. }
@@ -159,6 +163,16 @@ pub struct Forgotten {
     pub unreadable: u64,
     /// Where the next portion begins; `None` when all is done.
     pub next: Option<Spot>,
+}
+
+impl Forgotten {
+    /// Counts what was found at another place.
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.operations += other.operations;
+        self.cursors += other.cursors;
+        self.unreadable += other.unreadable;
+    }
 }
 
 /// Asks for events that lie behind the hot ring; answered [`Notice::Page`]. Not ordered with writes.

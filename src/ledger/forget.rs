@@ -14,6 +14,8 @@ use super::contract::{ChannelNumber, Forget, Forgotten, Spot};
 use super::disk::{Disk, DiskFault, Order, Place, Space};
 use super::event::{self, Event, Stored, seal_event, write_body};
 use super::key;
+use super::record::Kind;
+use super::rows::{decode, read_place};
 
 /// The type of what stands in the place of an erased event.
 pub const ERASED_KIND: &str = "erased";
@@ -21,10 +23,22 @@ pub const ERASED_KIND: &str = "erased";
 /// What of a user goes in one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Portion {
-    /// What stands where from then on.
-    pub(super) changes: Vec<(Place, Option<Box<[u8]>>)>,
-    /// How much that is, and where the next one begins.
+    /// Where something of the user stands.
+    pub(super) changes: Vec<Change>,
+    /// What cannot be read, and where the next one begins.
     pub forgotten: Forgotten,
+}
+
+/// Something of a user that was found, and goes unless it is newer than the erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) place: Place,
+    /// What stands there from then on.
+    pub(super) value: Option<Box<[u8]>>,
+    /// The event, or the one up to which a cursor is.
+    pub(super) at: (ChannelNumber, Seq),
+    /// What it counts for.
+    pub(super) counts: Forgotten,
 }
 
 /// Looks through a portion of the log. Only what is committed is seen.
@@ -88,15 +102,23 @@ impl Plan<'_> {
         self.bytes += bytes.len();
         match event::read(place, bytes) {
             Ok(Stored::Event(stands, event)) if event.user == &*self.forget.user => {
-                portion.forgotten.events += 1;
-                portion.forgotten.operations += u64::from(event.operation.is_some());
+                let operations = u64::from(event.operation.is_some());
                 let mut sealed = Vec::new();
                 seal_event(place, stands, &tombstone(&event), &mut sealed);
-                portion.changes.push(((Space::Events, place.into()), Some(sealed.into())));
+                portion.changes.push(Change {
+                    place: (Space::Events, place.into()),
+                    value: Some(sealed.into()),
+                    at: (channel, seq),
+                    counts: Forgotten { events: 1, operations, ..Forgotten::default() },
+                });
             }
             Ok(Stored::Stub(_, _, operation)) if operation.author == self.forget.author => {
-                portion.forgotten.operations += 1;
-                portion.changes.push(((Space::Events, place.into()), None));
+                portion.changes.push(Change {
+                    place: (Space::Events, place.into()),
+                    value: None,
+                    at: (channel, seq),
+                    counts: Forgotten { operations: 1, ..Forgotten::default() },
+                });
             }
             Ok(_) => {}
             Err(_) => portion.forgotten.unreadable += 1,
@@ -140,16 +162,21 @@ fn cursors(disk: &impl Disk, user: &Arc<str>, from: ChannelNumber) -> Result<Por
             break;
         }
         let place = key::cursor(channel, user);
-        let mut is_there = false;
+        let mut found = None;
         // One that is broken goes like any other.
-        match disk.get(Space::Rows, &place, &mut |_| is_there = true) {
+        let read = |bytes: &[u8]| decode(&place, Kind::Cursor, bytes, read_place).map_or(Seq(0), |(seq, _)| seq);
+        match disk.get(Space::Rows, &place, &mut |bytes| found = Some(read(bytes))) {
             Ok(()) => {}
             Err(DiskFault::Damaged(_)) => portion.forgotten.unreadable += 1,
             Err(failed) => return Err(failed),
         }
-        if is_there {
-            portion.forgotten.cursors += 1;
-            portion.changes.push(((Space::Rows, place.into()), None));
+        if let Some(seq) = found {
+            portion.changes.push(Change {
+                place: (Space::Rows, place.into()),
+                value: None,
+                at: (channel, seq),
+                counts: Forgotten { cursors: 1, ..Forgotten::default() },
+            });
         }
     }
     portion.forgotten.next = next;

@@ -32,11 +32,11 @@ impl Cursors {
         self.of.push((Arc::clone(user), before.max(seq)));
     }
 
-    /// Nothing is known of a user from now on. Returns whether something was.
-    pub fn forget(&mut self, user: &str) -> bool {
-        let before = self.of.len();
-        self.of.retain(|(name, _)| **name != *user);
-        self.of.len() < before
+    /// Forgets how far a user is, if that is before a position. Returns whether it was known.
+    pub fn forget(&mut self, user: &str, before: Seq) -> bool {
+        let count = self.of.len();
+        self.of.retain(|(name, seq)| **name != *user || *seq >= before);
+        self.of.len() < count
     }
 
     /// The last event that a user has acknowledged or is not owed; 0 if none.

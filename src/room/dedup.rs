@@ -155,18 +155,27 @@ impl Dedup {
         }
     }
 
-    /// Forgets all of an author's. Returns how many.
-    pub fn forget_author(&mut self, author: u64) -> usize {
-        let count = self.authors.remove(&author).map_or(0, usize::from);
-        if count > 0 {
+    /// Forgets those of an author's that were sequenced before a position. Returns how many.
+    pub fn forget_author(&mut self, author: u64, before: Seq) -> usize {
+        let Some(known) = self.authors.get(&author).copied() else { return 0 };
+        let Self { order, done, .. } = self;
+        let all = order.len();
+        order.retain(|place| {
+            let stays = place.author != author || done.get(&place.identity).is_some_and(|(_, seq)| *seq >= before);
+            if !stays {
+                done.remove(&place.identity);
+            }
+            stays
+        });
+        let count = all - order.len();
+        let left = known.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
+        if left <= DEDUP_SHARE_MAX {
             self.heavy.retain(|heavy| *heavy != author);
-            let Self { order, done, .. } = self;
-            order.retain(|place| {
-                if place.author == author {
-                    done.remove(&place.identity);
-                }
-                place.author != author
-            });
+        }
+        if left == 0 {
+            self.authors.remove(&author);
+        } else {
+            self.authors.insert(author, left);
         }
         count
     }
@@ -246,10 +255,26 @@ mod tests {
         publish(&mut dedup, "eve", 0..2 * usize::from(DEDUP_SHARE_MAX));
         publish(&mut dedup, "ann", 0..3);
         let author = author_of(&[3; 16], "eve");
-        assert_eq!(dedup.forget_author(author), 2 * usize::from(DEDUP_SHARE_MAX));
+        assert_eq!(dedup.forget_author(author, Seq(u64::MAX)), 2 * usize::from(DEDUP_SHARE_MAX));
         assert_eq!((known(&mut dedup, "eve", 9), known(&mut dedup, "ann", 3), dedup.len()), (0, 3, 3));
         assert!(dedup.heavy.is_empty() && dedup.done.len() == 3 && dedup.authors.len() == 1);
-        assert_eq!(dedup.forget_author(author), 0);
+        assert_eq!(dedup.forget_author(author, Seq(u64::MAX)), 0);
+    }
+
+    #[test]
+    fn what_an_author_did_from_a_position_on_stays_known() {
+        let share = usize::from(DEDUP_SHARE_MAX);
+        for stay in [1, share, share + 1] {
+            let mut dedup = Dedup::default();
+            for id in 0..share + 2 {
+                dedup.insert(Millis(1), operation("eve", &id.to_string(), "{}"), Seq(id as u64));
+            }
+            let author = author_of(&[3; 16], "eve");
+            assert_eq!(dedup.forget_author(author, Seq((share + 2 - stay) as u64)), share + 2 - stay);
+            assert_eq!((known(&mut dedup, "eve", share + 2), dedup.len(), dedup.done.len()), (stay, stay, stay));
+            assert_eq!(dedup.authors.get(&author).copied().map(usize::from), Some(stay));
+            assert_eq!(dedup.heavy.contains(&author), stay > share);
+        }
     }
 
     #[test]

@@ -5,21 +5,25 @@
 //! so that nobody is told of a gap. Operations and cursors go; the user's own channels are erased as channels are
 //! (`erasing`). Whoever asks goes through all shards, then through the store, then through the shards again, for what was
 //! read from the store meanwhile. Nothing of it is remembered: who was interrupted begins anew.
+//!
+//! What the user publishes or acknowledges behind the first round is not of the erasure: the store is told which channels
+//! that has gone through, in the order of their events, and takes nothing of them that came later. The last round takes
+//! only what is older than the channel's opening, which is all that can have been read from the store.
 
 use std::sync::Arc;
 
 use super::Shard;
 use super::effect::{Effect, Effects};
-use super::keeping::Stage;
+use super::keeping::Kept;
 use super::message::MeshMessage;
-use super::message::outside::{Reply, Traces};
+use super::message::outside::{Reply, Round, Traces};
 use super::outside::reply;
 use super::pen::Pen;
-use super::rooms::{Role, RoomId};
+use super::rooms::{Role, Room, RoomId};
 use crate::code::ErrorCode;
 use crate::envelope::event::{id_of, is_sent_by, sender_field};
 use crate::envelope::{Encoding, EventHead, write_event};
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Seq};
 use crate::ledger::forget::ERASED_KIND;
 use crate::ledger::{Forget, Forgotten, Refusal, Request, Spot, Ticket};
 use crate::limits::{BROWSES_PER_SHARD_MAX, FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
@@ -42,7 +46,13 @@ pub(super) struct Barrier {
 impl Shard {
     /// Erases what channels here have of a user, from a place of the table of channels on. Answers once what is sequenced
     /// here is committed, so that the store has all of it.
-    pub(super) fn forget_user(&mut self, now: Now, ticket: u64, (user, from): (&Arc<str>, u32), effects: &mut Effects) {
+    pub(super) fn forget_user(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        (user, from, round): (&Arc<str>, u32, Round),
+        effects: &mut Effects,
+    ) {
         if let Some(keeping) = &self.keeping {
             if keeping.is_in_trouble(now) {
                 return reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
@@ -53,21 +63,31 @@ impl Shard {
         }
         let (author, field) = (author_of(&self.options.operations, user), sender_field(user));
         let mut traces = Traces::default();
-        if from == 0 {
-            traces.operations += self.direct.forget_author(author) as u64;
+        if from == 0 && round == Round::First {
+            traces.operations += self.direct.forget_author(author, ALL) as u64;
         }
         let end = from.saturating_add(SWEEP_SLOTS_MAX).min(self.rooms.places());
-        let (mut place, mut looked) = (from, 0);
+        let (mut place, mut looked, mut passed) = (from, 0, Vec::new());
         while place < end && looked < FORGET_EVENTS_PER_TURN {
             let id = RoomId::of(place);
             looked += self.rooms.at(id).map_or(0, |room| room.history.len());
-            traces.add(self.forget_in(id, (user, author, &field), effects));
+            match round {
+                Round::First => {
+                    traces.add(self.forget_in(id, (user, author, &field), effects));
+                    passed.extend(self.rooms.at(id).and_then(Room::kept).and_then(Kept::number));
+                }
+                Round::Last => traces.add(self.forget_read(id, (user, author))),
+            }
             place += 1;
         }
         let next = (place < self.rooms.places()).then_some(place);
         let Some(keeping) = &mut self.keeping else {
             return reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
         };
+        if !passed.is_empty() {
+            let ticket = keeping.ask(Request::Passed(passed.into()));
+            keeping.note_write(ticket);
+        }
         let after = keeping.last_write();
         keeping.barriers.push_back(Barrier { after, ticket, traces, next });
         self.lift_barriers(effects);
@@ -93,10 +113,10 @@ impl Shard {
         let mut traces = Traces::default();
         let events = self.forget_events_of(id, field);
         let Some(room) = self.rooms.at_mut(id) else { return traces };
-        let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user));
+        let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, ALL));
         let is_stored = room.stored.is_some();
         if let Role::Home { followers, dedup, .. } = &mut room.role {
-            let operations = dedup.as_mut().map_or(0, |dedup| dedup.forget_author(author)) as u64;
+            let operations = dedup.as_mut().map_or(0, |dedup| dedup.forget_author(author, ALL)) as u64;
             traces.cursors += u64::from(had_cursor);
             // What a durable channel has of these the store counts.
             if !is_stored {
@@ -110,12 +130,38 @@ impl Shard {
             }
         }
         room.count_bytes(&self.metrics);
-        let stage = room.kept().map(|kept| &kept.stage);
-        if had_cursor && let (Some(Stage::Open(channel)), Some(keeping)) = (stage, &mut self.keeping) {
-            let ticket = keeping.ask(Request::Cursor { channel: *channel, user: Arc::clone(user), seq: None });
-            keeping.note_write(ticket);
+        if had_cursor {
+            self.drop_cursor(id, user);
         }
         traces
+    }
+
+    /// What was read of a user from the store before that had erased it goes: what an opening found, and stretches.
+    /// Nothing that came since the channel was opened.
+    fn forget_read(&mut self, id: RoomId, (user, author): (&Arc<str>, u64)) -> Traces {
+        let mut traces = Traces::default();
+        let Some(room) = self.rooms.at_mut(id) else { return traces };
+        let Some(first) = room.past_mut().map(|past| past.first()) else { return traces };
+        let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, first));
+        if let Role::Home { dedup: Some(dedup), .. } = &mut room.role {
+            dedup.forget_author(author, first);
+            traces.cursors += u64::from(had_cursor);
+        }
+        self.let_go_of_read(id);
+        self.line_up(id);
+        if had_cursor {
+            self.drop_cursor(id, user);
+        }
+        traces
+    }
+
+    /// The store forgets how far a user is in a channel.
+    fn drop_cursor(&mut self, id: RoomId, user: &Arc<str>) {
+        let number = self.rooms.at(id).and_then(Room::kept).and_then(Kept::number);
+        if let (Some(channel), Some(keeping)) = (number, &mut self.keeping) {
+            let ticket = keeping.ask(Request::Cursor { channel, user: Arc::clone(user), seq: None });
+            keeping.note_write(ticket);
+        }
     }
 
     /// The home of a channel that is followed here has erased a user.
@@ -123,7 +169,7 @@ impl Shard {
         let Some(id) = self.rooms.find(channel) else { return };
         self.forget_events_of(id, &sender_field(user));
         if let Some(service) = self.rooms.at_mut(id).and_then(|room| room.service.as_mut()) {
-            service.cursors.forget(user);
+            service.cursors.forget(user, ALL);
         }
     }
 
@@ -141,6 +187,15 @@ impl Shard {
         // What stays of a small event may be larger than it was.
         self.metrics.add(Metric::HistoryBytes, room.history.bytes() as u64);
         self.metrics.subtract(Metric::HistoryBytes, before);
+        room.count_bytes(&self.metrics);
+        self.let_go_of_read(id);
+        self.line_up(id);
+        count
+    }
+
+    /// Whoever reads behind the history asks for it again, also for what is being read now.
+    fn let_go_of_read(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.at_mut(id) else { return };
         if let (Some(stored), Some(keeping)) = (&mut room.stored, &mut self.keeping)
             && let Some(past) = &mut stored.past
         {
@@ -149,8 +204,6 @@ impl Shard {
             keeping.stale.extend(stale);
         }
         room.count_bytes(&self.metrics);
-        self.line_up(id);
-        count
     }
 
     /// Has the store look through a portion of what it has for what a user has left there.
@@ -185,6 +238,9 @@ impl Shard {
         reply(ticket, outcome, effects);
     }
 }
+
+/// Before no position in particular.
+const ALL: Seq = Seq(u64::MAX);
 
 /// What stays of an event of the history.
 fn tombstone(pen: &mut Pen, channel: &Arc<str>, epoch: Epoch, event: &Event) -> Event {

@@ -122,6 +122,11 @@ impl Kept {
         matches!(self.stage, Stage::Open(_))
     }
 
+    /// The number by which the store knows it, while it is open.
+    pub(super) const fn number(&self) -> Option<ChannelNumber> {
+        if let Stage::Open(channel) = self.stage { Some(channel) } else { None }
+    }
+
     /// The first event that is not committed.
     pub(super) const fn unstored(&self) -> Seq {
         if self.uncommitted > 0 { self.committed.next() } else { Seq(u64::MAX) }

@@ -54,7 +54,9 @@ impl Shard {
                 }
             }
             Ask::Erase(channel) => return self.erase(now, ticket, &channel, effects),
-            Ask::Forget { user, from } => return self.forget_user(now, ticket, (&user, from), effects),
+            Ask::Forget { user, from, round } => {
+                return self.forget_user(now, ticket, (&user, from, round), effects);
+            }
             Ask::ForgetStored { user, from } => return self.forget_stored(now, ticket, (user, from), effects),
             Ask::Members { claims, channel, limit } => self.members_outside(&claims, &channel, limit),
             Ask::Connections { from, limit } => Ok(self.list_connections(now, from, limit)),

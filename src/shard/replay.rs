@@ -98,6 +98,11 @@ impl Past {
         self.known.channel
     }
 
+    /// The first event since the channel was opened: everything before it lies in the store.
+    pub(super) const fn first(&self) -> Seq {
+        self.known.first
+    }
+
     /// The store has said which event is the oldest; 0 for none.
     pub(super) fn note_oldest(&mut self, oldest: Seq) {
         self.known.oldest = self.known.oldest.max(oldest);

@@ -1,11 +1,18 @@
 //! Erasure of what a user has left, as the ledger does it: a portion is planned alone, without openings and trimmings
 //! beside it, so that none of these brings back what it takes away.
+//!
+//! It takes what shards have erased in their memory, and nothing that came later: a number must not say one thing in
+//! memory and another on the disk. Which events these are, each open channel knows by its last one when a shard had gone
+//! through it, or when it was opened.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Ledger;
 use crate::ids::{Seq, ShardId};
 use crate::ledger::contract::{ChannelNumber, Forget, Notice, Refusal, Ticket};
 use crate::ledger::disk::{DiskFault, Space};
-use crate::ledger::forget::Portion;
+use crate::ledger::forget::{Change, Portion};
 use crate::ledger::key;
 
 /// What the ledger knows of an erasure.
@@ -13,8 +20,10 @@ use crate::ledger::key;
 pub(super) struct Forgets {
     /// The portion that waits to be planned.
     waiting: Option<(ShardId, Ticket, Forget)>,
-    /// Who waits for the one that is planned.
-    planned: Option<(ShardId, Ticket)>,
+    /// Who waits for the one that is planned, and whom it is about.
+    planned: Option<(ShardId, Ticket, Arc<str>)>,
+    /// The user's cursors that were written since: they stay.
+    moved: BTreeSet<Box<[u8]>>,
     /// What is told when the batch is committed.
     pub(super) told: Vec<(ShardId, Notice)>,
     /// Openings and trimmings that were given out and have not come back.
@@ -25,6 +34,13 @@ impl Forgets {
     /// Whether nothing else may be planned now.
     pub(super) const fn holds(&self) -> bool {
         self.waiting.is_some() || self.planned.is_some()
+    }
+
+    /// A cursor is written.
+    pub(super) fn note_cursor(&mut self, place: &[u8]) {
+        if self.planned.as_ref().is_some_and(|(_, _, user)| key::suffix(place) == Some(&**user)) {
+            self.moved.insert(place.into());
+        }
     }
 }
 
@@ -39,13 +55,23 @@ impl Ledger {
         self.forgets.waiting = Some((asked.0, asked.1, forget));
     }
 
+    /// A shard has erased a user in these channels as far as they go.
+    pub(super) fn pass(&mut self, channels: &[ChannelNumber]) {
+        for channel in channels {
+            if let Some(state) = self.channels.get_mut(channel) {
+                state.passed = state.line.last();
+            }
+        }
+    }
+
     /// The portion to be planned now.
     pub fn take_forget_job(&mut self) -> Option<Forget> {
         if self.forgets.beside > 0 || self.forgets.planned.is_some() {
             return None;
         }
         let (shard, ticket, forget) = self.forgets.waiting.take()?;
-        self.forgets.planned = Some((shard, ticket));
+        self.forgets.planned = Some((shard, ticket, Arc::clone(&forget.user)));
+        self.forgets.moved.clear();
         Some(forget)
     }
 
@@ -53,24 +79,34 @@ impl Ledger {
     /// has to.
     pub fn on_forgetting(&mut self, planned: Result<Portion, DiskFault>) -> Option<(ShardId, Notice)> {
         debug_assert!(!self.sealed, "a sealed batch stays as it is");
-        let (shard, ticket) = self.forgets.planned.take()?;
-        let Portion { changes, forgotten } = match planned {
+        let (shard, ticket, _) = self.forgets.planned.take()?;
+        let Portion { changes, mut forgotten } = match planned {
             Ok(portion) => portion,
             Err(fault) => return Some((shard, Notice::Forgotten(ticket, Err(fault.into())))),
         };
-        if changes.is_empty() {
-            return Some((shard, Notice::Forgotten(ticket, Ok(forgotten))));
-        }
-        for (place, value) in changes {
+        let mut any = false;
+        for Change { place, value, at, counts } in changes {
+            if self.is_later(at) || self.forgets.moved.contains(&place.1) {
+                continue;
+            }
+            any = true;
+            forgotten.add(&counts);
             // What was trimmed meanwhile does not come back as a tombstone.
-            let is_gone = place.0 == Space::Events && key::of_event(&place.1).is_some_and(|at| self.is_trimmed(at));
-            let value = value.filter(|_| !is_gone);
+            let value = value.filter(|_| place.0 != Space::Events || !self.is_trimmed(at));
             self.bytes += value.as_ref().map_or(0, |value| value.len());
             self.batch.insert(place, value);
+        }
+        if !any {
+            return Some((shard, Notice::Forgotten(ticket, Ok(forgotten))));
         }
         self.writes += 1;
         self.forgets.told.push((shard, Notice::Forgotten(ticket, Ok(forgotten))));
         None
+    }
+
+    /// Whether it came after the shard had gone through its channel.
+    fn is_later(&self, (channel, seq): (ChannelNumber, Seq)) -> bool {
+        self.channels.get(&channel).is_some_and(|state| seq > state.passed)
     }
 
     fn is_trimmed(&self, (channel, seq): (ChannelNumber, Seq)) -> bool {

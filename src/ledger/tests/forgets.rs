@@ -29,6 +29,11 @@ impl Log {
         self.take(Request::Append(Append { channel, epoch, seq: Seq(seq), unix_ms: self.unix_ms, body }));
     }
 
+    /// The shard has gone through all channels.
+    fn pass(&mut self) {
+        self.take(Request::Passed((0..100).map(ChannelNumber).collect()));
+    }
+
     /// One portion.
     fn forget_from(&mut self, user: &str, author: u64, from: Spot) -> Forgotten {
         let ticket = self.take(Request::Forget(Box::new(Forget { user: Arc::from(user), author, from })));
@@ -46,12 +51,10 @@ impl Log {
     /// All portions: their sum, and how many there were.
     fn forget(&mut self, user: &str, author: u64) -> (Forgotten, usize) {
         let (mut sum, mut count, mut spot) = (Forgotten::default(), 0, Some(Spot::BEGIN));
+        self.pass();
         while let Some(from) = spot {
             let one = self.forget_from(user, author, from);
-            sum.events += one.events;
-            sum.operations += one.operations;
-            sum.cursors += one.cursors;
-            sum.unreadable += one.unreadable;
+            sum.add(&one);
             spot = one.next;
             count += 1;
         }
@@ -119,6 +122,66 @@ fn a_users_events_become_empty_ones_under_their_numbers_and_all_others_stay() {
 }
 
 #[test]
+fn what_came_after_the_shard_had_gone_through_a_channel_stays() {
+    let mut log = Log::new();
+    let (past, closed) = (log.open("chat:a"), log.open("chat:b"));
+    let (channel, user) = (past.channel, || Arc::<str>::from("ann"));
+    log.store_of(&past, 1, ("ann", ANN), "{}");
+    log.store_of(&closed, 1, ("ann", ANN), "{}");
+    log.take(Request::Cursor { channel, user: user(), seq: Some(Seq(1)) });
+    log.take(Request::Cursor { channel: closed.channel, user: user(), seq: Some(Seq(1)) });
+    log.pass();
+    // In one batch with what is to go, and behind it.
+    log.store_of(&past, 2, ("ann", ANN), "{}");
+    log.take(Request::Close(closed.channel));
+    log.commit();
+    log.store_of(&past, 3, ("ann", ANN), "{}");
+    log.take(Request::Cursor { channel, user: user(), seq: Some(Seq(3)) });
+    log.commit();
+    // What is stored when a channel is opened was there before.
+    let opened = log.open("chat:b");
+    log.store_of(&opened, 2, ("ann", ANN), "{}");
+    log.commit();
+    let (mut sum, mut spot) = (Forgotten::default(), Some(Spot::BEGIN));
+    while let Some(from) = spot {
+        let one = log.forget_from("ann", ANN, from);
+        sum.add(&one);
+        spot = one.next;
+    }
+    assert_eq!(sum, Forgotten { events: 2, operations: 2, cursors: 1, unreadable: 0, next: None });
+    let kinds = |past| log.told(past).into_iter().map(|(kind, ..)| kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&past), [ERASED_KIND, "note", "note"]);
+    assert_eq!(kinds(&opened), [ERASED_KIND, "note"]);
+    let cursors = |log: &mut Log, name| log.open(name).cursors.into_iter().map(|(_, seq, _)| seq).collect::<Vec<_>>();
+    assert_eq!((cursors(&mut log, "chat:a"), cursors(&mut log, "chat:b")), (vec![Seq(3)], vec![]));
+}
+
+#[test]
+fn a_cursor_that_is_written_while_its_portion_is_planned_stays() {
+    let mut log = Log::new();
+    let past = log.open("chat:a");
+    log.append(&past, 1..=2);
+    let cursor = |log: &mut Log, user: &str, seq| {
+        log.take(Request::Cursor { channel: past.channel, user: Arc::from(user), seq: Some(Seq(seq)) });
+    };
+    cursor(&mut log, "ann", 1);
+    log.pass();
+    log.commit();
+    for seq in [1, 2] {
+        let forget = Forget { user: Arc::from("ann"), author: ANN, from: Spot::Cursor(ChannelNumber(0)) };
+        log.take(Request::Forget(Box::new(forget)));
+        let job = log.ledger.take_forget_job().unwrap();
+        let planned = forget::plan(&log.disk, &job);
+        cursor(&mut log, "ann", seq);
+        cursor(&mut log, "annabel", seq);
+        let told = log.ledger.on_forgetting(planned).map(|(_, notice)| notice);
+        assert!(matches!(told, Some(Notice::Forgotten(_, Ok(Forgotten { cursors: 0, next: None, .. })))), "{told:?}");
+        log.commit();
+    }
+    assert_eq!(log.open("chat:a").cursors.len(), 2);
+}
+
+#[test]
 fn what_is_left_of_a_users_trimmed_events_goes_too() {
     let mut log = Log::new();
     let past = log.try_open("chat:a", Keep { count: 0, ..KEEP }).unwrap();
@@ -143,6 +206,7 @@ fn a_portion_looks_at_so_many_records_of_so_many_bytes_and_changes_so_many() {
         for seq in 1..=events as u64 {
             log.store_of(&past, seq, if mine { ("ann", ANN) } else { ("bob", BOB) }, &payload);
         }
+        log.pass();
         log.commit();
         let first = log.forget_from("ann", ANN, Spot::Event(past.channel, Seq(1)));
         assert_eq!(first.next, Some(Spot::Event(past.channel, Seq(events as u64))), "{events}");
@@ -157,6 +221,7 @@ fn nothing_is_opened_or_trimmed_while_a_portion_is_planned_and_one_is_at_a_time(
     let mut log = Log::new();
     let past = log.open("chat:a");
     log.append(&past, 1..=3);
+    log.pass();
     log.commit();
     let ask = |log: &mut Log| {
         let forget = Forget { user: Arc::from("ann"), author: ANN, from: Spot::BEGIN };
@@ -190,6 +255,7 @@ fn what_goes_in_the_same_batch_does_not_come_back() {
     let mut log = Log::new();
     let past = log.open("chat:a");
     log.append(&past, 1..=3);
+    log.pass();
     log.commit();
     log.take(Request::Erase { channel: past.channel, through: Seq(2) });
     let job = log.ledger.take_trim_jobs(1).pop().unwrap();

@@ -47,6 +47,8 @@ pub enum Ask {
         user: Arc<str>,
         /// The place of its table of channels to go on from.
         from: u32,
+        /// Before the store's turn, or after it.
+        round: Round,
     },
     /// To any shard: erase what the store has of a user, a portion of it.
     ForgetStored {
@@ -103,6 +105,15 @@ pub enum Ask {
         /// What.
         act: Act,
     },
+}
+
+/// Memory is gone through twice for an erasure, before the store and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// Everything that is there. What comes later is not of the erasure.
+    First,
+    /// What was read from the store meanwhile, of the time before.
+    Last,
 }
 
 /// An event from outside.

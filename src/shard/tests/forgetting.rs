@@ -7,29 +7,40 @@ use super::*;
 use crate::code::ErrorCode;
 use crate::ledger::{Notice, Refusal, Spot, Trouble};
 use crate::limits::{FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
-use crate::shard::message::outside::{Ask, Reply, Traces};
+use crate::shard::message::outside::{Ask, Reply, Round, Traces};
 
-/// Goes through all shards, the store, and the shards again.
-fn forget(world: &mut World, user: &str) -> Traces {
+/// Goes through all shards.
+fn in_memory(world: &mut World, user: &str, round: Round) -> Traces {
     let mut sum = Traces::default();
-    for round in 0..2 {
-        for shard in 0..world.hosts.len() {
-            let mut place = Some(0);
-            while let Some(from) = place {
-                let reply = world.ask(shard, Ask::Forget { user: Arc::from(user), from });
-                let Ok(Reply::Forgotten { traces, next }) = reply else { panic!("{reply:?}") };
-                sum.add(traces);
-                place = next;
-            }
-        }
-        let mut spot = Some(Spot::BEGIN).filter(|_| round == 0);
-        while let Some(from) = spot {
-            let reply = world.ask(0, Ask::ForgetStored { user: Arc::from(user), from });
-            let Ok(Reply::ForgottenStored(found)) = reply else { panic!("{reply:?}") };
-            sum.add(Traces { events: found.events, operations: found.operations, cursors: found.cursors });
-            spot = found.next;
+    for shard in 0..world.hosts.len() {
+        let mut place = Some(0);
+        while let Some(from) = place {
+            let reply = world.ask(shard, Ask::Forget { user: Arc::from(user), from, round });
+            let Ok(Reply::Forgotten { traces, next }) = reply else { panic!("{reply:?}") };
+            sum.add(traces);
+            place = next;
         }
     }
+    sum
+}
+
+/// Goes through the store.
+fn in_store(world: &mut World, user: &str) -> Traces {
+    let (mut sum, mut spot) = (Traces::default(), Some(Spot::BEGIN));
+    while let Some(from) = spot {
+        let reply = world.ask(0, Ask::ForgetStored { user: Arc::from(user), from });
+        let Ok(Reply::ForgottenStored(found)) = reply else { panic!("{reply:?}") };
+        sum.add(Traces { events: found.events, operations: found.operations, cursors: found.cursors });
+        spot = found.next;
+    }
+    sum
+}
+
+/// All of it.
+fn forget(world: &mut World, user: &str) -> Traces {
+    let mut sum = in_memory(world, user, Round::First);
+    sum.add(in_store(world, user));
+    sum.add(in_memory(world, user, Round::Last));
     sum
 }
 
@@ -123,6 +134,72 @@ fn what_is_erased_stays_so_after_a_stop_and_the_numbers_go_on() {
 }
 
 #[test]
+fn what_a_user_publishes_while_it_is_erased_stays_in_memory_and_on_the_disk() {
+    for shards in [1, 2] {
+        let last = usize::from(shards) - 1;
+        let mut world = start(Memory::default(), None, |options| options.shards = shards);
+        let (ann, bob) = (world.client_on(0, true, "/ws", "ann"), world.client_on(last, true, "/ws", "bob"));
+        let say = |world: &mut World, id: &str| {
+            world.say(ann, &publish("chat:s", id, &json!({ "said": id })));
+            acks(&world.heard(ann)).last().cloned().unwrap()
+        };
+        let shown = |world: &mut World, who: Who| -> Vec<(u64, String)> {
+            let page = history(world, who, &json!({ "channel": "chat:s" }))["result"].clone();
+            let events = page["events"].as_array().unwrap().iter();
+            events.map(|event| (event["seq"].as_u64().unwrap(), event["type"].to_string())).collect()
+        };
+        let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
+        join(&mut world, bob, "chat:s", None);
+        say(&mut world, "before");
+        in_memory(&mut world, "ann", Round::First);
+        assert_eq!(say(&mut world, "during"), ("during".to_owned(), 2, false));
+        in_store(&mut world, "ann");
+        assert_eq!(say(&mut world, "late"), ("late".to_owned(), 3, false));
+        assert_eq!(in_memory(&mut world, "ann", Round::Last), Traces::default());
+        // Whoever reads it, now and after a stop, is shown the same, and a retry does not double it.
+        let expected = [(1, "\"erased\""), (2, "\"note\""), (3, "\"note\"")].map(|(seq, kind)| (seq, kind.to_owned()));
+        for who in [ann, bob] {
+            assert_eq!(shown(&mut world, who), expected, "{shards}");
+        }
+        for id in ["during", "late"] {
+            assert!(say(&mut world, id).2, "{shards} {id}");
+        }
+        let mut world = crash(world, |options| options.shards = shards);
+        let ann = world.client_on(0, true, "/ws", "ann");
+        let heard = join(&mut world, ann, "chat:s", Some((&epoch, 0)));
+        assert_eq!((seqs(&heard, "erased"), seqs(&heard, "note")), (vec![1], vec![2, 3]), "{shards}");
+        assert_eq!(shown(&mut world, ann), expected, "{shards}");
+        for (id, seq) in [("during", 2), ("late", 3)] {
+            assert_eq!(say(&mut world, id), (id.to_owned(), seq, true), "{shards}");
+        }
+        // What was erased is not known any more.
+        assert!(!say(&mut world, "before").2, "{shards}");
+    }
+}
+
+#[test]
+fn what_an_opening_has_read_before_the_store_erased_it_goes_and_what_comes_then_stays() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    join(&mut world, ann, "chat:s", None);
+    world.say(ann, &publish("chat:s", "1", &json!({ "said": 1 })));
+    let mut world = crash(world, |_| {});
+    assert_eq!(in_memory(&mut world, "ann", Round::First), Traces::default(), "nothing is open");
+    let ann = world.known("/ws", "ann");
+    join(&mut world, ann, "chat:s", None);
+    world.say(ann, &publish("chat:s", "1", &json!({ "said": 1 })));
+    world.say(ann, &publish("chat:s", "2", &json!({ "said": 2 })));
+    let told: Vec<(String, bool)> = acks(&world.heard(ann)).into_iter().map(|(id, _, again)| (id, again)).collect();
+    assert_eq!(told, [("1".to_owned(), true), ("2".to_owned(), false)]);
+    assert_eq!(in_store(&mut world, "ann"), Traces { events: 1, operations: 1, cursors: 0 });
+    in_memory(&mut world, "ann", Round::Last);
+    world.say(ann, &publish("chat:s", "2", &json!({ "said": 2 })));
+    world.say(ann, &publish("chat:s", "1", &json!({ "said": 1 })));
+    let told: Vec<(String, bool)> = acks(&world.heard(ann)).into_iter().map(|(id, _, again)| (id, again)).collect();
+    assert_eq!(told, [("2".to_owned(), true), ("1".to_owned(), false)]);
+}
+
+#[test]
 fn a_users_cursors_go_and_other_users_keep_theirs() {
     let mut world = world();
     let author = service(&mut world, 0, "author");
@@ -155,7 +232,7 @@ fn a_portion_in_memory_has_so_many_channels_or_events_and_waits_for_what_is_sequ
     for id in 0..=SWEEP_SLOTS_MAX {
         world.say(ann, &publish(&format!("chat:{id}"), "1", &json!({})));
     }
-    let ask = |from| Ask::Forget { user: Arc::from("ann"), from };
+    let ask = |from| Ask::Forget { user: Arc::from("ann"), from, round: Round::First };
     let Ok(Reply::Forgotten { traces, next }) = world.ask(0, ask(0)) else { panic!("no portion") };
     assert_eq!((traces.events, next), (u64::from(SWEEP_SLOTS_MAX), Some(SWEEP_SLOTS_MAX)));
     for id in 0..FORGET_EVENTS_PER_TURN {
