@@ -1,7 +1,7 @@
 //! Which events go: by count, by bytes, by age, or all of them. Planned from the disk, done in a later batch.
 //!
 //! Events go from the front, some at a time, and only once so many are over the bounds that looking is worth it. Of an
-//! event whose operation's id still counts a stub stays.
+//! event whose operation's id still counts a stub stays, of an erased one too: a retry must not bring it back.
 
 use std::ops::ControlFlow;
 
@@ -171,8 +171,7 @@ impl Plan<'_> {
 
     /// What an earlier trimming left behind.
     fn on_leftover(&mut self, seq: Seq, stored: Option<&Stored<'_>>) {
-        let counts = stored.is_some_and(|stored| self.counts(stored.unix_ms())) && !self.is_erased(seq);
-        if counts {
+        if stored.is_some_and(|stored| self.counts(stored.unix_ms())) {
             self.stubs.push(seq);
         } else if !self.is_enough() {
             self.trimming.events.push((seq, None));
@@ -205,8 +204,7 @@ impl Plan<'_> {
     }
 
     fn stub(&self, place: &[u8], stored: &Stored<'_>) -> Option<Box<[u8]>> {
-        let (_, seq) = key::of_event(place)?;
-        let operation = stored.operation().filter(|_| self.counts(stored.unix_ms()) && !self.is_erased(seq))?;
+        let operation = stored.operation().filter(|_| self.counts(stored.unix_ms()))?;
         let mut bytes = Vec::new();
         seal_stub(place, stored.place(), stored.unix_ms(), operation, &mut bytes);
         Some(bytes.into())

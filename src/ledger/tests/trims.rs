@@ -231,11 +231,18 @@ fn a_channel_is_erased_and_its_numbers_stay_used() {
     log.append(&past, 301..=301);
     let notices = log.settle();
     assert!(notices.contains(&Notice::Erased(ticket, Ok(()))), "{notices:?}");
-    assert_eq!((log.seqs(&past), records(&log)), (vec![301], 1));
+    assert_eq!((log.seqs(&past), records(&log)), (vec![301], 1 + 300));
     let mut log = log.crash();
     let past = log.open("chat:a");
-    assert_eq!((past.operations, past.cursors, past.positions), (vec![], vec![], vec![]));
+    let known: Vec<u64> = past.operations.iter().map(|(seq, ..)| seq.0).collect();
+    assert_eq!(known, (1..=300).collect::<Vec<_>>(), "a retry brings nothing back");
+    assert_eq!((&past.cursors[..], &past.positions[..]), (&[][..], &[][..]));
     assert!(past.start.next > Seq(301));
+    // They go when their window is over.
+    log.unix_ms += DEDUP_WINDOW_MS + 1;
+    log.take(Request::Erase { channel: past.channel, through: Seq(301) });
+    log.settle();
+    assert_eq!((log.seqs(&past), records(&log)), (vec![], 0));
     let ticket = log.take(Request::Erase { channel: ChannelNumber(99), through: Seq(1) });
     assert_eq!(log.settle(), [Notice::Erased(ticket, Ok(()))], "nothing is there");
 }

@@ -105,6 +105,9 @@ fn an_erased_channel_has_no_past_and_goes_on_with_its_numbers() {
         let mut world = crash(world, |options| options.shards = shards);
         let ann = world.client_on(0, true, "/ws", "ann");
         assert_eq!(seqs(&join(&mut world, ann, "chat:s", Some((&epoch, 7))), "note"), [303], "{shards}");
+        // Nor does one after a stop, as long as its id counts.
+        publish_some(&mut world, ann, 302..=302);
+        assert_eq!(acks(&world.heard(ann)), [("302".into(), 302, true)], "{shards}");
         assert_eq!(erase(&mut world, "chat:s"), Ok(Reply::Erased));
         assert_eq!(erase(&mut world, "chat:unknown"), Ok(Reply::Erased));
         assert_eq!(erase(&mut world, "general"), Ok(Reply::Erased));
