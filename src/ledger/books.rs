@@ -248,6 +248,9 @@ impl Ledger {
         self.touched.insert(channel);
         match seq {
             Some(seq) => {
+                // A group is owed nothing of what is being erased.
+                let erased = state.erase.filter(|_| kind == Kind::Position).map_or(Seq(0), |(_, _, through)| through);
+                let seq = seq.max(erased);
                 if !std::mem::replace(&mut state.is_known, true) {
                     rows::put_number(&mut self.batch, &state.line.name, channel);
                     rows::put_line(&mut self.batch, channel, &state.line);
@@ -480,8 +483,13 @@ impl Ledger {
         }
         let moved = std::mem::take(&mut state.moved);
         let again = moved.len() > PLACES_SLACK && !trimming.rows.is_empty();
-        for place in trimming.rows.iter().filter(|place| !again && !moved.iter().any(|moved| **moved == ***place)) {
-            rows::remove(&mut self.batch, place);
+        let changes = trimming.rows.iter().filter(|(row, _)| !again && !moved.iter().any(|moved| **moved == **row));
+        for (row, says) in changes {
+            match *says {
+                Some((kind, seq, told)) if state.is_known => rows::put_place(&mut self.batch, row, kind, seq, told),
+                Some(_) => {}
+                None => rows::remove(&mut self.batch, row),
+            }
         }
         // A channel of which nothing is stored has no line yet, and gets none.
         if state.is_known {

@@ -90,8 +90,8 @@ pub enum Request {
     },
     /// The channel's policy changed.
     Keep(ChannelNumber, Keep),
-    /// Everything up to `through` goes, cursors and positions too; answered [`Notice::Erased`]. The numbers are not used
-    /// again.
+    /// Everything up to `through` goes, and nobody is owed it: cursors up to there go too, positions up to there move to
+    /// it. Operations stay as long as they count. Answered [`Notice::Erased`]. The numbers are not used again.
     Erase {
         /// The channel.
         channel: ChannelNumber,

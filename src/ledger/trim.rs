@@ -27,13 +27,17 @@ pub struct Trimming {
     pub channel: ChannelNumber,
     /// Events that go, and stubs; of some a stub stays.
     pub(super) events: Vec<(Seq, Option<Box<[u8]>>)>,
-    /// Rows that go with them.
-    pub(super) rows: Vec<Vec<u8>>,
+    /// Cursors and positions that change with them.
+    pub(super) rows: Vec<Row>,
     /// The oldest event retained from then on.
     pub(super) oldest: Option<Oldest>,
     /// Whether more has to go.
     pub more: bool,
 }
+
+/// A cursor's or a position's row, and what it says from then on: its kind, up to where, and when that was told. `None` if
+/// it goes.
+pub(super) type Row = (Vec<u8>, Option<(Kind, Seq, u64)>);
 
 /// Whether so much is over the bounds that trimming is worth it. What is over them is shown until then.
 #[must_use]
@@ -58,7 +62,7 @@ fn is_too_old(line: &Line, unix_ms: u64) -> bool {
 pub fn plan_job(disk: &impl Disk, job: &TrimJob, unix_ms: u64) -> Result<Trimming, DiskFault> {
     let mut trimming = plan(disk, (job.channel, &job.line), (job.erase, job.events_max), unix_ms)?;
     if job.places && job.erase.is_none() {
-        trimming.rows = excess_places(disk, job.channel)?;
+        trimming.rows = excess_places(disk, job.channel)?.into_iter().map(|place| (place, None)).collect();
     }
     Ok(trimming)
 }
@@ -98,15 +102,36 @@ pub fn plan(
             trimming.events.push((seq, None));
         }
     }
-    if erase.is_some() && !trimming.more {
-        for (first, last) in [key::cursors(channel), key::positions(channel)] {
-            disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
-                trimming.rows.push(place.to_vec());
-                ControlFlow::Continue(())
-            })?;
-        }
+    if let Some(through) = erase.filter(|_| !trimming.more) {
+        trimming.rows = erased_places(disk, (channel, through), unix_ms)?;
     }
     Ok(trimming)
+}
+
+/// Nobody is owed what goes up to an event: groups go on behind it, and so does every user whose cursor is no farther.
+/// Whoever is farther stays there.
+fn erased_places(
+    disk: &impl Disk,
+    (channel, through): (ChannelNumber, Seq),
+    unix_ms: u64,
+) -> Result<Vec<Row>, DiskFault> {
+    let (mut rows, nobody, mut owed_to_none) = (Vec::new(), key::cursor(channel, ""), Seq(0));
+    for (kind, (first, last)) in [(Kind::Cursor, key::cursors(channel)), (Kind::Position, key::positions(channel))] {
+        disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
+            match decode(place, kind, bytes, read_place) {
+                Ok((seq, _)) if place == nobody => owed_to_none = seq,
+                Ok((seq, _)) if seq > through => {}
+                Ok((_, told)) if kind == Kind::Position => rows.push((place.to_vec(), Some((kind, through, told)))),
+                // One that is broken goes, too.
+                _ => rows.push((place.to_vec(), None)),
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    if through > owed_to_none {
+        rows.push((nobody, Some((Kind::Cursor, through, unix_ms))));
+    }
+    Ok(rows)
 }
 
 /// Cursors and positions over their bounds: those that were told of longest ago. Where nobody is owed stays.

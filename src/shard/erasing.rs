@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::effect::Effects;
-use super::keeping::{Kept, Stage};
+use super::keeping::Stage;
 use super::message::outside::Reply;
 use super::outside::reply;
 use super::rooms::{Role, Room, RoomId};
@@ -17,7 +17,6 @@ use crate::ids::Seq;
 use crate::ledger::{Refusal, Request, Ticket};
 use crate::limits::BROWSES_PER_SHARD_MAX;
 use crate::metrics::Metric;
-use crate::room::group::GroupId;
 use crate::time::Now;
 
 /// An erasure that the store was asked for.
@@ -89,23 +88,18 @@ impl Shard {
         let Some(keeping) = &mut self.keeping else { return };
         let Some(Erasure { room, ticket, through }) = keeping.erasures.remove(&asked) else { return };
         keeping.browsing -= 1;
-        if let Some(kept) = self.rooms.at_mut(room).and_then(Room::kept_mut) {
-            kept.erasing = false;
-        }
+        let kept = self.rooms.at_mut(room).and_then(Room::kept_mut);
         if outcome.is_err() {
+            if let Some(kept) = kept {
+                kept.erasing = false;
+            }
             self.metrics.count(Metric::StoreRefused);
             return reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
         }
-        // With the events went how far everybody was. Nobody is owed them, also after a stop. Of a channel in which nothing
-        // was ever said nothing is written, not even its name.
-        if self.rooms.at(room).and_then(Room::kept).is_some_and(Kept::was_written) {
-            self.keep_cursor(room, &Arc::from(""), through);
-        }
-        let shares = self.rooms.at(room).and_then(|room| room.service.as_deref()).map(|service| &service.shares);
-        let shares: Vec<(GroupId, Seq)> =
-            shares.into_iter().flatten().map(|(group, share)| (*group, share.acked())).collect();
-        for (group, acked) in shares {
-            self.keep_position(room, group, acked.max(through));
+        // Nobody is owed what has gone, and the store has noted that with it.
+        if let Some(kept) = kept {
+            kept.erasing = false;
+            kept.owe_nothing(through);
         }
         reply(ticket, Ok(Reply::Erased), effects);
     }

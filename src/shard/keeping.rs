@@ -112,9 +112,11 @@ impl Kept {
         }
     }
 
-    /// Whether anything of it was ever stored, or is about to be.
-    pub(super) const fn was_written(&self) -> bool {
-        self.committed.0 > 0 || self.uncommitted > 0
+    /// Groups that nobody has subscribed for yet are owed nothing up to an event.
+    pub(super) fn owe_nothing(&mut self, through: Seq) {
+        for (_, seq) in &mut self.positions {
+            *seq = through.max(*seq);
+        }
     }
 
     /// Whether events can be sequenced.

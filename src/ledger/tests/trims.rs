@@ -225,7 +225,7 @@ fn a_channel_is_erased_and_its_numbers_stay_used() {
     }
     let (user, group) = (Arc::from("ann"), Arc::from("chat:*\0workers"));
     log.take(Request::Cursor { channel: past.channel, user, seq: Some(Seq(5)) });
-    log.take(Request::Position { channel: past.channel, group, seq: Some(Seq(5)) });
+    log.take(Request::Position { channel: past.channel, group: Arc::clone(&group), seq: Some(Seq(5)) });
     log.settle();
     let ticket = log.take(Request::Erase { channel: past.channel, through: Seq(300) });
     log.append(&past, 301..=301);
@@ -236,7 +236,9 @@ fn a_channel_is_erased_and_its_numbers_stay_used() {
     let past = log.open("chat:a");
     let known: Vec<u64> = past.operations.iter().map(|(seq, ..)| seq.0).collect();
     assert_eq!(known, (1..=300).collect::<Vec<_>>(), "a retry brings nothing back");
-    assert_eq!((&past.cursors[..], &past.positions[..]), (&[][..], &[][..]));
+    // Nobody is owed what has gone.
+    let nobody = (Box::from(""), Seq(300), log.unix_ms);
+    assert_eq!((&past.cursors[..], &past.positions[..]), (&[nobody][..], &[(Box::from(&*group), Seq(300))][..]));
     assert!(past.start.next > Seq(301));
     // They go when their window is over.
     log.unix_ms += DEDUP_WINDOW_MS + 1;
@@ -245,6 +247,37 @@ fn a_channel_is_erased_and_its_numbers_stay_used() {
     assert_eq!((log.seqs(&past), records(&log)), (vec![], 0));
     let ticket = log.take(Request::Erase { channel: ChannelNumber(99), through: Seq(1) });
     assert_eq!(log.settle(), [Notice::Erased(ticket, Ok(()))], "nothing is there");
+}
+
+#[test]
+fn who_is_farther_than_what_is_erased_stays_there() {
+    let (mut log, past) = log(KEEP);
+    let channel = past.channel;
+    let tell = |log: &mut Log, who: &str, seq| {
+        log.take(Request::Cursor { channel, user: Arc::from(who), seq: Some(Seq(seq)) });
+        log.take(Request::Position { channel, group: Arc::from(who), seq: Some(Seq(seq)) });
+    };
+    log.append(&past, 1..=15);
+    tell(&mut log, "ann", 9);
+    tell(&mut log, "bob", 11);
+    log.commit();
+    log.take(Request::Erase { channel, through: Seq(10) });
+    tell(&mut log, "cid", 12);
+    log.commit();
+    let job = log.ledger.take_trim_jobs(1).pop().unwrap();
+    let planned = trim::plan_job(&log.disk, &job, log.unix_ms);
+    tell(&mut log, "dan", 8);
+    tell(&mut log, "eve", 13);
+    assert_eq!(log.ledger.on_trimming(&job, planned), None);
+    assert!(matches!(&log.commit()[..], [Notice::Committed(_), Notice::Erased(_, Ok(()))]));
+    // In the very batch with which the events went.
+    let mut log = log.crash();
+    let past = log.open("chat:a");
+    let mut cursors: Vec<(&str, u64)> = past.cursors.iter().map(|(user, seq, _)| (&**user, seq.0)).collect();
+    cursors.sort_unstable();
+    assert_eq!(cursors, [("", 10), ("bob", 11), ("cid", 12), ("dan", 8), ("eve", 13)]);
+    let positions: Vec<(&str, u64)> = past.positions.iter().map(|(group, seq)| (&**group, seq.0)).collect();
+    assert_eq!(positions, [("ann", 10), ("bob", 11), ("cid", 12), ("dan", 10), ("eve", 13)]);
 }
 
 #[test]

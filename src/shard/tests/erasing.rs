@@ -115,6 +115,31 @@ fn an_erased_channel_has_no_past_and_goes_on_with_its_numbers() {
 }
 
 #[test]
+fn a_group_that_nobody_has_come_back_for_is_owed_what_comes_behind_an_erasure() {
+    let mut world = world();
+    let ann = world.known("/ws", "ann");
+    let worker = service(&mut world, 0, "svc");
+    world.say(worker, &pattern("chat:*", Some("g")));
+    publish_some(&mut world, ann, 1..=4);
+    let heard = world.heard(worker);
+    ack(&mut world, worker, of_type(&heard, "note")[1]);
+
+    let mut world = crash(world, |_| {});
+    assert_eq!(erase(&mut world, "chat:s"), Ok(Reply::Erased));
+    let ann = world.client_on(0, true, "/ws", "ann");
+    publish_some(&mut world, ann, 5..=6);
+
+    let mut world = crash(world, |_| {});
+    let worker = service(&mut world, 0, "svc");
+    world.say(worker, &pattern("chat:*", Some("g")));
+    let bob = world.known("/ws", "bob");
+    join(&mut world, bob, "chat:s", None);
+    world.wait(2000);
+    let heard = world.heard(worker);
+    assert_eq!((seqs(&heard, "note").len(), of_type(&heard, "gap").len()), (2, 0), "{:?}", words(&heard));
+}
+
+#[test]
 fn who_has_acknowledged_nothing_is_told_of_no_erased_notifications_after_a_stop() {
     let mut world = world();
     let svc = service(&mut world, 0, "svc");
