@@ -11,6 +11,7 @@ use crate::ids::Seq;
 use crate::limits::{FORGET_BYTES_MAX, FORGET_RECORDS_MAX, TRIM_EVENTS_MAX};
 
 use super::contract::{ChannelNumber, Forget, Forgotten, Spot};
+use super::damage::end_of_damage;
 use super::disk::{Disk, DiskFault, Order, Place, Space};
 use super::event::{self, Event, Stored, seal_event, write_body};
 use super::key;
@@ -48,7 +49,8 @@ pub(super) struct Change {
 pub fn plan(disk: &impl Disk, forget: &Forget) -> Result<Portion, DiskFault> {
     match forget.from {
         Spot::Event(channel, seq) => {
-            let mut plan = Plan { forget, looked: 0, bytes: 0, at: (channel, seq), portion: Portion::default() };
+            let at = key::whole((channel, seq));
+            let mut plan = Plan { forget, looked: 0, bytes: 0, at, portion: Portion::default() };
             plan.go_through_events(disk)?;
             Ok(plan.portion)
         }
@@ -60,27 +62,25 @@ struct Plan<'a> {
     forget: &'a Forget,
     looked: usize,
     bytes: usize,
-    /// The record that is looked at, or was last.
-    at: (ChannelNumber, Seq),
+    /// Behind the record that was looked at last.
+    at: u128,
     portion: Portion,
 }
 
 impl Plan<'_> {
     fn go_through_events(&mut self, disk: &impl Disk) -> Result<(), DiskFault> {
-        let (channel, seq) = self.at;
-        let first = key::event(channel, seq);
-        let last = key::event(ChannelNumber(u64::MAX), Seq(u64::MAX));
+        let (first, last) = (key::of_whole(self.at), key::of_whole(u128::MAX));
         self.portion.forgotten.next = Some(Spot::Cursor(ChannelNumber(0)));
         let range = first.as_slice()..=last.as_slice();
         match disk.scan(Space::Events, range, Order::Forward, &mut |place, bytes| self.on_record(place, bytes)) {
             Ok(()) => {}
             Err(DiskFault::Damaged(_)) => {
-                // Nothing of the channel can be told from there on. The rest of the log can.
+                // What lies behind it is read by others, so it is looked at.
                 self.portion.forgotten.unreadable += 1;
-                self.portion.forgotten.next = match self.at.0.0.checked_add(1) {
-                    Some(next) => Some(Spot::Event(ChannelNumber(next), Seq(0))),
-                    None => Some(Spot::Cursor(ChannelNumber(0))),
-                };
+                let behind = end_of_damage(self.at, u128::MAX, |at| first_event(disk, at))?;
+                if let Some((channel, seq)) = behind.and_then(|at| key::of_event(&key::of_whole(at))) {
+                    self.portion.forgotten.next = Some(Spot::Event(channel, seq));
+                }
             }
             Err(failed) => return Err(failed),
         }
@@ -89,7 +89,6 @@ impl Plan<'_> {
 
     fn on_record(&mut self, place: &[u8], bytes: &[u8]) -> ControlFlow<()> {
         let Some((channel, seq)) = key::of_event(place) else { return ControlFlow::Continue(()) };
-        self.at = (channel, seq);
         let portion = &mut self.portion;
         if self.looked >= FORGET_RECORDS_MAX
             || self.bytes >= FORGET_BYTES_MAX
@@ -98,6 +97,7 @@ impl Plan<'_> {
             portion.forgotten.next = Some(Spot::Event(channel, seq));
             return ControlFlow::Break(());
         }
+        self.at = key::whole((channel, seq)).saturating_add(1);
         self.looked += 1;
         self.bytes += bytes.len();
         match event::read(place, bytes) {
@@ -127,6 +127,27 @@ impl Plan<'_> {
     }
 }
 
+/// The first record in the space of events at or behind a place.
+fn first_event(disk: &impl Disk, at: u128) -> Result<Option<u128>, DiskFault> {
+    let (first, last, mut found) = (key::of_whole(at), key::of_whole(u128::MAX), None);
+    disk.scan(Space::Events, &first..=&last, Order::Forward, &mut |place, _| {
+        found = key::of_event(place).map(key::whole);
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+/// The first line of a channel at or behind a number.
+fn first_line(disk: &impl Disk, at: u64) -> Result<Option<u128>, DiskFault> {
+    let (first, last) = (key::line(ChannelNumber(at)), key::line(ChannelNumber(u64::MAX)));
+    let mut found = None;
+    disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, _| {
+        found = key::of_line(place).map(|channel| u128::from(channel.0));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
 /// The body of what stays of an event: when it was, and its own id, by which somebody who has it knows it.
 fn tombstone(event: &Event<'_>) -> Vec<u8> {
     let Event { unix_ms, id, .. } = *event;
@@ -152,8 +173,18 @@ fn cursors(disk: &impl Disk, user: &Arc<str>, from: ChannelNumber) -> Result<Por
     let mut portion = Portion::default();
     match scanned {
         Ok(()) => {}
-        // Where the next line stands is not known.
-        Err(DiskFault::Damaged(_)) => portion.forgotten.unreadable += 1,
+        Err(DiskFault::Damaged(_)) => {
+            // A cursor stands by itself: channels are numbered one after another, whatever their lines say.
+            portion.forgotten.unreadable += 1;
+            let damaged = channels.last().map_or(from.0, |last| last.0 + 1);
+            let probe = |at: u128| first_line(disk, u64::try_from(at).unwrap_or(u64::MAX));
+            let behind = end_of_damage(damaged.into(), u64::MAX.into(), probe)?;
+            let end = behind.and_then(|at| u64::try_from(at).ok());
+            let left = FORGET_RECORDS_MAX - channels.len();
+            channels.extend((damaged..end.unwrap_or(u64::MAX)).take(left).map(ChannelNumber));
+            // Where no line is behind it, a damaged block holds no more of them than were looked at.
+            next = end.zip(channels.last()).map(|(_, last)| Spot::Cursor(ChannelNumber(last.0 + 1)));
+        }
         Err(failed) => return Err(failed),
     }
     for channel in channels {

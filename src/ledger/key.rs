@@ -29,6 +29,16 @@ pub(super) fn of_event(key: &[u8]) -> Option<(ChannelNumber, Seq)> {
     Some((ChannelNumber(u64::from_be_bytes(*channel)), Seq(seq)))
 }
 
+/// An event's place in the log as one number, in the order of keys.
+pub(super) fn whole((channel, seq): (ChannelNumber, Seq)) -> u128 {
+    u128::from_be_bytes(event(channel, seq))
+}
+
+/// The place of such a number.
+pub(super) fn of_whole(whole: u128) -> [u8; 16] {
+    whole.to_be_bytes()
+}
+
 /// Where a channel's number stands.
 pub(super) fn number(name: &str) -> Vec<u8> {
     [&[NAME], name.as_bytes()].concat()

@@ -26,6 +26,7 @@ pub mod books;
 mod bytes;
 pub mod contract;
 pub mod copy;
+mod damage;
 pub mod disk;
 pub mod event;
 pub mod forget;

@@ -108,4 +108,4 @@ const _: () = assert!(COPY_PAGE_BYTES + MESSAGE_BYTES_MAX <= STORE_COMMIT_BYTES_
 const _: () = assert!(UNCOMMITTED_EVENTS_MAX * COPY_GENERATIONS == 1 << 30 && BACKUP_LOOK_MS < BACKUP_STALLED_MS);
 const _: () = assert!(STORE_WINDOW_MS_MIN <= STORE_WINDOW_MS_MAX && STORE_LOOK_MS <= STORE_WINDOW_MS_MIN);
 const _: () = assert!(POSITIONS_PER_CHANNEL_MAX >= GROUPS_PER_SHARD_MAX, "no group in use makes another one forgotten");
-const _: () = assert!(DAMAGE_PROBES_MAX >= 2 * 53, "a damaged stretch of any length is measured");
+const _: () = assert!(DAMAGE_PROBES_MAX >= 2 * 128, "a damaged stretch of any length is measured");

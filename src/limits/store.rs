@@ -17,8 +17,8 @@ pub const LINES_OPEN_MAX: usize = 1 << 18;
 /// ids are forgotten. Eight times as many as are remembered: a channel of which most events have no id.
 pub const OPERATIONS_LOOKED_AT_MAX: usize = 4096;
 /// Looks for the end of a damaged stretch; where none is found, everything up to the end of the range counts as damaged.
-/// Twice the bits of a position: out in doubled steps, back in halves.
-pub const DAMAGE_PROBES_MAX: usize = 128;
+/// Twice the bits of a position with its channel: out in doubled steps, back in halves.
+pub const DAMAGE_PROBES_MAX: usize = 256;
 /// Events over a channel's bounds before looking at them is worth it, if a quarter of what it retains is fewer.
 pub const TRIM_SLACK_EVENTS_MIN: u64 = 64;
 /// Events of one channel that go in one batch where many are trimmed; the rest goes in the next.

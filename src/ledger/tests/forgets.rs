@@ -1,5 +1,8 @@
 //! What a user has left: what of it goes, what stays in its place, and how much at a time.
 
+use std::cell::Cell;
+
+use super::pages::Holed;
 use super::*;
 use crate::ledger::contract::{Forget, Forgotten, Spot};
 use crate::ledger::event::read_event;
@@ -280,4 +283,50 @@ fn what_cannot_be_read_is_counted_and_what_lies_behind_it_is_erased() {
     log.disk.damage(Space::Events, &key::event(past.channel, Seq(2)), |value| value[20] ^= 1);
     let (sum, _) = log.forget("ann", ANN);
     assert_eq!((sum.events, sum.unreadable), (2, 1));
+}
+
+/// All that one finds of Ann on a disk: the numbers of her events, her cursors' channels, and what cannot be read.
+fn found(disk: &impl Disk) -> (Vec<(u64, u64)>, Vec<u64>, u64) {
+    let (mut events, mut cursors, mut lost, mut spot) = (Vec::new(), Vec::new(), 0, Some(Spot::BEGIN));
+    for _ in 0..20 {
+        let Some(from) = spot else { return (events, cursors, lost) };
+        let portion = forget::plan(disk, &Forget { user: Arc::from("ann"), author: ANN, from }).unwrap();
+        for change in portion.changes {
+            let (channel, seq) = change.at;
+            if change.place.0 == Space::Events { events.push((channel.0, seq.0)) } else { cursors.push(channel.0) }
+        }
+        lost += portion.forgotten.unreadable;
+        spot = portion.forgotten.next;
+    }
+    panic!("it comes to no end");
+}
+
+#[test]
+fn behind_a_block_that_cannot_be_read_everything_is_erased() {
+    let mut log = Log::new();
+    let channels: Vec<Past> = (0..4).map(|index| log.open(&format!("chat:{index}"))).collect();
+    for past in &channels {
+        (1..=20).for_each(|seq| log.store_of(past, seq, ("ann", ANN), "{}"));
+        log.take(Request::Cursor { channel: past.channel, user: Arc::from("ann"), seq: Some(Seq(1)) });
+    }
+    log.commit();
+    let numbers: Vec<u64> = channels.iter().map(|past| past.channel.0).collect();
+    let all: Vec<(u64, u64)> = numbers.iter().flat_map(|channel| (1..=20).map(|seq| (*channel, seq))).collect();
+    let second = numbers[1];
+    for (from, to) in [(5, 7), (1, 1), (20, 20), (1, 20), (3, 19)] {
+        let disk = Holed::of_events(&log.disk, ChannelNumber(second), (from, to));
+        let is_hit = |(channel, seq): &(u64, u64)| *channel == second && (from..=to).contains(seq);
+        let expected = all.iter().copied().filter(|place| !is_hit(place)).collect();
+        assert_eq!(found(&disk), (expected, numbers.clone(), 1), "{from} {to}");
+    }
+    // A block of lines: the cursors of these channels stand elsewhere.
+    for (from, to) in [(1, 2), (0, 0), (0, 3), (3, 3)] {
+        let hole = key::line(ChannelNumber(numbers[from])).to_vec()..=key::line(ChannelNumber(numbers[to])).to_vec();
+        let disk = Holed { disk: &log.disk, space: Space::Rows, hole, scans: Cell::new(0) };
+        assert_eq!(found(&disk), (all.clone(), numbers.clone(), 1), "lines {from} {to}");
+    }
+    // Where it goes on to the end nothing is left to be found.
+    let hole = key::event(ChannelNumber(second), Seq(3)).to_vec()..=vec![0xff; 16];
+    let disk = Holed { disk: &log.disk, space: Space::Events, hole, scans: Cell::new(0) };
+    assert_eq!(found(&disk).0, all[..22]);
 }

@@ -93,11 +93,20 @@ fn what_is_missing_or_broken_is_told_and_the_rest_comes() {
     assert_eq!((back, more), (damaged.into_iter().rev().collect(), false));
 }
 
-/// A disk with a block of which nothing can be read.
-struct Holed<'a> {
-    disk: &'a Memory,
-    hole: RangeInclusive<[u8; 16]>,
-    scans: Cell<usize>,
+/// A disk with a block of which nothing can be read by going through it.
+pub(super) struct Holed<'a> {
+    pub(super) disk: &'a Memory,
+    pub(super) space: Space,
+    pub(super) hole: RangeInclusive<Vec<u8>>,
+    pub(super) scans: Cell<usize>,
+}
+
+impl<'a> Holed<'a> {
+    /// Events of a channel that cannot be read.
+    pub(super) fn of_events(disk: &'a Memory, channel: ChannelNumber, (from, to): (u64, u64)) -> Self {
+        let hole = key::event(channel, Seq(from)).to_vec()..=key::event(channel, Seq(to)).to_vec();
+        Self { disk, space: Space::Events, hole, scans: Cell::new(0) }
+    }
 }
 
 impl Disk for Holed<'_> {
@@ -115,7 +124,8 @@ impl Disk for Holed<'_> {
         self.scans.set(self.scans.get() + 1);
         let mut damaged = false;
         self.disk.scan(space, range, order, &mut |key, value| {
-            damaged = self.hole.start().as_slice() <= key && key <= self.hole.end().as_slice();
+            let is_hit = self.hole.start().as_slice() <= key && key <= self.hole.end().as_slice();
+            damaged = space == self.space && is_hit;
             if damaged { ControlFlow::Break(()) } else { visit(key, value) }
         })?;
         if damaged { Err(DiskFault::Damaged("a block".to_owned())) } else { Ok(()) }
@@ -127,8 +137,7 @@ fn a_damaged_block_is_stepped_over_and_told() {
     let (log, past) = two_epochs();
     let all: Vec<u64> = (1..=20).chain(65_557..=65_566).collect();
     for (from, to) in [(1, 1), (1, 4), (7, 7), (5, 19), (19, 65_557), (3, 65_560), (65_565, 65_566), (1, 65_566)] {
-        let hole = key::event(past.channel, Seq(from))..=key::event(past.channel, Seq(to));
-        let disk = Holed { disk: &log.disk, hole, scans: Cell::new(0) };
+        let disk = Holed::of_events(&log.disk, past.channel, (from, to));
         let kept: Vec<u64> = all.iter().copied().filter(|seq| !(from..=to).contains(seq)).collect();
         assert_eq!(read(&disk, &log, &everything(past.channel)), (kept.clone(), vec![(from, to)], false));
         assert!(disk.scans.get() <= DAMAGE_PROBES_MAX + 2, "{}", disk.scans.get());
