@@ -32,19 +32,24 @@ pub(super) async fn erase(asker: &Asker, erasing: &Semaphore, user: &str) -> Res
     let Ok(_alone) = erasing.try_acquire_permit(1) else { return Err(Refusal::from(ErrorCode::Overloaded)) };
     let user: Arc<str> = Arc::from(user);
     let channels = OWN.map(|prefix| Arc::<str>::from([prefix, &user].concat()));
+    let (mut erased, mut damaged) = (Vec::new(), 0);
     for channel in &channels {
-        erase_channel(asker, channel).await?;
+        if is_erased(erase_channel(asker, channel).await)? {
+            erased.push(&**channel);
+        } else {
+            damaged += 1;
+        }
     }
     let mut traces = in_memory(asker, &user, Round::First).await?;
-    let (stored, unreadable) = in_store(asker, &user).await?;
+    let (stored, lost) = in_store(asker, &user).await?;
     traces.add(stored);
     traces.add(in_memory(asker, &user, Round::Last).await?);
     let Traces { events, operations, cursors } = traces;
-    let channels = channels.each_ref().map(|channel| &**channel);
+    let unreadable = lost + damaged;
     let mut answer = json!({
         "user_id": &*user,
         "erased": unreadable == 0,
-        "channels": channels,
+        "channels": erased,
         "events": events,
         "operations": operations,
         "cursors": cursors,
@@ -55,6 +60,16 @@ pub(super) async fn erase(asker: &Asker, erasing: &Semaphore, user: &str) -> Res
     }
     tracing::info!(events, operations, cursors, "a user was erased");
     Ok(json_response(&answer))
+}
+
+/// Whether an own channel was erased. One that the store has refused may be damaged, and asking again would not help: the
+/// rest goes all the same. Where the disk does not answer at all the rest is refused, too.
+fn is_erased(outcome: Result<(), Refusal>) -> Result<bool, Refusal> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(refusal) if refusal == Refusal::from(ErrorCode::StoreUnavailable) => Ok(false),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// What all shards have in memory, a portion of each at a time.
@@ -105,6 +120,14 @@ mod tests {
 
     use super::*;
     use crate::mesh::{Capacities, Mesh, Parcel};
+
+    #[test]
+    fn an_own_channel_that_the_store_refuses_does_not_end_the_rest() {
+        assert_eq!(is_erased(Ok(())), Ok(true));
+        assert_eq!(is_erased(Err(Refusal::from(ErrorCode::StoreUnavailable))), Ok(false));
+        let busy = Refusal::from(ErrorCode::Overloaded);
+        assert_eq!(is_erased(Err(busy)), Err(Refusal::from(ErrorCode::Overloaded)));
+    }
 
     #[test]
     fn one_user_is_erased_at_a_time() {

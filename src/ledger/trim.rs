@@ -13,6 +13,7 @@ use crate::limits::{
 
 use super::books::TrimJob;
 use super::contract::{ChannelNumber, Keep};
+use super::damage::end_of_damage;
 use super::disk::{Disk, DiskFault, Order, Space};
 use super::event::{Stored, read, seal_stub};
 use super::key;
@@ -71,7 +72,8 @@ pub fn plan_job(disk: &impl Disk, job: &TrimJob, unix_ms: u64) -> Result<Trimmin
 /// most.
 ///
 /// # Errors
-/// The disk does not answer, or is damaged where the oldest events stand: nothing goes then.
+/// The disk does not answer, or is damaged where the oldest events stand: nothing goes then. What is erased need not be
+/// read, so that damage stops nothing.
 pub fn plan(
     disk: &impl Disk,
     (channel, line): (ChannelNumber, &Line),
@@ -85,11 +87,11 @@ pub fn plan(
         bytes: 0,
         unix_ms,
         retained: line.retained(),
+        next: Seq(0),
         stubs: Vec::new(),
         trimming: Trimming { channel, events: Vec::new(), rows: Vec::new(), oldest: None, more: false },
     };
-    let (first, last) = (key::event(channel, Seq(0)), key::event(channel, line.last()));
-    disk.scan(Space::Events, &first..=&last, Order::Forward, &mut |place, bytes| plan.on_record(place, bytes))?;
+    plan.go_through(disk)?;
     let mut trimming = plan.trimming;
     plan.stubs.truncate(plan.stubs.len().saturating_sub(DEDUP_ENTRIES_MAX));
     // A stub of this very plan is not written, an older one is removed. Both lists ascend.
@@ -117,7 +119,7 @@ fn erased_places(
 ) -> Result<Vec<Row>, DiskFault> {
     let (mut rows, nobody, mut owed_to_none) = (Vec::new(), key::cursor(channel, ""), Seq(0));
     for (kind, (first, last)) in [(Kind::Cursor, key::cursors(channel)), (Kind::Position, key::positions(channel))] {
-        disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
+        let scanned = disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
             match decode(place, kind, bytes, read_place) {
                 Ok((seq, _)) if place == nobody => owed_to_none = seq,
                 Ok((seq, _)) if seq > through => {}
@@ -126,7 +128,12 @@ fn erased_places(
                 _ => rows.push((place.to_vec(), None)),
             }
             ControlFlow::Continue(())
-        })?;
+        });
+        match scanned {
+            // Whose row cannot be read is not known, and nobody reads it.
+            Ok(()) | Err(DiskFault::Damaged(_)) => {}
+            Err(failed) => return Err(failed),
+        }
     }
     if through > owed_to_none {
         rows.push((nobody, Some((Kind::Cursor, through, unix_ms))));
@@ -164,14 +171,59 @@ struct Plan<'a> {
     unix_ms: u64,
     /// Events from the one that is looked at on.
     retained: u64,
+    /// Behind the record that was looked at last.
+    next: Seq,
     /// Stubs that stay, the oldest first.
     stubs: Vec<Seq>,
     trimming: Trimming,
 }
 
 impl Plan<'_> {
+    fn go_through(&mut self, disk: &impl Disk) -> Result<(), DiskFault> {
+        let (channel, last) = (self.trimming.channel, key::event(self.trimming.channel, self.line.last()));
+        loop {
+            let first = key::event(channel, self.next);
+            let scanned = disk
+                .scan(Space::Events, &first..=&last, Order::Forward, &mut |place, bytes| self.on_record(place, bytes));
+            match scanned {
+                Err(DiskFault::Damaged(_)) if self.erase.is_some() => {
+                    if self.go_around(disk)?.is_break() {
+                        return Ok(());
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// What stands where nothing can be read goes by its number, as far as it is erased. Breaks off where nothing more is
+    /// to be looked at.
+    fn go_around(&mut self, disk: &impl Disk) -> Result<ControlFlow<()>, DiskFault> {
+        let (channel, line) = (self.trimming.channel, self.line);
+        let probe = |at: u128| first_event(disk, (channel, Seq(u64::try_from(at).unwrap_or(u64::MAX))), line.last());
+        let behind = end_of_damage(self.next.0.into(), line.last().0.into(), probe)?;
+        let behind = behind.and_then(|at| u64::try_from(at).ok()).map(Seq);
+        let end = behind.unwrap_or_else(|| line.last().next());
+        // What is older is not shown any more, and no line counts it.
+        let first = line.oldest.map_or(end, |oldest| oldest.seq.max(self.next));
+        let mut at = if line.epoch_of(first).is_some() { Some(first) } else { line.following(first) };
+        while let Some(seq) = at.filter(|seq| *seq < end) {
+            let goes = self.is_erased(seq);
+            if !goes || self.is_enough() {
+                self.trimming.oldest = line.oldest.map(|oldest| Oldest { seq, ..oldest });
+                self.trimming.more |= goes;
+                return Ok(ControlFlow::Break(()));
+            }
+            self.trimming.events.push((seq, None));
+            at = line.following(seq);
+        }
+        self.next = end;
+        Ok(if behind.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    }
+
     fn on_record(&mut self, place: &[u8], bytes: &[u8]) -> ControlFlow<()> {
         let Some((_, seq)) = key::of_event(place) else { return ControlFlow::Continue(()) };
+        self.next = seq.next();
         let stored = read(place, bytes).ok();
         let of_old = self.line.oldest.is_none_or(|oldest| seq < oldest.seq);
         if of_old || matches!(stored, Some(Stored::Stub(..))) {
@@ -234,6 +286,16 @@ impl Plan<'_> {
         seal_stub(place, stored.place(), stored.unix_ms(), operation, &mut bytes);
         Some(bytes.into())
     }
+}
+
+/// The first record of a channel at or behind an event.
+fn first_event(disk: &impl Disk, (channel, seq): (ChannelNumber, Seq), last: Seq) -> Result<Option<u128>, DiskFault> {
+    let (first, last, mut found) = (key::event(channel, seq), key::event(channel, last), None);
+    disk.scan(Space::Events, &first..=&last, Order::Forward, &mut |place, _| {
+        found = key::of_event(place).map(|(_, seq)| u128::from(seq.0));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 /// Channels whose oldest event is too old, among the next lines behind `after`; and where to go on, unless it was the end.

@@ -1,5 +1,6 @@
 //! What goes, when, and what stays of it.
 
+use super::pages::Holed;
 use super::*;
 use crate::ledger::trim::{is_due, sweep};
 use crate::limits::{
@@ -291,6 +292,40 @@ fn damage_where_the_oldest_stand_stops_no_trimming() {
     assert_eq!(log.seqs(&past), (91..=100).collect::<Vec<_>>());
     let line = line_of(&log.disk, past.channel).unwrap();
     assert!(!is_due(&line, log.unix_ms));
+}
+
+#[test]
+fn a_channel_is_erased_around_a_block_that_cannot_be_read() {
+    for (from, to) in [(5, 7), (1, 1), (1, 20), (20, 20), (12, 20), (17, 18), (18, 20), (19, 20)] {
+        for through in [18, 20] {
+            let (mut log, past) = log(KEEP);
+            log.append(&past, 1..=20);
+            log.take(Request::Cursor { channel: past.channel, user: Arc::from("ann"), seq: Some(Seq(5)) });
+            log.settle();
+            let ticket = log.take(Request::Erase { channel: past.channel, through: Seq(through) });
+            log.commit();
+            let mut told = Vec::new();
+            // Few at a time, so that a batch ends within the block, too.
+            while let Some(job) = log.ledger.take_trim_jobs(1).pop() {
+                let job = crate::ledger::books::TrimJob { events_max: 6, ..job };
+                let holed = Holed::of_events(&log.disk, past.channel, (from, to));
+                let planned = trim::plan_job(&holed, &job, log.unix_ms);
+                assert_eq!(log.ledger.on_trimming(&job, planned), None);
+                told.extend(log.commit());
+            }
+            assert_eq!(told, [Notice::Erased(ticket, Ok(()))], "{from} {to} {through}");
+            let left: Vec<u64> = (through + 1..=20).collect();
+            assert_eq!((log.seqs(&past), records(&log)), (left.clone(), left.len()), "{from} {to} {through}");
+            assert_eq!(log.open("chat:a").cursors.len(), 1);
+        }
+    }
+    // What only is over the bounds stays where it cannot be read.
+    let (mut log, past) = log(Keep { count: 1, ..KEEP });
+    log.append(&past, 1..=100);
+    log.commit();
+    let job = log.ledger.take_trim_jobs(1).pop().unwrap();
+    let holed = Holed::of_events(&log.disk, past.channel, (5, 7));
+    assert!(matches!(trim::plan_job(&holed, &job, log.unix_ms), Err(DiskFault::Damaged(_))));
 }
 
 #[test]
