@@ -344,7 +344,8 @@ impl Ledger {
     }
 
     /// Of the channels to be read those of which nothing is in the batch, at most so many, while a sealed one is not
-    /// committed. Whatever a channel may have in it, it is known here: it is open still, or was forgotten since.
+    /// committed. Whatever a channel may have in it, it is known here: it is open still, or was forgotten since. But for
+    /// what of an erased user goes with it: who finds that on the disk is gone through once more when it is committed.
     pub fn take_openings_apart(&mut self, count: usize) -> Vec<Opening> {
         let (names, left) = (&self.names, &self.left);
         let is_known = |channel: &str| names.contains_key(channel) || left.contains(channel);

@@ -271,9 +271,17 @@ impl Desk {
             self.jobs_open -= 1;
             match done {
                 // It would join the batch, which stays as it is.
-                Done::Trimmed(..) | Done::Forgotten(..) => self.planned.push(done),
+                Done::Trimmed(..) => self.planned.push(done),
+                Done::Forgotten(..) => {
+                    if let Some((shard, notice)) = self.ledger.refuse_planned() {
+                        self.told.tell(shard, notice);
+                    }
+                }
                 Done::Opened(..) | Done::Swept(..) => self.on_done(done),
             }
+        }
+        if let Some((shard, notice)) = self.ledger.refuse_waiting() {
+            self.told.tell(shard, notice);
         }
         for (index, (end, held)) in self.told.ends.iter().zip(&mut self.held).enumerate() {
             let Ok(shard) = u16::try_from(index).map(ShardId) else { continue };

@@ -75,6 +75,18 @@ impl Ledger {
         Some(forget)
     }
 
+    /// No commit succeeds now, and a portion that waits keeps all channels closed: whoever asked may ask again.
+    pub fn refuse_waiting(&mut self) -> Option<(ShardId, Notice)> {
+        let (shard, ticket, _) = self.forgets.waiting.take()?;
+        Some((shard, not_now(ticket)))
+    }
+
+    /// The same for one that was planned meanwhile, and would join the batch that stays as it is.
+    pub fn refuse_planned(&mut self) -> Option<(ShardId, Notice)> {
+        let (shard, ticket, _) = self.forgets.planned.take()?;
+        Some((shard, not_now(ticket)))
+    }
+
     /// What goes of a user joins the batch. Not while a sealed batch waits for its commit. Says whom to tell that nothing
     /// has to.
     pub fn on_forgetting(&mut self, planned: Result<Portion, DiskFault>) -> Option<(ShardId, Notice)> {
@@ -113,4 +125,8 @@ impl Ledger {
         let line = self.channels.get(&channel).map(|state| &state.line);
         line.is_some_and(|line| line.oldest.is_none_or(|oldest| seq < oldest.seq))
     }
+}
+
+fn not_now(ticket: Ticket) -> Notice {
+    Notice::Forgotten(ticket, Err(Refusal::Failed("nothing can be written now".to_owned())))
 }

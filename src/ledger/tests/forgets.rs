@@ -254,6 +254,28 @@ fn nothing_is_opened_or_trimmed_while_a_portion_is_planned_and_one_is_at_a_time(
 }
 
 #[test]
+fn a_portion_that_cannot_be_written_is_refused_and_holds_nobody() {
+    for is_planned in [false, true] {
+        let mut log = Log::new();
+        let past = log.open("chat:a");
+        log.append(&past, 1..=3);
+        log.pass();
+        log.commit();
+        let ticket =
+            log.take(Request::Forget(Box::new(Forget { user: Arc::from("ann"), author: ANN, from: Spot::BEGIN })));
+        let job = is_planned.then(|| log.ledger.take_forget_job().unwrap());
+        log.append(&past, 4..=4);
+        assert!(log.ledger.seal().is_some());
+        let told = if job.is_some() { log.ledger.refuse_planned() } else { log.ledger.refuse_waiting() };
+        assert!(matches!(&told, Some((SHARD, Notice::Forgotten(of, Err(Refusal::Failed(_))))) if *of == ticket));
+        assert_eq!((log.ledger.refuse_planned(), log.ledger.refuse_waiting()), (None, None));
+        log.commit();
+        assert_eq!(log.open("chat:b").start.next, Seq(1));
+        assert_eq!(log.forget("ann", ANN).0.events, 4, "asked again");
+    }
+}
+
+#[test]
 fn what_goes_in_the_same_batch_does_not_come_back() {
     let mut log = Log::new();
     let past = log.open("chat:a");

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
-use crate::ledger::Trouble;
+use crate::ledger::{Forget, Spot, Trouble};
 
 const DIRECTORY: &str = "WAYSTATION_STORE_FULL";
 
@@ -112,6 +112,50 @@ fn a_full_disk_is_told_and_everything_is_written_when_there_is_space() {
     assert_eq!(store.state.generation, 0, "the stop was clean");
     let past = store.open(0, "chat:a");
     assert_eq!(store.read(0, past.channel, u64::MAX - 1), Ok((1..=last + 2).collect()));
+    store.stop().unwrap();
+}
+
+#[test]
+fn an_erasure_that_meets_a_full_disk_is_refused_and_channels_are_opened_all_the_same() {
+    let Ok(path) = std::env::var(DIRECTORY) else {
+        let name = "an_erasure_that_meets_a_full_disk_is_refused_and_channels_are_opened_all_the_same";
+        return again(name, &Place::new("erasing").0);
+    };
+    let path = Path::new(&path);
+    let mut store = Played::on(path, 2);
+    let past = store.open(0, "chat:a");
+    limit_files(Some(32 * 1024));
+    let mut seq = past.start.next.0;
+    let asked = loop {
+        // The portion comes just before the event, and as a rule waits for its commit.
+        let forget = Forget { user: Arc::from("nobody"), author: 1, from: Spot::BEGIN };
+        let asked = store.put(1, Request::Forget(Box::new(forget)));
+        let ticket = store.append(0, &past, seq);
+        seq += 1;
+        let is_full = loop {
+            match store.next(0) {
+                Notice::Committed(through) if through >= ticket => break false,
+                Notice::Trouble(trouble) => break trouble == Trouble::Full,
+                _ => {}
+            }
+        };
+        if is_full {
+            break asked;
+        }
+        while !matches!(store.next(1), Notice::Forgotten(of, Ok(_)) if of == asked) {}
+    };
+    loop {
+        if let Notice::Forgotten(of, outcome) = store.next(1) {
+            assert!(of == asked && matches!(outcome, Ok(_) | Err(Refusal::Failed(_))), "{outcome:?}");
+            break;
+        }
+    }
+    // While the disk is full still.
+    store.open(1, "chat:b");
+    limit_files(None);
+    while !matches!(store.next(1), Notice::Working) {}
+    let ticket = store.append(0, &past, seq);
+    store.committed(0, ticket);
     store.stop().unwrap();
 }
 
