@@ -12,6 +12,7 @@ use super::rooms::{Role, Room};
 use crate::ids::{Epoch, Seq};
 use crate::limits::{ENLIST_ROOMS_PER_TURN, GROUP_DEBTS_MAX};
 use crate::metrics::Metric;
+use crate::room::cursors::Cursors;
 use crate::time::Now;
 
 /// What is kept of a channel.
@@ -32,10 +33,20 @@ impl Shard {
         if !service.settle_up(last, &self.patterns) {
             return;
         }
+        if room.stored.is_some() {
+            // The store has them, and says so when the channel is opened again.
+            service.cursors = Cursors::default();
+        }
         if self.debts.len() >= GROUP_DEBTS_MAX {
             return self.metrics.count(Metric::GroupDebtsForgotten);
         }
         self.debts.insert(room.name.clone(), Debt { epoch, last, until_acked: room.until_acked, service });
+    }
+
+    /// How far a user was in channels that were forgotten goes. Returns in how many that was known.
+    pub(super) fn forget_in_debts(&mut self, user: &str) -> u64 {
+        let cursors = self.debts.values_mut().map(|debt| &mut debt.service.cursors);
+        cursors.map(|cursors| u64::from(cursors.forget(user, Seq(u64::MAX)))).sum()
     }
 
     /// Opens some of the channels that owe something to a group which has a consumer again.

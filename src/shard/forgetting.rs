@@ -65,6 +65,7 @@ impl Shard {
         let mut traces = Traces::default();
         if from == 0 && round == Round::First {
             traces.operations += self.direct.forget_author(author, ALL) as u64;
+            traces.cursors += self.forget_in_debts(user);
         }
         let end = from.saturating_add(SWEEP_SLOTS_MAX).min(self.rooms.places());
         let (mut place, mut looked, mut passed) = (from, 0, Vec::new());

@@ -1,6 +1,6 @@
 //! What an erased user leaves behind: numbers, and nothing that was said.
 
-use super::consumers::ack;
+use super::consumers::{ack, pattern};
 use super::keeping::{acks, crash, epoch_of, history, join, start, world};
 use super::service::service;
 use super::*;
@@ -219,6 +219,32 @@ fn a_users_cursors_go_and_other_users_keep_theirs() {
     for _ in 0..2 {
         assert_eq!((owed(&mut world, "svc"), owed(&mut world, "ops")), (vec![1, 2], vec![]));
         world = crash(world, |_| {});
+    }
+}
+
+#[test]
+fn a_users_cursor_in_a_channel_that_was_forgotten_goes_too() {
+    for stored in [false, true] {
+        let change = |options: &mut Options| options.channels_max = 2;
+        let mut world = if stored { start(Memory::default(), None, change) } else { World::with(change) };
+        let author = world.client_on(0, true, "/ws", "author");
+        let consumer = service(&mut world, 0, "svc");
+        world.say(consumer, &pattern("chat:*", Some("g")));
+        world.say(author, &publish("chat:a", "1", &json!({})));
+        let heard = world.heard(consumer);
+        ack(&mut world, consumer, of_type(&heard, "note")[0]);
+        // What is not acknowledged any more is owed to the group.
+        world.say(author, &publish("chat:a", "2", &json!({})));
+        let gone = world.sockets[consumer].id;
+        world.handle(0, Input::Gone(gone));
+        world.run();
+        for name in ["chat:b", "chat:c"] {
+            world.say(author, &publish(name, name, &json!({})));
+        }
+        let known = |world: &World| world.hosts[0].0.debts["chat:a"].service.cursors.len();
+        assert_eq!((world.read(Metric::ChannelsEvicted), known(&world)), (1, usize::from(!stored)));
+        assert_eq!(forget(&mut world, "svc").cursors, u64::from(!stored), "{stored}");
+        assert_eq!(known(&world), 0, "{stored}");
     }
 }
 
