@@ -10,6 +10,7 @@
 //! that has gone through, in the order of their events, and takes nothing of them that came later. The last round takes
 //! only what is older than the channel's opening, which is all that can have been read from the store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Shard;
@@ -23,9 +24,9 @@ use super::rooms::{Role, Room, RoomId};
 use crate::code::ErrorCode;
 use crate::envelope::event::{id_of, is_sent_by, sender_field};
 use crate::envelope::{Encoding, EventHead, write_event};
-use crate::ids::{Epoch, Seq};
+use crate::ids::{Epoch, Seq, ShardId};
 use crate::ledger::forget::ERASED_KIND;
-use crate::ledger::{Forget, Forgotten, Refusal, Request, Spot, Ticket};
+use crate::ledger::{ChannelNumber, Forget, Forgotten, Refusal, Request, Spot, Ticket};
 use crate::limits::{BROWSES_PER_SHARD_MAX, FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
 use crate::metrics::Metric;
 use crate::room::dedup::author_of;
@@ -41,6 +42,26 @@ pub(super) struct Barrier {
     ticket: u64,
     traces: Traces,
     next: Option<u32>,
+}
+
+/// Channels at home here that one portion has gone through.
+#[derive(Debug, Default)]
+struct Passed {
+    /// Those that the store has open.
+    stored: Vec<ChannelNumber>,
+    /// By shard those that others follow: one message tells a shard of all of them.
+    followed: BTreeMap<ShardId, Vec<Arc<str>>>,
+}
+
+impl Passed {
+    fn note(&mut self, room: Option<&Room>) {
+        let Some(room) = room else { return };
+        self.stored.extend(room.kept().and_then(Kept::number));
+        let Role::Home { followers, .. } = &room.role else { return };
+        for follower in followers {
+            self.followed.entry(follower.shard).or_default().push(Arc::clone(&room.name));
+        }
+    }
 }
 
 impl Shard {
@@ -68,25 +89,32 @@ impl Shard {
             traces.cursors += self.forget_in_debts(user);
         }
         let end = from.saturating_add(SWEEP_SLOTS_MAX).min(self.rooms.places());
-        let (mut place, mut looked, mut passed) = (from, 0, Vec::new());
+        let (mut place, mut looked, mut passed) = (from, 0, Passed::default());
         while place < end && looked < FORGET_EVENTS_PER_TURN {
             let id = RoomId::of(place);
-            looked += self.rooms.at(id).map_or(0, |room| room.history.len());
             match round {
                 Round::First => {
-                    traces.add(self.forget_in(id, (user, author, &field), effects));
-                    passed.extend(self.rooms.at(id).and_then(Room::kept).and_then(Kept::number));
+                    looked += self.rooms.at(id).map_or(0, |room| room.history.len());
+                    traces.add(self.forget_in(id, (user, author, &field)));
+                    passed.note(self.rooms.at(id));
                 }
-                Round::Last => traces.add(self.forget_read(id, (user, author))),
+                Round::Last => {
+                    looked += self.rooms.at_mut(id).and_then(Room::past_mut).map_or(0, |past| past.held());
+                    traces.add(self.forget_read(id, (user, author, &field)));
+                }
             }
             place += 1;
+        }
+        // In order behind the events that were sent before.
+        for (shard, channels) in passed.followed {
+            effects.list.push(Effect::Mesh(shard, MeshMessage::Forget(Box::new((Arc::clone(user), channels)))));
         }
         let next = (place < self.rooms.places()).then_some(place);
         let Some(keeping) = &mut self.keeping else {
             return reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
         };
-        if !passed.is_empty() {
-            let ticket = keeping.ask(Request::Passed(passed.into()));
+        if !passed.stored.is_empty() {
+            let ticket = keeping.ask(Request::Passed(passed.stored.into()));
             keeping.note_write(ticket);
         }
         let after = keeping.last_write();
@@ -104,30 +132,20 @@ impl Shard {
         }
     }
 
-    /// What one channel here has of a user goes, and on the shards that follow it.
-    fn forget_in(
-        &mut self,
-        id: RoomId,
-        (user, author, field): (&Arc<str>, u64, &[u8]),
-        effects: &mut Effects,
-    ) -> Traces {
+    /// What one channel here has of a user goes.
+    fn forget_in(&mut self, id: RoomId, (user, author, field): (&Arc<str>, u64, &[u8])) -> Traces {
         let mut traces = Traces::default();
         let events = self.forget_events_of(id, field);
         let Some(room) = self.rooms.at_mut(id) else { return traces };
         let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, ALL));
         let is_stored = room.stored.is_some();
-        if let Role::Home { followers, dedup, .. } = &mut room.role {
+        if let Role::Home { dedup, .. } = &mut room.role {
             let operations = dedup.as_mut().map_or(0, |dedup| dedup.forget_author(author, ALL)) as u64;
             traces.cursors += u64::from(had_cursor);
             // What a durable channel has of these the store counts.
             if !is_stored {
                 traces.events += events;
                 traces.operations += operations;
-            }
-            for follower in followers {
-                // In order behind the events that were sent before.
-                let forget = MeshMessage::Forget(Box::new((Arc::clone(&room.name), Arc::clone(user))));
-                effects.list.push(Effect::Mesh(follower.shard, forget));
             }
         }
         room.count_bytes(&self.metrics);
@@ -139,17 +157,25 @@ impl Shard {
 
     /// What was read of a user from the store before that had erased it goes: what an opening found, and stretches.
     /// Nothing that came since the channel was opened.
-    fn forget_read(&mut self, id: RoomId, (user, author): (&Arc<str>, u64)) -> Traces {
+    fn forget_read(&mut self, id: RoomId, (user, author, field): (&Arc<str>, u64, &[u8])) -> Traces {
         let mut traces = Traces::default();
         let Some(room) = self.rooms.at_mut(id) else { return traces };
-        let Some(first) = room.past_mut().map(|past| past.first()) else { return traces };
+        let Some(past) = room.past_mut() else { return traces };
+        let (first, is_dropped) = (past.first(), past.let_go_if(|event| is_sent_by(payload_of(event.plain()), field)));
         let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, first));
         if let Role::Home { dedup: Some(dedup), .. } = &mut room.role {
             dedup.forget_author(author, first);
             traces.cursors += u64::from(had_cursor);
         }
-        self.let_go_of_read(id);
-        self.line_up(id);
+        room.count_bytes(&self.metrics);
+        if let Some(keeping) = &mut self.keeping {
+            // What is being read now may have been read before the store had erased it.
+            let stale = keeping.reads.iter().filter(|(_, reading)| reading.room == id).map(|(ticket, _)| *ticket);
+            keeping.stale.extend(stale);
+        }
+        if is_dropped {
+            self.line_up(id);
+        }
         if had_cursor {
             self.drop_cursor(id, user);
         }
@@ -165,16 +191,19 @@ impl Shard {
         }
     }
 
-    /// The home of a channel that is followed here has erased a user.
-    pub(super) fn on_forget(&mut self, channel: &str, user: &str) {
-        let Some(id) = self.rooms.find(channel) else { return };
-        self.forget_events_of(id, &sender_field(user));
-        if let Some(service) = self.rooms.at_mut(id).and_then(|room| room.service.as_mut()) {
-            service.cursors.forget(user, ALL);
+    /// The home of channels that are followed here has erased a user.
+    pub(super) fn on_forget(&mut self, user: &str, channels: &[Arc<str>]) {
+        let field = sender_field(user);
+        for channel in channels {
+            let Some(id) = self.rooms.find(channel) else { continue };
+            self.forget_events_of(id, &field);
+            if let Some(service) = self.rooms.at_mut(id).and_then(|room| room.service.as_mut()) {
+                service.cursors.forget(user, ALL);
+            }
         }
     }
 
-    /// Puts empty events in the place of a user's, and lets go of what was read from the store. Returns how many.
+    /// Puts empty events in the place of a user's. Returns how many.
     fn forget_events_of(&mut self, id: RoomId, field: &[u8]) -> u64 {
         let Some(room) = self.rooms.at_mut(id) else { return 0 };
         let (epoch, pen, name) = (room.history.epoch(), &mut self.pen, &room.name);
@@ -182,29 +211,16 @@ impl Shard {
         let count = room
             .history
             .replace(|event| is_sent_by(payload_of(event.plain()), field).then(|| tombstone(pen, name, epoch, event)));
-        if count > 0 {
-            room.joined = None;
+        if count == 0 {
+            return 0;
         }
+        room.joined = None;
         // What stays of a small event may be larger than it was.
         self.metrics.add(Metric::HistoryBytes, room.history.bytes() as u64);
         self.metrics.subtract(Metric::HistoryBytes, before);
         room.count_bytes(&self.metrics);
-        self.let_go_of_read(id);
         self.line_up(id);
         count
-    }
-
-    /// Whoever reads behind the history asks for it again, also for what is being read now.
-    fn let_go_of_read(&mut self, id: RoomId) {
-        let Some(room) = self.rooms.at_mut(id) else { return };
-        if let (Some(stored), Some(keeping)) = (&mut room.stored, &mut self.keeping)
-            && let Some(past) = &mut stored.past
-        {
-            past.let_go();
-            let stale = keeping.reads.iter().filter(|(_, reading)| reading.room == id).map(|(ticket, _)| *ticket);
-            keeping.stale.extend(stale);
-        }
-        room.count_bytes(&self.metrics);
     }
 
     /// Has the store look through a portion of what it has for what a user has left there.

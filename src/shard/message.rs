@@ -376,8 +376,8 @@ pub enum MeshMessage {
     },
     /// Events of a channel that this shard follows.
     Tail(Box<Tail>),
-    /// In a channel that this shard follows, what a user has left is erased.
-    Forget(Box<(Arc<str>, Arc<str>)>),
+    /// In these channels, which this shard follows, what the user has left is erased.
+    Forget(Box<(Arc<str>, Vec<Arc<str>>)>),
     /// From now on tokens are held against these keys.
     Keys(Arc<Verifier>),
     /// From now on these rules hold.

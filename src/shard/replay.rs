@@ -114,9 +114,19 @@ impl Past {
         self.stretches.clear();
     }
 
-    /// Something of what was read is erased: whoever reads on asks for it again.
-    pub(super) fn let_go(&mut self) {
-        self.stretches.clear();
+    /// Lets go of what was read if some of it is erased: whoever reads on asks for it again. Returns whether it was.
+    pub(super) fn let_go_if(&mut self, is_erased: impl Fn(&Event) -> bool) -> bool {
+        let mut events = self.stretches.iter().flat_map(|stretch| &stretch.events);
+        let any = events.any(|(_, event)| is_erased(event));
+        if any {
+            self.stretches.clear();
+        }
+        any
+    }
+
+    /// Events that are held for readers.
+    pub(super) fn held(&self) -> usize {
+        self.stretches.iter().map(|stretch| stretch.events.len()).sum()
     }
 
     /// The oldest event that can be read, there or in the history.

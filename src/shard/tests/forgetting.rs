@@ -223,6 +223,42 @@ fn a_users_cursors_go_and_other_users_keep_theirs() {
 }
 
 #[test]
+fn who_follows_many_channels_is_told_once_and_only_where_the_user_spoke_anybody_is_stirred() {
+    let mut world = World::with(|options| options.shards = 2);
+    let (ann, bob) = (world.client_on(0, true, "/ws", "ann"), world.client_on(1, true, "/ws", "bob"));
+    let names = (0..).map(|index| format!("chat:{index}"));
+    let key = world.hosts[0].0.options.key;
+    let names: Vec<String> = names.filter(|name| crate::route::home(&key, name, 2) == ShardId(0)).take(50).collect();
+    for name in &names {
+        join(&mut world, bob, name, None);
+        world.say(bob, &publish(name, name, &json!({})));
+    }
+    world.say(ann, &publish(&names[7], "1", &json!({ "said": 1 })));
+    world.heard(bob);
+    let ask = Ask::Forget { user: Arc::from("ann"), from: 0, round: Round::First };
+    world.handle(0, Input::Mesh(ShardId::OUTSIDE, super::outside::question(1, ask)));
+    let told: Vec<&MeshMessage> = world.hosts[0]
+        .1
+        .list
+        .iter()
+        .filter_map(|effect| if let Effect::Mesh(_, message) = effect { Some(message) } else { None })
+        .collect();
+    assert!(matches!(told[..], [MeshMessage::Forget(all)] if all.1.len() == 50), "{}", told.len());
+    assert_eq!(world.hosts[0].0.line.len(), 1, "nobody else is looked after");
+    world.apply(0);
+    assert_eq!(world.hosts[1].0.line.len(), 1);
+    world.run();
+    let dora = world.client_on(1, true, "/ws", "dora");
+    join(&mut world, dora, &names[7], None);
+    let page = history(&mut world, dora, &json!({ "channel": names[7] }))["result"].clone();
+    assert_eq!(told_kinds(&page), ["note", "erased"]);
+}
+
+fn told_kinds(page: &Value) -> Vec<&str> {
+    page["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+#[test]
 fn a_users_cursor_in_a_channel_that_was_forgotten_goes_too() {
     for stored in [false, true] {
         let change = |options: &mut Options| options.channels_max = 2;
