@@ -12,9 +12,18 @@ pub const LOOK_AHEAD_COUNT: usize = 16;
 /// Places of a channel's members that are read ahead before it is visited, holes included; what lies beyond is read as
 /// it is visited. Most channels have no more.
 pub const LOOK_AHEAD_PLACES: usize = 4;
-/// Sockets that are let in or go in one turn; the others wait in line, and what came with them is kept. Half a
+/// Sockets that are let in or go in every turn; the others wait in line, and what came with them is kept. Half a
 /// millisecond, which who is there waits a few times.
-pub const TURN_ARRIVALS_MAX: usize = 8;
+pub const TURN_ARRIVALS_MIN: usize = 8;
+/// Sockets that are let in or go in one turn, which takes long anyway: a shard that has much to do turns seldom, and
+/// with eight a turn ten thousand who come would wait for ten seconds. Some four milliseconds.
+pub const TURN_ARRIVALS_MAX: usize = 64;
+const _: () = assert!(TURN_ARRIVALS_MIN <= TURN_ARRIVALS_MAX, "what a turn always lets in is within what it lets in");
+/// Beyond those of every turn they take at most the time of the rest of the turn divided by this.
+pub const TURN_ARRIVALS_SHARE: u64 = 2;
+/// Places of the line that are looked at in one turn, those included whose sockets were closed meanwhile or who sent
+/// what decides nothing. As many as one turn puts there.
+pub const TURN_LINE_LOOKS_MAX: usize = TURN_COMPLETIONS_MAX;
 /// Bytes kept of a connection that waits in line, from which on it is not read any more. What a stranger has to say is
 /// less; what is in flight by then is kept too, at most all receive buffers.
 pub const HELD_BYTES: usize = RECEIVE_BUFFER_BYTES as usize;

@@ -2,9 +2,12 @@
 //!
 //! What a stranger sends costs a hundred times an event's delivery: an upgrade, a token, a join and all that was missed.
 //! When ten thousand come back at once, their turns must not be those of whoever is there. So the host lets some of them
-//! in each turn ([`TURN_ARRIVALS_MAX`]); of the others it keeps what came with their sockets, and nothing more is read of
-//! them. Who goes stands in the same line, so that a place is free before its next owner asks for it. A single newcomer
-//! never waits.
+//! in each turn ([`TURN_ARRIVALS_MIN`], and more in a turn that takes long anyway); of the others it keeps what came with
+//! their sockets, and nothing more is read of them. Who goes stands in the same line, so that a place is free before its
+//! next owner asks for it. A single newcomer never waits.
+//!
+//! Only what was dear takes a place: who dribbles a head, or says anything else that decides nothing, keeps nobody
+//! waiting.
 //!
 //! Invariants: a connection is in line exactly while its socket holds something, and once; the order of its bytes stays.
 
@@ -12,67 +15,94 @@ use std::collections::VecDeque;
 
 use super::turn::Host;
 use crate::ids::ConnId;
-use crate::limits::TURN_ARRIVALS_MAX;
+use crate::limits::{TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX};
 use crate::metrics::Metric;
 use crate::shard::Input;
+use crate::shard::arrivals::{Wanted, Weight};
 
-/// The line, and how many may still pass in this turn.
-#[derive(Debug)]
+/// The line, and how many have passed in this turn.
+#[derive(Debug, Default)]
 pub(super) struct Crowd {
+    /// With those who were closed meanwhile at most twice as many as there are sockets.
     line: VecDeque<ConnId>,
-    left: usize,
-}
-
-impl Default for Crowd {
-    fn default() -> Self {
-        Self { line: VecDeque::new(), left: TURN_ARRIVALS_MAX }
-    }
+    passed: usize,
 }
 
 impl Crowd {
-    /// Whether one more may pass now, who then has.
-    fn pass(&mut self) -> bool {
-        let may = self.line.is_empty() && self.left > 0;
-        self.left -= usize::from(may);
-        may
+    /// Whether what somebody sent may be handled at once, before anybody knows how long the turn takes.
+    pub(super) fn admits(&self, weight: Weight) -> bool {
+        match weight {
+            Weight::Live | Weight::Part => true,
+            Weight::Dear => self.line.is_empty() && may_pass(self.passed, 0, 0),
+        }
+    }
+
+    /// Somebody has passed.
+    pub(super) const fn note(&mut self) {
+        self.passed += 1;
     }
 }
 
-impl Host {
-    /// Whether what a connection sent has to wait for a later turn.
-    pub(super) fn waits_to_come(&mut self, conn: ConnId) -> bool {
-        self.sockets.is_held(conn) || self.shard.is_newcomer(conn) && !self.crowd.pass()
-    }
+/// Whether one more may pass when so many have, which took so long behind the rest of the turn.
+const fn may_pass(passed: usize, took_us: u64, rest_us: u64) -> bool {
+    passed < TURN_ARRIVALS_MIN || passed < TURN_ARRIVALS_MAX && took_us.saturating_mul(TURN_ARRIVALS_SHARE) < rest_us
+}
 
-    /// Whether its end has to. Of one that is closed already nobody is told.
+impl Host {
+    /// Whether a connection's end has to wait for a later turn. Of one that is closed already nobody is told, and one
+    /// that asked for nothing yet is soon forgotten.
     pub(super) fn waits_to_go(&mut self, conn: ConnId) -> bool {
-        self.sockets.is_held(conn) || self.sockets.is_live(conn) && !self.crowd.pass()
+        if self.sockets.is_held(conn) {
+            return true;
+        }
+        let dear = self.sockets.is_live(conn) && self.shard.wanted(conn) != Some(Wanted::Head);
+        let waits = dear && !self.crowd.admits(Weight::Dear);
+        self.crowd.passed += usize::from(dear && !waits);
+        waits
     }
 
     /// Puts a connection in line whose socket holds something now and did not before.
     pub(super) fn line_up(&mut self, conn: ConnId) {
         self.metrics.count(Metric::ArrivalsHeld);
         self.crowd.line.push_back(conn);
+        if self.crowd.line.len() > 2 * self.sockets.open() {
+            self.crowd.line.retain(|conn| self.sockets.is_held(*conn));
+        }
     }
 
-    /// Lets as many pass as this turn still may. Returns whether more wait.
-    pub(super) fn on_crowd(&mut self) -> bool {
-        for _ in 0..self.crowd.left {
+    /// Lets as many pass as this turn still may, which began at a time in microseconds. Returns whether more wait.
+    pub(super) fn on_crowd(&mut self, began: u64) -> bool {
+        let since = if self.crowd.line.is_empty() { began } else { self.clock.micros() };
+        for _ in 0..TURN_LINE_LOOKS_MAX {
+            let early = self.crowd.passed < TURN_ARRIVALS_MIN;
+            let took = if early { 0 } else { self.clock.micros().saturating_sub(since) };
+            if !may_pass(self.crowd.passed, took, since.saturating_sub(began)) {
+                break;
+            }
             let Some(conn) = self.crowd.line.pop_front() else { break };
-            // Who was closed meanwhile holds nothing any more.
-            let Some(mut held) = self.sockets.take_held(conn) else { continue };
-            if !held.bytes.is_empty() && self.sockets.is_live(conn) {
-                self.shard.handle(self.now, Input::Bytes(conn, &mut held.bytes), &mut self.effects);
-                self.apply();
-            }
-            if held.ended {
-                self.lose(conn);
-            }
-            self.apply();
-            self.settle(conn);
+            self.crowd.passed += usize::from(self.let_pass(conn));
         }
-        self.crowd.left = TURN_ARRIVALS_MAX;
+        self.crowd.passed = 0;
         !self.crowd.line.is_empty()
+    }
+
+    /// Handles what was held of a connection. Returns whether that was dear.
+    fn let_pass(&mut self, conn: ConnId) -> bool {
+        // Who was closed meanwhile holds nothing any more.
+        let Some(mut held) = self.sockets.take_held(conn) else { return false };
+        let wanted = self.shard.wanted(conn);
+        if !held.bytes.is_empty() && self.sockets.is_live(conn) {
+            self.shard.handle(self.now, Input::Bytes(conn, &mut held.bytes), &mut self.effects);
+            self.apply();
+        }
+        let mut dear = self.shard.wanted(conn) != wanted;
+        if held.ended {
+            dear |= self.sockets.is_live(conn) && self.shard.wanted(conn) != Some(Wanted::Head);
+            self.lose(conn);
+        }
+        self.apply();
+        self.settle(conn);
+        dear
     }
 }
 

@@ -31,6 +31,7 @@ use crate::limits::{
 };
 use crate::mesh::{AdminJob, HatchPost, Inbox, LogPost, Outbox, Parcel, Transport};
 use crate::metrics::{Metric, Metrics, Timing};
+use crate::shard::arrivals::Weight;
 use crate::shard::effect::{Batch, Effect, Effects};
 use crate::shard::message::Lane;
 use crate::shard::message::outside::Answered;
@@ -111,7 +112,7 @@ impl Host {
         let unvisited = self.shard.fan_out(self.now, others, &mut self.effects);
         self.apply();
         self.flush();
-        let crowded = self.on_crowd();
+        let crowded = self.on_crowd(began);
         let timed = self.on_time();
         if self.shard.audit().has_some() {
             self.keep_audit();
@@ -232,15 +233,22 @@ impl Host {
 
     /// Acts on what a connection sent, or keeps it until it is its turn.
     fn take_bytes(&mut self, conn: ConnId, buffer: u16, len: u32) {
-        let waits = self.waits_to_come(conn);
         let bytes = self.ring.buffers.take(buffer, len);
-        if !waits {
-            self.shard.handle(self.now, Input::Bytes(conn, bytes), &mut self.effects);
+        let weight = self.shard.weigh(conn, bytes);
+        let waits = self.sockets.is_held(conn) || !self.crowd.admits(weight);
+        if waits {
+            let came = self.sockets.hold(conn, bytes);
+            self.ring.buffers.give_back(buffer);
+            if came {
+                self.line_up(conn);
+            }
+            return;
         }
-        let came = waits && self.sockets.hold(conn, bytes);
+        let wanted = (weight != Weight::Live).then(|| self.shard.wanted(conn));
+        self.shard.handle(self.now, Input::Bytes(conn, bytes), &mut self.effects);
         self.ring.buffers.give_back(buffer);
-        if came {
-            self.line_up(conn);
+        if wanted.is_some_and(|wanted| wanted != self.shard.wanted(conn)) {
+            self.crowd.note();
         }
     }
 

@@ -4,16 +4,18 @@
 //! and pulls the bytes that connections are owed ([`Shard::fill`]). Time is an argument, and whatever looks
 //! random comes from a key, so the same inputs give the same trace, in production and in the simulator.
 //!
-//! `opening`, `gate` and `admission` let connections in, `strangers` bounds those that do not say who they are, `registry` counts them with the other shards, `expiry`
-//! watches their tokens, `edge` reads them, `paying` makes them pay, `joining` and `publishing` act for them
-//! towards channels; `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and
-//! `fill` write what is owed; `timers` and `ending` do the rest.
+//! `opening`, `gate` and `admission` let connections in, of which `arrivals` tells the host what is dear, `strangers`
+//! bounds those that do not say who they are, `registry` counts them with the other shards, `expiry` watches their
+//! tokens, `edge` reads them, `paying` makes them pay, `joining` and `publishing` act for them towards channels;
+//! `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and `fill` write what is owed;
+//! `timers` and `ending` do the rest.
 //!
 //! With [`Options::keep`] durable channels outlive the process: `keeping` has their events written, `replay` and
 //! `browsing` read what lies behind a history. The host puts [`effect::Effect::Store`] and [`effect::Effect::Read`] to the
 //! store, each kind in order, and brings every [`Notice`] as [`Input::Store`]; what it has no place for it keeps, since a
 //! shard bounds what it asks for. Without it there is no store, and neither effect comes.
 
+pub mod arrivals;
 pub mod effect;
 #[cfg(feature = "planted-faults")]
 pub mod fault;

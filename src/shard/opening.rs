@@ -71,12 +71,6 @@ impl Shard {
         Some(id)
     }
 
-    /// Whether what a connection sends is what lets it in, and dear for that: a head, or a token.
-    #[must_use]
-    pub fn is_newcomer(&self, id: ConnId) -> bool {
-        self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Head | Stage::Auth))
-    }
-
     /// A socket was handed over. The passport comes back if no slot is free.
     ///
     /// # Errors

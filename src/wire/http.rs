@@ -7,7 +7,7 @@
 //! Absent: HTTP/1.0 and 2, the asterisk and authority forms of a target, reading of bodies (a body is
 //! only announced, [`Request::body`]), `Expect` (the final response answers it), normalising of paths.
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memmem};
 use tungstenite::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -87,6 +87,22 @@ pub fn read_head(buf: &[u8]) -> Result<Option<(Request, usize)>, HttpError> {
     let Some(len) = find_end(buf)? else { return Ok(None) };
     parse(&buf[..len]).map(|request| Some((request, len)))
 }
+
+/// Whether the end of a head may be among `bytes` that came behind those `before`, which do not have it.
+#[must_use]
+pub fn ends_head(before: &[u8], bytes: &[u8]) -> bool {
+    const SIDE: usize = END.len() - 1;
+    // What begins before and ends here has at most so many bytes on either side.
+    let (mut seam, mut len) = ([0; 2 * SIDE], 0);
+    for byte in before[before.len().saturating_sub(SIDE)..].iter().chain(bytes.iter().take(SIDE)) {
+        seam[len] = *byte;
+        len += 1;
+    }
+    memmem::find(&seam[..len], END).is_some() || memmem::find(bytes, END).is_some()
+}
+
+/// A line's end and an empty line.
+const END: &[u8] = b"\r\n\r\n";
 
 /// The length of the head, once its empty line is there.
 fn find_end(buf: &[u8]) -> Result<Option<usize>, HttpError> {

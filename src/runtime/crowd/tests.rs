@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::may_pass;
 use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use crate::ids::ShardId;
-use crate::limits::TURN_ARRIVALS_MAX;
+use crate::limits::{TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX};
 use crate::mesh::{Capacities, Mesh};
 use crate::metrics::{Metric, Metrics};
 use crate::runtime::address::Address;
@@ -20,7 +21,9 @@ use crate::shard::{self, Shard};
 
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 /// More than some turns let in.
-const CROWD: usize = 5 * TURN_ARRIVALS_MAX;
+const CROWD: usize = 5 * TURN_ARRIVALS_MIN;
+/// How long a clock stands that begins to count so much later.
+const STANDING: Duration = Duration::from_secs(3600);
 
 struct Bench {
     host: Host,
@@ -34,9 +37,10 @@ struct Client {
 }
 
 impl Bench {
+    /// A host whose clock stands until a test waits, so that every turn takes no time and lets in as many as it must.
     #[expect(clippy::disallowed_methods, reason = "the time from which the host counts")]
     fn new() -> Self {
-        let (sharing, started) = (Sharing::Alone, Instant::now());
+        let (sharing, started) = (Sharing::Alone, Instant::now() + STANDING);
         let address: Address = "127.0.0.1:0".parse().unwrap();
         let listening = listen(&address, 1, listen::Options { sharing, mode: 0o600 }).unwrap();
         let Address::Tcp(address) = listening.address else { panic!("another address than asked for") };
@@ -89,6 +93,22 @@ impl Bench {
         made
     }
 
+    /// So much later, as far as the host knows, whose clock goes from now on.
+    #[expect(clippy::disallowed_methods, reason = "the time from which the host counts")]
+    fn wait(&mut self, ms: u64) {
+        self.host.clock = Clock::new(Instant::now() - Duration::from_millis(ms));
+        self.host.now = self.host.clock.now();
+    }
+
+    /// So many who are upgraded and have yet to say who they are.
+    fn upgraded(&mut self, count: usize) -> Vec<Client> {
+        let all = self.read(Metric::Upgraded) + count;
+        let mut clients = self.connect(count);
+        clients.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+        self.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == all);
+        clients
+    }
+
     fn token(&self, user: &str) -> String {
         let request = TokenRequest { user, ttl_s: 3600, role: None, caps: None };
         mint(&Key::hs256(None, SECRET), &request, self.unix_s).unwrap()
@@ -105,7 +125,15 @@ impl Client {
     }
 
     fn say(&mut self, text: &str) {
-        let mut frame = vec![0x81];
+        self.send(0x81, text);
+    }
+
+    fn ping(&mut self) {
+        self.send(0x89, "");
+    }
+
+    fn send(&mut self, first: u8, text: &str) {
+        let mut frame = vec![first];
         match u8::try_from(text.len()) {
             Ok(len @ ..=125) => frame.push(0x80 | len),
             _ => {
@@ -137,7 +165,7 @@ impl Client {
 }
 
 fn some_a_turn(rises: &[usize], all: usize) {
-    assert!(rises.iter().sum::<usize>() == all && rises.iter().max() <= Some(&TURN_ARRIVALS_MAX), "{rises:?}");
+    assert!(rises.iter().sum::<usize>() == all && rises.iter().max() <= Some(&TURN_ARRIVALS_MIN), "{rises:?}");
 }
 
 #[test]
@@ -178,9 +206,7 @@ fn who_goes_stands_in_the_same_line() {
 #[test]
 fn what_somebody_in_line_sends_keeps_its_order() {
     let mut bench = Bench::new();
-    let mut crowd = bench.connect(CROWD);
-    crowd.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
-    bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == CROWD);
+    let mut crowd = bench.upgraded(CROWD);
     for (number, client) in crowd.iter_mut().enumerate() {
         client.say(&format!(r#"{{"token":"{}"}}"#, bench.token(&format!("user-{number}"))));
     }
@@ -197,4 +223,53 @@ fn what_somebody_in_line_sends_keeps_its_order() {
     some_a_turn(&rises, CROWD);
     let order = [r#""success":true"#, r#""type":"subscribed""#, r#""timestamp":1"#, r#""timestamp":2"#];
     bench.turn_until(Metric::Turns, |_| crowd.iter_mut().all(|client| client.has_heard(&order)));
+}
+
+#[test]
+fn bytes_that_decide_nothing_keep_nobody_who_comes_waiting() {
+    let mut bench = Bench::new();
+    let count = 2 * CROWD;
+    let mut pinging = bench.upgraded(count);
+    let mut dribbling = bench.connect(count);
+    let mut newcomer = bench.connect(1).remove(0);
+    assert!(2 * count + 1 < TURN_LINE_LOOKS_MAX, "a turn is enough for what comes in it");
+    let mut turn = |bench: &mut Bench| {
+        pinging.iter_mut().for_each(Client::ping);
+        dribbling.iter_mut().for_each(|client| client.stream.write_all(b"G").unwrap());
+        bench.host.turn().unwrap();
+    };
+    (0..3).for_each(|_| turn(&mut bench));
+    let before = bench.read(Metric::Upgraded);
+    newcomer.upgrade("/ws/chat/s");
+    (0..3).for_each(|_| turn(&mut bench));
+    assert_eq!(bench.read(Metric::Upgraded) - before, 1, "the head is handled as it comes");
+    newcomer.say(&format!(r#"{{"token":"{}"}}"#, bench.token("ada")));
+    (0..3).for_each(|_| turn(&mut bench));
+    assert_eq!(bench.read(Metric::Authenticated), 1, "and so is the token");
+}
+
+#[test]
+fn a_turn_lets_some_in_and_more_when_it_takes_long_anyway() {
+    let (long, share) = (1000 * TURN_ARRIVALS_SHARE, 1000);
+    for (passed, took_us, rest_us, expected) in [
+        (TURN_ARRIVALS_MIN - 1, u64::MAX, 0, true),
+        (TURN_ARRIVALS_MIN, 0, 0, false),
+        (TURN_ARRIVALS_MIN, share - 1, long, true),
+        (TURN_ARRIVALS_MIN, share, long, false),
+        (TURN_ARRIVALS_MAX - 1, share - 1, long, true),
+        (TURN_ARRIVALS_MAX, 0, u64::MAX, false),
+    ] {
+        let may = may_pass(passed, took_us, rest_us);
+        assert_eq!(may, expected, "{passed} in {took_us} of {rest_us} microseconds");
+    }
+    let mut bench = Bench::new();
+    let mut crowd = bench.connect(2 * TURN_ARRIVALS_MAX);
+    crowd.iter_mut().for_each(|client| client.upgrade("/echo"));
+    bench.host.turn().unwrap();
+    bench.wait(60_000);
+    for (began, expected) in [(u64::MAX, TURN_ARRIVALS_MIN), (0, TURN_ARRIVALS_MAX)] {
+        let before = bench.read(Metric::Upgraded);
+        assert!(bench.host.on_crowd(began), "more wait");
+        assert_eq!(bench.read(Metric::Upgraded) - before, expected);
+    }
 }

@@ -276,3 +276,15 @@ fn a_request_of_this_machine_names_it_and_was_not_passed_on() {
     let absolute = "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert!(!read_head(absolute.as_bytes()).unwrap().unwrap().0.is_domestic());
 }
+
+#[test]
+fn the_end_of_a_head_is_seen_wherever_it_is_cut() {
+    let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nmore";
+    let end = head.len() - 4;
+    for first in 0..end {
+        for second in first..=head.len() {
+            let (before, bytes) = (&head[..first], &head[first..second]);
+            assert_eq!(ends_head(before, bytes), second >= end, "{first} and {second}");
+        }
+    }
+}
