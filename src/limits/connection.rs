@@ -32,6 +32,9 @@ pub const HELD_COUNT_MAX: u64 = 1024;
 pub const HEAD_DEADLINE_MS: u64 = 10_000;
 /// Time from the upgrade to a good token; over it: close 4000.
 pub const AUTH_DEADLINE_MS: u64 = 10_000;
+/// How often one of these deadlines is looked at again that has passed while what its client sent waits for its turn: a
+/// crowd must not make anybody late who spoke in time.
+pub const LINE_LOOK_MS: u64 = 1000;
 /// How long before its token's end a connection is told: time for a client to get a new one, and to try again.
 pub const TOKEN_WARNING_MS: u64 = 60_000;
 /// Channels that one connection may be in; over it `CONNECTION_LIMIT_EXCEEDED`.

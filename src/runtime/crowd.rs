@@ -64,6 +64,7 @@ impl Host {
     /// Puts a connection in line whose socket holds something now and did not before.
     pub(super) fn line_up(&mut self, conn: ConnId) {
         self.metrics.count(Metric::ArrivalsHeld);
+        self.shard.enter_line(conn);
         self.crowd.line.push_back(conn);
         if self.crowd.line.len() > 2 * self.sockets.open() {
             self.crowd.line.retain(|conn| self.sockets.is_held(*conn));
@@ -90,6 +91,7 @@ impl Host {
     fn let_pass(&mut self, conn: ConnId) -> bool {
         // Who was closed meanwhile holds nothing any more.
         let Some(mut held) = self.sockets.take_held(conn) else { return false };
+        self.shard.leave_line(conn);
         let wanted = self.shard.wanted(conn);
         if !held.bytes.is_empty() && self.sockets.is_live(conn) {
             self.shard.handle(self.now, Input::Bytes(conn, &mut held.bytes), &mut self.effects);

@@ -364,7 +364,7 @@ impl Host {
     }
 
     /// Does what is due. Returns whether something was.
-    fn on_time(&mut self) -> bool {
+    pub(super) fn on_time(&mut self) -> bool {
         let now = self.now.millis();
         if self.deadline().is_none_or(|at| at > now) {
             return false;

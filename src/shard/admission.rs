@@ -294,7 +294,8 @@ impl Shard {
 
     /// No token came in time.
     pub(super) fn on_auth_deadline(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Auth)) {
+        let late = self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Auth));
+        if late && !self.waits_on(now, id, Timer::Auth(id)) {
             self.metrics.count(Metric::RefusedLate);
             self.deny(now, id, &Denied { text: "no token came in time", ..Denied::MALFORMED }, effects);
         }

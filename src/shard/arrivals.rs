@@ -1,11 +1,14 @@
 //! Who comes, as the host sees it: which bytes are dear to handle.
 //!
 //! The host lets so many in a turn and keeps what the others sent. Only the shard knows which bytes decide on somebody:
-//! a whole head, or a token. Absent: how many, and in which order.
+//! a whole head, or a token. While it lies there, its sender is not late. Absent: how many, and in which order.
 
 use super::Shard;
 use super::connection::{Connection, Stage};
+use super::timers::Timer;
 use crate::ids::ConnId;
+use crate::limits::LINE_LOOK_MS;
+use crate::time::Now;
 use crate::wire::http::ends_head;
 
 /// What the bytes of a connection weigh.
@@ -48,6 +51,29 @@ impl Shard {
             Stage::Auth => Weight::Dear,
             _ => Weight::Live,
         }
+    }
+
+    /// The host keeps what a connection sent until it is its turn.
+    pub fn enter_line(&mut self, id: ConnId) {
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.in_line = true;
+        }
+    }
+
+    /// Its turn has come.
+    pub fn leave_line(&mut self, id: ConnId) {
+        if let Some(conn) = self.slots.find_mut(id) {
+            conn.in_line = false;
+        }
+    }
+
+    /// Whether a deadline of somebody who comes is looked at again later: what it is about may lie in the host's line.
+    pub(super) fn waits_on(&mut self, now: Now, id: ConnId, timer: Timer) -> bool {
+        let in_line = self.slots.find(id).is_some_and(|conn| conn.in_line);
+        if in_line {
+            self.wheel.insert(now.millis().after(LINE_LOOK_MS), timer);
+        }
+        in_line
     }
 }
 

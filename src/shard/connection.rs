@@ -270,6 +270,8 @@ pub(super) struct Connection {
     pub(super) stranger: bool,
     /// A header of the PROXY protocol has to come before the request.
     pub(super) proxied: bool,
+    /// What it sent waits for its turn at the host: it has spoken, whatever is here of it.
+    pub(super) in_line: bool,
     pub(super) counted: Counted,
     /// Its user's shard was told of it.
     pub(super) checked_in: bool,
@@ -307,6 +309,7 @@ impl Connection {
             bucket: Bucket::default(),
             lease: Lease::default(),
             proxied: false,
+            in_line: false,
             opening: None,
             stranger: false,
             counted: Counted::default(),

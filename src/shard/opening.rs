@@ -466,8 +466,9 @@ impl Shard {
     }
 
     /// Head deadline: a request that does not come is no request.
-    pub(super) fn on_head_deadline(&mut self, id: ConnId, effects: &mut Effects) {
-        if self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Head)) {
+    pub(super) fn on_head_deadline(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let late = self.slots.find(id).is_some_and(|conn| matches!(conn.stage, Stage::Head));
+        if late && !self.waits_on(now, id, Timer::Head(id)) {
             self.metrics.count(Metric::RefusedLate);
             self.forget(id, Closing::Abort, Metric::ClosedIdle, effects);
         }

@@ -91,7 +91,7 @@ impl Shard {
 
     fn fire(&mut self, now: Now, timer: Timer, effects: &mut Effects) {
         match timer {
-            Timer::Head(id) => self.on_head_deadline(id, effects),
+            Timer::Head(id) => self.on_head_deadline(now, id, effects),
             Timer::Gate(id) => self.on_gate_timer(now, id, effects),
             Timer::Auth(id) => self.on_auth_deadline(now, id, effects),
             Timer::Live(id) => self.on_live(now, id, effects),

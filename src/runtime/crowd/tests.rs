@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::may_pass;
 use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use crate::ids::ShardId;
-use crate::limits::{TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX};
+use crate::limits::{
+    AUTH_DEADLINE_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX,
+};
 use crate::mesh::{Capacities, Mesh};
 use crate::metrics::{Metric, Metrics};
 use crate::runtime::address::Address;
@@ -272,4 +274,26 @@ fn a_turn_lets_some_in_and_more_when_it_takes_long_anyway() {
         assert!(bench.host.on_crowd(began), "more wait");
         assert_eq!(bench.read(Metric::Upgraded) - before, expected);
     }
+}
+
+#[test]
+fn who_spoke_in_time_is_let_in_however_long_the_line_is() {
+    let mut bench = Bench::new();
+    let mut crowd = bench.connect(CROWD);
+    crowd.iter_mut().for_each(|client| client.upgrade("/echo"));
+    bench.host.turn().unwrap();
+    bench.wait(HEAD_DEADLINE_MS + 1000);
+    bench.host.on_time();
+    bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == CROWD);
+    assert_eq!((bench.read(Metric::RefusedLate), bench.read(Metric::Connections)), (0, CROWD));
+    let mut bench = Bench::new();
+    let mut crowd = bench.upgraded(CROWD);
+    for (number, client) in crowd.iter_mut().enumerate() {
+        client.say(&format!(r#"{{"token":"{}"}}"#, bench.token(&format!("user-{number}"))));
+    }
+    bench.host.turn().unwrap();
+    bench.wait(AUTH_DEADLINE_MS + 1000);
+    bench.host.on_time();
+    bench.turn_until(Metric::Authenticated, |bench| bench.read(Metric::Authenticated) == CROWD);
+    assert_eq!((bench.read(Metric::RefusedLate), bench.read(Metric::Connections)), (0, CROWD));
 }

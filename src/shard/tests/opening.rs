@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::{
     AUTH_DEADLINE_MS, CHANNELS_PER_SHARD_MAX, CLOSE_DEADLINE_MS, CONNECTIONS_PER_SHARD_MAX, HEAD_DEADLINE_MS,
     HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_SHARD_BYTES_MAX, HOLD_RETRY_MS,
-    HOT_MEMBERS, REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS,
+    HOT_MEMBERS, LINE_LOOK_MS, REFUSALS_ALIKE_MAX, REFUSALS_KEPT_MS,
 };
 use crate::session::endpoint::{Door, Endpoint};
 
@@ -37,6 +37,22 @@ fn a_token_has_its_time_and_pings_do_not_stretch_it() {
     world.wait(1);
     assert_eq!(world.heard_words(who), ["unwelcome INVALID_MESSAGE_FORMAT", "close 4000"]);
     assert_eq!(world.sockets[who].end, Some(Closing::Linger));
+}
+
+#[test]
+fn no_deadline_passes_for_who_stands_in_line() {
+    let mut world = World::new();
+    let (opening, upgraded) = (world.try_accept(0).unwrap(), world.upgrade("/ws/chat/s"));
+    let in_line = [opening, upgraded].map(|who| world.sockets[who].id);
+    in_line.iter().for_each(|id| world.hosts[0].0.enter_line(*id));
+    world.wait(HEAD_DEADLINE_MS.max(AUTH_DEADLINE_MS) + LINE_LOOK_MS);
+    assert_eq!(world.read(Metric::RefusedLate), 0, "both have spoken");
+    in_line.iter().for_each(|id| world.hosts[0].0.leave_line(*id));
+    world.wait(LINE_LOOK_MS - 1);
+    assert_eq!(world.read(Metric::RefusedLate), 0, "what was let in is on its way");
+    world.wait(1);
+    assert_eq!((world.read(Metric::RefusedLate), world.sockets[opening].end), (2, Some(Closing::Abort)));
+    assert_eq!(world.heard_words(upgraded), ["unwelcome INVALID_MESSAGE_FORMAT", "close 4000"]);
 }
 
 #[test]
