@@ -329,7 +329,7 @@ impl Host {
         self.apply();
     }
 
-    fn drain(&mut self, window_ms: u64) {
+    pub(super) fn drain(&mut self, window_ms: u64) {
         if self.drain_end.is_some() {
             return;
         }

@@ -188,9 +188,10 @@ impl Shard {
         let Some((id, conn)) = self.slots.tenant_mut(slot) else { return };
         match conn.stage {
             Stage::Open if conn.takes_notices() => self.queue(now, id, Lane::Critical, frame.clone(), effects),
-            // A socket that has said nothing for so long is no probe on its way.
+            // A socket that has said nothing for so long is no probe on its way. What is in line was said.
             Stage::Head
-                if conn.opening.as_ref().is_none_or(|opening| opening.head.is_empty())
+                if !conn.in_line
+                    && conn.opening.as_ref().is_none_or(|opening| opening.head.is_empty())
                     && now.millis().since(conn.accepted) >= DRAIN_SILENT_MS =>
             {
                 self.forget(id, Closing::Abort, Metric::ClosedDrain, effects);

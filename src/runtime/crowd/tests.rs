@@ -9,7 +9,8 @@ use super::may_pass;
 use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use crate::ids::ShardId;
 use crate::limits::{
-    AUTH_DEADLINE_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX,
+    AUTH_DEADLINE_MS, DRAIN_SILENT_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE,
+    TURN_LINE_LOOKS_MAX,
 };
 use crate::mesh::{Capacities, Mesh};
 use crate::metrics::{Metric, Metrics};
@@ -296,4 +297,19 @@ fn who_spoke_in_time_is_let_in_however_long_the_line_is() {
     bench.host.on_time();
     bench.turn_until(Metric::Authenticated, |bench| bench.read(Metric::Authenticated) == CROWD);
     assert_eq!((bench.read(Metric::RefusedLate), bench.read(Metric::Connections)), (0, CROWD));
+}
+
+#[test]
+fn a_drain_answers_who_stands_in_line() {
+    let mut bench = Bench::new();
+    let mut crowd = bench.connect(CROWD);
+    crowd.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+    bench.host.turn().unwrap();
+    let before = bench.read(Metric::Upgraded);
+    bench.wait(2 * DRAIN_SILENT_MS);
+    bench.host.drain(60_000);
+    bench.host.apply();
+    bench.turn_until(Metric::RefusedDraining, |bench| bench.read(Metric::RefusedDraining) == CROWD - before);
+    let told = |client: &mut Client| client.has_heard(&["HTTP/1.1 503 "]) || client.has_heard(&["HTTP/1.1 101 "]);
+    bench.turn_until(Metric::Turns, |_| crowd.iter_mut().all(told));
 }

@@ -192,11 +192,15 @@ fn a_drain_does_not_wait_for_sockets_that_have_said_nothing_for_a_while() {
         let silent = world.try_accept(0).unwrap();
         let begun = world.try_accept(0).unwrap();
         world.send(begun, b"GET /readyz HTTP/1.1\r\n");
+        let in_line = world.try_accept(0).unwrap();
+        let id = world.sockets[in_line].id;
+        world.hosts[0].0.enter_line(id);
         world.jump(age);
         world.handle(0, Input::Drain(10_000));
         world.run();
         assert_eq!(world.sockets[silent].end.is_none(), waits, "{age} ms old");
         assert!(world.sockets[begun].end.is_none(), "a request that has begun is still answered");
+        assert!(world.sockets[in_line].end.is_none(), "and so is one that waits for its turn");
     }
 }
 
