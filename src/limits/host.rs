@@ -21,6 +21,9 @@ pub const TURN_ARRIVALS_MAX: usize = 64;
 const _: () = assert!(TURN_ARRIVALS_MIN <= TURN_ARRIVALS_MAX, "what a turn always lets in is within what it lets in");
 /// Beyond those of every turn they take at most the time of the rest of the turn divided by this.
 pub const TURN_ARRIVALS_SHARE: u64 = 2;
+/// Probes of the server's health that are answered in one turn, whoever else comes; more of them wait in a line of their
+/// own. As much work as those who are let in in every turn.
+pub const TURN_PROBES_MAX: usize = 4 * TURN_ARRIVALS_MIN;
 /// Places of the line that are looked at in one turn, those included whose sockets were closed meanwhile or who sent
 /// what decides nothing. As many as one turn puts there.
 pub const TURN_LINE_LOOKS_MAX: usize = TURN_COMPLETIONS_MAX;

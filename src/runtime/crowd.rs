@@ -7,7 +7,8 @@
 //! next owner asks for it. A single newcomer never waits.
 //!
 //! Only what was dear takes a place: who dribbles a head, or says anything else that decides nothing, keeps nobody
-//! waiting.
+//! waiting. Probes have a line of their own: who asks whether the server is well gives up within seconds, and would take
+//! a crowd for a fault.
 //!
 //! Invariants: a connection is in line exactly while its socket holds something, and once; the order of its bytes stays.
 
@@ -15,17 +16,20 @@ use std::collections::VecDeque;
 
 use super::turn::Host;
 use crate::ids::ConnId;
-use crate::limits::{TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX};
+use crate::limits::{TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX, TURN_PROBES_MAX};
 use crate::metrics::Metric;
 use crate::shard::Input;
 use crate::shard::arrivals::{Wanted, Weight};
 
-/// The line, and how many have passed in this turn.
+/// The lines, and how many have passed in this turn. With those who were closed meanwhile a line has at most twice as many
+/// as there are sockets.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    /// With those who were closed meanwhile at most twice as many as there are sockets.
     line: VecDeque<ConnId>,
     passed: usize,
+    probes: VecDeque<ConnId>,
+    /// Probes that have passed in this turn.
+    probed: usize,
 }
 
 impl Crowd {
@@ -33,13 +37,17 @@ impl Crowd {
     pub(super) fn admits(&self, weight: Weight) -> bool {
         match weight {
             Weight::Live | Weight::Part => true,
+            Weight::Probe => self.probes.is_empty() && self.probed < TURN_PROBES_MAX,
             Weight::Dear => self.line.is_empty() && may_pass(self.passed, 0, 0),
         }
     }
 
     /// Somebody has passed.
-    pub(super) const fn note(&mut self) {
-        self.passed += 1;
+    pub(super) fn note(&mut self, weight: Weight) {
+        match weight {
+            Weight::Probe => self.probed += 1,
+            Weight::Live | Weight::Part | Weight::Dear => self.passed += 1,
+        }
     }
 }
 
@@ -61,18 +69,24 @@ impl Host {
         waits
     }
 
-    /// Puts a connection in line whose socket holds something now and did not before.
-    pub(super) fn line_up(&mut self, conn: ConnId) {
+    /// Puts a connection in its line whose socket holds something now and did not before.
+    pub(super) fn line_up(&mut self, conn: ConnId, weight: Weight) {
         self.metrics.count(Metric::ArrivalsHeld);
         self.shard.enter_line(conn);
-        self.crowd.line.push_back(conn);
-        if self.crowd.line.len() > 2 * self.sockets.open() {
-            self.crowd.line.retain(|conn| self.sockets.is_held(*conn));
+        let line = if weight == Weight::Probe { &mut self.crowd.probes } else { &mut self.crowd.line };
+        line.push_back(conn);
+        if line.len() > 2 * self.sockets.open() {
+            line.retain(|conn| self.sockets.is_held(*conn));
         }
     }
 
     /// Lets as many pass as this turn still may, which began at a time in microseconds. Returns whether more wait.
     pub(super) fn on_crowd(&mut self, began: u64) -> bool {
+        while self.crowd.probed < TURN_PROBES_MAX {
+            let Some(conn) = self.crowd.probes.pop_front() else { break };
+            self.let_pass(conn);
+            self.crowd.probed += 1;
+        }
         let since = if self.crowd.line.is_empty() { began } else { self.clock.micros() };
         for _ in 0..TURN_LINE_LOOKS_MAX {
             let early = self.crowd.passed < TURN_ARRIVALS_MIN;
@@ -83,8 +97,8 @@ impl Host {
             let Some(conn) = self.crowd.line.pop_front() else { break };
             self.crowd.passed += usize::from(self.let_pass(conn));
         }
-        self.crowd.passed = 0;
-        !self.crowd.line.is_empty()
+        (self.crowd.passed, self.crowd.probed) = (0, 0);
+        !(self.crowd.line.is_empty() && self.crowd.probes.is_empty())
     }
 
     /// Handles what was held of a connection. Returns whether that was dear.

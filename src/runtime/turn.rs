@@ -223,7 +223,7 @@ impl Host {
                 if !self.waits_to_go(conn) {
                     self.lose(conn);
                 } else if self.sockets.hold_end(conn) {
-                    self.line_up(conn);
+                    self.line_up(conn, Weight::Dear);
                 }
             }
         }
@@ -240,7 +240,7 @@ impl Host {
             let came = self.sockets.hold(conn, bytes);
             self.ring.buffers.give_back(buffer);
             if came {
-                self.line_up(conn);
+                self.line_up(conn, weight);
             }
             return;
         }
@@ -248,7 +248,7 @@ impl Host {
         self.shard.handle(self.now, Input::Bytes(conn, bytes), &mut self.effects);
         self.ring.buffers.give_back(buffer);
         if wanted.is_some_and(|wanted| wanted != self.shard.wanted(conn)) {
-            self.crowd.note();
+            self.crowd.note(weight);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use crate::ids::ShardId;
 use crate::limits::{
     AUTH_DEADLINE_MS, DRAIN_SILENT_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE,
-    TURN_LINE_LOOKS_MAX,
+    TURN_LINE_LOOKS_MAX, TURN_PROBES_MAX,
 };
 use crate::mesh::{Capacities, Mesh};
 use crate::metrics::{Metric, Metrics};
@@ -312,4 +312,24 @@ fn a_drain_answers_who_stands_in_line() {
     bench.turn_until(Metric::RefusedDraining, |bench| bench.read(Metric::RefusedDraining) == CROWD - before);
     let told = |client: &mut Client| client.has_heard(&["HTTP/1.1 503 "]) || client.has_heard(&["HTTP/1.1 101 "]);
     bench.turn_until(Metric::Turns, |_| crowd.iter_mut().all(told));
+}
+
+#[test]
+fn a_crowd_keeps_no_probe_waiting_and_probes_keep_nobody() {
+    let mut bench = Bench::new();
+    let mut crowd = bench.connect(CROWD);
+    let mut probes = bench.connect(TURN_PROBES_MAX + 1);
+    crowd.iter_mut().for_each(|client| client.upgrade("/echo"));
+    for (probe, path) in probes.iter_mut().zip(["/readyz", "/health?now", "/healthz"].into_iter().cycle()) {
+        probe.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+    }
+    let all = probes.len();
+    let rises = bench.turn_until(Metric::HttpRequests, |bench| bench.read(Metric::HttpRequests) == all);
+    assert!(rises.iter().max() <= Some(&TURN_PROBES_MAX), "{rises:?}");
+    assert!(
+        (1..CROWD).contains(&bench.read(Metric::Upgraded)),
+        "all of them before the crowd, and some of it beside them"
+    );
+    let well = |probe: &mut Client| probe.has_heard(&["HTTP/1.1 200 ", "{"]);
+    bench.turn_until(Metric::Turns, |_| probes.iter_mut().all(well));
 }
