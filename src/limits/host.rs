@@ -27,6 +27,9 @@ pub const TURN_PROBES_MAX: usize = 4 * TURN_ARRIVALS_MIN;
 /// Places of the line that are looked at in one turn, those included whose sockets were closed meanwhile or who sent
 /// what decides nothing. As many as one turn puts there.
 pub const TURN_LINE_LOOKS_MAX: usize = TURN_COMPLETIONS_MAX;
+/// Sockets with a token that others handed over and that wait in line; over it one is let in at once, whatever else the
+/// turn has to do. Some 16 MiB of requests and tokens.
+pub const ADOPTIONS_HELD_MAX: usize = 16_384;
 /// Bytes kept of a connection that waits in line, from which on it is not read any more. What a stranger has to say is
 /// less; what is in flight by then is kept too, at most all receive buffers.
 pub const HELD_BYTES: usize = RECEIVE_BUFFER_BYTES as usize;

@@ -10,29 +10,52 @@
 //! waiting. Probes have a line of their own: who asks whether the server is well gives up within seconds, and would take
 //! a crowd for a fault.
 //!
+//! Who was let in at one shard and lives at another is dear there: a hand-over with a token stands in line again.
+//!
 //! Invariants: a connection is in line exactly while its socket holds something, and once; the order of its bytes stays.
+//! What is handed over is either in line or in a slot, and a drain waits for both.
 
 use std::collections::VecDeque;
 
 use super::turn::Host;
 use crate::ids::ConnId;
-use crate::limits::{TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX, TURN_PROBES_MAX};
+use crate::limits::{
+    ADOPTIONS_HELD_MAX, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX, TURN_PROBES_MAX,
+};
+use crate::mesh::Transport;
 use crate::metrics::Metric;
 use crate::shard::Input;
 use crate::shard::arrivals::{Wanted, Weight};
+use crate::shard::message::Passport;
 
 /// The lines, and how many have passed in this turn. With those who were closed meanwhile a line has at most twice as many
 /// as there are sockets.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    line: VecDeque<ConnId>,
+    line: VecDeque<Waiting>,
+    /// How many of the line another shard has handed over.
+    adoptions: usize,
     passed: usize,
     probes: VecDeque<ConnId>,
     /// Probes that have passed in this turn.
     probed: usize,
 }
 
+/// Who waits in line.
+#[derive(Debug)]
+enum Waiting {
+    /// Of whom the socket holds something.
+    Here(ConnId),
+    /// Whom another shard hands over with a token. Nothing of it is here before its turn: neither a slot nor a deadline.
+    Adopted(Box<Passport>, Transport),
+}
+
 impl Crowd {
+    /// How many wait that another shard has handed over.
+    pub(super) const fn adoptions(&self) -> usize {
+        self.adoptions
+    }
+
     /// Whether what somebody sent may be handled at once, before anybody knows how long the turn takes.
     pub(super) fn admits(&self, weight: Weight) -> bool {
         match weight {
@@ -73,11 +96,46 @@ impl Host {
     pub(super) fn line_up(&mut self, conn: ConnId, weight: Weight) {
         self.metrics.count(Metric::ArrivalsHeld);
         self.shard.enter_line(conn);
-        let line = if weight == Weight::Probe { &mut self.crowd.probes } else { &mut self.crowd.line };
-        line.push_back(conn);
-        if line.len() > 2 * self.sockets.open() {
-            line.retain(|conn| self.sockets.is_held(*conn));
+        let (most, Crowd { line, probes, adoptions, .. }) = (2 * self.sockets.open(), &mut self.crowd);
+        if weight == Weight::Probe {
+            probes.push_back(conn);
+            if probes.len() > most {
+                probes.retain(|conn| self.sockets.is_held(*conn));
+            }
+            return;
         }
+        line.push_back(Waiting::Here(conn));
+        if line.len() > most + *adoptions {
+            line.retain(|waiting| match waiting {
+                Waiting::Here(conn) => self.sockets.is_held(*conn),
+                Waiting::Adopted(..) => true,
+            });
+        }
+    }
+
+    /// Takes a connection that another shard hands over. With a token it is as dear as who shows one here, and waits like
+    /// that; its socket is not read meanwhile.
+    pub(super) fn take_over(&mut self, passport: Box<Passport>, transport: Transport) {
+        let dear = passport.claims.is_some();
+        if dear && !self.crowd.admits(Weight::Dear) && self.crowd.adoptions < ADOPTIONS_HELD_MAX {
+            self.metrics.count(Metric::ArrivalsHeld);
+            self.crowd.adoptions += 1;
+            return self.crowd.line.push_back(Waiting::Adopted(passport, transport));
+        }
+        self.adopt(passport, transport);
+        self.crowd.passed += usize::from(dear);
+    }
+
+    fn adopt(&mut self, passport: Box<Passport>, transport: Transport) {
+        match self.shard.on_adopt(self.now, passport, &mut self.effects) {
+            Ok(conn) => {
+                self.sockets.insert(conn, transport);
+                self.apply();
+                self.settle(conn);
+            }
+            Err(_passport) => transport.refuse(),
+        }
+        self.apply();
     }
 
     /// Lets as many pass as this turn still may, which began at a time in microseconds. Returns whether more wait.
@@ -94,8 +152,16 @@ impl Host {
             if !may_pass(self.crowd.passed, took, since.saturating_sub(began)) {
                 break;
             }
-            let Some(conn) = self.crowd.line.pop_front() else { break };
-            self.crowd.passed += usize::from(self.let_pass(conn));
+            let Some(waiting) = self.crowd.line.pop_front() else { break };
+            let dear = match waiting {
+                Waiting::Here(conn) => self.let_pass(conn),
+                Waiting::Adopted(passport, transport) => {
+                    self.crowd.adoptions -= 1;
+                    self.adopt(passport, transport);
+                    true
+                }
+            };
+            self.crowd.passed += usize::from(dear);
         }
         (self.crowd.passed, self.crowd.probed) = (0, 0);
         !(self.crowd.line.is_empty() && self.crowd.probes.is_empty())

@@ -315,14 +315,7 @@ impl Host {
             Parcel::Message(message) => {
                 self.shard.handle(self.now, Input::Mesh(from, message), &mut self.effects);
             }
-            Parcel::Adopt(passport, transport) => match self.shard.on_adopt(self.now, passport, &mut self.effects) {
-                Ok(conn) => {
-                    self.sockets.insert(conn, transport);
-                    self.apply();
-                    self.settle(conn);
-                }
-                Err(_passport) => transport.refuse(),
-            },
+            Parcel::Adopt(passport, transport) => self.take_over(passport, transport),
             Parcel::Drain { window_ms } => self.drain(window_ms),
             Parcel::Drained => self.peers_open = self.peers_open.saturating_sub(1),
         }
@@ -344,7 +337,8 @@ impl Host {
 
     /// Whether everybody left in a drain.
     fn is_drained(&self) -> bool {
-        self.drain_end.is_some() && self.shard.drained() && self.sockets.open() == 0
+        let nobody = self.sockets.open() == 0 && self.crowd.adoptions() == 0;
+        self.drain_end.is_some() && self.shard.drained() && nobody
     }
 
     /// Tells the others, each once, that nobody is left here. Who cannot be told now is told in a later turn.

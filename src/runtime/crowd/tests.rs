@@ -9,11 +9,12 @@ use super::may_pass;
 use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
 use crate::ids::ShardId;
 use crate::limits::{
-    AUTH_DEADLINE_MS, DRAIN_SILENT_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN, TURN_ARRIVALS_SHARE,
-    TURN_LINE_LOOKS_MAX, TURN_PROBES_MAX,
+    ADOPTIONS_HELD_MAX, AUTH_DEADLINE_MS, DRAIN_SILENT_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN,
+    TURN_ARRIVALS_SHARE, TURN_LINE_LOOKS_MAX, TURN_PROBES_MAX,
 };
-use crate::mesh::{Capacities, Mesh};
+use crate::mesh::{Capacities, Mesh, MeshEnd, Parcel};
 use crate::metrics::{Metric, Metrics};
+use crate::route::{self, HashKey};
 use crate::runtime::address::Address;
 use crate::runtime::clock::Clock;
 use crate::runtime::listen::{self, Sharing, listen};
@@ -22,6 +23,7 @@ use crate::runtime::turn::Host;
 use crate::runtime::{Options, Seat, host};
 use crate::shard::{self, Shard};
 
+const KEY: HashKey = [5; 16];
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 /// More than some turns let in.
 const CROWD: usize = 5 * TURN_ARRIVALS_MIN;
@@ -40,28 +42,43 @@ struct Client {
 }
 
 impl Bench {
-    /// A host whose clock stands until a test waits, so that every turn takes no time and lets in as many as it must.
-    #[expect(clippy::disallowed_methods, reason = "the time from which the host counts")]
     fn new() -> Self {
-        let (sharing, started) = (Sharing::Alone, Instant::now() + STANDING);
+        let [bench] = Self::several();
+        bench
+    }
+
+    /// Hosts of the shards of one process, each with a listener of its own. Their clocks stand until a test waits, so
+    /// that every turn takes no time and lets in as many as it must.
+    #[expect(clippy::disallowed_methods, reason = "the time from which the hosts count")]
+    fn several<const SHARDS: usize>() -> [Self; SHARDS] {
+        let shards = u16::try_from(SHARDS).unwrap();
+        let mut mesh = Mesh::new(shards, Capacities::for_shards(SHARDS)).unwrap();
+        let verifier = Verifier { keys: Keys::new(vec![Key::hs256(None, SECRET)]).unwrap(), ..Verifier::default() };
+        let shipped = shard::Options::embedded(KEY, verifier);
+        let options = shard::Options { shards, echo: true, unlimited: true, ..shipped };
+        let started = Instant::now() + STANDING;
+        let mut ends = (0..shards).map(|id| (ShardId(id), mesh.take_end(ShardId(id)).unwrap()));
+        std::array::from_fn(|_| Self::of(ends.next().unwrap(), options.clone(), started))
+    }
+
+    fn of((id, mesh): (ShardId, MeshEnd<Parcel>), options: shard::Options, started: Instant) -> Self {
+        let sharing = Sharing::Alone;
         let address: Address = "127.0.0.1:0".parse().unwrap();
         let listening = listen(&address, 1, listen::Options { sharing, mode: 0o600 }).unwrap();
         let Address::Tcp(address) = listening.address else { panic!("another address than asked for") };
         let (metrics, now) = (Metrics::shared(), Clock::new(started).now());
         let sizes = RingSizes::default();
         let seat = Seat {
-            options: Options { shard: ShardId(0), cpu: None, spin_us: 0, sizes, started, sharing },
+            options: Options { shard: id, cpu: None, spin_us: 0, sizes, started, sharing },
             listeners: listening.of_shards,
-            mesh: Mesh::new(1, Capacities::for_shards(1)).unwrap().take_end(ShardId(0)).unwrap(),
+            mesh,
             admin: None,
             answers: None,
             audit: None,
             store: None,
             metrics: Arc::clone(&metrics),
         };
-        let verifier = Verifier { keys: Keys::new(vec![Key::hs256(None, SECRET)]).unwrap(), ..Verifier::default() };
-        let options = shard::Options { echo: true, unlimited: true, ..shard::Options::embedded([5; 16], verifier) };
-        let host = host(seat, Shard::new(ShardId(0), options, metrics, now)).unwrap();
+        let host = host(seat, Shard::new(id, options, metrics, now)).unwrap();
         Self { host, address, unix_s: now.unix_ms / 1000 }
     }
 
@@ -332,4 +349,47 @@ fn a_crowd_keeps_no_probe_waiting_and_probes_keep_nobody() {
     );
     let well = |probe: &mut Client| probe.has_heard(&["HTTP/1.1 200 ", "{"]);
     bench.turn_until(Metric::Turns, |_| probes.iter_mut().all(well));
+}
+
+/// Two hosts, and so many clients with tokens that the first has let in and handed over to the second.
+fn handed_over(count: usize) -> ([Bench; 2], Vec<Client>) {
+    let mut benches = Bench::several();
+    let [near, _] = &mut benches;
+    let mut sessions = (0..).map(|number| format!("s{number}"));
+    let session = sessions.find(|session| route::home(&KEY, &format!("chat:{session}"), 2) == ShardId(1)).unwrap();
+    let mut clients = near.connect(count);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let token = near.token(&format!("user-{number}"));
+        client.upgrade(&format!("/ws/chat/{session}?token={token}"));
+    }
+    near.turn_until(Metric::HandedOver, |near| near.read(Metric::HandedOver) == count);
+    (benches, clients)
+}
+
+#[test]
+fn who_is_handed_over_with_a_token_stands_in_line_there_too() {
+    let ([_near, mut home], mut crowd) = handed_over(CROWD);
+    let rises = home.turn_until(Metric::Authenticated, |home| home.read(Metric::Authenticated) == CROWD);
+    some_a_turn(&rises, CROWD);
+    assert_eq!(home.read(Metric::ArrivalsHeld), CROWD - TURN_ARRIVALS_MIN);
+    home.turn_until(Metric::Turns, |_| {
+        crowd.iter_mut().all(|client| client.has_heard(&["HTTP/1.1 101 ", "subscribed"]))
+    });
+}
+
+#[test]
+fn so_many_who_are_handed_over_wait_and_a_drain_answers_them() {
+    let ([_near, mut home], mut clients) = handed_over(2);
+    (home.host.crowd.adoptions, home.host.crowd.passed) = (ADOPTIONS_HELD_MAX - 1, TURN_ARRIVALS_MAX);
+    home.host.turn().unwrap();
+    assert_eq!(home.read(Metric::Authenticated), 1, "one has found its place in the line, the other none");
+    let ([_near, mut home], mut clients_in_line) = handed_over(1);
+    home.host.drain(60_000);
+    home.host.crowd.passed = TURN_ARRIVALS_MAX;
+    home.host.turn().unwrap();
+    assert_eq!(home.host.untold, [ShardId(0)], "nobody is told that the last one is gone while one waits");
+    home.turn_until(Metric::RefusedDraining, |_| clients_in_line[0].has_heard(&["HTTP/1.1 503 "]));
+    drop(clients_in_line);
+    home.turn_until(Metric::Turns, |home| home.host.untold.is_empty());
+    clients.clear();
 }
