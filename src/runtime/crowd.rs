@@ -157,7 +157,9 @@ impl Host {
                 Waiting::Here(conn) => self.let_pass(conn),
                 Waiting::Adopted(passport, transport) => {
                     self.crowd.adoptions -= 1;
+                    let dirty = self.sockets.dirty.len();
                     self.adopt(passport, transport);
+                    self.flush_since(dirty);
                     true
                 }
             };
@@ -172,10 +174,12 @@ impl Host {
         // Who was closed meanwhile holds nothing any more.
         let Some(mut held) = self.sockets.take_held(conn) else { return false };
         self.shard.leave_line(conn);
-        let wanted = self.shard.wanted(conn);
+        let (wanted, dirty) = (self.shard.wanted(conn), self.sockets.dirty.len());
         if !held.bytes.is_empty() && self.sockets.is_live(conn) {
             self.shard.handle(self.now, Input::Bytes(conn, &mut held.bytes), &mut self.effects);
             self.apply();
+            // Its answer goes before the end of its bytes is seen, which would forget it.
+            self.flush_since(dirty);
         }
         let mut dear = self.shard.wanted(conn) != wanted;
         if held.ended {

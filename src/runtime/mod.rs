@@ -6,9 +6,10 @@
 //!
 //! Invariants: everything a loop holds is its own; a socket is closed and its slot given out again
 //! only after the last completion of each of its operations; a receive buffer goes back exactly once;
-//! each connection is written to at most once a turn. A panic aborts the process: half a gateway is
-//! worse than a restart. `unsafe` is confined to `buffers`, `ring`, a question of `probe` to the
-//! kernel's clock, and the one line that owns an accepted descriptor. Absent: protocol, rules, other shards' state.
+//! each connection is written to at most once a turn, and once more where it is let in behind the
+//! flush. A panic aborts the process: half a gateway is worse than a restart. `unsafe` is confined to
+//! `buffers`, `ring`, a question of `probe` to the kernel's clock, and the one line that owns an
+//! accepted descriptor. Absent: protocol, rules, other shards' state.
 
 mod accept;
 pub mod address;

@@ -1,15 +1,29 @@
-//! The flush: one write for each connection that is owed something.
+//! The flush: one write for each connection that is owed something; one more behind it for who was let in since.
 
 use rustix::io::Errno;
 
 use super::turn::Host;
 use crate::ids::ConnId;
+use crate::limits::TURN_ARRIVALS_MAX;
 
 impl Host {
     /// Writes once to every connection on the list. Whoever joins it meanwhile is next turn's.
     pub(super) fn flush(&mut self) {
         let mut flushing = std::mem::take(&mut self.flushing);
         std::mem::swap(&mut flushing, &mut self.sockets.dirty);
+        self.write_all(flushing);
+    }
+
+    /// The same for those who have joined it since it had so many, as far as one who comes makes others be written to.
+    pub(super) fn flush_since(&mut self, before: usize) {
+        let mut flushing = std::mem::take(&mut self.flushing);
+        let dirty = &mut self.sockets.dirty;
+        let end = dirty.len().min(before + TURN_ARRIVALS_MAX);
+        flushing.extend(dirty.drain(before.min(end)..end));
+        self.write_all(flushing);
+    }
+
+    fn write_all(&mut self, mut flushing: Vec<ConnId>) {
         for conn in flushing.drain(..) {
             if self.sockets.take_dirty(conn) {
                 self.write(conn);

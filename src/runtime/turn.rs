@@ -1,7 +1,7 @@
 //! The turn: what a shard's thread does over and over.
 //!
-//! Completions, mesh, rules, fan-out, flush, newcomers, time, wakes, sleep: in this order, each with its
-//! bound, so that no source of work can starve another. Every input is handled and its effects are done
+//! Completions, mesh, rules, fan-out, flush, newcomers and their answers, time, wakes, sleep: in this order, each with
+//! its bound, so that no source of work can starve another. Every input is handled and its effects are done
 //! before the next, so that the shard never hears of a connection that it has just closed.
 //!
 //! In steady traffic a turn allocates nothing and makes two kinds of system call: one entry into the

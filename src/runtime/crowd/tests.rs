@@ -1,7 +1,7 @@
 //! A host that is turned by hand, with real sockets: who is let in and out in which turn.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -392,4 +392,20 @@ fn so_many_who_are_handed_over_wait_and_a_drain_answers_them() {
     drop(clients_in_line);
     home.turn_until(Metric::Turns, |home| home.host.untold.is_empty());
     clients.clear();
+}
+
+#[test]
+fn who_is_let_in_from_the_line_and_says_no_more_is_answered() {
+    for (path, answer) in [("/health", "HTTP/1.1 200 "), ("/ws/chat/s", "HTTP/1.1 4")] {
+        let mut bench = Bench::new();
+        let mut crowd = bench.connect(CROWD);
+        for client in &mut crowd {
+            client.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+            client.stream.shutdown(Shutdown::Write).unwrap();
+        }
+        bench.turn_until(Metric::Turns, |bench| bench.read(Metric::Sockets) == 0);
+        assert!(bench.read(Metric::ArrivalsHeld) > 0);
+        let unheard = crowd.iter_mut().filter_map(|client| (!client.has_heard(&[answer])).then_some(()));
+        assert_eq!(unheard.count(), 0, "{path}");
+    }
 }
