@@ -67,6 +67,8 @@ pub(crate) enum Weigh {
     Connected,
     /// That of so many.
     Step,
+    /// Not at all: the processor time that they take while nothing happens.
+    Rest,
 }
 
 impl Step {
@@ -108,7 +110,9 @@ pub(crate) fn steps(scenario: &Scenario) -> Vec<Step> {
         Plan::Idle => {
             let steps = scenario.steps.iter().zip(0..);
             let steps = steps.flat_map(|(&to, number)| [ramp(to, number > 0), hold("idle", Some(Weigh::Step))]);
-            steps.chain([close(), hold("gone", None)]).collect()
+            let rest = quiet("rest", StepKind::Hold { ns: seconds(scenario.rest_s) }, Some(Weigh::Rest));
+            let rest = (scenario.rest_s > 0.0).then_some(rest);
+            steps.chain(rest).chain([close(), hold("gone", None)]).collect()
         }
     }
 }
@@ -186,8 +190,17 @@ mod tests {
         check(
             "idle",
             &["steps=[20, 61]"],
-            &["ramp 20 |", "hold 3000 Step |", "ramp 61 more |", "hold 3000 Step |", "close |", "hold 3000 |"],
+            &[
+                "ramp 20 |",
+                "hold 3000 Step |",
+                "ramp 61 more |",
+                "hold 3000 Step |",
+                "hold 60000 Rest |",
+                "close |",
+                "hold 3000 |",
+            ],
         );
+        check("idle", &["steps=[20]", "rest_s=0"], &["ramp 20 |", "hold 3000 Step |", "close |", "hold 3000 |"]);
         check(
             "resume",
             &["duration_s=2.1", "away_s=1"],

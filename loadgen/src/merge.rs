@@ -65,6 +65,10 @@ fn merge(mut one: Report, other: Report) -> Result<Report, String> {
     one.phases.iter_mut().zip(&other.phases).for_each(|(one, other)| phase(one, other));
     one.recoveries.iter_mut().zip(&other.recoveries).for_each(|(one, other)| one.merge(other));
     one.live.iter_mut().zip(&other.live).for_each(|(one, other)| one.merge(other));
+    one.rest = match (one.rest, other.rest) {
+        (Some(one), Some(other)) => Some(one.plus(other)),
+        (one, other) => one.or(other),
+    };
     one.server_version = one.server_version.or(other.server_version);
     one.slow.merge(&other.slow);
     one.threads.extend(other.threads);

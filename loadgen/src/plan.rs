@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::adapter::Adapter;
 use crate::baton::Baton;
 use crate::clock::{Clock, seconds};
-use crate::course::{self, Step, StepKind};
+use crate::course::{self, Step, StepKind, Weigh};
 use crate::deal::{self, Part, Share};
 use crate::engine::{Engine, Target};
 use crate::gate::Gates;
@@ -19,7 +19,7 @@ use crate::limits::{THREADS_COUNT_MAX, WAIT_NS_MAX};
 use crate::live::{Recorder, Stop, View, Watcher};
 use crate::merge;
 use crate::process::Process;
-use crate::report::{Environment, MachineTicks, Report};
+use crate::report::{Environment, MachineTicks, Report, RestReport};
 use crate::scenario::Scenario;
 use crate::slo::Watch;
 use crate::socket;
@@ -239,6 +239,7 @@ impl Course<'_> {
                 engine.begin_slices().map_err(|error| error.to_string())?;
             }
             own.begin(&engine);
+            let (begin_ns, pings) = (engine.clock.now_ns(), engine.idle.pings);
             if let Some(observer) = &mut observer {
                 observer.begin();
             }
@@ -254,6 +255,10 @@ impl Course<'_> {
             own.end(&engine, measured);
             if let Some(observer) = &mut observer {
                 observer.end(step);
+            }
+            if step.weigh == Some(Weigh::Rest) {
+                let took_ns = engine.clock.now_ns().saturating_sub(begin_ns);
+                engine.idle.rest = Some(RestReport::new(engine.joined, took_ns, engine.idle.pings - pings));
             }
             if engine.stopped() {
                 break;

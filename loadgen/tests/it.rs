@@ -50,6 +50,18 @@ fn check_costs(report: &Report, joined: &[u64]) {
     }
 }
 
+/// What idle connections took is the server's time by them and by the seconds, in an objective too.
+fn check_rest(report: &Report, connections: usize) {
+    let rest = report.rest.unwrap();
+    assert_eq!((rest.connections, rest.pings), (connections, 0), "the floor does not ping");
+    // Threads wait for one another at the end.
+    assert!((0.2..20.0).contains(&rest.took_s), "{rest}");
+    let cpu_s = rest.cost.unwrap().cpu_s;
+    let found = Metrics::new(report).find("server.cpu_us_per_connection_s").and_then(|metric| metric.value).unwrap();
+    assert!(cpu_s > 0.0 && (found - cpu_s * 1e6 / connections as f64 / rest.took_s).abs() < 1e-6 * found);
+    assert!(report.to_string().contains(&format!("\nrest      {connections} connections idle for ")), "{report}");
+}
+
 /// The seconds add up to the run: deliveries to all of it, latencies to what was measured, without a hole between them.
 fn check_course(report: &Report) {
     let points = &report.timeline.points;
@@ -155,9 +167,10 @@ fn a_storm_comes_twice_and_idle_connections_are_weighed() {
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     assert_eq!(report.openings.iter().map(|wave| wave.ready).collect::<Vec<_>>(), [61, 61]);
     check_costs(&report, &[61, 61]);
-    let report = server.run("idle", &["rooms=20", "hold_s=0.05", "steps=[20, 61]"]);
+    let report = server.run("idle", &["rooms=20", "hold_s=0.05", "rest_s=0.2", "steps=[20, 61]"]);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     check_costs(&report, &[61]);
+    check_rest(&report, 61);
     let weighed = report.server.unwrap();
     assert_eq!(weighed.steps.iter().map(|step| step.0).collect::<Vec<_>>(), [20, 61]);
     assert!(weighed.bytes_per_connection.is_some());
@@ -213,9 +226,11 @@ fn threads_go_through_storms_and_steps_together() {
     let report = server.run_split("storm", &["rooms=20", "hold_s=0.05"], 2, Part::WHOLE);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     check_costs(&report, &[61, 61]);
-    let report = server.run_split("idle", &["rooms=20", "hold_s=0.05", "steps=[20, 61]"], 2, Part::WHOLE);
+    let changes = ["rooms=20", "hold_s=0.05", "rest_s=0.2", "steps=[20, 61]"];
+    let report = server.run_split("idle", &changes, 2, Part::WHOLE);
     assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
     check_costs(&report, &[61]);
+    check_rest(&report, 61);
     let steps = report.server.unwrap().steps;
     assert_eq!(steps.iter().map(|step| step.0).collect::<Vec<_>>(), [20, 61]);
     server.end();

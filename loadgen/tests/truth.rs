@@ -60,6 +60,18 @@ fn a_server_that_does_nothing_wrong_is_told_so() {
 }
 
 #[test]
+fn pings_to_idle_connections_are_counted_to_the_piece_and_answered() {
+    // All joined and weighed long before, and the pings long over when the rest ends.
+    let pings = Wrongs { pings: 3, pings_after: Duration::from_millis(1500), ..Wrongs::default() };
+    let idle = ["plan=idle", "rooms=3", "members=3", "hold_s=0.05", "steps=[9]", "rest_s=4"];
+    let (report, tally) = check(pings, &idle);
+    assert_eq!(report.objections(), Vec::<String>::new(), "{report}");
+    let rest = report.rest.unwrap();
+    assert_eq!((rest.connections, rest.pings, tally.pinged, tally.answered), (9, 27, 27, 27), "{report}");
+    assert!(rest.cost.is_none() && rest.took_s >= 4.0, "{report}");
+}
+
+#[test]
 fn what_is_dropped_doubled_and_turned_around_is_reported_to_the_piece() {
     for wrongs in [
         Wrongs { drop_every: 50, ..Wrongs::default() },

@@ -29,6 +29,7 @@ use crate::limits::{EVENTS_PER_SEND, RECEIVE_BYTES, UNSENT_BYTES_MAX, WAIT_NS_MA
 use crate::live::{Gauges, Recorder};
 use crate::marker::SENTINEL;
 use crate::plan::Setting;
+use crate::report::RestReport;
 use crate::scenario::Scenario;
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
@@ -89,6 +90,8 @@ pub struct Engine<'a> {
     pub(crate) refusals: Vec<String>,
     /// What the server says it is.
     pub(crate) server_version: Option<String>,
+    /// What concerns connections that say nothing.
+    pub(crate) idle: Idle,
     /// Time spent waiting for something to do.
     pub(crate) idle_ns: u64,
     /// What the mask keys begin with.
@@ -122,6 +125,15 @@ pub struct Engine<'a> {
     scratch: Vec<u8>,
     ready: Vec<Readiness>,
     finder: memchr::memmem::Finder<'static>,
+}
+
+/// Connections that say nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Idle {
+    /// Pings of the server that were answered.
+    pub(crate) pings: u64,
+    /// What it was like while all were idle.
+    pub(crate) rest: Option<RestReport>,
 }
 
 /// One room of this engine.
@@ -169,8 +181,7 @@ impl<'a> Engine<'a> {
         let groups = groups(scenario, adapter)?;
         let promises: Vec<(RoomShape, Promise)> =
             rooms.iter().map(|room: &Room| (room.shape, groups[room.group].promise())).collect();
-        let mut kinds = groups.iter().flat_map(|group| &group.outgoing);
-        let loose = kinds.any(|kind| kind.delivered == Delivered::Some);
+        let loose = groups.iter().flat_map(|group| &group.outgoing).any(|kind| kind.delivered == Delivered::Some);
         let mut checker = Checker::with_promises(&promises, loose);
         for connection in connections.iter().filter(|connection: &&Connection| connection.slow) {
             checker.exempt(connection.room, connection.member);
@@ -196,6 +207,7 @@ impl<'a> Engine<'a> {
             protocol_faults: Names::default(),
             refusals: Vec::new(),
             server_version: None,
+            idle: Idle::default(),
             idle_ns: 0,
             seed: SEED,
             recorder: Recorder::unseen(),
@@ -420,6 +432,7 @@ impl<'a> Engine<'a> {
             frame::OPCODE_PING => {
                 // RFC 6455 section 5.5.3: a pong carries the ping's data.
                 self.send_frame(number, frame::OPCODE_PONG, payload);
+                self.idle.pings += 1;
             }
             frame::OPCODE_CLOSE => {
                 let code = payload.get(..2).and_then(|raw| <[u8; 2]>::try_from(raw).ok()).map(u16::from_be_bytes);

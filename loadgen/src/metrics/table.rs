@@ -104,7 +104,7 @@ const GROUP_FAMILIES: [Family<GroupReport>; 2] = [
     },
 ];
 
-const FIGURES: [Figure<Report>; 23] = [
+const FIGURES: [Figure<Report>; 27] = [
     figure("published.rate", PerSecond, Higher, published_rate, "publishes in the measured time"),
     figure("delivered.rate", PerSecond, Higher, delivered_rate, "deliveries in the measured time"),
     figure("delivered.bytes", Bytes, Neither, delivered_bytes, "mean length of a delivered message"),
@@ -157,6 +157,34 @@ const FIGURES: [Figure<Report>; 23] = [
         Lower,
         |run| run.server.as_ref()?.bytes_per_connection,
         "anonymous memory, the slope over the steps of an idle plan",
+    ),
+    figure(
+        "server.cpu_us_per_connection_s",
+        Microseconds,
+        Lower,
+        |run| run.rest?.us_per_connection_s(|cost| cost.cpu_s),
+        "the server's CPU in a second of an idle connection, pings and all",
+    ),
+    figure(
+        "server.user_us_per_connection_s",
+        Microseconds,
+        Lower,
+        |run| run.rest?.us_per_connection_s(|cost| cost.user_s),
+        "of that, in the program",
+    ),
+    figure(
+        "server.system_us_per_connection_s",
+        Microseconds,
+        Lower,
+        |run| run.rest?.us_per_connection_s(|cost| cost.system_s),
+        "of that, in the kernel",
+    ),
+    figure(
+        "rest.pings",
+        Count,
+        Neither,
+        |run| run.rest?.pings_per_connection(),
+        "pings of the server to each connection, on average, while all were idle",
     ),
 ];
 

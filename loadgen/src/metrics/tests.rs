@@ -78,6 +78,10 @@ fn each_figure_is_found_under_its_name() {
         ("server.anonymous", 50_000_000.0),
         ("server.descriptors", 10_050.0),
         ("server.bytes_per_connection", 4123.5),
+        ("server.cpu_us_per_connection_s", 0.8),
+        ("server.user_us_per_connection_s", 0.2),
+        ("server.system_us_per_connection_s", 0.6),
+        ("rest.pings", 3.0),
     ] {
         let found = value(&report, name).unwrap_or_else(|| panic!("{name} was not measured"));
         // Histograms keep three digits.
@@ -104,6 +108,7 @@ fn latencies_of_groups_are_put_together_by_value() {
 fn what_was_not_measured_has_no_value() {
     let mut report = sample();
     report.server = None;
+    report.rest = None;
     report.openings.clear();
     let group = &mut report.groups[0];
     (group.latency, group.published, group.delivered) = (latencies(0), 0, 0);
@@ -123,6 +128,8 @@ fn what_was_not_measured_has_no_value() {
         "server.cpu_us_per_delivery",
         "server.rss",
         "server.bytes_per_connection",
+        "server.cpu_us_per_connection_s",
+        "rest.pings",
     ] {
         assert_eq!(value(&report, name), None, "{name}");
     }

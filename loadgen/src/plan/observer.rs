@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::course::{Step, StepKind, Weigh};
 use crate::engine::Engine;
 use crate::process::{self, CpuTimes, Process, ThreadTimes};
-use crate::report::{OpeningCost, Report, ServerReport};
+use crate::report::{OpeningCost, Report, RestCost, ServerReport};
 use crate::stats::{rounded, rounded_fine};
 
 /// The server, seen by the first thread at the edges of steps.
@@ -17,6 +17,8 @@ pub(super) struct Observer {
     costs: Vec<CpuTimes>,
     /// Of the phases, in order, and whether each was measured.
     phases: Vec<(CpuTimes, bool)>,
+    /// While all were idle.
+    rest: Option<CpuTimes>,
     at_begin: Option<CpuTimes>,
     /// Of the server's threads, by name: at the begin of a step, and what was used in the steps that are measured.
     threads_at_begin: BTreeMap<String, u64>,
@@ -28,7 +30,8 @@ impl Observer {
         let weight_before = server.and_then(|server| server.weight());
         let report = ServerReport { weight_before, ..ServerReport::default() };
         let (threads_at_begin, threads) = (BTreeMap::new(), BTreeMap::new());
-        Self { server, report, costs: Vec::new(), phases: Vec::new(), at_begin: None, threads_at_begin, threads }
+        let (costs, phases, rest, at_begin) = (Vec::new(), Vec::new(), None, None);
+        Self { server, report, costs, phases, rest, at_begin, threads_at_begin, threads }
     }
 
     pub(super) fn begin(&mut self) {
@@ -38,10 +41,11 @@ impl Observer {
 
     /// Weighs the server now, with so many connections.
     pub(super) fn weigh(&mut self, what: Weigh, connections: usize) {
-        let weight = self.server.and_then(|server| server.weight());
+        let weight = || self.server.and_then(|server| server.weight());
         match what {
-            Weigh::Connected => self.report.weight_connected = weight,
-            Weigh::Step => self.report.steps.extend(weight.map(|weight| (connections, weight))),
+            Weigh::Connected => self.report.weight_connected = weight(),
+            Weigh::Step => self.report.steps.extend(weight().map(|weight| (connections, weight))),
+            Weigh::Rest => {}
         }
     }
 
@@ -49,6 +53,9 @@ impl Observer {
         let now = self.server.and_then(|server| server.cpu_times());
         let Some((begin, end)) = self.at_begin.zip(now) else { return };
         let used = end.since(begin);
+        if step.weigh == Some(Weigh::Rest) {
+            self.rest = Some(used);
+        }
         match step.kind {
             StepKind::Ramp { more: true, .. } => {
                 if let Some(last) = self.costs.last_mut() {
@@ -81,6 +88,9 @@ impl Observer {
         // Waves that opened nothing are not told.
         let waves = self.costs.into_iter().zip(&mut report.openings);
         waves.for_each(|(times, opening)| opening.cost = Some(OpeningCost::new(opening.total.count, times)));
+        if let Some(rest) = &mut report.rest {
+            rest.cost = self.rest.map(RestCost::new);
+        }
         let (mut times, mut window_s, mut deliveries) = (CpuTimes::default(), 0.0, 0);
         for ((used, measured), phase) in self.phases.into_iter().zip(&mut report.phases) {
             phase.server_cpu_s = Some(rounded_fine(used.sum_ns as f64 / 1e9));

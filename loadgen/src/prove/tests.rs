@@ -12,12 +12,23 @@ fn prepare(text: &str) -> Result<Prepared, String> {
 fn the_shipped_suite_is_understood_in_both_forms_and_says_what_it_scales() {
     let suite = Suite::parse(SHIPPED).unwrap();
     let full = suite.prepare(Extent::Full, &[]).unwrap();
-    assert_eq!((full.connections_max(), full.targets.len()), (10_000, 8));
+    assert_eq!((full.connections_max(), full.targets.len()), (10_000, 9));
     assert!(full.targets.iter().all(|target| !target.scaled));
     let short = suite.prepare(Extent::Short, &[]).unwrap();
     assert_eq!(short.connections_max(), 1000);
     let scaled: Vec<&str> = short.targets.iter().filter(|of| of.scaled).map(|of| of.what.as_str()).collect();
-    assert_eq!(scaled, ["connections held at once", "resident memory with all connections and their traffic"]);
+    let expected = [
+        "connections held at once",
+        "resident memory with all connections and their traffic",
+        "CPU of an idle connection in a second, its pings included",
+    ];
+    assert_eq!(scaled, expected);
+    // A ping comes after 20 s without a word.
+    for (prepared, rounds) in [(&full, 3.0), (&short, 2.0)] {
+        let idle = &prepared.runs[3].scenario;
+        let count = if rounds > 2.0 { 10_000 } else { 1000 };
+        assert_eq!((idle.rest_s, idle.steps.as_slice()), (20.0 * rounds, &[count][..]));
+    }
     // A tenth of the connections still makes 7,500 messages a second.
     let crowd = &short.runs[0].scenario;
     assert!(crowd.group[0].rate * 1000.0 > 7500.0 && crowd.duration_s <= 10.0);

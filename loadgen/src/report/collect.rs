@@ -136,6 +136,7 @@ impl Report {
             groups: groups(&engine),
             phases: engine.phases.iter().map(|phase| PhaseReport::new(phase, zero_ns)).collect(),
             recoveries: engine.storms.all.iter().map(RecoveryReport::new).collect(),
+            rest: engine.idle.rest,
             live: if engine.storms.all.is_empty() { Vec::new() } else { LiveReport::all(&engine.storms.live) },
             slow: std::mem::take(&mut engine.slow),
             parts: Vec::new(),

@@ -128,6 +128,9 @@ fn write_rates(text: &mut String, report: &Report) {
         *text += "\n| traffic | published | delivered | bytes each |\n|---|---:|---:|---:|\n";
         let _ = writeln!(text, "{}", rows.join("\n"));
     }
+    if let Some(rest) = &report.rest {
+        let _ = writeln!(text, "\nRest: {rest}.");
+    }
     if let Some(server) = report.server.as_ref().filter(|server| server.cpu_s > 0.0) {
         let (cost, busy) = (server.cpu_us_per_delivery, 100.0 * server.busy);
         let _ = writeln!(text, "\nThe server took {cost:.3} us of CPU per delivery, {busy:.1} % of a core.");
@@ -171,6 +174,7 @@ mod tests {
         assert!(text.starts_with("## loadgen: a &lt;script&gt; &amp; \"more\" passed\n"), "{text}");
         assert!(text.contains("| delivery.p99&lt;100ms |") && text.contains("| met |"));
         assert!(text.contains("| trips: delivery | 20000 |") && text.contains("10000/s | 30000/s | 412.1"));
+        assert!(text.contains("\n\nRest: 10000 connections idle for 60.0 s, 3.00 pings each: 800.0 ns of"), "{text}");
         assert!(!text.contains("<script"));
         assert!(text.contains("\n\nAdapter: waystation, the server says it is 1.0.0.\n"), "{text}");
         let late = Report { invalid: Some("ended early".to_owned()), ..sample() };

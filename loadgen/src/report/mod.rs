@@ -15,6 +15,7 @@ mod intervals;
 mod junit;
 mod markdown;
 mod percentiles;
+mod rest;
 mod rows;
 mod storms;
 mod summary;
@@ -41,6 +42,7 @@ pub use findings::FindingReport;
 pub(crate) use findings::merge as merge_findings;
 pub use flags::without_secrets;
 pub(crate) use markdown::escaped;
+pub use rest::{RestCost, RestReport};
 pub use storms::{LiveReport, RecoveryReport, ratio};
 pub use summary::SCHEMA;
 pub(crate) use text::by_thread;
@@ -80,6 +82,9 @@ pub struct Report {
     /// Live delivery before, in and after those, in this order; empty if there were none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub live: Vec<LiveReport>,
+    /// What idle connections took, if they were held for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<RestReport>,
     /// What concerns connections that read slowly on purpose.
     #[serde(default)]
     pub slow: SlowTraffic,

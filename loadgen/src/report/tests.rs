@@ -72,6 +72,7 @@ pub(crate) fn sample() -> Report {
         phases: Vec::new(),
         recoveries: Vec::new(),
         live: Vec::new(),
+        rest: Some(rest()),
         slow: SlowTraffic::default(),
         threads: Vec::new(),
         parts: vec![Part::WHOLE],
@@ -100,6 +101,11 @@ pub(crate) fn sample() -> Report {
         invalid: None,
         timeline: timeline.finish(),
     }
+}
+
+fn rest() -> RestReport {
+    let cost = RestCost { cpu_s: 0.48, user_s: 0.12, system_s: 0.36 };
+    RestReport { connections: 10_000, took_s: 60.0, pings: 30_000, cost: Some(cost) }
 }
 
 fn weight() -> Weight {

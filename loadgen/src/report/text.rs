@@ -197,6 +197,9 @@ impl Report {
     }
 
     fn write_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(rest) = &self.rest {
+            writeln!(f, "rest      {rest}")?;
+        }
         let Some(server) = &self.server else { return Ok(()) };
         let ServerReport { cpu_s, busy, cpu_us_per_delivery, .. } = server;
         if *cpu_s > 0.0 {

@@ -97,6 +97,9 @@ pub struct Scenario {
     /// Storm: time all are held; idle: time before the server is weighed.
     #[serde(default)]
     pub hold_s: f64,
+    /// Idle: time after the last weighing in which the server's processor time is counted.
+    #[serde(default)]
+    pub rest_s: f64,
     /// Resume: time that each stays away.
     #[serde(default = "away_s")]
     pub away_s: f64,
@@ -261,6 +264,12 @@ impl Scenario {
         if let Some(step) = self.steps.iter().find(|&&step| step > connections) {
             return Err(format!("steps: {step} is more than the {connections} connections of the groups"));
         }
+        if !(0.0..=DURATION_S_MAX).contains(&self.rest_s) {
+            return Err(format!("rest_s {}: must be 0 to {DURATION_S_MAX}", self.rest_s));
+        }
+        if self.rest_s > 0.0 && (self.plan != Plan::Idle || self.steps.is_empty()) {
+            return Err("rest_s belongs to the plan idle with steps".to_owned());
+        }
         if !(0.0..=1.0).contains(&self.starved_max) {
             return Err(format!("starved_max {}: must be 0 to 1", self.starved_max));
         }
@@ -364,7 +373,7 @@ fn tables<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut Vec<toml
     table.get_mut(name)?.as_array_mut()
 }
 
-const SCENARIO_KEYS: [&str; 17] = [
+const SCENARIO_KEYS: [&str; 18] = [
     "name",
     "plan",
     "auth",
@@ -372,6 +381,7 @@ const SCENARIO_KEYS: [&str; 17] = [
     "duration_s",
     "drain_s",
     "hold_s",
+    "rest_s",
     "away_s",
     "ramp_per_s",
     "connecting_max",
@@ -551,6 +561,27 @@ mod tests {
         check(&[&phases[..], &["phase=[{kind='ramp', to=9, resume=true}]"]].concat(), "resume belongs to a storm");
         check(&[&phases[..], &["phase=[{kind='ramp', to=9, away_s=1}]"]].concat(), "away_s belongs to a storm");
         check(&[&phases[..], &[&storm.replace("away_s=1", "away_s=-1")]].concat(), "away_s: must be 0 to");
+    }
+
+    #[test]
+    fn only_idle_connections_rest() {
+        let idle = |changes: &[&str]| {
+            let (_, text) = SHIPPED.iter().find(|shipped| shipped.0 == "idle").unwrap();
+            let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+            Scenario::parse(text, &changes).map(|scenario| scenario.rest_s)
+        };
+        assert!(idle(&[]).unwrap() >= 60.0);
+        assert_eq!((idle(&["rest_s=0"]), idle(&["rest_s=604800"])), (Ok(0.0), Ok(604_800.0)));
+        for (changes, word) in [
+            (&["rest_s=604801"][..], "rest_s 604801: must be 0 to 604800"),
+            (&["rest_s=-1"], "rest_s -1"),
+            (&["rest_s=nan"], "rest_s NaN"),
+            (&["steps=[]"], "belongs to the plan idle"),
+            (&["plan=storm"], "belongs to the plan idle"),
+        ] {
+            let error = idle(changes).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A server of ours that does wrong by a known amount, on an independent WebSocket implementation: what it did is
 //! counted, so that a report can be held against it.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -28,6 +28,10 @@ pub(crate) struct Wrongs {
     pub(crate) stall_at: u64,
     /// How long.
     pub(crate) stall: Duration,
+    /// Pings to each member, which is no wrong.
+    pub(crate) pings: u64,
+    /// How long after it joined.
+    pub(crate) pings_after: Duration,
 }
 
 /// What it did.
@@ -38,11 +42,15 @@ pub(crate) struct Tally {
     pub(crate) dropped: u64,
     pub(crate) doubled: u64,
     pub(crate) swapped: u64,
+    pub(crate) pinged: u64,
+    /// Pongs with what the pings carried.
+    pub(crate) answered: u64,
 }
 
 enum Event {
     Open(usize, TcpStream, String),
     Text(usize, String),
+    Pong,
     Gone(usize),
     Stop,
 }
@@ -102,6 +110,7 @@ fn read(number: usize, stream: TcpStream, events: &Sender<Event>) {
     while on {
         on = match socket.read() {
             Ok(Message::Text(text)) => tell(Event::Text(number, text.as_str().to_owned())),
+            Ok(Message::Pong(carried)) if carried.as_ref() == b"hi" => tell(Event::Pong),
             Ok(_) => true,
             Err(_) => false,
         };
@@ -115,14 +124,16 @@ struct Hub {
     members: BTreeMap<usize, Member>,
     /// By time, the soonest first; what comes at the same time in the order it was put there.
     later: BinaryHeap<std::cmp::Reverse<(Instant, u64, usize, String)>>,
+    /// Members that are to be pinged, the soonest first.
+    to_ping: VecDeque<(Instant, usize)>,
     deliveries: u64,
     messages: u64,
 }
 
 impl Hub {
     fn new(wrongs: Wrongs) -> Self {
-        let (members, later) = (BTreeMap::new(), BinaryHeap::new());
-        Self { wrongs, tally: Tally::default(), members, later, deliveries: 0, messages: 0 }
+        let (members, later, to_ping) = (BTreeMap::new(), BinaryHeap::new(), VecDeque::new());
+        Self { wrongs, tally: Tally::default(), members, later, to_ping, deliveries: 0, messages: 0 }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a server that is late on purpose reads the clock")]
@@ -135,6 +146,9 @@ impl Hub {
             {
                 self.send(number, &body);
             }
+            while let Some((_, number)) = self.to_ping.pop_front_if(|(due, _)| *due <= now) {
+                self.ping(number);
+            }
             let wait =
                 self.later.peek().map_or(Duration::from_millis(50), |next| next.0.0.saturating_duration_since(now));
             match told.recv_timeout(wait) {
@@ -144,19 +158,23 @@ impl Hub {
                 }
                 Ok(Event::Gone(number)) => drop(self.members.remove(&number)),
                 Ok(Event::Text(number, text)) => self.on_text(number, &text),
+                Ok(Event::Pong) => self.tally.answered += 1,
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.tally,
             }
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a server that stands still on purpose")]
+    #[expect(clippy::disallowed_methods, reason = "a server that stands still on purpose, and pings by the clock")]
     fn on_text(&mut self, number: usize, text: &str) {
         let Some(member) = self.members.get_mut(&number) else { return };
         if text.contains("\"token\"") {
             member.joined = true;
             for answer in ["{\"success\":true}", "{\"type\":\"subscribed\",\"payload\":{\"seq\":0}}"] {
                 write(&mut member.stream, answer);
+            }
+            if self.wrongs.pings > 0 {
+                self.to_ping.push_back((Instant::now() + self.wrongs.pings_after, number));
             }
             return;
         }
@@ -197,6 +215,14 @@ impl Hub {
             if let Some(held) = held {
                 self.send(number, &held);
             }
+        }
+    }
+
+    fn ping(&mut self, number: usize) {
+        let Some(member) = self.members.get_mut(&number) else { return };
+        for _ in 0..self.wrongs.pings {
+            self.tally.pinged += 1;
+            let _gone = member.stream.write_all(&[0x89, 2, b'h', b'i']);
         }
     }
 

@@ -114,6 +114,12 @@ fn write_tiles(out: &mut String, report: &Report) {
     if let Some(server) = report.server.as_ref().filter(|server| server.cpu_s > 0.0) {
         tiles.push(("server CPU a delivery", time(server.cpu_us_per_delivery)));
     }
+    if let Some(rest) = &report.rest {
+        if let Some(us) = rest.us_per_connection_s(|cost| cost.cpu_s) {
+            tiles.push(("server CPU a second, idle connection", time(us)));
+        }
+        tiles.extend(rest.pings_per_connection().map(|pings| ("pings each, idle", format!("{pings:.2}"))));
+    }
     *out += "<dl class=\"tiles\">";
     for (name, value) in tiles {
         let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
