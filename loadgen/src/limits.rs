@@ -142,6 +142,11 @@ pub const RESULTS_COUNT_MAX: usize = 64;
 pub const SLOS_COUNT_MAX: usize = 64;
 /// Seconds for which an objective may be broken before the run is ended: a run of a day and no objective at all.
 pub const SLO_ABORT_S_MAX: f64 = 86_400.0;
+/// Time that the gateway's doctor has for its answer; over it, it is ended and nothing is known. It reads some dozens of
+/// small files.
+pub const DOCTOR_NS: u64 = 10_000_000_000;
+/// Bytes of that answer; over it nothing is known. Ten times as long as it is.
+pub const DOCTOR_BYTES_MAX: usize = 256 * 1024;
 /// Rows of a suite of pairs; over it the suite is refused. Fifteen pairs of each take an afternoon.
 pub const SUITE_ROWS_COUNT_MAX: usize = 64;
 /// Shortest slice of a pair; under it the command is refused. Handing over takes some tenths of a millisecond, so this

@@ -4,6 +4,7 @@
 //! have ended.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,7 +20,7 @@ use crate::limits::{THREADS_COUNT_MAX, WAIT_NS_MAX};
 use crate::live::{Recorder, Stop, View, Watcher};
 use crate::merge;
 use crate::process::Process;
-use crate::report::{Environment, MachineTicks, Report, RestReport};
+use crate::report::{Doctor, Environment, MachineTicks, Report, RestReport};
 use crate::scenario::Scenario;
 use crate::slo::Watch;
 use crate::socket;
@@ -57,6 +58,8 @@ pub struct Setting {
     pub part: Part,
     /// Second of the day's clock, since 1970, at which the run begins.
     pub start_at: Option<u64>,
+    /// The gateway's program, whose doctor is asked about this machine.
+    pub doctor: Option<PathBuf>,
     /// The right to run, if another generator runs in turn with this one.
     pub baton: Option<Baton>,
 }
@@ -77,6 +80,7 @@ impl Setting {
             cpus: Vec::new(),
             part: Part::WHOLE,
             start_at: None,
+            doctor: None,
             baton: None,
         }
     }
@@ -127,6 +131,7 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     }
     setting.baton.as_ref().map(Baton::begin).transpose()?;
     let (mut environment, ticks) = (Environment::new(&setting.target.host, connections), MachineTicks::now());
+    environment.doctor = setting.doctor.as_ref().map(|program| Doctor::ask(program, scenario.connections_count()));
     let mut observer = Observer::new(setting.server);
     wait_until(setting.start_at)?;
     environment.note_start();

@@ -29,6 +29,9 @@ pub(crate) struct Prove {
     /// The process of a server that runs already, to measure its processor time and memory.
     #[arg(long)]
     pid: Option<u32>,
+    /// The gateway's program, whose doctor is asked about this machine; that of --gateway if left out.
+    #[arg(long, value_name = "FILE")]
+    doctor: Option<PathBuf>,
     /// A tenth of the connections and less time; the table says what that scales.
     #[arg(long)]
     short: bool,
@@ -55,6 +58,7 @@ impl Prove {
         let prepared = Suite::parse(&suite)?.prepare(extent, &self.wanted.changes())?;
         let mut setting = self.wanted.setting()?;
         setting.server = self.pid.map(Process::new).transpose()?;
+        setting.doctor = self.doctor.clone().or_else(|| self.gateway.clone());
         let own = self.gateway.as_ref().map(|_| Gateway::new("prove")).transpose()?;
         let mut command = self.start.clone();
         if let (Some(program), Some(own)) = (&self.gateway, &own) {

@@ -28,6 +28,9 @@ pub(crate) struct Run {
     /// The server's process, to measure its processor time and memory.
     #[arg(long)]
     pid: Option<u32>,
+    /// The gateway's program: what its doctor says of this machine goes into the result.
+    #[arg(long, value_name = "FILE")]
+    doctor: Option<PathBuf>,
     /// Drive only the I-th of N shares of the rooms: I/N; the others are driven by other processes or hosts.
     #[arg(long, value_parser = Part::parse, default_value = "1/1")]
     part: Part,
@@ -73,7 +76,8 @@ impl Run {
             (Some(place), Some(slice), Some(pid)) => Some(Baton::from_stdin(place, pid, slice)?),
             _ => None,
         };
-        let setting = Setting { server, view, stop, watch, part, start_at, baton, ..self.wanted.setting()? };
+        let doctor = self.doctor.clone();
+        let setting = Setting { server, view, stop, watch, part, start_at, doctor, baton, ..self.wanted.setting()? };
         // A directory that cannot be had is said before the run, not after.
         let out = self.out.as_deref().map(|out| RunDirectory::prepare(out, &scenario.name, self.force)).transpose()?;
         let mut report = plan::run(&scenario, &setting)?;

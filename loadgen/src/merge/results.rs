@@ -85,6 +85,7 @@ fn together<'a>(all: impl Iterator<Item = &'a Environment>) -> Environment {
                 if !sum.host.split(", ").any(|host| host == environment.host) {
                     sum.host = format!("{}, {}", sum.host, environment.host);
                 }
+                sum.doctor = sum.doctor.take().or_else(|| environment.doctor.clone());
                 sum.started = environment.started.clone().min(std::mem::take(&mut sum.started));
                 sum.warnings.extend(warned);
                 sum.warnings.dedup();

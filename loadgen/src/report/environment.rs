@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::limits::SOURCE_ADDRESSES_COUNT;
+use crate::report::doctor::Doctor;
 use crate::stats::rounded_fine;
 
 /// The machine.
@@ -50,6 +51,8 @@ pub struct Environment {
     pub revision: Option<Revision>,
     /// What should be mended before the figures are relied on.
     pub warnings: Vec<String>,
+    /// What the gateway's doctor says, if it was asked.
+    pub doctor: Option<Doctor>,
 }
 
 /// A state of a git repository.
@@ -123,6 +126,7 @@ impl Environment {
             sysctls: sysctls.collect(),
             revision: revision(),
             warnings: Vec::new(),
+            doctor: None,
         };
         environment.warnings = environment.complaints(connections);
         environment

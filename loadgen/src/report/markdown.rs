@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::metrics::Unit;
-use crate::report::{LiveReport, RecoveryReport, Report, ratio};
+use crate::report::{Doctor, LiveReport, RecoveryReport, Report, ratio};
 use crate::stats::Percentiles;
 
 /// The whole page.
@@ -38,6 +38,12 @@ pub(super) fn page(report: &Report) -> String {
     let _ = writeln!(text, "\nAdapter: {}.", escaped(&report.spoken_to()));
     for warning in &environment.warnings {
         let _ = writeln!(text, "\n> {}", escaped(warning));
+    }
+    let doctor = environment.doctor.as_ref();
+    let said = doctor.map_or_else(|| "not asked".to_owned(), ToString::to_string);
+    let _ = writeln!(text, "\nDoctor: {}.", escaped(&said));
+    for finding in doctor.into_iter().flat_map(Doctor::findings) {
+        let _ = writeln!(text, "- {}", escaped(&finding.to_string()));
     }
     text
 }
@@ -177,6 +183,12 @@ mod tests {
         assert!(text.contains("\n\nRest: 10000 connections idle for 60.0 s, 3.00 pings each: 800.0 ns of"), "{text}");
         assert!(!text.contains("<script"));
         assert!(text.contains("\n\nAdapter: waystation, the server says it is 1.0.0.\n"), "{text}");
+        let doctor = "\n\nDoctor: 1 error, 1 warning, 1 note, 7 as wanted, 1 not here, for 100 connections, says somaxconn.\n\
+                      - error: error somaxconn is somaxconn, wanted somaxconn\n- warning: ";
+        assert!(text.contains(doctor), "{text}");
+        let mut unasked = sample();
+        unasked.environment.doctor = None;
+        assert!(page(&unasked).contains("\n\nDoctor: not asked.\n"));
         let late = Report { invalid: Some("ended early".to_owned()), ..sample() };
         assert!(page(&late).contains("**Invalid:** ended early."));
     }

@@ -7,6 +7,7 @@
 mod ci;
 mod collect;
 mod directory;
+mod doctor;
 mod environment;
 mod findings;
 mod flags;
@@ -36,6 +37,7 @@ use crate::stats::{Latency, Names, Percentiles, rounded, rounded_fine};
 
 pub use collect::{PhaseReport, SlicesReport, ThreadReport};
 pub use directory::{RunDirectory, append_step_summary};
+pub use doctor::{Ailment, Doctor};
 pub(crate) use environment::MachineTicks;
 pub use environment::{Environment, Revision};
 pub use findings::FindingReport;

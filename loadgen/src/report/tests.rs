@@ -138,6 +138,7 @@ fn environment() -> Environment {
         sysctls: std::collections::BTreeMap::from([("net.core.somaxconn".to_owned(), "4096".to_owned())]),
         revision: Some(Revision { commit: "0123abcd".to_owned(), dirty: true }),
         warnings: vec!["turbo is on".to_owned()],
+        doctor: Some(doctor::tests::heard("somaxconn")),
     }
 }
 

@@ -89,7 +89,10 @@ impl Report {
         let Environment { kernel, processor, cores_count, url, .. } = &self.environment;
         writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
         writeln!(f, "adapter   {}", self.spoken_to())?;
-        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")
+        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
+        let Some(doctor) = &self.environment.doctor else { return Ok(()) };
+        writeln!(f, "doctor    {doctor}")?;
+        doctor.findings().iter().try_for_each(|finding| writeln!(f, "          {finding}"))
     }
 
     fn write_slos(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::checker::Faults;
 use crate::metrics::Unit;
-use crate::report::Report;
 use crate::report::junit::escaped;
 use crate::report::markdown::shown;
+use crate::report::{Ailment, Doctor, Report};
 use crate::stats::{Names, Percentiles};
 
 /// The objectives and what came of them.
@@ -148,7 +148,10 @@ pub(super) fn write_environment(out: &mut String, report: &Report) {
     for warning in &environment.warnings {
         row("warning", warning);
     }
+    let doctor = environment.doctor.as_ref();
+    row("doctor", &doctor.map_or_else(|| "not asked".to_owned(), ToString::to_string));
     end(out);
+    write_ailments(out, doctor.map_or(&[], Doctor::findings));
     *out += "<details><summary>Settings of the kernel</summary>";
     begin(out, "", &["", ""]);
     for (name, value) in &environment.sysctls {
@@ -157,6 +160,24 @@ pub(super) fn write_environment(out: &mut String, report: &Report) {
     }
     end(out);
     *out += "</details>";
+}
+
+/// What the doctor found.
+fn write_ailments(out: &mut String, findings: &[Ailment]) {
+    if findings.is_empty() {
+        return;
+    }
+    begin(out, "What the doctor found", &["", "severity", "is", "wanted", "why", "what to do"]);
+    for Ailment { name, severity, place, seen, wanted, why, fix } in findings {
+        let class = if severity == "error" { " class=\"missed\"" } else { "" };
+        let _ = write!(out, "<tr><th scope=\"row\">{}</th><td{class}>{}</td>", escaped(name), escaped(severity));
+        let seen = format!("{seen} ({place})");
+        for text in [&seen, wanted, why, fix.as_ref().unwrap_or(&String::new())] {
+            let _ = write!(out, "<td class=\"text\">{}</td>", escaped(text));
+        }
+        *out += "</tr>";
+    }
+    end(out);
 }
 
 /// What was asked for.

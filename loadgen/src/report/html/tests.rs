@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::checker::{Finding, What};
-use crate::report::FindingReport;
 use crate::report::tests::sample;
+use crate::report::{Doctor, FindingReport};
 
 fn text() -> String {
     page(&sample()).unwrap()
@@ -45,6 +45,7 @@ fn hostile() -> Report {
     environment.governor = Some(EVIL.to_owned());
     environment.sysctls.insert(EVIL.to_owned(), EVIL.to_owned());
     environment.warnings = vec![EVIL.to_owned()];
+    environment.doctor = Some(crate::report::doctor::tests::heard(EVIL));
     environment.revision = Some(crate::report::Revision { commit: EVIL.to_owned(), dirty: true });
     report
 }
@@ -140,6 +141,25 @@ fn the_data_is_json_of_columns_of_one_length() {
 fn the_page_says_how_the_server_was_spoken_to() {
     let adapter = "<th scope=\"row\">adapter</th><td class=\"text\">waystation, the server says it is 1.0.0</td>";
     assert!(text().contains(adapter));
+}
+
+#[test]
+fn the_page_has_the_doctors_findings_or_says_that_there_are_none() {
+    let check = |doctor: Option<Doctor>, part: &str, table: bool| {
+        let mut report = sample();
+        report.environment.doctor = doctor;
+        let text = page(&report).unwrap();
+        assert!(text.contains(&format!("<th scope=\"row\">doctor</th><td class=\"text\">{part}")), "{part}");
+        assert_eq!(text.contains("<h2>What the doctor found</h2>"), table, "{part}");
+    };
+    let heard = sample().environment.doctor;
+    check(heard, "1 error, 1 warning, 1 note, 7 as wanted", true);
+    check(None, "not asked</td>", false);
+    let (program, reason) = ("w".to_owned(), "cannot be started".to_owned());
+    check(Some(Doctor::Silent { program, reason }), "nothing is known from w: cannot be started</td>", false);
+    let text = text();
+    let row = "<th scope=\"row\">error somaxconn</th><td class=\"missed\">error</td><td class=\"text\">somaxconn (somaxconn)</td>";
+    assert!(text.contains(row));
 }
 
 #[test]
