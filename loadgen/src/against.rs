@@ -3,12 +3,13 @@
 //! Runs are interleaved: each repeat goes once through all servers and begins with the next one, so that a machine that
 //! drifts weighs on all alike. A server with a command is started for each of its runs and ended after it; nothing else
 //! is ever ended. `figures` has each server's median and interval, and says which servers they do not tell apart;
-//! `table` shows the result.
+//! `table` and `page` show the result.
 //!
 //! What is compared is what a server does with one client's traffic, not what it promises: a server that gives no order
 //! or keeps no history has less to do. What it does not promise stands beside its figures.
 
 mod figures;
+mod page;
 mod table;
 
 use std::io::Write;

@@ -3,8 +3,9 @@
 //! A figure of a side is its median over the side's runs; the change from one to the other has a bootstrap interval.
 //! What the interval does not rule out is not called a difference, and one run of each rules out nothing. Only the
 //! judged figures decide the exit code: of a hundred figures some are always beyond their interval by chance. `text`
-//! shows it.
+//! and `page` show it.
 
+mod page;
 mod text;
 
 use std::collections::BTreeMap;

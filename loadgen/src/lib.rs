@@ -28,6 +28,7 @@ pub mod live;
 pub mod marker;
 pub mod merge;
 pub mod metrics;
+mod page;
 pub mod pair;
 pub mod plan;
 pub mod process;

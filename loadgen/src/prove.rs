@@ -2,8 +2,9 @@
 //!
 //! A suite is a file; the one that comes with the program has the figures of the gateway's documents. Everything in it
 //! is understood before the first run. Each run has a server of its own if the program starts it, so that a run's
-//! memory is that run's. `suite` reads the file, `text` shows the outcome.
+//! memory is that run's. `suite` reads the file, `text` and `page` show the outcome.
 
+mod page;
 mod suite;
 mod text;
 
@@ -15,7 +16,7 @@ use crate::launch::Launched;
 use crate::metrics::Metrics;
 use crate::plan::{self, Setting};
 use crate::process::Process;
-use crate::report::{Report, SloReport};
+use crate::report::{Environment, Report, SloReport};
 use crate::scenario::Scenario;
 
 pub use suite::{Extent, Prepared, Suite, Target};
@@ -41,6 +42,10 @@ pub struct Proof {
     pub targets: Vec<TargetReport>,
     /// The runs, by name.
     pub runs: Vec<RunReport>,
+    /// The machine, as it was before the first run.
+    pub environment: Option<Environment>,
+    /// What the command line said, without its secrets.
+    pub flags: Vec<String>,
 }
 
 /// One target and what came of it.
@@ -97,7 +102,7 @@ impl Prepared {
         progress: &mut dyn Write,
         on_report: &mut dyn FnMut(&str, &Report) -> Result<(), String>,
     ) -> Result<Proof, String> {
-        let mut runs = Vec::new();
+        let (mut runs, mut environment) = (Vec::new(), None);
         let mut judged: Vec<Vec<(String, SloReport)>> = vec![Vec::new(); self.targets.len()];
         for run in &self.runs {
             let (name, scenario) = (&run.name, &run.scenario);
@@ -119,6 +124,7 @@ impl Prepared {
                 invalid: report.invalid.clone(),
                 warnings: report.environment.warnings.clone(),
             });
+            environment.get_or_insert(report.environment);
         }
         let targets = self.targets.iter().zip(judged).map(|(target, slos)| TargetReport {
             what: target.what.clone(),
@@ -127,7 +133,8 @@ impl Prepared {
             verdict: Verdict::new(&slos, &runs),
             slos,
         });
-        Ok(Proof { extent: self.extent, targets: targets.collect(), runs })
+        let targets = targets.collect();
+        Ok(Proof { extent: self.extent, targets, runs, environment, flags: Vec::new() })
     }
 }
 

@@ -223,6 +223,13 @@ fn a_proof_ends_with_0_when_all_targets_are_met_and_with_99_when_one_is_missed()
         let run = Report::load(&Path::new(out[1]).join("small")).unwrap();
         assert_eq!((run.slos.len(), run.exit_code()), (3, u8::try_from(code).unwrap()));
         assert!(Path::new(out[1]).join("proof.md").is_file() && Path::new(out[1]).join("small/report.html").is_file());
+        let page = std::fs::read_to_string(Path::new(out[1]).join("proof.html")).unwrap();
+        let class = ["good", "warn", "bad"][[0, 3, 99].iter().position(|&known| known == code).unwrap()];
+        assert!(page.contains(&format!("<div class=\"verdict {class}\"")) && page.contains("a page: some"), "{page}");
+        assert!(
+            page.contains("<a href=\"small/report.html\">small</a>") && page.contains("<h2>Environment</h2>"),
+            "{page}"
+        );
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
         assert_eq!(
             json["targets"][1]["verdict"],

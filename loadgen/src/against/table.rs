@@ -36,21 +36,9 @@ impl fmt::Display for Outcome {
             self.scenario, self.repeats, environment.started
         )?;
         let (processor, cores, kernel) = (&environment.processor, environment.cores_count, &environment.kernel);
-        let brackets = match self.repeats {
-            0 | 1 => "One run of each.",
-            2..REPEATS_COUNT_MIN => "Medians; in brackets the smallest and the largest run.",
-            _ => "Medians; in brackets where they lie with 95 % certainty.",
-        };
-        writeln!(f, "{processor}, {cores} cores, Linux {kernel}. {brackets}")?;
+        writeln!(f, "{processor}, {cores} cores, Linux {kernel}. {}", self.brackets())?;
         for (index, group) in first.groups.iter().enumerate() {
-            let rooms = first.scenario.group.get(index).map_or_else(String::new, |group| {
-                format!(
-                    ": {} rooms of {}, {} connections",
-                    group.sizes().len(),
-                    group.members,
-                    group.connections_count()
-                )
-            });
+            let rooms = rooms(first, index);
             writeln!(f, "\nGroup {}{rooms}. Delivery after the intended send, in milliseconds:\n", group.name)?;
             let head: Vec<&str> = std::iter::once("server").chain(OF_GROUP.iter().map(|column| column.title)).collect();
             write_table(f, &head, self.servers.iter().map(|server| server.group_row(&group.name)))?;
@@ -74,18 +62,37 @@ impl fmt::Display for Outcome {
 }
 
 impl Outcome {
-    /// What no figure tells apart.
+    /// What stands in brackets.
+    pub(super) fn brackets(&self) -> &'static str {
+        match self.repeats {
+            0 | 1 => "One run of each.",
+            2..REPEATS_COUNT_MIN => "Medians; in brackets the smallest and the largest run.",
+            _ => "Medians; in brackets where they lie with 95 % certainty.",
+        }
+    }
+
     fn write_differences(&self, f: &mut fmt::Formatter<'_>, groups: &[GroupReport]) -> fmt::Result {
+        match self.differences(groups) {
+            Differences::Pointless => Ok(()),
+            Differences::Unknown(reason) => writeln!(f, "\n{reason}"),
+            Differences::Known { head, rows } => {
+                writeln!(f, "\nNo difference to, since the intervals overlap:\n")?;
+                write_table(f, &head.iter().map(String::as_str).collect::<Vec<_>>(), rows.into_iter())
+            }
+        }
+    }
+
+    /// What no figure tells apart.
+    pub(super) fn differences(&self, groups: &[GroupReport]) -> Differences {
         if self.servers.len() < 2 {
-            return Ok(());
+            return Differences::Pointless;
         }
         if self.repeats < REPEATS_COUNT_MIN {
-            return writeln!(
-                f,
-                "\nNo interval can be given, so nothing is called a difference: it takes {REPEATS_COUNT_MIN} runs of each, \
+            return Differences::Unknown(format!(
+                "No interval can be given, so nothing is called a difference: it takes {REPEATS_COUNT_MIN} runs of each, \
                  there are {}.",
                 self.repeats
-            );
+            ));
         }
         let judged = OF_GROUP.iter().filter(|column| column.judged);
         let of_groups = groups.iter().flat_map(|group| {
@@ -94,9 +101,7 @@ impl Outcome {
         });
         let own = OF_SERVER.iter().filter(|column| column.judged);
         let columns: Vec<_> = of_groups.chain(own.map(|column| (None, column.name, column.title.to_owned()))).collect();
-        writeln!(f, "\nNo difference to, since the intervals overlap:\n")?;
-        let head: Vec<&str> = std::iter::once("server").chain(columns.iter().map(|column| column.2.as_str())).collect();
-        let rows = self.servers.iter().map(|server| {
+        let row = |server: &ServerOutcome| {
             let cell = |(group, name, _): &(Option<&str>, &'static str, String)| {
                 let same = server.figure(*group, name).and_then(|figure| figure.no_difference_to.as_ref());
                 match same.map(Vec::as_slice) {
@@ -106,18 +111,39 @@ impl Outcome {
                 }
             };
             std::iter::once(server.name.clone()).chain(columns.iter().map(cell)).collect()
-        });
-        write_table(f, &head, rows)
+        };
+        let rows = self.servers.iter().map(row).collect();
+        let head = std::iter::once("server".to_owned()).chain(columns.into_iter().map(|column| column.2)).collect();
+        Differences::Known { head, rows }
     }
 }
 
+/// What is known of the differences between the servers.
+#[derive(Debug)]
+pub(super) enum Differences {
+    /// There is one server.
+    Pointless,
+    /// There are too few runs, which is said.
+    Unknown(String),
+    /// From which others each server cannot be told, by figure.
+    Known { head: Vec<String>, rows: Vec<Vec<String>> },
+}
+
+/// The rooms of a group, for its heading.
+pub(super) fn rooms(run: &Report, group: usize) -> String {
+    run.scenario.group.get(group).map_or_else(String::new, |group| {
+        let (rooms, members, connections) = (group.sizes().len(), &group.members, group.connections_count());
+        format!(": {rooms} rooms of {members}, {connections} connections")
+    })
+}
+
 impl ServerOutcome {
-    fn group_row(&self, group: &str) -> Vec<String> {
+    pub(super) fn group_row(&self, group: &str) -> Vec<String> {
         let cell = |column: &Column<GroupReport>| self.cell(Some(group), column.name, column.judged);
         std::iter::once(self.name.clone()).chain(OF_GROUP.iter().map(cell)).collect()
     }
 
-    fn own_row(&self) -> Vec<String> {
+    pub(super) fn own_row(&self) -> Vec<String> {
         let faults = |run: &Report| run.faults.sum() - run.faults.lost;
         let sum = |count: &dyn Fn(&Report) -> u64| self.runs.iter().map(count).sum::<u64>().to_string();
         let mut outcomes: Vec<&str> = self.runs.iter().map(Report::outcome).collect();
@@ -131,7 +157,7 @@ impl ServerOutcome {
 
     /// The median; where servers are told apart by the figure, with its interval, or with the smallest and the largest of
     /// fewer runs.
-    fn cell(&self, group: Option<&str>, name: &str, judged: bool) -> String {
+    pub(super) fn cell(&self, group: Option<&str>, name: &str, judged: bool) -> String {
         let Some(figure) = self.figure(group, name) else { return "-".to_owned() };
         let middle = shown(figure, figure.median);
         if !judged || self.runs.len() < 2 {
@@ -142,7 +168,7 @@ impl ServerOutcome {
     }
 
     /// What its runs object to, each once.
-    fn complaints(&self) -> Vec<String> {
+    pub(super) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         for complaint in self.runs.iter().flat_map(|run| run.objections().into_iter().chain(run.invalid.clone())) {
             if !complaints.contains(&complaint) {

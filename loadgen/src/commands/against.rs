@@ -25,6 +25,9 @@ pub(crate) struct Against {
     /// Write the table as markdown.
     #[arg(long)]
     markdown: Option<PathBuf>,
+    /// Write a page for people.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Write all runs as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -57,6 +60,9 @@ impl Against {
         };
         if let Some(path) = &self.markdown {
             save(path, outcome.to_string())?;
+        }
+        if let Some(path) = &self.html {
+            save(path, outcome.html())?;
         }
         if let Some(path) = &self.json {
             let text =

@@ -49,6 +49,9 @@ pub(crate) struct Compare {
     /// Write the table as markdown.
     #[arg(long)]
     markdown: Option<PathBuf>,
+    /// Write a page for people.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -66,8 +69,9 @@ impl Compare {
         let comparison = Comparison::new([&a, &b], self.tolerance, judged)?;
         write!(out, "{comparison}").map_err(|error| format!("cannot write the result: {error}"))?;
         self.wanted.write_json(&comparison)?;
-        if let Some(path) = &self.markdown {
-            std::fs::write(path, comparison.markdown()).map_err(|error| format!("{}: {error}", path.display()))?;
+        for (path, text) in [(&self.markdown, comparison.markdown()), (&self.html, comparison.html())] {
+            let Some(path) = path else { continue };
+            std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(comparison.exit_code())
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loadgen::process::Process;
 use loadgen::prove::{Extent, Host, SHIPPED, Suite};
-use loadgen::report::{Report, RunDirectory};
+use loadgen::report::{Report, RunDirectory, without_secrets};
 
 use crate::Wanted;
 use crate::commands::gateway::Gateway;
@@ -38,12 +38,15 @@ pub(crate) struct Prove {
     /// Another suite than the one that comes with the program.
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
-    /// Directory for the results: the table, and of each run all forms and the page.
+    /// Directory for the results: the table, its page, and of each run all forms and its own page.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write the table as markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write a page for people.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -66,12 +69,20 @@ impl Prove {
             command = Some(own.serve(program, &setting.target.host, ""));
         }
         let host = command.as_deref().map_or(Host::Running, |command| Host::Started(command, self.server_cpu));
-        let proof = prepared.prove(host, &mut setting, out, &mut |name, report| self.keep(name, report))?;
+        let mut proof = prepared.prove(host, &mut setting, out, &mut |name, report| self.keep(name, report))?;
+        proof.flags = without_secrets(std::env::args().skip(1));
         write!(out, "\n{proof}").map_err(|error| format!("cannot write the result: {error}"))?;
         self.wanted.write_json(&proof)?;
-        let beside = self.out.as_ref().map(|out| out.join("proof.md"));
-        for path in [&self.markdown, &beside].into_iter().flatten() {
-            std::fs::write(path, proof.markdown()).map_err(|error| format!("{}: {error}", path.display()))?;
+        let beside = |name: &str| self.out.as_ref().map(|out| out.join(name));
+        let files = [
+            (self.markdown.clone(), proof.markdown()),
+            (beside("proof.md"), proof.markdown()),
+            (self.html.clone(), proof.html(false)),
+            (beside("proof.html"), proof.html(true)),
+        ];
+        for (path, text) in files {
+            let Some(path) = path else { continue };
+            std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(proof.exit_code())
     }

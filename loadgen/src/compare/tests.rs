@@ -3,7 +3,7 @@ use crate::report::tests::sample;
 use crate::stats::{Latency, Percentiles};
 
 /// Runs that differ as runs do: each has its own level within two in a hundred, around `factor` times the usual.
-fn side(name: &str, count: usize, seed: u64, factor: f64) -> Vec<Run> {
+pub(super) fn side(name: &str, count: usize, seed: u64, factor: f64) -> Vec<Run> {
     let mut random = fastrand::Rng::with_seed(seed);
     let usual = sample();
     let report = |_| {
@@ -28,7 +28,7 @@ fn latency(level: f64) -> Percentiles {
     latency.percentiles()
 }
 
-fn compare(a: &[Run], b: &[Run]) -> Comparison {
+pub(super) fn compare(a: &[Run], b: &[Run]) -> Comparison {
     Comparison::new([a, b], 0.05, &JUDGED).unwrap()
 }
 

@@ -6,7 +6,7 @@ use crate::compare::{Comparison, Row, Verdict};
 use crate::limits::REPEATS_COUNT_MIN;
 
 /// Figures that are shown; a file has all of them.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "delivery.p50",
     "delivery.p90",
     "delivery.p99",
@@ -21,11 +21,12 @@ const SHOWN: [&str; 14] = [
     "server.cpu_us_per_delivery",
     "server.rss",
     "server.bytes_per_connection",
+    "server.cpu_us_per_connection_s",
 ];
 
 impl Comparison {
     /// Figures worth a line: the usual ones, and all that are judged or worse.
-    fn shown(&self) -> impl Iterator<Item = &Row> {
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Row> {
         let worse = |row: &&Row| matches!(row.verdict, Verdict::Regression);
         self.rows.iter().filter(move |row| row.judged || SHOWN.contains(&row.name.as_str()) || worse(row))
     }
@@ -90,11 +91,11 @@ impl Comparison {
 }
 
 impl Row {
-    fn shown_change(&self) -> String {
+    pub(super) fn shown_change(&self) -> String {
         self.signed(self.change)
     }
 
-    fn shown_interval(&self) -> String {
+    pub(super) fn shown_interval(&self) -> String {
         self.interval.map_or_else(String::new, |interval| {
             format!("{} to {}", self.signed(interval.low), self.signed(interval.high))
         })

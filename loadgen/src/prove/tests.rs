@@ -57,7 +57,7 @@ fn what_is_wrong_in_a_suite_is_named_before_anything_runs() {
 }
 
 fn slo(run: &str, met: bool) -> (String, SloReport) {
-    let slo = SloReport { slo: "errors==0".to_owned(), measured: Some(0.0), unit: "count".to_owned(), met };
+    let slo = SloReport { slo: "errors==0".to_owned(), measured: Some(0.0), unit: "count".to_owned(), met, used: None };
     (run.to_owned(), slo)
 }
 
@@ -85,7 +85,7 @@ fn a_target_is_missed_by_one_objective_of_a_valid_run_and_not_judged_by_an_inval
     check(&[], Verdict::Invalid);
 }
 
-fn proof(verdicts: &[Verdict]) -> Proof {
+pub(super) fn proof(verdicts: &[Verdict]) -> Proof {
     let target = |&verdict: &Verdict| TargetReport {
         what: "all is well".to_owned(),
         documents: "none".to_owned(),
@@ -94,7 +94,8 @@ fn proof(verdicts: &[Verdict]) -> Proof {
         verdict,
     };
     let runs = vec![run("good", None), run("late", Some("sends 9 ms late"))];
-    Proof { extent: Extent::Short, targets: verdicts.iter().map(target).collect(), runs }
+    let targets = verdicts.iter().map(target).collect();
+    Proof { extent: Extent::Short, targets, runs, environment: None, flags: Vec::new() }
 }
 
 #[test]

@@ -7,12 +7,12 @@ use crate::prove::{Extent, Proof, TargetReport, Verdict};
 
 impl TargetReport {
     /// What is asked for, each objective once.
-    fn asked(&self) -> String {
+    pub(super) fn asked(&self) -> String {
         distinct(self.slos.iter().map(|(_, slo)| slo.slo.clone())).join(", ")
     }
 
     /// What was measured, for each objective the values of its runs.
-    fn measured(&self) -> String {
+    pub(super) fn measured(&self) -> String {
         let of = |asked: &String| {
             let values = self.slos.iter().filter(|(_, slo)| slo.slo == *asked).map(|(_, slo)| {
                 let unit = Unit::of_name(&slo.unit).unwrap_or(Unit::Count);

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::page::escaped;
 use crate::report::Report;
 
 /// The whole file.
@@ -40,24 +41,6 @@ pub(super) fn page(report: &Report) -> String {
     text
 }
 
-/// Text as it may stand in XML and in HTML, in an attribute too; characters that XML 1.0 cannot have are left out.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\t' | '\n' | '\r' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +62,8 @@ mod tests {
         let mut report = sample();
         report.faults.lost = 2;
         report.invalid = Some("late & <slow>".to_owned());
-        report.slos = vec![SloReport { slo: "x<1".to_owned(), measured: None, unit: "us".to_owned(), met: false }];
+        report.slos =
+            vec![SloReport { slo: "x<1".to_owned(), measured: None, unit: "us".to_owned(), met: false, used: None }];
         let text = page(&report);
         assert!(text.contains("failures=\"2\" errors=\"1\""), "{text}");
         assert!(text.contains("<error message=\"late &amp; &lt;slow&gt;\"/>"));

@@ -144,7 +144,7 @@ fn write_rates(text: &mut String, report: &Report) {
 }
 
 /// A value as people read it, if its unit is one of ours.
-pub(super) fn shown(value: f64, unit: &str) -> String {
+pub(crate) fn shown(value: f64, unit: &str) -> String {
     Unit::of_name(unit).map_or_else(|| format!("{value} {unit}"), |unit| unit.show(value).to_string())
 }
 

@@ -43,7 +43,7 @@ pub use environment::{Environment, Revision};
 pub use findings::FindingReport;
 pub(crate) use findings::merge as merge_findings;
 pub use flags::without_secrets;
-pub(crate) use markdown::escaped;
+pub(crate) use markdown::{escaped, shown};
 pub use rest::{RestCost, RestReport};
 pub use storms::{LiveReport, RecoveryReport, ratio};
 pub use summary::SCHEMA;
@@ -138,6 +138,9 @@ pub struct SloReport {
     pub unit: String,
     /// Whether it was met.
     pub met: bool,
+    /// How much of the bound was used, of 1, where that can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<f64>,
 }
 
 /// One wave of openings.

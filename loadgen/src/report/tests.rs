@@ -61,12 +61,7 @@ pub(crate) fn sample() -> Report {
         flags: vec!["run".to_owned(), "--spin".to_owned()],
         seed: 0x5eed,
         environment: environment(),
-        slos: vec![SloReport {
-            slo: "delivery.p99<100ms".to_owned(),
-            measured: Some(19.8),
-            unit: "ms".to_owned(),
-            met: true,
-        }],
+        slos: vec![slo()],
         openings: vec![opening],
         groups: vec![trips()],
         phases: Vec::new(),
@@ -101,6 +96,11 @@ pub(crate) fn sample() -> Report {
         invalid: None,
         timeline: timeline.finish(),
     }
+}
+
+fn slo() -> SloReport {
+    let (slo, unit) = ("delivery.p99<100ms".to_owned(), "ms".to_owned());
+    SloReport { slo, measured: Some(19.8), unit, met: true, used: Some(0.198) }
 }
 
 fn rest() -> RestReport {

@@ -97,7 +97,7 @@ impl Report {
 
     fn write_slos(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.slos.iter().map(|slo| slo.slo.chars().count()).max().unwrap_or(0);
-        for SloReport { slo, measured, unit, met } in &self.slos {
+        for SloReport { slo, measured, unit, met, .. } in &self.slos {
             let measured = measured.map_or_else(|| "not measured".to_owned(), |value| shown(unit, value));
             writeln!(f, "{} {slo:<width$}  {measured}", if *met { '✓' } else { '✗' })?;
         }

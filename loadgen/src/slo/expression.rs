@@ -92,6 +92,18 @@ impl Slo {
         }
     }
 
+    /// How much of the bound a figure uses: 1 is just at it, more is beyond. `None` where the bound is 0 or the figure has
+    /// to be just that, since there is nothing to use.
+    #[must_use]
+    pub fn used(&self, value: f64) -> Option<f64> {
+        let share = match self.operator {
+            Operator::Less | Operator::LessOrEqual => value / self.bound,
+            Operator::Greater | Operator::GreaterOrEqual => self.bound / value,
+            Operator::Equal => return None,
+        };
+        (self.bound > 0.0 && share.is_finite()).then_some(share)
+    }
+
     /// What came of it.
     #[must_use]
     pub fn judge(&self, metrics: &Metrics) -> SloReport {
@@ -101,6 +113,7 @@ impl Slo {
             measured,
             unit: self.unit.name().to_owned(),
             met: measured.is_some_and(|value| self.holds(value)),
+            used: measured.and_then(|value| self.used(value)),
         }
     }
 }

@@ -1,30 +1,20 @@
-//! `report.html`: one file with everything in it, that asks nothing of the network.
-//!
-//! Whatever comes from outside (names, versions, answers of a server) passes `escaped` or, for the plots, a JSON text in
-//! which no tag can begin. The page's own script and style are the only ones its policy lets run, each by its hash.
+//! `report.html`: a run for people, with its plots.
 
 mod plots;
 mod tables;
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
-
 use crate::metrics::Unit;
+use crate::page::{Page, Script, Verdict, write_machine};
 use crate::report::Report;
-use crate::report::junit::escaped;
 
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("style.css");
 const PLOTS: &str = include_str!("plots.js");
 const UPLOT: &str = include_str!("../../../vendor/uplot/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("../../../vendor/uplot/uPlot.min.css");
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> Result<String, String> {
-    let style = format!("{UPLOT_STYLE}\n{STYLE}");
     let environment = &report.environment;
     let mut sections = String::new();
     tables::write_slos(&mut sections, report);
@@ -32,66 +22,30 @@ pub(super) fn page(report: &Report) -> Result<String, String> {
     plots::write_figures(&mut sections, report);
     tables::write_figures(&mut sections, report);
     tables::write_checks(&mut sections, report);
-    tables::write_environment(&mut sections, report);
+    write_machine(&mut sections, environment, Some(&report.spoken_to()));
     tables::write_configuration(&mut sections, report)?;
-    let name = escaped(&report.scenario.name);
-    Ok(filled(&[
-        ("csp", &policy(&style)),
-        ("title", &format!("{name}: {}", report.outcome())),
-        ("name", &name),
-        ("version", &escaped(&environment.loadgen)),
-        ("started", &escaped(&environment.started)),
-        ("verdict", &verdict(report)),
-        ("sections", &sections),
-        ("style", &style),
-        ("data", &plots::data(report)?),
-        ("uplot", UPLOT),
-        ("plots", PLOTS),
-    ]))
+    let loadgen = &environment.loadgen;
+    let reasons: Vec<String> = report.objections().into_iter().chain(report.invalid.clone()).collect();
+    let page = Page {
+        outcome: report.outcome(),
+        name: &report.scenario.name,
+        kicker: &format!("loadgen {loadgen}, {}", environment.started),
+        verdict: verdict(report, &reasons),
+        sections: &sections,
+        origin: &format!("Made by loadgen {loadgen} from summary.json. Plots by uPlot, MIT license, Leon Sorokin."),
+        script: Some(Script { style: UPLOT_STYLE, data: &plots::data(report)?, code: &[UPLOT, PLOTS] }),
+    };
+    Ok(page.html())
 }
 
-/// The page with its places filled. What is filled in is not looked at again, so that no text can name a place.
-fn filled(places: &[(&str, &str)]) -> String {
-    let mut out = String::with_capacity(PAGE.len() + places.iter().map(|(_, text)| text.len()).sum::<usize>());
-    let mut rest = PAGE;
-    while let Some((before, (name, after))) =
-        rest.split_once("{{").and_then(|(b, rest)| Some((b, rest.split_once("}}")?)))
-    {
-        out += before;
-        out += places.iter().find(|(place, _)| *place == name).map_or("", |(_, text)| text);
-        rest = after;
-    }
-    out + rest
-}
-
-/// Nothing from anywhere, and of what stands in the page only this style and these scripts.
-fn policy(style: &str) -> String {
-    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())));
-    format!(
-        "default-src 'none'; script-src {} {}; style-src {}; base-uri 'none'; form-action 'none'",
-        hash(UPLOT),
-        hash(PLOTS),
-        hash(style)
-    )
-}
-
-fn verdict(report: &Report) -> String {
+fn verdict<'a>(report: &Report, reasons: &'a [String]) -> Verdict<'a> {
     let (class, word, meaning) = match report.outcome() {
         "passed" => ("good", "Passed", "Every check and every objective was met."),
         "missed" => ("bad", "Missed", "Every check was met, but not every objective."),
         "failed" => ("bad", "Failed", "The server did not do what it must:"),
         _ => ("warn", "Invalid", "The figures say nothing about the server:"),
     };
-    let mut text = format!("<div class=\"verdict {class}\" role=\"status\"><strong>{word}</strong>{meaning}");
-    let reasons: Vec<String> = report.objections().into_iter().chain(report.invalid.clone()).collect();
-    if !reasons.is_empty() {
-        text += "<ul>";
-        for reason in reasons {
-            let _ = write!(text, "<li>{}</li>", escaped(&reason));
-        }
-        text += "</ul>";
-    }
-    text + "</div>"
+    Verdict { class, word, meaning, reasons }
 }
 
 /// The few figures that are asked for first.

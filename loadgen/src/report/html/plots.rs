@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::limits::PERCENTILE_STEPS_PER_DECADE;
 use crate::metrics::Unit;
-use crate::report::junit::escaped;
+use crate::page::escaped;
 use crate::report::{Point, Report};
 use crate::stats::{Latency, rounded};
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::checker::Faults;
 use crate::metrics::Unit;
-use crate::report::junit::escaped;
+use crate::page::{begin, end, escaped};
+use crate::report::Report;
 use crate::report::markdown::shown;
-use crate::report::{Ailment, Doctor, Report};
 use crate::stats::{Names, Percentiles};
 
 /// The objectives and what came of them.
@@ -115,71 +115,6 @@ pub(super) fn write_checks(out: &mut String, report: &Report) {
     }
 }
 
-/// The machine, and how the server was spoken to.
-pub(super) fn write_environment(out: &mut String, report: &Report) {
-    let environment = &report.environment;
-    begin(out, "Environment", &["", ""]);
-    let mut row = |name: &str, value: &str| {
-        let _ =
-            write!(out, "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td></tr>", escaped(name), escaped(value));
-    };
-    let bytes = |bytes: u64| Unit::Bytes.show(bytes as f64).to_string();
-    row("server", &environment.url);
-    row("adapter", &report.spoken_to());
-    row("host", &environment.host);
-    row("processor", &format!("{}, {} cores", environment.processor, environment.cores_count));
-    row("kernel", &environment.kernel);
-    let (all, free) = (bytes(environment.memory_bytes), bytes(environment.memory_available_bytes));
-    row("memory", &format!("{all}, {free} available"));
-    row("governor", environment.governor.as_deref().unwrap_or("none"));
-    let turbo = environment.turbo.map_or("unknown", |on| if on { "on" } else { "off" });
-    row("turbo", turbo);
-    if let Some([one, five, fifteen]) = environment.load_average {
-        row("load average before", &format!("{one} {five} {fifteen}"));
-    }
-    if let Some(steal) = environment.steal {
-        row("taken by the hypervisor", &Unit::Share.show(steal).to_string());
-    }
-    let descriptors = environment.descriptors_max.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
-    row("descriptors", &descriptors);
-    if let Some(revision) = &environment.revision {
-        row("revision", &format!("{}{}", revision.commit, if revision.dirty { ", with changes" } else { "" }));
-    }
-    for warning in &environment.warnings {
-        row("warning", warning);
-    }
-    let doctor = environment.doctor.as_ref();
-    row("doctor", &doctor.map_or_else(|| "not asked".to_owned(), ToString::to_string));
-    end(out);
-    write_ailments(out, doctor.map_or(&[], Doctor::findings));
-    *out += "<details><summary>Settings of the kernel</summary>";
-    begin(out, "", &["", ""]);
-    for (name, value) in &environment.sysctls {
-        let _ =
-            write!(out, "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td></tr>", escaped(name), escaped(value));
-    }
-    end(out);
-    *out += "</details>";
-}
-
-/// What the doctor found.
-fn write_ailments(out: &mut String, findings: &[Ailment]) {
-    if findings.is_empty() {
-        return;
-    }
-    begin(out, "What the doctor found", &["", "severity", "is", "wanted", "why", "what to do"]);
-    for Ailment { name, severity, place, seen, wanted, why, fix } in findings {
-        let class = if severity == "error" { " class=\"missed\"" } else { "" };
-        let _ = write!(out, "<tr><th scope=\"row\">{}</th><td{class}>{}</td>", escaped(name), escaped(severity));
-        let seen = format!("{seen} ({place})");
-        for text in [&seen, wanted, why, fix.as_ref().unwrap_or(&String::new())] {
-            let _ = write!(out, "<td class=\"text\">{}</td>", escaped(text));
-        }
-        *out += "</tr>";
-    }
-    end(out);
-}
-
 /// What was asked for.
 pub(super) fn write_configuration(out: &mut String, report: &Report) -> Result<(), String> {
     let scenario = toml::to_string(&report.scenario).map_err(|error| format!("report.html: {error}"))?;
@@ -195,24 +130,4 @@ pub(super) fn write_configuration(out: &mut String, report: &Report) -> Result<(
         escaped(&scenario)
     );
     Ok(())
-}
-
-fn begin(out: &mut String, title: &str, columns: &[&str]) {
-    if !title.is_empty() {
-        let _ = write!(out, "<h2>{title}</h2>");
-    }
-    let label = if title.is_empty() { "Settings" } else { title };
-    let _ = write!(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table>");
-    if columns.iter().any(|column| !column.is_empty()) {
-        *out += "<thead><tr>";
-        for column in columns {
-            let _ = write!(out, "<th scope=\"col\">{column}</th>");
-        }
-        *out += "</tr></thead>";
-    }
-    *out += "<tbody>";
-}
-
-fn end(out: &mut String) {
-    *out += "</tbody></table></div>";
 }

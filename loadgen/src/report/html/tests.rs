@@ -1,6 +1,10 @@
 //! The page is whole by itself, lets nothing of the outside through, and its policy fits what stands in it.
 
 use super::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
 use crate::checker::{Finding, What};
 use crate::report::tests::sample;
 use crate::report::{Doctor, FindingReport};
@@ -158,7 +162,7 @@ fn the_page_has_the_doctors_findings_or_says_that_there_are_none() {
     let (program, reason) = ("w".to_owned(), "cannot be started".to_owned());
     check(Some(Doctor::Silent { program, reason }), "nothing is known from w: cannot be started</td>", false);
     let text = text();
-    let row = "<th scope=\"row\">error somaxconn</th><td class=\"missed\">error</td><td class=\"text\">somaxconn (somaxconn)</td>";
+    let row = "<th scope=\"row\" class=\"text\">error somaxconn</th><td class=\"text missed\">error</td><td class=\"text\">somaxconn (somaxconn)</td>";
     assert!(text.contains(row));
 }
 
