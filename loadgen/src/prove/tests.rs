@@ -110,7 +110,7 @@ fn one_missed_target_decides_the_code() {
 
 #[test]
 fn the_tables_say_what_was_asked_what_was_measured_and_what_was_scaled() {
-    let proof = proof(&[Verdict::Met, Verdict::Missed, Verdict::Invalid]);
+    let mut proof = proof(&[Verdict::Met, Verdict::Missed, Verdict::Invalid]);
     let text = proof.to_string();
     for part in [
         "✓ all is well  errors==0 (scaled)  0\n",
@@ -124,5 +124,13 @@ fn the_tables_say_what_was_asked_what_was_measured_and_what_was_scaled() {
     }
     let markdown = proof.markdown();
     assert!(markdown.contains("| ✗ | all is well | none | `errors==0` | 0 |\n"), "{markdown}");
-    assert!(markdown.contains("**1 of 3 targets met"), "{markdown}");
+    assert!(
+        markdown.ends_with("**1 of 3 targets met, 1 MISSED, 1 not judged, since a run was invalid**\n"),
+        "{markdown}"
+    );
+    proof.environment = Some(crate::report::tests::sample().environment);
+    proof.flags = vec!["prove".to_owned(), "--out".to_owned(), "a`b".to_owned()];
+    let markdown = proof.markdown();
+    let made = "**\n\n`loadgen prove --out a'b`, a processor, 2 cores, Linux 6.18.0, 2026-11-22T01:02:03Z.\n";
+    assert!(markdown.ends_with(made), "{markdown}");
 }

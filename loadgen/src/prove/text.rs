@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::metrics::Unit;
 use crate::prove::{Extent, Proof, TargetReport, Verdict};
+use crate::report::{Environment, escaped};
 
 impl TargetReport {
     /// What is asked for, each objective once.
@@ -54,6 +55,12 @@ impl Proof {
             let _ = write!(text, "\n- {line}");
         }
         let _ = writeln!(text, "\n\n**{}**", self.conclusion());
+        if let Some(Environment { processor, cores_count, kernel, started, .. }) = &self.environment {
+            let (processor, kernel) = (escaped(processor), escaped(kernel));
+            let command = self.flags.join(" ").replace('`', "'");
+            let _ =
+                writeln!(text, "\n`loadgen {command}`, {processor}, {cores_count} cores, Linux {kernel}, {started}.");
+        }
         text
     }
 
