@@ -137,6 +137,12 @@ pub(crate) struct Own {
 }
 
 impl Own {
+    /// Share of the measured time in which the thread could have run and had no core. In slices it also waits for one
+    /// while it hands over and the time stands still, which the kernel counts with the rest: all of the time is the most.
+    pub(crate) fn starved(&self) -> f64 {
+        rounded_fine(self.times.delayed_ns as f64 / self.window_ns.max(1) as f64).min(1.0)
+    }
+
     pub(super) fn begin(&mut self, engine: &Engine<'_>) {
         let slices = [engine.slices.count, engine.slices.handover_ns, engine.slices.delayed_ns];
         self.from = Some((engine.clock.now_ns(), engine.idle_ns, ThreadTimes::now(), slices));
@@ -153,6 +159,22 @@ impl Own {
             self.times.delayed_ns += now.delayed_ns.saturating_sub(times.delayed_ns).saturating_sub(aside_ns);
             self.slices += engine.slices.count.saturating_sub(slices[0]);
             self.handover_ns += engine.slices.handover_ns.saturating_sub(slices[1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_without_a_core_for_all_of_the_time_at_most() {
+        for (window_ns, delayed_ns, expected) in
+            [(100, 0, 0.0), (100, 25, 0.25), (100, 100, 1.0), (100, 234, 1.0), (0, 0, 0.0)]
+        {
+            let times = ThreadTimes { delayed_ns, ..ThreadTimes::default() };
+            let own = Own { window_ns, times, ..Own::default() };
+            assert_eq!(own.starved(), expected, "{delayed_ns} of {window_ns}");
         }
     }
 }

@@ -114,7 +114,7 @@ impl Report {
             connections: engine.connections_count(),
             busy: rounded_fine(busy),
             had: share(own.times.cpu_ns),
-            starved: share(own.times.delayed_ns),
+            starved: own.starved(),
             lateness_p99_us: worst.as_ref().map_or(0.0, |(late_us, _)| *late_us),
         }];
         let slices = engine.slices.wanted().then(|| SlicesReport {
