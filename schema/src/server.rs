@@ -152,7 +152,7 @@ struct Unsubscribed {
     reason: Option<String>,
 }
 
-/// An event for connections, not for a channel, has no position.
+/// Of an event for connections, or to who was not sent everything up to the event, it has no position.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, extend("dependentRequired" = { "epoch": ["seq"], "seq": ["epoch"] }))]
 struct Ack {
