@@ -59,6 +59,7 @@ const LIMITS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("MESH_RETRY_MS", "a sleep: what is kept leaves in order however long it is"),
     ("PARK_MS_MAX", "a sleep: whatever comes ends it early"),
     ("RECEIVE_BUFFERS", "a size given to the kernel; a test of the ring reaches a smaller one"),
+    ("RECEIVE_BUFFERS_OFFERED", "the same; the_kernel_has_few_more_where_they_are_too_few_and_few_again"),
     ("RECEIVE_BUFFER_BYTES", "a size given to the kernel; a test of the ring reaches a smaller one"),
     ("REPLAYS_PER_SHARD_MAX", "a pace: what is wanted beyond is read when one of these is there"),
     ("RING_COMPLETIONS", "a size given to the kernel; a test of the ring reaches a smaller one"),

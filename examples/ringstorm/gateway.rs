@@ -20,7 +20,7 @@ pub(crate) const SERVE: &str = "--as-the-server";
 
 /// Sizes that run out in ordinary traffic: one crowd needs more buffers, and one entry into the kernel makes
 /// more completions, than there are.
-const TINY: RingSizes = RingSizes { submissions: 16, completions: 16, buffers: 16, buffer_bytes: 256 };
+const TINY: RingSizes = RingSizes { submissions: 16, completions: 16, buffers: 16, offered: 4, buffer_bytes: 256 };
 
 /// Runs the server in this process.
 pub(crate) fn serve(form: Option<String>, rest: impl Iterator<Item = String>) -> ExitCode {

@@ -4,8 +4,9 @@ use super::CHANNELS_PER_MESSAGE_MAX;
 
 // Floor 7: a shard's turn
 
-/// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait.
-pub const TURN_COMPLETIONS_MAX: usize = 512;
+/// Completions handled in one turn; the rest waits in the ring. Bounds how long mesh and fan-out wait, and keeps what a
+/// turn goes through near: an echo costs a thirtieth more with 512.
+pub const TURN_COMPLETIONS_MAX: usize = 64;
 /// Completions whose connections are read ahead together: as many reads as a core has under way at a time, and few
 /// enough that what was read first is still near when it is used.
 pub const LOOK_AHEAD_COUNT: usize = 16;
@@ -55,14 +56,19 @@ pub const DRAIN_GRACE_MS: u64 = 1000;
 /// Submission entries of a shard's ring; over it the ring is entered early. Steady traffic submits nothing,
 /// since receives are multishot and sends are direct.
 pub const RING_SUBMISSIONS: u32 = 256;
-/// Completion entries of a shard's ring; over it the kernel keeps the rest and multishots end. Eight turns' worth.
+/// Completion entries of a shard's ring; over it the kernel keeps the rest and multishots end. 64 turns' worth.
 pub const RING_COMPLETIONS: u32 = 4096;
 /// Entries into the ring in one turn to collect completions; the rest waits for the next. Each makes about
 /// twenty, so this is twice what a turn's worth takes.
-pub const RING_ENTRIES_PER_TURN_MAX: usize = 64;
-/// Receive buffers of a shard; a receive that finds none ends and is armed again in the next turn. Twice what
-/// one turn handles; a power of two, as the kernel wants it.
+pub const RING_ENTRIES_PER_TURN_MAX: usize = 8;
+/// Receive buffers of a shard; a receive that finds none ends and is armed again in the next turn. A power of two, as
+/// the kernel wants it. Older kernels make all
+/// completions that are due at once, each with a buffer.
 pub const RECEIVE_BUFFERS: u16 = 1024;
+/// Those of them that the kernel usually has; twice as many each time that a receive finds none, until the shard has
+/// nothing to do. Twice what one turn handles: it goes through them in a circle, and half a megabyte stays in a
+/// second cache, where four do not.
+pub const RECEIVE_BUFFERS_OFFERED: u16 = 128;
 /// Bytes of one receive buffer; more takes several. Most frames are far smaller, and a page wastes nothing.
 pub const RECEIVE_BUFFER_BYTES: u32 = 4096;
 /// Connections that may wait in a listener's queue. The kernel cuts it to `net.core.somaxconn`.

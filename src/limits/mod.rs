@@ -65,7 +65,8 @@ const _: () = assert!(FLEETING_AGE_MS >= 2 * STUCK_MS, "a member that is given u
 const _: () = assert!(IDLE_MS >= 3 * PING_AFTER_MS, "two pings may be lost");
 const _: () = assert!(WHEEL_SLOT_MS * (WHEEL_SLOTS as u64) > IDLE_MS);
 const _: () = assert!(MESH_DATA_ITEMS_MIN <= MESH_DATA_ITEMS_MAX && MESH_DATA_ITEMS_MAX <= MESH_DATA_ITEMS_TOTAL);
-const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS as usize >= 2 * TURN_COMPLETIONS_MAX);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS >= RECEIVE_BUFFERS_OFFERED);
+const _: () = assert!(RECEIVE_BUFFERS_OFFERED as usize >= 2 * TURN_COMPLETIONS_MAX);
 const _: () =
     assert!(RING_COMPLETIONS as usize >= 2 * TURN_COMPLETIONS_MAX, "a turn that is late by one loses nothing");
 const _: () = assert!(PARK_MS_MAX <= WATCHDOG_MS_MIN / WATCHDOG_LOOKS as u64, "an idle shard turns between two looks");

@@ -2,7 +2,11 @@
 //!
 //! A buffer is either the kernel's or ours. It becomes ours with the completion that names it, and
 //! goes back exactly once, as soon as its bytes were handled; the ledger asserts that in builds with
-//! debug assertions. Idle connections hold no buffer. Absent: growth, and buffers of several sizes.
+//! debug assertions. Idle connections hold no buffer.
+//!
+//! The kernel takes buffers in the order in which they were given, so it walks through all that it has, and what it has
+//! walks through the caches. So it has few, which stay near, and the others are spare until a receive finds none.
+//! Absent: growth of the memory, and buffers of several sizes.
 #![expect(unsafe_code, reason = "the kernel reads and writes this memory behind the compiler's back")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -54,23 +58,50 @@ pub(super) struct Buffers {
     bytes_each: u32,
     /// Position in the ring of the next buffer that is given back; wraps at 2^16, as the kernel's copy does.
     tail: u16,
+    /// Buffers that the kernel has, and as many as it is to have.
+    offered: u16,
+    wanted: u16,
+    /// As many as it is to have where that is enough.
+    usual: u16,
+    /// The others, the one that was used last on top.
+    spare: Vec<u16>,
     /// Whether the kernel has each buffer. Empty without debug assertions.
     lent: Vec<bool>,
 }
 
 impl Buffers {
-    /// `count` buffers, a power of two of at most 32,768, all given to the ring.
-    pub(super) fn new(count: u16, bytes_each: u32) -> io::Result<Self> {
+    /// `count` buffers, a power of two of at most 32,768, of which the kernel usually has `usual`.
+    pub(super) fn new(count: u16, bytes_each: u32, usual: u16) -> io::Result<Self> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} is no size of a buffer ring");
         assert!(bytes_each > 0, "a receive into an empty buffer looks like the end of the stream");
         let ring = Region::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Region::new(usize::from(count) * index_of(bytes_each))?;
         let lent = if cfg!(debug_assertions) { vec![false; usize::from(count)] } else { Vec::new() };
-        let mut buffers = Self { ring, memory, count, bytes_each, tail: 0, lent };
-        for id in 0..count {
-            buffers.give_back(id);
-        }
+        let usual = usual.clamp(1, count);
+        let spare = (0..count).rev().collect();
+        let mut buffers =
+            Self { ring, memory, count, bytes_each, tail: 0, offered: 0, wanted: usual, usual, spare, lent };
+        buffers.offer();
         Ok(buffers)
+    }
+
+    /// A receive found no buffer: from now on the kernel has twice as many, as far as there are.
+    pub(super) fn widen(&mut self) {
+        self.wanted = self.wanted.saturating_mul(2).min(self.count);
+        self.offer();
+    }
+
+    /// Nothing is under way: from now on the kernel has as few as usual. What it has more goes when it comes back.
+    pub(super) fn narrow(&mut self) {
+        self.wanted = self.usual;
+    }
+
+    fn offer(&mut self) {
+        while self.offered < self.wanted
+            && let Some(id) = self.spare.pop()
+        {
+            self.lend(id);
+        }
     }
 
     /// Address of the ring, to register it.
@@ -89,6 +120,7 @@ impl Buffers {
         if let Some(lent) = self.lent.get_mut(usize::from(id)) {
             assert!(std::mem::replace(lent, false), "buffer {id} came twice");
         }
+        self.offered = self.offered.wrapping_sub(1);
         let start = self.buffer(id);
         // JUSTIFICATION: the bytes are handled where the kernel put them; a copy would be one per receive.
         // SAFETY: in bounds and initialised, since the region was zeroed; the kernel gave the buffer up with its
@@ -96,11 +128,20 @@ impl Buffers {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), index_of(len)) }
     }
 
-    /// Gives a buffer to the kernel.
+    /// Takes a buffer back whose bytes were handled: for the kernel, unless it has as many as it is to have.
     pub(super) fn give_back(&mut self, id: u16) {
+        if self.offered < self.wanted {
+            return self.lend(id);
+        }
+        debug_assert!(!self.lent[usize::from(id)] && !self.spare.contains(&id), "buffer {id} went back twice");
+        self.spare.push(id);
+    }
+
+    fn lend(&mut self, id: u16) {
         if let Some(lent) = self.lent.get_mut(usize::from(id)) {
             assert!(!std::mem::replace(lent, true), "buffer {id} went back twice");
         }
+        self.offered = self.offered.wrapping_add(1);
         let address = self.buffer(id).as_ptr().addr() as u64;
         let entry = self.entry(self.tail & (self.count - 1));
         // JUSTIFICATION: the ring is memory shared with the kernel; there is no call for this.
@@ -150,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_buffer_shows_as_many_bytes_as_came_and_goes_around() {
-        let mut buffers = Buffers::new(2, 8).unwrap();
+        let mut buffers = Buffers::new(2, 8, 2).unwrap();
         for round in 0..70_000_u32 {
             let id = u16::try_from(round % 2).unwrap();
             assert_eq!(buffers.take(id, round % 9).len(), index_of(round % 9));
@@ -159,16 +200,61 @@ mod tests {
         assert_eq!(buffers.tail, u16::try_from(70_002 % 65_536).unwrap());
     }
 
+    /// What the kernel has, as the ledger says.
+    fn lent(buffers: &Buffers) -> Vec<u16> {
+        (0..buffers.count).filter(|id| buffers.lent[usize::from(*id)]).collect()
+    }
+
+    #[test]
+    fn the_kernel_has_few_more_where_they_are_too_few_and_few_again() {
+        let mut buffers = Buffers::new(8, 8, 2).unwrap();
+        assert_eq!(lent(&buffers), [0, 1]);
+        for (wanted, has) in [(4, 4), (8, 8), (8, 8)] {
+            buffers.widen();
+            assert_eq!((buffers.wanted, lent(&buffers).len()), (wanted, has));
+        }
+        // What it has goes back to it until there is less to do.
+        buffers.take(5, 1);
+        buffers.give_back(5);
+        assert_eq!(lent(&buffers).len(), 8);
+        buffers.narrow();
+        for id in 0..8 {
+            buffers.take(id, 1);
+            buffers.give_back(id);
+        }
+        assert_eq!(
+            (lent(&buffers).as_slice(), buffers.spare.as_slice()),
+            ([6, 7].as_slice(), [0, 1, 2, 3, 4, 5].as_slice())
+        );
+        // The one that was used last, which is near, is the first that goes.
+        buffers.widen();
+        assert_eq!(lent(&buffers), [4, 5, 6, 7]);
+        // All are taken at once, and all are back.
+        lent(&buffers).into_iter().for_each(|id| _ = buffers.take(id, 1));
+        buffers.widen();
+        assert_eq!(lent(&buffers), [0, 1, 2, 3]);
+        (4..8).for_each(|id| buffers.give_back(id));
+        assert_eq!(lent(&buffers).len(), 8);
+    }
+
     #[test]
     #[should_panic(expected = "went back twice")]
     fn a_buffer_that_goes_back_twice_is_found() {
-        Buffers::new(2, 8).unwrap().give_back(0);
+        let mut buffers = Buffers::new(2, 8, 2).unwrap();
+        buffers.take(1, 1);
+        buffers.give_back(0);
+    }
+
+    #[test]
+    #[should_panic(expected = "went back twice")]
+    fn a_spare_buffer_that_goes_back_is_found_too() {
+        Buffers::new(2, 8, 1).unwrap().give_back(1);
     }
 
     #[test]
     #[should_panic(expected = "came twice")]
     fn a_buffer_that_comes_twice_is_found() {
-        let mut buffers = Buffers::new(2, 8).unwrap();
+        let mut buffers = Buffers::new(2, 8, 2).unwrap();
         buffers.take(1, 1);
         buffers.take(1, 1);
     }

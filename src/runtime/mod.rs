@@ -159,6 +159,7 @@ fn host(seat: Seat, shard: Shard) -> io::Result<Host> {
         now: clock.now(),
         spin_us: seat.options.spin_us,
         completions: Vec::new(),
+        scarce: false,
         batch: Batch::default(),
         joined: Vec::with_capacity(BATCH_JOINED_BYTES_MAX),
         flushing: Vec::new(),

@@ -32,17 +32,22 @@ pub struct RingSizes {
     pub completions: u32,
     /// Receive buffers, a power of two.
     pub buffers: u16,
+    /// As many of these as the kernel usually has.
+    pub offered: u16,
     /// Bytes of each.
     pub buffer_bytes: u32,
 }
 
 impl Default for RingSizes {
     fn default() -> Self {
-        use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_SUBMISSIONS};
+        use crate::limits::{
+            RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_BUFFERS_OFFERED, RING_COMPLETIONS, RING_SUBMISSIONS,
+        };
         Self {
             submissions: RING_SUBMISSIONS,
             completions: RING_COMPLETIONS,
             buffers: RECEIVE_BUFFERS,
+            offered: RECEIVE_BUFFERS_OFFERED,
             buffer_bytes: RECEIVE_BUFFER_BYTES,
         }
     }
@@ -165,7 +170,7 @@ impl Ring {
             .setup_cqsize(sizes.completions)
             .build(sizes.submissions)
             .map_err(ProbeError::of_setup)?;
-        let buffers = Buffers::new(sizes.buffers, sizes.buffer_bytes).map_err(ProbeError::Other)?;
+        let buffers = Buffers::new(sizes.buffers, sizes.buffer_bytes, sizes.offered).map_err(ProbeError::Other)?;
         let registered = {
             // JUSTIFICATION: the only way to lend buffers.
             // SAFETY: the ring of buffers lives in `self` behind the io_uring, so it is freed after that is closed.

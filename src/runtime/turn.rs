@@ -63,6 +63,8 @@ pub(super) struct Host {
     pub(super) now: Now,
     pub(super) spin_us: u32,
     pub(super) completions: Vec<Completion>,
+    /// Whether a receive of this turn found no buffer.
+    pub(super) scarce: bool,
     pub(super) batch: Batch,
     /// Where the small parts of a batch are put together.
     pub(super) joined: Vec<u8>,
@@ -138,7 +140,7 @@ impl Host {
     }
 
     /// Handles what the ring completed. Returns how many, and whether more wait.
-    fn on_completions(&mut self) -> io::Result<(usize, bool)> {
+    pub(super) fn on_completions(&mut self) -> io::Result<(usize, bool)> {
         let mut completions = std::mem::take(&mut self.completions);
         let collected = self.ring.collect(&mut completions, TURN_COMPLETIONS_MAX)?;
         self.metrics.add(Metric::RingOverflows, u64::from(collected.overflowed));
@@ -152,6 +154,10 @@ impl Host {
         // Each is handled once: what the next turn collects is put behind what is left here.
         completions.clear();
         self.completions = completions;
+        // Once for all that found none, since they did so together.
+        if std::mem::take(&mut self.scarce) {
+            self.ring.buffers.widen();
+        }
         // Every buffer of the batch is back by now.
         while let Some(conn) = self.sockets.take_starved() {
             self.settle(conn);
@@ -215,6 +221,7 @@ impl Host {
             (Ok(len), Some(buffer)) if len > 0 => self.give_back(Some(buffer), len),
             (Err(Errno::NOBUFS), _) => {
                 self.metrics.count(Metric::BuffersExhausted);
+                self.scarce = true;
                 self.sockets.starve(conn);
             }
             (Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN), buffer) => self.give_back(buffer, 0),
@@ -404,6 +411,7 @@ impl Host {
         self.inbox.bell().announce();
         let parked = if self.inbox.is_empty() && self.storing.is_empty() && micros > 0 {
             self.metrics.count(Metric::Parks);
+            self.ring.buffers.narrow();
             self.ring.park(Duration::from_micros(micros))
         } else {
             Ok(())

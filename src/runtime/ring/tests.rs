@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use super::*;
 use crate::limits::TURN_COMPLETIONS_MAX;
 
-const SMALL: RingSizes = RingSizes { submissions: 4, completions: 8, buffers: 4, buffer_bytes: 16 };
+const SMALL: RingSizes = RingSizes { submissions: 4, completions: 8, buffers: 4, offered: 4, buffer_bytes: 16 };
 
 fn token(kind: Kind, slot: u32) -> Token {
     Token::new(kind, slot, 9)
@@ -49,7 +49,7 @@ fn a_token_is_read_back_as_it_was_packed() {
 
 #[test]
 fn a_multishot_receive_gives_every_byte_in_order_and_then_the_end() {
-    let mut ring = Ring::new(RingSizes { buffers: 64, completions: 128, ..SMALL }).unwrap();
+    let mut ring = Ring::new(RingSizes { buffers: 64, offered: 64, completions: 128, ..SMALL }).unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();
     ring.receive_on(near.as_fd(), token(Kind::Receive, 3));
     ring.submit().unwrap();

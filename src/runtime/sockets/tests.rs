@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::runtime::ring::{Completion, RingSizes};
 
-const SMALL: RingSizes = RingSizes { submissions: 8, completions: 16, buffers: 4, buffer_bytes: 16 };
+const SMALL: RingSizes = RingSizes { submissions: 8, completions: 16, buffers: 4, offered: 4, buffer_bytes: 16 };
 
 /// Enough of a host to see what comes of a phase.
 struct Bench {
