@@ -10,6 +10,7 @@ mod consumers;
 mod debts;
 mod ending;
 mod erasing;
+mod erasures;
 mod event_stream;
 mod expiry;
 mod fanout;
