@@ -260,11 +260,22 @@ pub enum Answered {
     Duplicate,
 }
 
-/// Appends `ack`.
-pub fn write_ack(stamp: Stamp, id: &str, channel: &str, place: (Epoch, Seq), answered: Answered, out: &mut Vec<u8>) {
+/// Appends `ack`. Without a place it says that the operation has happened, and not how far its author has been sent
+/// events.
+pub fn write_ack(
+    stamp: Stamp,
+    id: &str,
+    channel: &str,
+    place: Option<(Epoch, Seq)>,
+    answered: Answered,
+    out: &mut Vec<u8>,
+) {
     stamp.write("ack", out, |out| {
         write_field("id", id, out);
-        write_place(stamp, channel, place, out);
+        match place {
+            Some(place) => write_place(stamp, channel, place, out),
+            None => write_channel_field(stamp, channel, out),
+        }
         if answered == Answered::Duplicate {
             out.extend_from_slice(b",\"duplicate\":true");
         }

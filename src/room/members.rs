@@ -80,6 +80,12 @@ impl Member {
             greeting: None,
         }
     }
+
+    /// Whether it was sent everything up to an event.
+    #[must_use]
+    pub const fn has_passed(&self, seq: Seq) -> bool {
+        self.start.is_none() && self.next.0 > seq.0
+    }
 }
 
 /// The members of a channel on one shard.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::auth::caps::{Verb, Verbs};
 use crate::auth::token::Claims;
 use crate::envelope::globetrotter::IdForm;
+use crate::envelope::notice::Answered;
 use crate::ids::{ConnectionName, Seq};
 use crate::limits::{ANSWERS_BYTES_MAX, ANSWERS_HELD_MAX};
 use crate::outbox::{Lane, Outbox};
@@ -143,6 +144,9 @@ pub(super) struct HeldAnswer {
     pub(super) place: u32,
     pub(super) seq: Seq,
     pub(super) frame: Payload,
+    /// The operation, for one who leaves before that.
+    pub(super) id: Option<Box<str>>,
+    pub(super) answered: Answered,
 }
 
 /// What a connection waits for before it is read on.

@@ -3,12 +3,13 @@
 use super::Shard;
 use super::connection::Stage;
 use super::effect::{Closing, Effect, Effects};
+use super::parting::Last;
 use super::timers::Timer;
 use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES, LAST_ANSWERS_MS};
+use crate::limits::{CLOSE_DEADLINE_MS, DRAIN_SILENT_MS, DRAIN_WAVES};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -52,7 +53,7 @@ impl Shard {
 
     /// Queues a connection's last frame. Answers go before it: those that waited for events, since what they say has
     /// happened, and those that are under way from other shards or from the disk, for which it waits a while. Events that
-    /// are still owed do not: the client resumes from where it was.
+    /// are still owed do not: the client resumes from where it was, and no answer says that it was further.
     pub(super) fn end(&mut self, now: Now, id: ConnId, last: Payload, metric: Metric, effects: &mut Effects) {
         let unanswered = self.slots.find(id).map_or(0, |conn| conn.unanswered);
         let stage = if unanswered > 0 { Stage::Parting } else { Stage::Ending };
@@ -69,42 +70,22 @@ impl Shard {
         conn.stage = stage;
         conn.paused = None;
         self.metrics.count(Metric::of_close(close_code_of(&last)));
-        let before = conn.outbox.bytes();
-        let held = conn.answers.take().into_iter().flat_map(|answers| *answers);
-        held.for_each(|answer| conn.outbox.push_over(answer.frame));
         let stream = conn.door == Door::EventStream;
         let code = CloseCode(close_code_of(&last));
         let last = if stream { Payload::copy_of(event_stream::COMMENT) } else { last };
-        self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
-        self.metrics.subtract(Metric::OutboxBytes, before as u64);
+        let held = conn.answers.take().into_iter().flat_map(|held| *held);
+        self.give_last_answers(id, held);
         self.metrics.count(metric);
         self.saw_end(id, code, metric);
+        let reached = self.reached_by(id, stage);
         self.leave_all(now.millis(), id, parting_of(metric), effects);
         if stage == Stage::Parting {
-            self.lasts.insert(id, last);
-            self.wheel.insert(now.millis().after(LAST_ANSWERS_MS), Timer::Part(id));
-            return self.mark(id, effects);
+            return self.part_later(now, id, Last { frame: last, reached }, effects);
         }
         self.queue_last(now, id, last, effects);
     }
 
-    /// A connection that parts has been answered: its last frame follows the last answer.
-    pub(super) fn part_if_answered(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        if self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
-            self.end_parting(now, id, effects);
-        }
-    }
-
-    /// A connection that parts waits no longer.
-    pub(super) fn end_parting(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        let parting = self.slots.find_mut(id).filter(|conn| matches!(conn.stage, Stage::Parting));
-        if let (Some(conn), Some(last)) = (parting, self.lasts.remove(&id)) {
-            conn.stage = Stage::Ending;
-            self.queue_last(now, id, last, effects);
-        }
-    }
-
-    fn queue_last(&mut self, now: Now, id: ConnId, last: Payload, effects: &mut Effects) {
+    pub(super) fn queue_last(&mut self, now: Now, id: ConnId, last: Payload, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let before = conn.outbox.bytes();
         // RFC 6455 section 5.5.1: nothing follows the close frame, so what the low lane holds is dropped.

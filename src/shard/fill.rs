@@ -468,8 +468,8 @@ fn take_lane(conn: &mut Connection, lane: Lane, portion: Portion, batch: &mut Ba
 fn release_answers(conn: &mut Connection, rooms: &Rooms, portion: Portion, batch: &mut Batch) -> bool {
     let Some(answers) = &mut conn.answers else { return false };
     let passed = |answer: &HeldAnswer| {
-        let (member, seq) = (rooms.at(answer.room).and_then(|room| room.members.at(answer.place)), answer.seq);
-        member.is_none_or(|member| member.start.is_none() && member.next > seq)
+        let member = rooms.at(answer.room).and_then(|room| room.members.at(answer.place));
+        member.is_none_or(|member| member.has_passed(answer.seq))
     };
     let mut index = 0;
     while batch.takes(portion)

@@ -330,7 +330,7 @@ impl Shard {
         if let Some(ticket) = answer.to.ticket() {
             reply(ticket, answer.outcome.map(Reply::Sequenced), effects);
         } else if answer.to.shard == self.id {
-            self.on_answer(now, &answer, effects);
+            self.on_answer(now, answer, effects);
         } else {
             // An answer is never refused for congestion: its operation has happened.
             effects.list.push(Effect::Mesh(answer.to.shard, MeshMessage::Answer(Box::new(answer))));

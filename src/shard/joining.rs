@@ -380,7 +380,8 @@ impl Shard {
         conn.answers = (!kept.is_empty()).then(|| Box::new(kept));
         let service = conn.service.is_some();
         for answer in released {
-            self.queue_answer(id, answer.frame, effects);
+            let frame = self.answer_to_leaver(answer);
+            self.queue_answer(id, frame, effects);
         }
         if service {
             let room = self.rooms.at(membership.room);

@@ -8,7 +8,7 @@
 //! bounds those that do not say who they are, `registry` counts them with the other shards, `expiry` watches their
 //! tokens, `edge` reads them, `paying` makes them pay, `joining` and `publishing` act for them towards channels;
 //! `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and `fill` write what is owed;
-//! `timers` and `ending` do the rest.
+//! `timers`, `ending` and `parting` do the rest.
 //!
 //! With [`Options::keep`] durable channels outlive the process: `keeping` has their events written, `replay` and
 //! `browsing` read what lies behind a history. The host puts [`effect::Effect::Store`] and [`effect::Effect::Read`] to the
@@ -56,6 +56,7 @@ mod mirror;
 mod news;
 mod opening;
 mod outside;
+mod parting;
 mod patterns;
 mod paying;
 mod pen;
@@ -113,6 +114,7 @@ use hot::Hot;
 use keeping::Keeping;
 use message::MeshMessage;
 use news::Rumour;
+use parting::Last;
 use pen::Pen;
 use registry::Registry;
 use rollcall::RollCall;
@@ -253,8 +255,8 @@ pub struct Shard {
     /// Counts attachments to other shards' channels.
     attachments: u32,
     draining: bool,
-    /// The last frames of connections that part.
-    lasts: BTreeMap<ConnId, Payload>,
+    /// What is kept of connections that part.
+    lasts: BTreeMap<ConnId, Last>,
     /// Counts the rules that held, from 1.
     rules: u32,
     /// The rules that brought the rates of channels which hold.
@@ -400,7 +402,7 @@ impl Shard {
             MeshMessage::Hot(channel, true) => self.hot.insert(channel),
             MeshMessage::Hot(channel, false) => self.hot.remove(&channel),
             MeshMessage::Publish(publication) => self.on_publication(now, &publication, effects),
-            MeshMessage::Answer(answer) => self.on_answer_from_home(now, &answer, effects),
+            MeshMessage::Answer(answer) => self.on_answer_from_home(now, *answer, effects),
             MeshMessage::Attach { channel, attachment, encodings } => {
                 self.on_attach(now, from, &channel, (attachment, encodings), effects);
             }

@@ -322,7 +322,7 @@ impl Shard {
     }
 
     /// Another shard has answered an operation that was sent there.
-    pub(super) fn on_answer_from_home(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+    pub(super) fn on_answer_from_home(&mut self, now: Now, answer: Answer, effects: &mut Effects) {
         if answer.wants_ack {
             self.end_await(answer.to);
         }
@@ -330,14 +330,15 @@ impl Shard {
     }
 
     /// The home has answered an operation of a connection here.
-    pub(super) fn on_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+    pub(super) fn on_answer(&mut self, now: Now, answer: Answer, effects: &mut Effects) {
+        let author = answer.to;
         self.tell_answer(now, answer, effects);
         if !self.lasts.is_empty() {
-            self.part_if_answered(now, answer.to, effects);
+            self.part_if_answered(now, author, effects);
         }
     }
 
-    fn tell_answer(&mut self, now: Now, answer: &Answer, effects: &mut Effects) {
+    fn tell_answer(&mut self, now: Now, answer: Answer, effects: &mut Effects) {
         let index = self.membership_index(answer.to, &answer.channel);
         let Some(conn) = self.slots.find(answer.to) else { return };
         let membership = index.and_then(|index| conn.memberships.at(index));
@@ -357,16 +358,16 @@ impl Shard {
             (Err(code), false) => return self.error(now, answer.to, code, text_of(code), None, effects),
         };
         // The author hears of the commit once it was sent everything up to the event.
-        let waits =
-            member.filter(|(_, member)| member.start.is_some() || member.next <= committed.seq).map(|(at, _)| at);
+        let waits = member.filter(|(_, member)| !member.has_passed(committed.seq)).map(|(at, _)| at);
         let answered = if committed.duplicate { Answered::Duplicate } else { Answered::First };
         let place = (committed.epoch, committed.seq);
+        let place = (!self.parted_before(answer.to, &answer.channel, committed.seq)).then_some(place);
         let write =
             |stamp, out: &mut Vec<u8>| notice::write_ack(stamp, operation, &answer.channel, place, answered, out);
         let frame = self.pen.notice(now, encoding, write);
         match waits {
             Some(Membership { room, place, .. }) => {
-                let held = HeldAnswer { room, place, seq: committed.seq, frame };
+                let held = HeldAnswer { room, place, seq: committed.seq, frame, id: answer.id, answered };
                 self.hold_answer(answer.to, held, effects);
             }
             None => self.queue(now, answer.to, Lane::Critical, frame, effects),

@@ -23,6 +23,7 @@ mod messages;
 mod named;
 mod opening;
 mod outside;
+mod parting;
 mod places;
 mod providers;
 mod recorded;

@@ -68,10 +68,6 @@ pub(crate) struct Client {
     pub(crate) serial: u64,
     pub(crate) phase: Phase,
     pub(crate) refreshed: bool,
-    /// An acknowledgement that came before its event, in words.
-    pub(crate) early: Option<String>,
-    /// Positions over which an acknowledgement went, until something else follows it.
-    tentative: Vec<(String, String, u64)>,
     pub(crate) socket: Option<usize>,
     pub(crate) own: Option<String>,
     pub(crate) parts: BTreeMap<String, Part>,
@@ -114,8 +110,6 @@ impl Client {
             serial: 0,
             phase: Phase::Away,
             refreshed: false,
-            early: None,
-            tentative: Vec::new(),
             socket: None,
             own: None,
             parts: BTreeMap::new(),
@@ -147,8 +141,6 @@ impl Client {
         self.requests.clear();
         self.awaited.clear();
         self.input.clear();
-        self.early = None;
-        self.tentative.clear();
         self.asleep_until = 0;
         self.pongs.clear();
         self.replies.clear();
@@ -267,14 +259,6 @@ impl Client {
             self.pings.frame();
         }
         let payload = &value["payload"];
-        // What was sent to this connection alone goes before its close frame, like answers.
-        let at_the_end = matches!(text(value, "type"), "ack" | "sim_direct");
-        assert!(self.early.is_none() || at_the_end, "{:?}, then {value}", self.early);
-        if !at_the_end {
-            for (channel, epoch, seq) in self.tentative.drain(..) {
-                ledger.hole(&channel, &epoch, seq, self.serial);
-            }
-        }
         match text(value, "type") {
             "connection_established" => {
                 assert_eq!(self.phase, Phase::Upgraded, "one welcome");

@@ -22,7 +22,7 @@ kinds! {
     Subscribed, Unsubscribed, LeaveAndJoin, JoinAgain, Alias, ResumedExactly, Trimmed, EpochChanged, TooFar,
     Replayed, Gap, ChurnInPass, Attached,
     // Messages.
-    Delivered, Chat, TripUpdate, Publish, Batch, Ack, CrossShardAck, Duplicate, IdReused, Excluded, Hole, Overloaded, MeshFull,
+    Delivered, Chat, TripUpdate, Publish, Batch, Ack, AckUnplaced, CrossShardAck, Duplicate, IdReused, Excluded, Hole, Overloaded, MeshFull,
     PermissionDenied, Invalid, Unknown, RateRefused, ReadingPaused, Heartbeat, Pong, Fragmented, LargeEvent,
     // The others in a channel.
     Gesture, GestureTold, GestureEnded, PresenceTold, CollaboratorTold,

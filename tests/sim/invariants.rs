@@ -50,6 +50,8 @@ impl Op {
 struct Group {
     place: Option<Place>,
     first_answers: u32,
+    /// It was answered without a place.
+    somewhere: bool,
 }
 
 /// What is known of all channels.
@@ -203,6 +205,14 @@ impl Ledger {
         self.opened.insert(channel.to_owned());
     }
 
+    /// An operation was answered without a place.
+    pub(crate) fn acked_somewhere(&mut self, channel: &str, user: &str, id: &str, duplicate: bool) {
+        let group = self.groups.entry((channel.to_owned(), user.to_owned(), id.to_owned())).or_default();
+        group.somewhere = true;
+        group.first_answers += u32::from(!duplicate);
+        assert!(group.first_answers <= 1, "answered as the first twice: {channel} {user} {id}");
+    }
+
     /// An operation was answered with a place.
     pub(crate) fn acked(&mut self, channel: &str, user: &str, id: &str, place: &Place, duplicate: bool) {
         let group = self.groups.entry((channel.to_owned(), user.to_owned(), id.to_owned())).or_default();
@@ -287,8 +297,14 @@ impl Ledger {
         for op in self.ops.iter_mut().filter(|op| op.channel == channel) {
             op.place.take_if(|place| is_lost(place));
         }
-        for (_, group) in self.groups.iter_mut().filter(|((name, ..), _)| name == channel) {
-            if group.place.as_ref().is_some_and(is_lost) {
+        for ((_, user, id), group) in self.groups.iter_mut().filter(|((name, ..), _)| name == channel) {
+            if durable && group.somewhere && group.place.is_none() {
+                let mut events = on_disk.events.iter();
+                let found = events.find(|(_, (_, author, op))| (author, op) == (user, id));
+                assert!(found.is_some() || on_disk.oldest > 1, "acknowledged and lost: {channel} {user} {id}");
+                group.place = found.map(|(seq, (epoch, ..))| (epoch.clone(), *seq));
+            }
+            if group.place.as_ref().map_or(!durable, is_lost) {
                 *group = Group::default();
             }
         }

@@ -177,11 +177,15 @@ fn joining_and_leaving() {
 #[test]
 fn operations_are_answered() {
     check(
-        |out| write_ack(STAMP, "op\"1", "chat:1", PLACE, Answered::First, out),
+        |out| write_ack(STAMP, "op\"1", "chat:1", Some(PLACE), Answered::First, out),
         &expect![[r#"{"type":"ack","payload":{"id":"op\"1","channel":"chat:1","epoch":"0000000000000007","seq":42}}"#]],
     );
     check(
-        |out| write_ack(STAMP, "op1", "chat:1", PLACE, Answered::Duplicate, out),
+        |out| write_ack(STAMP, "op1", "chat:1", None, Answered::First, out),
+        &expect![[r#"{"type":"ack","payload":{"id":"op1","channel":"chat:1"}}"#]],
+    );
+    check(
+        |out| write_ack(STAMP, "op1", "chat:1", Some(PLACE), Answered::Duplicate, out),
         &expect![[
             r#"{"type":"ack","payload":{"id":"op1","channel":"chat:1","epoch":"0000000000000007","seq":42,"duplicate":true}}"#
         ]],
@@ -221,7 +225,8 @@ fn channels_go_by_the_clients_names() {
     for write in [
         |stamp, out: &mut Vec<u8>| write_subscribed(stamp, "chat:1", PLACE, Seq(1), None, out),
         |stamp, out: &mut Vec<u8>| write_unsubscribed(stamp, "chat:1", None, out),
-        |stamp, out: &mut Vec<u8>| write_ack(stamp, "op", "chat:1", PLACE, Answered::First, out),
+        |stamp, out: &mut Vec<u8>| write_ack(stamp, "op", "chat:1", Some(PLACE), Answered::First, out),
+        |stamp, out: &mut Vec<u8>| write_ack(stamp, "op", "chat:1", None, Answered::First, out),
         |stamp, out: &mut Vec<u8>| write_gap(stamp, "chat:1", (Seq(1), Seq(2)), "slow", Missed::Lost, out),
     ] {
         let mut out = Vec::new();

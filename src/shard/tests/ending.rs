@@ -233,7 +233,7 @@ fn waiting_for_the_disk(home: u16, ttl_s: u64) -> (World, Who, String) {
     (world, who, channel)
 }
 
-fn drain_now(world: &mut World) {
+pub(super) fn drain_now(world: &mut World) {
     for host in 0..world.hosts.len() {
         world.handle(host, Input::Drain(0));
     }

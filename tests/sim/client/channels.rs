@@ -207,27 +207,28 @@ impl Client {
     pub(super) fn on_ack(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
         let channel = own_name(text(payload, "channel"), &self.user);
         let id = text(payload, "id");
-        let place = (text(payload, "epoch").to_owned(), number(payload, "seq"));
         let duplicate = payload.get("duplicate").is_some();
         self.answered(id);
         counts.count(if duplicate { Kind::Duplicate } else { Kind::Ack });
+        let Some(seq) = payload.get("seq").map(|_| number(payload, "seq")) else {
+            counts.count(Kind::AckUnplaced);
+            assert!(payload.get("epoch").is_none(), "{payload}");
+            return ledger.acked_somewhere(&channel, &self.user, id, duplicate);
+        };
+        let place = (text(payload, "epoch").to_owned(), seq);
         ledger.acked(&channel, &self.user, id, &place, duplicate);
-        let serial = self.serial;
         let Some(part) = self.parts.get_mut(&channel) else { return };
         let settled = part.ask.is_none() && !part.leaving;
         let Some(joined) = part.joined.as_mut().filter(|joined| settled && joined.epoch == place.0) else { return };
+        // Whoever it comes to has everything up to there, but for its own events that it is not to get: it resumes from
+        // there, also if its connection ends now.
         for seq in ledger.numbers(&channel, joined.expected..place.1 + 1) {
-            let lacks = ledger.may_lack(&channel, &place.0, seq, serial);
-            if !lacks {
-                // Only what a connection's end released may come early: nothing but the close follows it.
-                self.early = Some(format!("acknowledged before it was delivered: {joined:?} {payload}"));
-                return;
-            }
+            let lacks = ledger.may_lack(&channel, &place.0, seq, self.serial);
+            assert!(lacks, "acknowledged before it was delivered: {joined:?} {payload}");
+            ledger.hole(&channel, &place.0, seq, self.serial);
         }
-        // At a connection's end an acknowledgement may go without its event; only what follows it tells.
-        let numbers = ledger.numbers(&channel, joined.expected..place.1 + 1);
-        self.tentative.extend(numbers.into_iter().map(|seq| (channel.clone(), place.0.clone(), seq)));
         joined.expected = joined.expected.max(place.1 + 1);
+        self.memory.insert(channel, (place.0, joined.expected - 1));
     }
 }
 

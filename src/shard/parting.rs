@@ -1,0 +1,103 @@
+//! Who is closed while answers to it are under way: it is in no channel any more, nothing more is read of it, and its last
+//! frame follows the last answer, or is not kept back any longer.
+//!
+//! An answer that names a position says that its reader has everything up to there: a client resumes from it. Who is
+//! closed is sent no more events, so what it had not been sent by then is answered without a position.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::connection::{HeldAnswer, Stage};
+use super::effect::Effects;
+use super::timers::Timer;
+use crate::envelope::notice;
+use crate::ids::{ConnId, Seq};
+use crate::limits::LAST_ANSWERS_MS;
+use crate::metrics::Metric;
+use crate::payload::Payload;
+use crate::time::Now;
+
+/// What is kept of a connection that parts.
+#[derive(Debug)]
+pub(super) struct Last {
+    /// Its last frame.
+    pub(super) frame: Payload,
+    /// The channels that it was in.
+    pub(super) reached: Vec<Reached>,
+}
+
+/// How far a connection had got in a channel when it left.
+#[derive(Debug)]
+pub(super) struct Reached {
+    channel: Arc<str>,
+    /// The first event that it was not sent; 0 if it had not started.
+    next: Seq,
+}
+
+impl Shard {
+    /// Its last frame waits for answers, but not for long.
+    pub(super) fn part_later(&mut self, now: Now, id: ConnId, last: Last, effects: &mut Effects) {
+        self.lasts.insert(id, last);
+        self.wheel.insert(now.millis().after(LAST_ANSWERS_MS), Timer::Part(id));
+        self.mark(id, effects);
+    }
+
+    /// A connection that parts has been answered: its last frame follows the last answer.
+    pub(super) fn part_if_answered(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        if self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
+            self.end_parting(now, id, effects);
+        }
+    }
+
+    /// A connection that parts waits no longer.
+    pub(super) fn end_parting(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
+        let parting = self.slots.find_mut(id).filter(|conn| matches!(conn.stage, Stage::Parting));
+        if let (Some(conn), Some(last)) = (parting, self.lasts.remove(&id)) {
+            conn.stage = Stage::Ending;
+            self.queue_last(now, id, last.frame, effects);
+        }
+    }
+
+    /// How far it has got in its channels, if that is still asked for.
+    pub(super) fn reached_by(&self, id: ConnId, stage: Stage) -> Vec<Reached> {
+        let Some(conn) = self.slots.find(id).filter(|_| stage == Stage::Parting) else { return Vec::new() };
+        let reached = conn.memberships.iter().filter_map(|at| {
+            let room = self.rooms.at(at.room)?;
+            let member = room.members.at(at.place)?;
+            let next = if member.start.is_none() { member.next } else { Seq(0) };
+            Some(Reached { channel: Arc::clone(&room.name), next })
+        });
+        reached.collect()
+    }
+
+    /// Whether a connection has left a channel to part and had not been sent everything up to an event.
+    pub(super) fn parted_before(&self, id: ConnId, channel: &str, seq: Seq) -> bool {
+        let reached = self.lasts.get(&id).and_then(|last| last.reached.iter().find(|one| *one.channel == *channel));
+        reached.is_some_and(|reached| reached.next <= seq)
+    }
+
+    /// What waited for events that will not be sent goes without them, whatever is queued already.
+    pub(super) fn give_last_answers(&mut self, id: ConnId, held: impl Iterator<Item = HeldAnswer>) {
+        for answer in held {
+            let frame = self.answer_to_leaver(answer);
+            let Some(conn) = self.slots.find_mut(id) else { return };
+            let before = conn.outbox.bytes();
+            conn.outbox.push_over(frame);
+            self.metrics.add(Metric::OutboxBytes, (conn.outbox.bytes() - before) as u64);
+        }
+    }
+
+    /// An answer that waited for events, to somebody who is about to leave the channel.
+    pub(super) fn answer_to_leaver(&mut self, held: HeldAnswer) -> Payload {
+        let room = self.rooms.at(held.room);
+        let Some((room, member)) = room.and_then(|room| Some((room, room.members.at(held.place)?))) else {
+            return held.frame;
+        };
+        if member.has_passed(held.seq) {
+            return held.frame;
+        }
+        let (name, operation) = (Arc::clone(&room.name), held.id.as_deref().unwrap_or(""));
+        let write = |stamp, out: &mut Vec<u8>| notice::write_ack(stamp, operation, &name, None, held.answered, out);
+        self.pen.notice(self.latest, member.encoding, write)
+    }
+}

@@ -1,0 +1,56 @@
+//! Who is closed while answers to it are under way.
+
+use super::ending::drain_now;
+use super::keeping::{at_home_in, epoch_of, join, start};
+use super::*;
+
+/// How a client that is behind comes to be out of its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    /// It leaves by itself, and what it sent is answered already.
+    Itself,
+    /// The drain closes it, and what it sent is answered already.
+    Answered,
+    /// The drain closes it, and what it sent is answered later.
+    Parting,
+}
+
+#[test]
+fn an_acknowledgement_that_goes_ahead_of_events_names_no_position() {
+    for (home, leaves) in [0, 1]
+        .into_iter()
+        .flat_map(|home| [Leaves::Itself, Leaves::Answered, Leaves::Parting].map(|leaves| (home, leaves)))
+    {
+        let mut world = start(Memory::default(), None, |options| options.shards = 2);
+        let channel = at_home_in(&world, home);
+        let (ada, bob) = (world.client_on(0, true, "/ws", "ada"), world.client_on(1, true, "/ws", "bob"));
+        let epoch = epoch_of(&join(&mut world, ada, &channel, None));
+        world.say(ada, &publish(&channel, "first", &json!({})));
+        world.heard(ada);
+        world.sockets[ada].room = 0;
+        for id in ["2", "3"] {
+            world.say(bob, &publish(&channel, id, &json!({})));
+        }
+        world.commits = leaves != Leaves::Parting;
+        let mut excluded: Value = serde_json::from_str(&publish(&channel, "last", &json!({}))).unwrap();
+        excluded["exclude_sender"] = json!(true);
+        world.say(ada, &excluded.to_string());
+        world.say(ada, &publish(&channel, "first", &json!({})));
+        if leaves == Leaves::Itself {
+            world.say(ada, &json!({ "type": "unsubscribe", "channels": [channel] }).to_string());
+        } else {
+            drain_now(&mut world);
+        }
+        world.commits = true;
+        world.run();
+        world.open(ada, usize::MAX);
+        let heard = world.heard(ada);
+        assert_eq!(seqs(&heard, "note"), [2], "{home} {leaves:?}: what was begun is ended");
+        let mut told: Vec<_> = of_type(&heard, "ack").into_iter().map(|ack| &ack["payload"]).collect();
+        told.sort_by_key(|ack| ack["id"].to_string());
+        let first = json!({ "id": "first", "channel": channel, "epoch": epoch, "seq": 1, "duplicate": true });
+        let last = json!({ "id": "last", "channel": channel });
+        assert_eq!(told, [&first, &last], "{home} {leaves:?}: it has the first event, and not the third");
+        assert_eq!(world.read(Metric::OutboxBytes), 0);
+    }
+}
