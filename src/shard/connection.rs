@@ -248,7 +248,8 @@ pub(super) struct Connection {
     own_verbs: Verbs,
     pub(super) invalid_in_a_row: u8,
     pub(super) refused_in_a_row: u8,
-    /// How many operations are to be acknowledged that are under way to other shards or to the disk.
+    /// How many answers are under way from other shards or from the disk: to operations, events for connections and
+    /// offers.
     pub(super) unanswered: u16,
     /// Which membership is visited first, so that a busy channel does not keep the others waiting.
     pub(super) turn: u8,

@@ -99,6 +99,9 @@ impl Shard {
             excluded: inbound.exclude_sender.then_some(id),
             lane: lane_of(inbound.priority),
         };
+        if direct.wants_ack {
+            self.await_answer(id);
+        }
         self.send_direct(now, to, DirectMessage::Send(Box::new(direct)), effects);
     }
 
@@ -223,7 +226,23 @@ impl Shard {
         (last - first) as usize
     }
 
+    /// The shard of whom an event was for has answered its author.
     fn on_direct_sent(
+        &mut self,
+        now: Now,
+        to: ConnId,
+        (id, channel, wants_ack): (&str, &str, bool),
+        outcome: Result<bool, ErrorCode>,
+        effects: &mut Effects,
+    ) {
+        if wants_ack {
+            self.end_await(to);
+        }
+        self.tell_direct_sent(now, to, (id, channel, wants_ack), outcome, effects);
+        self.part_if_answered(now, to, effects);
+    }
+
+    fn tell_direct_sent(
         &mut self,
         now: Now,
         to: ConnId,

@@ -44,7 +44,7 @@ impl Shard {
 
     /// A connection that parts has been answered: its last frame follows the last answer.
     pub(super) fn part_if_answered(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        if self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
+        if !self.lasts.is_empty() && self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
             self.end_parting(now, id, effects);
         }
     }

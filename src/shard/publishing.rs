@@ -333,9 +333,7 @@ impl Shard {
     pub(super) fn on_answer(&mut self, now: Now, answer: Answer, effects: &mut Effects) {
         let author = answer.to;
         self.tell_answer(now, answer, effects);
-        if !self.lasts.is_empty() {
-            self.part_if_answered(now, author, effects);
-        }
+        self.part_if_answered(now, author, effects);
     }
 
     fn tell_answer(&mut self, now: Now, answer: Answer, effects: &mut Effects) {

@@ -306,15 +306,22 @@ fn whoever_is_closed_is_answered_first_and_who_closes_by_itself_is_not_kept() {
 
 #[test]
 fn what_another_shard_answers_is_waited_for_too() {
-    let mut world = World::with(|options| options.shards = 2);
-    let who = world.client_on(0, false, "/ws", "ann");
-    world.put(who, &text(&publish(&at_home("chat:", 1, 2), "1", &json!({}))));
-    world.handle(0, Input::Drain(0));
-    world.now.micros += WHEEL_SLOT_MS * 1000;
-    let (shard, effects) = &mut world.hosts[0];
-    shard.on_time(world.now, effects);
-    world.run();
-    assert_eq!(world.heard_words(who), ["draining", "connection_close 1012", "ack", "close 1012"]);
+    for direct in [false, true] {
+        let mut world = service::shards(2);
+        let (who, there) = (service::service(&mut world, 0, "svc"), service::user_on(&mut world, 1, "ann"));
+        let message = if direct {
+            service::send_to(&format!("connection:{}", service::name_of(&world, there)), "1", 1)
+        } else {
+            publish(&at_home("chat:", 1, 2), "1", &json!({}))
+        };
+        world.put(who, &text(&message));
+        world.handle(0, Input::Drain(0));
+        world.now.micros += WHEEL_SLOT_MS * 1000;
+        let (shard, effects) = &mut world.hosts[0];
+        shard.on_time(world.now, effects);
+        world.run();
+        assert_eq!(world.heard_words(who), ["draining", "connection_close 1012", "ack", "close 1012"], "{direct}");
+    }
 }
 
 #[test]

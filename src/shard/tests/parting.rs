@@ -2,7 +2,9 @@
 
 use super::ending::drain_now;
 use super::keeping::{at_home_in, epoch_of, join, start};
+use super::service::{name_of, send_to, service, shards, user_on};
 use super::*;
+use crate::limits::{ANSWERS_HELD_MAX, OPERATION_ID_BYTES_MAX};
 
 /// How a client that is behind comes to be out of its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,4 +55,23 @@ fn an_acknowledgement_that_goes_ahead_of_events_names_no_position() {
         assert_eq!(told, [&first, &last], "{home} {leaves:?}: it has the first event, and not the third");
         assert_eq!(world.read(Metric::OutboxBytes), 0);
     }
+}
+
+#[test]
+fn who_sends_much_at_once_to_a_connection_elsewhere_is_not_cut_for_the_answers() {
+    let mut world = shards(2);
+    let (backend, ann) = (service(&mut world, 0, "svc"), user_on(&mut world, 1, "ann"));
+    let target = format!("connection:{}", name_of(&world, ann));
+    // Its socket takes nothing for the moment; the first answer is taken up by a write.
+    world.sockets[backend].room = 0;
+    world.say(backend, r#"{"type":"ping"}"#);
+    let count = 8 * ANSWERS_HELD_MAX;
+    for id in 0..count {
+        world.put(backend, &text(&send_to(&target, &format!("{id:0>OPERATION_ID_BYTES_MAX$}"), 1)));
+    }
+    world.run();
+    assert!(world.is_open(backend) && !world.sockets[backend].reads);
+    world.open(backend, usize::MAX);
+    assert_eq!(of_type(&world.heard(backend), "ack").len(), count);
+    assert_eq!(of_type(&world.heard(ann), "note").len(), count);
 }

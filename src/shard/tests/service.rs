@@ -34,12 +34,12 @@ pub(super) fn shards(count: u16) -> World {
     World::with(|options| options.shards = count)
 }
 
-fn name_of(world: &World, who: Who) -> String {
+pub(super) fn name_of(world: &World, who: Who) -> String {
     let id = world.sockets[who].id;
     world.hosts[id.shard.index()].0.slots.find(id).unwrap().name.to_string()
 }
 
-fn send_to(target: &str, id: &str, note: u32) -> String {
+pub(super) fn send_to(target: &str, id: &str, note: u32) -> String {
     json!({ "type": "publish", "id": id, "ack": true, "channel": target,
         "payload": { "channel": target, "type": "note", "payload": { "note": note } } })
     .to_string()
@@ -49,7 +49,7 @@ pub(super) fn request(method: &str, id: &str, params: &Value) -> String {
     json!({ "type": "request", "payload": { "id": id, "method": method, "params": params } }).to_string()
 }
 
-fn register(methods: &[&str]) -> String {
+pub(super) fn register(methods: &[&str]) -> String {
     json!({ "type": "register", "payload": { "methods": methods } }).to_string()
 }
 
