@@ -43,6 +43,13 @@ pub(super) struct Browse {
     reads: u8,
 }
 
+impl Browse {
+    /// Whether somebody outside asks.
+    pub(super) const fn is_outside(&self) -> bool {
+        matches!(self.reader, Reader::Outside(_))
+    }
+}
+
 impl Shard {
     /// Answers who wants a part of the history of a channel at home here, at once or when the store has read it.
     pub(super) fn browse(&mut self, now: Now, reader: Reader, stretch: Stretch, effects: &mut Effects) {

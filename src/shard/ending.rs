@@ -3,6 +3,7 @@
 use super::Shard;
 use super::connection::Stage;
 use super::effect::{Closing, Effect, Effects};
+use super::keeping::Keeping;
 use super::parting::Last;
 use super::timers::Timer;
 use super::walks::Walk;
@@ -202,7 +203,8 @@ impl Shard {
     /// Whether a drain is over: no connection is left, and nobody outside waits for the store.
     #[must_use]
     pub fn drained(&self) -> bool {
-        self.draining && self.slots.taken() == 0 && self.keeping.as_ref().is_none_or(|keeping| !keeping.owes_outside())
+        let owes = |keeping: &Keeping| keeping.owes_outside(&self.rooms);
+        self.draining && self.slots.taken() == 0 && !self.keeping.as_deref().is_some_and(owes)
     }
 }
 

@@ -17,7 +17,7 @@ use super::forgetting::Barrier;
 use super::home::Proposal;
 use super::message::{Answer, Committed, Known, Publication};
 use super::replay::{Past, Reading};
-use super::rooms::{Role, Room, RoomId};
+use super::rooms::{Role, Room, RoomId, Rooms};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Seq};
 use crate::ledger::{self, Append, ChannelNumber, Event, Notice, Open, Refusal, Request, Ticket, Trouble, write_body};
@@ -119,6 +119,13 @@ impl Kept {
         }
     }
 
+    /// Whether somebody outside waits for it to be open.
+    fn is_awaited_outside(&self) -> bool {
+        !self.erasures.is_empty()
+            || self.readers.iter().any(Browse::is_outside)
+            || self.waiting.iter().any(|publication| publication.author.ticket().is_some())
+    }
+
     /// Whether events can be sequenced.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open(_))
@@ -215,11 +222,15 @@ impl Keeping {
         self.committed
     }
 
-    /// Whether somebody outside waits for a commit, or for a channel to be opened.
-    pub(super) fn owes_outside(&self) -> bool {
+    /// Whether somebody outside waits for a commit, for a part of a history, or for a channel to be opened.
+    pub(super) fn owes_outside(&self, rooms: &Rooms) -> bool {
         let is_outside = |write: &Write| write.answer.as_ref().is_some_and(|answer| answer.to.ticket().is_some());
+        let opens = |id: RoomId| rooms.at(id).and_then(Room::kept).is_some_and(Kept::is_awaited_outside);
         let erases = !self.erasures.is_empty() || !self.forgets.is_empty() || !self.barriers.is_empty();
-        erases || !self.opening.is_empty() || self.writes.iter().any(is_outside)
+        erases
+            || self.browses.values().any(Browse::is_outside)
+            || self.opening.values().any(|(id, _)| opens(*id))
+            || self.writes.iter().any(is_outside)
     }
 
     /// A number for a question of another kind.

@@ -286,3 +286,44 @@ fn a_drain_waits_for_the_disk_where_somebody_outside_waits_for_it() {
         assert!(matches!(answered.outcome, Ok(Reply::Sequenced(_))) && world.hosts[0].0.drained(), "{opened}");
     }
 }
+
+#[test]
+fn a_drain_waits_for_a_history_that_somebody_outside_has_asked_for() {
+    let stretch =
+        Stretch { channel: Box::from("chat:1"), since: None, until: None, limit: 10, reverse: false, known: true };
+    // Its channel is not open yet; it is, and the store is read.
+    for opened in [false, true] {
+        let mut world = keeping::start(Memory::default(), None, |options| options.retention.count = 0);
+        if opened {
+            for id in ["1", "2"] {
+                world.ask(0, Ask::Publish(event("chat:1", "note", Some(id)))).unwrap();
+            }
+            world.jump(1000);
+        }
+        (world.commits, world.reads) = (false, false);
+        let history = Ask::History { claims: claims("svc", true), stretch: stretch.clone(), epoch: None };
+        world.handle(0, Input::Mesh(ShardId::OUTSIDE, question(77, history)));
+        world.handle(0, Input::Drain(0));
+        world.run();
+        assert!(world.answered.is_empty() && !world.hosts[0].0.drained(), "{opened}");
+        (world.commits, world.reads) = (true, true);
+        world.run();
+        let answered = world.answered.pop().unwrap();
+        assert!(matches!(answered.outcome, Ok(Reply::History(_))) && world.hosts[0].0.drained(), "{opened}");
+    }
+}
+
+#[test]
+fn a_drain_does_not_wait_for_channels_that_only_who_is_gone_wanted() {
+    let mut world = keeping::start(Memory::default(), None, |_| {});
+    let ann = world.known("/ws", "ann");
+    world.commits = false;
+    world.say(ann, &subscribe(&["chat:1".into()]));
+    world.say(ann, &publish("chat:1", "1", &json!({})));
+    world.say(ann, &service::request("history", "q", &json!({ "channel": "chat:1" })));
+    let id = world.sockets[ann].id;
+    world.handle(0, Input::Gone(id));
+    world.handle(0, Input::Drain(0));
+    world.run();
+    assert!(world.hosts[0].0.drained(), "the store was asked for a channel, and nobody is there to be told");
+}
