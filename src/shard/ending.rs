@@ -56,9 +56,7 @@ impl Shard {
     /// happened, and those that are under way from other shards or from the disk, for which it waits a while. Events that
     /// are still owed do not: the client resumes from where it was, and no answer says that it was further.
     pub(super) fn end(&mut self, now: Now, id: ConnId, last: Payload, metric: Metric, effects: &mut Effects) {
-        let unanswered = self.slots.find(id).map_or(0, |conn| conn.unanswered);
-        let stage = if unanswered > 0 { Stage::Parting } else { Stage::Ending };
-        self.end_in(now, id, (stage, last), metric, effects);
+        self.end_in(now, id, (Stage::Parting, last), metric, effects);
     }
 
     /// The same, and what is under way is not waited for: nobody reads it any more.
@@ -68,8 +66,9 @@ impl Shard {
 
     fn end_in(&mut self, now: Now, id: ConnId, (stage, last): (Stage, Payload), metric: Metric, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
-        conn.stage = stage;
+        conn.stage = Stage::Ending;
         conn.paused = None;
+        let waits = stage == Stage::Parting && conn.unanswered > 0;
         self.metrics.count(Metric::of_close(close_code_of(&last)));
         let stream = conn.door == Door::EventStream;
         let code = CloseCode(close_code_of(&last));
@@ -78,12 +77,16 @@ impl Shard {
         self.give_last_answers(id, held);
         self.metrics.count(metric);
         self.saw_end(id, code, metric);
-        let reached = self.reached_by(id, stage);
+        let reached = if waits { self.reached_by(id) } else { Vec::new() };
         self.leave_all(now.millis(), id, parting_of(metric), effects);
-        if stage == Stage::Parting {
-            return self.part_later(now, id, Last { frame: last, reached }, effects);
+        // Its offers went with the rest, and were perhaps all that it waited for.
+        match self.slots.find_mut(id).filter(|conn| waits && conn.unanswered > 0) {
+            Some(conn) => {
+                conn.stage = Stage::Parting;
+                self.part_later(now, id, Last { frame: last, reached }, effects);
+            }
+            None => self.queue_last(now, id, last, effects),
         }
-        self.queue_last(now, id, last, effects);
     }
 
     pub(super) fn queue_last(&mut self, now: Now, id: ConnId, last: Payload, effects: &mut Effects) {

@@ -58,9 +58,9 @@ impl Shard {
         }
     }
 
-    /// How far it has got in its channels, if that is still asked for.
-    pub(super) fn reached_by(&self, id: ConnId, stage: Stage) -> Vec<Reached> {
-        let Some(conn) = self.slots.find(id).filter(|_| stage == Stage::Parting) else { return Vec::new() };
+    /// How far it has got in its channels.
+    pub(super) fn reached_by(&self, id: ConnId) -> Vec<Reached> {
+        let Some(conn) = self.slots.find(id) else { return Vec::new() };
         let reached = conn.memberships.iter().filter_map(|at| {
             let room = self.rooms.at(at.room)?;
             let member = room.members.at(at.place)?;

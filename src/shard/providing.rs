@@ -214,7 +214,11 @@ impl Shard {
     /// itself is forgotten.
     pub(super) fn end_service(&mut self, id: ConnId, effects: &mut Effects) {
         let now = self.latest;
-        let Some(service) = self.slots.find_mut(id).and_then(|conn| conn.service.take()) else { return };
+        let Some(conn) = self.slots.find_mut(id) else { return };
+        let Some(service) = conn.service.take() else { return };
+        // What becomes of its offers is told to nobody any more.
+        let offered: usize = service.offers.iter().map(|offer| offer.waits.len()).sum();
+        conn.unanswered = conn.unanswered.saturating_sub(u16::try_from(offered).unwrap_or(u16::MAX));
         self.drop_requests(now, &service.asked, effects);
         for method in service.methods {
             let home = route::home(&self.options.key, &method_channel(&method), self.options.shards);

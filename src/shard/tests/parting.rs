@@ -2,7 +2,7 @@
 
 use super::ending::drain_now;
 use super::keeping::{at_home_in, epoch_of, join, start};
-use super::service::{name_of, send_to, service, shards, user_on};
+use super::service::{name_of, register, send_to, service, shards, user_on};
 use super::*;
 use crate::limits::{ANSWERS_HELD_MAX, OPERATION_ID_BYTES_MAX};
 
@@ -74,4 +74,26 @@ fn who_sends_much_at_once_to_a_connection_elsewhere_is_not_cut_for_the_answers()
     world.open(backend, usize::MAX);
     assert_eq!(of_type(&world.heard(backend), "ack").len(), count);
     assert_eq!(of_type(&world.heard(ann), "note").len(), count);
+}
+
+#[test]
+fn an_offer_that_no_home_has_answered_does_not_hold_up_a_close() {
+    for publishes in [false, true] {
+        let mut world = shards(2);
+        let backend = service(&mut world, 0, "svc");
+        let there = at_home("method:a", 1, 2);
+        world.put(backend, &text(&register(&[there.strip_prefix("method:").unwrap()])));
+        if publishes {
+            world.put(backend, &text(&publish(&at_home("chat:", 1, 2), "1", &json!({}))));
+        }
+        world.handle(0, Input::Drain(0));
+        let (shard, effects) = &mut world.hosts[0];
+        world.now.micros += WHEEL_SLOT_MS * 1000;
+        shard.on_time(world.now, effects);
+        world.run();
+        let mut heard = world.heard_words(backend);
+        heard.retain(|word| word != "ack");
+        assert_eq!(heard, ["draining", "connection_close 1012", "close 1012"], "{publishes}");
+        assert_eq!(world.sockets[backend].end, Some(Closing::Linger));
+    }
 }
