@@ -10,7 +10,7 @@ use super::Shard;
 use super::connection::{HeldAnswer, Stage};
 use super::effect::Effects;
 use super::timers::Timer;
-use crate::envelope::notice;
+use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Seq};
 use crate::limits::LAST_ANSWERS_MS;
 use crate::metrics::Metric;
@@ -30,8 +30,10 @@ pub(super) struct Last {
 #[derive(Debug)]
 pub(super) struct Reached {
     channel: Arc<str>,
+    /// How the channel's events were encoded for it: answers go on to call the channel by the same name.
+    pub(super) encoding: Encoding,
     /// The first event that it was not sent; 0 if it had not started.
-    next: Seq,
+    pub(super) next: Seq,
 }
 
 impl Shard {
@@ -65,15 +67,14 @@ impl Shard {
             let room = self.rooms.at(at.room)?;
             let member = room.members.at(at.place)?;
             let next = if member.start.is_none() { member.next } else { Seq(0) };
-            Some(Reached { channel: Arc::clone(&room.name), next })
+            Some(Reached { channel: Arc::clone(&room.name), encoding: member.encoding, next })
         });
         reached.collect()
     }
 
-    /// Whether a connection has left a channel to part and had not been sent everything up to an event.
-    pub(super) fn parted_before(&self, id: ConnId, channel: &str, seq: Seq) -> bool {
-        let reached = self.lasts.get(&id).and_then(|last| last.reached.iter().find(|one| *one.channel == *channel));
-        reached.is_some_and(|reached| reached.next <= seq)
+    /// How far a connection that parts had got in a channel.
+    pub(super) fn reached_in(&self, id: ConnId, channel: &str) -> Option<&Reached> {
+        self.lasts.get(&id)?.reached.iter().find(|reached| *reached.channel == *channel)
     }
 
     /// What waited for events that will not be sent goes without them, whatever is queued already.

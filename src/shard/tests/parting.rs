@@ -97,3 +97,24 @@ fn an_offer_that_no_home_has_answered_does_not_hold_up_a_close() {
         assert_eq!(world.sockets[backend].end, Some(Closing::Linger));
     }
 }
+
+#[test]
+fn a_channel_keeps_the_name_that_it_was_joined_by_until_the_last_answer() {
+    for home in [0, 1] {
+        let mut world = start(Memory::default(), None, |options| options.shards = 2);
+        let alias = at_home_in(&world, home).replacen("chat:", "session:", 1);
+        let ann = world.client_on(0, false, "/ws", "ann");
+        join(&mut world, ann, &alias, None);
+        world.say(ann, &publish(&alias, "1", &json!({})));
+        world.commits = false;
+        world.say(ann, &publish(&alias, "2", &json!({})));
+        drain_now(&mut world);
+        world.commits = true;
+        world.run();
+        let heard = world.heard(ann);
+        let acks: Vec<_> = of_type(&heard, "ack").into_iter().map(|ack| &ack["payload"]).collect();
+        assert_eq!(acks.len(), 2, "{home}: {heard:?}");
+        assert_eq!((&acks[0]["channel"], &acks[1]["channel"]), (&json!(alias), &json!(alias)), "{home}");
+        assert_eq!((&acks[0]["seq"], &acks[1]["seq"]), (&json!(1), &json!(2)), "{home}: it has both");
+    }
+}
