@@ -64,8 +64,8 @@ pub const LAST_ANSWERS_MS: u64 = 500;
 /// Age from which a drain closes a socket at once that has sent nothing; younger ones may be a probe whose request is
 /// on its way.
 pub const DRAIN_SILENT_MS: u64 = 1000;
-/// Slots of connections that a walk looks at in one turn, to tell everybody of a drain or to close a wave. About as
-/// much as a turn's fan-out.
+/// Slots of connections that a walk looks at in one turn, to tell everybody of a drain or to close a wave, and connections
+/// that are closed in one turn because the answers they wait for have had their time. About as much as a turn's fan-out.
 pub const WALK_SLOTS_PER_TURN_MAX: u32 = 256;
 /// Memberships that are held against a new policy in one turn; the walk goes on with the next one in the next turn. A
 /// connection may have a hundred that end, and a backend thousands that are looked at.

@@ -257,6 +257,9 @@ pub struct Shard {
     draining: bool,
     /// What is kept of connections that part.
     lasts: BTreeMap<ConnId, Last>,
+    /// Until when each that began to part in the last half second waits for its answers; in the order of time, since all
+    /// wait equally long. Who was answered stays in it.
+    partings: VecDeque<(Millis, ConnId)>,
     /// Counts the rules that held, from 1.
     rules: u32,
     /// The rules that brought the rates of channels which hold.
@@ -345,6 +348,7 @@ impl Shard {
             attachments: 0,
             draining: false,
             lasts: BTreeMap::new(),
+            partings: VecDeque::new(),
             rules: 1,
             rates: 1,
             walks: VecDeque::new(),

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use super::Shard;
 use super::connection::{HeldAnswer, Stage};
 use super::effect::Effects;
-use super::timers::Timer;
 use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Seq};
-use crate::limits::LAST_ANSWERS_MS;
+use crate::limits::{LAST_ANSWERS_MS, WALK_SLOTS_PER_TURN_MAX};
 use crate::metrics::Metric;
 use crate::payload::Payload;
 use crate::time::Now;
@@ -40,8 +39,16 @@ impl Shard {
     /// Its last frame waits for answers, but not for long.
     pub(super) fn part_later(&mut self, now: Now, id: ConnId, last: Last, effects: &mut Effects) {
         self.lasts.insert(id, last);
-        self.wheel.insert(now.millis().after(LAST_ANSWERS_MS), Timer::Part(id));
+        self.partings.push_back((now.millis().after(LAST_ANSWERS_MS), id));
         self.mark(id, effects);
+    }
+
+    /// Those who have waited for their time are closed, some in a turn: a wave of a drain parts at once.
+    pub(super) fn end_late_partings(&mut self, now: Now, effects: &mut Effects) {
+        for _ in 0..WALK_SLOTS_PER_TURN_MAX {
+            let Some((_, id)) = self.partings.pop_front_if(|(at, _)| *at <= now.millis()) else { return };
+            self.end_parting(now, id, effects);
+        }
     }
 
     /// A connection that parts has been answered: its last frame follows the last answer.

@@ -39,8 +39,6 @@ pub(super) enum Timer {
     Stuck(ConnId),
     /// The rate has recovered.
     Resume(ConnId),
-    /// Answers that are under way to who parts have had their time.
-    Part(ConnId),
     /// The last frame has to be written.
     Close(ConnId),
     /// The other shards have to have answered.
@@ -73,6 +71,7 @@ impl Shard {
         }
         self.due = due;
         self.on_soon(now, effects);
+        self.end_late_partings(now, effects);
         self.walk(now, effects);
         if self.keeping.is_some() {
             self.ask_pages(effects);
@@ -86,7 +85,9 @@ impl Shard {
         // A walk that is under way goes on in the next turn.
         // So does what was found to lie behind a history while connections were written to.
         let walk = (!self.walks.is_empty() || self.wants_pages()).then(|| self.latest.millis());
-        self.wheel.next_deadline().into_iter().chain(self.soon.front().map(|(at, _)| *at)).chain(walk).min()
+        let soon = self.soon.front().map(|(at, _)| *at);
+        let parting = self.partings.front().map(|(at, _)| *at);
+        self.wheel.next_deadline().into_iter().chain(soon).chain(parting).chain(walk).min()
     }
 
     fn fire(&mut self, now: Now, timer: Timer, effects: &mut Effects) {
@@ -99,7 +100,6 @@ impl Shard {
             Timer::Expiry(id) => self.on_expiry(now, id, effects),
             Timer::Stuck(id) => self.on_stuck(now, id, effects),
             Timer::Resume(id) => self.on_resume(now, id, effects),
-            Timer::Part(id) => self.end_parting(now, id, effects),
             Timer::Close(id) => {
                 if self.slots.find(id).is_some() {
                     self.forget(id, Closing::Abort, Metric::ClosedGone, effects);

@@ -4,7 +4,7 @@ use super::ending::drain_now;
 use super::keeping::{at_home_in, epoch_of, join, start};
 use super::service::{name_of, register, send_to, service, shards, user_on};
 use super::*;
-use crate::limits::{ANSWERS_HELD_MAX, OPERATION_ID_BYTES_MAX};
+use crate::limits::{ANSWERS_HELD_MAX, LAST_ANSWERS_MS, OPERATION_ID_BYTES_MAX, WALK_SLOTS_PER_TURN_MAX};
 
 /// How a client that is behind comes to be out of its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,5 +116,35 @@ fn a_channel_keeps_the_name_that_it_was_joined_by_until_the_last_answer() {
         assert_eq!(acks.len(), 2, "{home}: {heard:?}");
         assert_eq!((&acks[0]["channel"], &acks[1]["channel"]), (&json!(alias), &json!(alias)), "{home}");
         assert_eq!((&acks[0]["seq"], &acks[1]["seq"]), (&json!(1), &json!(2)), "{home}: it has both");
+    }
+}
+
+#[test]
+fn a_wave_that_the_disk_does_not_answer_is_closed_some_a_turn() {
+    let max = WALK_SLOTS_PER_TURN_MAX as usize;
+    for count in [max - 1, max, max + 1] {
+        let mut world = start(Memory::default(), None, |_| {});
+        let all: Vec<Who> = (0..count).map(|_| world.legacy("/ws", "ann")).collect();
+        join(&mut world, all[0], "chat:s", None);
+        world.commits = false;
+        for (id, who) in all.iter().enumerate() {
+            world.say(*who, &publish("chat:s", &id.to_string(), &json!({})));
+        }
+        world.handle(0, Input::Drain(0));
+        world.jump(WHEEL_SLOT_MS);
+        while world.hosts[0].0.next_deadline() == Some(world.now.millis()) {
+            world.jump(0);
+        }
+        assert_eq!((world.read(Metric::ClosedDrain), world.hosts[0].0.lasts.len()), (count as u64, count));
+        let closed = |world: &mut World| {
+            all.iter().filter(|who| world.heard_words(**who).contains(&"close 1012".to_owned())).count()
+        };
+        assert_eq!(closed(&mut world), 0);
+        world.jump(LAST_ANSWERS_MS);
+        assert_eq!(closed(&mut world), count.min(max), "{count}");
+        assert_eq!(world.hosts[0].0.next_deadline() == Some(world.now.millis()), count > max, "{count}: the next turn");
+        world.jump(0);
+        assert_eq!(closed(&mut world), count.saturating_sub(max), "{count}");
+        assert!(world.hosts[0].0.drained() && world.hosts[0].0.partings.is_empty());
     }
 }
