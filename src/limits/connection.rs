@@ -59,7 +59,7 @@ pub const STUCK_MS: u64 = 30_000;
 pub const CLOSE_DEADLINE_MS: u64 = 5_000;
 /// How long a connection that we close waits for answers to what it sent that are under way, mostly for the disk; then it
 /// is closed without them, and its client does not know what became of it. A commit takes some milliseconds; a disk that
-/// stalls must not hold up a drain, nor a token's end for longer than a second.
+/// stalls must not hold up a drain, nor a token's end, which is noticed up to a slot of the wheel late, by a second.
 pub const LAST_ANSWERS_MS: u64 = 500;
 /// Age from which a drain closes a socket at once that has sent nothing; younger ones may be a probe whose request is
 /// on its way.

@@ -74,6 +74,8 @@ const _: () = assert!(BUSY_CHANNELS_TOLD <= BUSY_CHANNELS_MAX && BUSY_ANSWER_MS 
 const _: () = assert!(SAMPLES_KEPT as u64 * SAMPLE_EVERY_MS >= 300_000, "a page that opens shows five minutes");
 const _: () = assert!(LINGER_MS >= MESH_RETRY_MS && PARK_MS_MAX <= LINGER_MS);
 const _: () = assert!(DRAIN_LATEST_MS > DRAIN_WINDOW_MS + DRAIN_GRACE_MS, "shards end by themselves before that");
+const _: () =
+    assert!(LAST_ANSWERS_MS + WHEEL_SLOT_MS < 1000, "a token is in force for less than a second after its end");
 const _: () = assert!(
     LAST_ANSWERS_MS + 2 * WHEEL_SLOT_MS <= DRAIN_WINDOW_MS / DRAIN_WAVES,
     "the last wave is answered within the window"

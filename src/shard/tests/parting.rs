@@ -148,3 +148,21 @@ fn a_wave_that_the_disk_does_not_answer_is_closed_some_a_turn() {
         assert!(world.hosts[0].0.drained() && world.hosts[0].0.partings.is_empty());
     }
 }
+
+#[test]
+fn a_token_that_ends_while_the_disk_stalls_is_closed_within_the_second() {
+    let (mut world, ttl_s) = (start(Memory::default(), None, |_| {}), 60);
+    // The wall clock's seconds are a little past the edges of the wheel's slots: what ends with one is noticed late.
+    world.now.micros += 1000;
+    let who = world.upgrade("/ws");
+    world.say(who, &json!({ "type": "auth", "token": token_with("ann", ttl_s, json!({})) }).to_string());
+    join(&mut world, who, "chat:s", None);
+    world.commits = false;
+    world.say(who, &publish("chat:s", "1", &json!({})));
+    let latest = WHEEL_SLOT_MS + LAST_ANSWERS_MS;
+    world.wait(ttl_s * 1000 + latest - 1);
+    let heard = world.heard_words(who);
+    assert!(heard.contains(&"connection_close 4001".to_owned()) && !heard.contains(&"close 4001".to_owned()));
+    world.wait(1);
+    assert_eq!(world.heard_words(who), ["close 4001"], "{latest} ms after its end");
+}
