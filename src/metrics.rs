@@ -216,6 +216,7 @@ metrics! {
     StoreRefused: Counter "waystation_store_refused_total" "" "Channels not opened and stretches not read by the store";
     StoreDamaged: Counter "waystation_store_damaged_total" "" "Stretches of stored events that could not be read";
     StoreForgotten: Counter "waystation_store_forgotten_total" "" "Positions of users and groups that were not stored since too much waited";
+    ReplaysLate: Counter "waystation_replays_late_total" "" "Times that a client that was behind had to wait for a later turn, since this one had spent its bytes on others";
     ReplayPages: Counter "waystation_replay_pages_total" "" "Stretches of stored events read for members behind a history";
     AnswersFull: Counter "waystation_answers_full_total" "" "Reading paused because a client had not taken its answers";
     OutboxDropped: Counter "waystation_outbox_dropped_total" "" "Low-lane frames dropped at the outbox bound";

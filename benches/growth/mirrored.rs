@@ -71,22 +71,29 @@ impl Mirrored {
                 for effect in std::mem::take(&mut effects.list) {
                     self.perform(from, effect);
                 }
+                while let Some(conn) = self.hosts[index].0.next_behind() {
+                    self.write(from, conn);
+                }
+                let (shard, effects) = &self.hosts[index];
+                busy |= shard.has_behind() || !effects.list.is_empty();
             }
         }
     }
 
+    fn write(&mut self, host: ShardId, conn: ConnId) {
+        let (shard, effects) = &mut self.hosts[host.index()];
+        shard.fill(self.now, conn, &mut self.batch);
+        for part in self.batch.slices() {
+            black_box(part.as_ptr());
+        }
+        let bytes = self.batch.bytes();
+        self.writes += usize::from(bytes > 0);
+        shard.written(self.now, conn, &mut self.batch, bytes, effects);
+    }
+
     fn perform(&mut self, from: ShardId, effect: Effect) {
         match effect {
-            Effect::Write(conn) => {
-                let (shard, effects) = &mut self.hosts[from.index()];
-                shard.fill(self.now, conn, &mut self.batch);
-                for part in self.batch.slices() {
-                    black_box(part.as_ptr());
-                }
-                let bytes = self.batch.bytes();
-                self.writes += usize::from(bytes > 0);
-                shard.written(self.now, conn, &mut self.batch, bytes, effects);
-            }
+            Effect::Write(conn) => self.write(from, conn),
             Effect::Mesh(to, message) => {
                 let (shard, effects) = &mut self.hosts[to.index()];
                 shard.handle(self.now, Input::Mesh(from, message), effects);

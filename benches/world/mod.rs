@@ -135,17 +135,24 @@ impl World {
     fn deliver(&mut self) {
         let mut owed = std::mem::take(&mut self.owed);
         for conn in owed.drain(..) {
-            self.shard.fill(self.now, conn, &mut self.batch);
-            for part in self.batch.slices() {
-                black_box(part.as_ptr());
-            }
-            if let Some((_, heard)) = self.heard.as_mut().filter(|(listener, _)| *listener == conn) {
-                heard.extend(self.batch.slices().flatten());
-            }
-            let bytes = self.batch.bytes();
-            self.shard.written(self.now, conn, &mut self.batch, bytes, &mut self.effects);
+            self.write(conn);
         }
         self.owed = owed;
+        while let Some(conn) = self.shard.next_behind() {
+            self.write(conn);
+        }
+    }
+
+    fn write(&mut self, conn: ConnId) {
+        self.shard.fill(self.now, conn, &mut self.batch);
+        for part in self.batch.slices() {
+            black_box(part.as_ptr());
+        }
+        if let Some((_, heard)) = self.heard.as_mut().filter(|(listener, _)| *listener == conn) {
+            heard.extend(self.batch.slices().flatten());
+        }
+        let bytes = self.batch.bytes();
+        self.shard.written(self.now, conn, &mut self.batch, bytes, &mut self.effects);
     }
 
     /// The store does all that it was asked, and has this to say.
@@ -163,13 +170,13 @@ impl World {
         }
     }
 
-    /// Writes until nobody is owed anything. Returns how many writes that took.
+    /// Writes until nobody is owed anything. Returns how many writes that took, those to who is behind aside.
     fn settle(&mut self) -> usize {
         let mut writes = 0;
         loop {
             self.visit();
             let mut notices = if self.owed.is_empty() { self.committed() } else { Vec::new() };
-            if self.owed.is_empty() && notices.is_empty() {
+            if self.owed.is_empty() && notices.is_empty() && !self.shard.has_behind() {
                 return writes;
             }
             self.tell(&mut notices);

@@ -144,20 +144,28 @@ impl World {
             self.shards[at].fan_out(self.now, share & 1 == 1, &mut self.effects[at]);
             self.apply(at);
         }
-        let mut batch = Batch::default();
         for id in std::mem::take(&mut self.writes) {
-            let at = id.shard.index();
-            let Some((_, blocked)) = self.open.get_mut(&key(id)) else { continue };
-            self.shards[at].fill(self.now, id, &mut batch);
-            if batch.is_empty() {
-                continue;
-            }
-            assert!(!*blocked, "a blocked socket is not written to");
-            let take = if share < 200 { batch.bytes() } else { batch.bytes() * usize::from(share - 200) / 64 };
-            *blocked = take < batch.bytes();
-            self.shards[at].written(self.now, id, &mut batch, take, &mut self.effects[at]);
+            self.write(id, share);
         }
-        (0..2).for_each(|at| self.apply(at));
+        for at in 0..2 {
+            while let Some(id) = self.shards[at].next_behind() {
+                self.write(id, share);
+            }
+            self.apply(at);
+        }
+    }
+
+    fn write(&mut self, id: ConnId, share: u8) {
+        let (at, mut batch) = (id.shard.index(), Batch::default());
+        let Some((_, blocked)) = self.open.get_mut(&key(id)) else { return };
+        self.shards[at].fill(self.now, id, &mut batch);
+        if batch.is_empty() {
+            return;
+        }
+        assert!(!*blocked, "a blocked socket is not written to");
+        let take = if share < 200 { batch.bytes() } else { batch.bytes() * usize::from(share - 200) / 64 };
+        *blocked = take < batch.bytes();
+        self.shards[at].written(self.now, id, &mut batch, take, &mut self.effects[at]);
     }
 
     fn pass(&mut self, ms: u64) {

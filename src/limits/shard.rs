@@ -58,6 +58,12 @@ pub const TAIL_EVENTS_MAX: usize = 64;
 pub const BATCH_PARTS_MAX: usize = 64;
 /// Bytes after which a write takes no further frame. About what a socket's send buffer takes at once.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that a turn spends on those who are behind: who resumes, reads from the store, or takes bytes again. Once they are
+/// spent no further write to one of them begins, so that a turn has at most these and one write more, and they wait in line
+/// for the next turn. Four of the largest writes, about 0.3 ms: what a turn's visits take.
+pub const REPLAY_BYTES_PER_TURN: usize = 1024 * 1024;
+/// Writes to them in a turn, whatever their size: as many as a turn's visits.
+pub const REPLAY_WRITES_PER_TURN: usize = 64;
 /// Bytes up to which the frames of a write are put together instead of being named to the kernel one by one: it copies
 /// them anyway, and for a few small ones the vectors cost more than a second copy within the cache.
 pub const BATCH_JOINED_BYTES_MAX: usize = 16 * 1024;

@@ -1,4 +1,5 @@
-//! The flush: one write for each connection that is owed something; one more behind it for who was let in since.
+//! The flush: one write for each connection that is owed something, live events before what is older; one more behind it
+//! for who was let in since.
 
 use rustix::io::Errno;
 
@@ -7,11 +8,19 @@ use crate::ids::ConnId;
 use crate::limits::TURN_ARRIVALS_MAX;
 
 impl Host {
-    /// Writes once to every connection on the list. Whoever joins it meanwhile is next turn's.
-    pub(super) fn flush(&mut self) {
+    /// Writes once to every connection on the list, then to those who are behind, as far as a turn goes. Whoever joins the
+    /// list meanwhile is next turn's. Returns whether more of those who are behind wait.
+    pub(super) fn flush(&mut self) -> bool {
         let mut flushing = std::mem::take(&mut self.flushing);
         std::mem::swap(&mut flushing, &mut self.sockets.dirty);
         self.write_all(flushing);
+        while let Some(conn) = self.shard.next_behind() {
+            if self.sockets.is_live(conn) {
+                self.write(conn);
+                self.apply();
+            }
+        }
+        self.shard.has_behind()
     }
 
     /// The same for those who have joined it since it had so many, as far as one who comes makes others be written to.

@@ -1,7 +1,7 @@
 //! The turn: what a shard's thread does over and over.
 //!
-//! Completions, mesh, rules, fan-out, flush, newcomers and their answers, time, wakes, sleep: in this order, each with
-//! its bound, so that no source of work can starve another. Every input is handled and its effects are done
+//! Completions, mesh, rules, fan-out, flush, who is behind, newcomers and their answers, time, wakes, sleep: in this
+//! order, each with its bound, so that no source of work can starve another. Every input is handled and its effects are done
 //! before the next, so that the shard never hears of a connection that it has just closed.
 //!
 //! In steady traffic a turn allocates nothing and makes two kinds of system call: one entry into the
@@ -113,7 +113,7 @@ impl Host {
         let others = waiting || !self.inbox.is_empty() || !self.storing.is_empty();
         let unvisited = self.shard.fan_out(self.now, others, &mut self.effects);
         self.apply();
-        self.flush();
+        let behind = self.flush();
         let crowded = self.on_crowd(began);
         let timed = self.on_time();
         if self.shard.audit().has_some() {
@@ -127,7 +127,7 @@ impl Host {
         self.now = self.clock.now();
         self.shard.flushed(self.now);
         self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
-        let left = others || unvisited || crowded || !self.sockets.dirty.is_empty();
+        let left = others || unvisited || behind || crowded || !self.sockets.dirty.is_empty();
         Ok(left || timed || collected > 0 || taken > 0 || sent > 0)
     }
 

@@ -22,7 +22,7 @@ use crate::ids::ShardId;
 use crate::ledger::{Keep, State};
 use crate::limits::{
     ADMIN_QUESTIONS_MAX, ADMIN_QUEUED_COUNT_MAX, AUDIT_ENTRIES_PER_TURN_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES,
-    HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS,
+    HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, REPLAY_BYTES_PER_TURN,
 };
 use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, StoreLink, hatch};
 use crate::metrics::Metrics;
@@ -350,6 +350,7 @@ fn shard_options(start: &Start<'_>, shards: u16, store: Option<&State>) -> Resul
         keep: store.map(|_| retained(start.wanted.retention)),
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,
         hot_members: HOT_MEMBERS,
+        replay_bytes_per_turn: REPLAY_BYTES_PER_TURN,
         // Each is given one that others read too.
         recorder_bytes: 0,
         audit_max: if start.log.audit().is_some() { AUDIT_ENTRIES_PER_TURN_MAX } else { 0 },

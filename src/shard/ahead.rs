@@ -38,7 +38,7 @@ impl Shard {
         next().for_each(look_at_latest);
         let conns = || members().filter_map(|member| self.slots.tenant(member.slot));
         black_box(conns().count());
-        conns().for_each(|conn| _ = black_box(conn.dirty));
+        conns().for_each(|conn| _ = black_box(conn.due));
     }
 }
 

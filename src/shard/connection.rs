@@ -46,6 +46,16 @@ pub(super) enum Stage {
     Leaving,
 }
 
+/// Whether a connection is about to be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// The host knows that it is; to say it again would be a second send in one turn.
+    Write,
+    /// It is behind, and waits for its turn.
+    Turn,
+}
+
 /// A question whether the client lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probe {
@@ -229,9 +239,8 @@ pub(super) struct Connection {
     pub(super) service: Option<Box<Service>>,
     /// Since when the socket takes no bytes.
     pub(super) blocked: Option<Moment>,
-    /// A write effect is under way; another would be a second send in one turn.
-    pub(super) dirty: bool,
-    /// The last fill stopped for lack of room.
+    pub(super) due: Due,
+    /// The last fill stopped for lack of room, or before what was missed.
     pub(super) owed: bool,
     pub(super) stage: Stage,
     /// Whether the client told its name: it knows more than the seeds' clients.
@@ -327,7 +336,7 @@ impl Connection {
             outbox: Outbox::default(),
             paused: None,
             spent: None,
-            dirty: false,
+            due: Due::Nothing,
             blocked: None,
             stuck_timer: false,
             probe: Probe::None,

@@ -123,6 +123,17 @@ impl Batch {
         portion.admits(self.parts.len(), self.bytes)
     }
 
+    /// Adds a part that may be as large as a write, if the write does not go beyond that with it. Of one without bytes
+    /// there is nothing to add.
+    #[inline]
+    pub(super) fn try_push(&mut self, part: Payload) -> bool {
+        let fits = self.bytes + part.len() <= BATCH_BYTES_MAX;
+        if fits && !part.is_empty() {
+            self.push(part, 0);
+        }
+        fits
+    }
+
     /// Adds a part, of which `skip` bytes were written before. Only the first part may have a `skip`.
     #[inline]
     pub fn push(&mut self, part: Payload, skip: usize) {

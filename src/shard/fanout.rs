@@ -5,7 +5,8 @@
 //! in flight cost one visit, and large rooms, small rooms and other input share the turns fairly.
 
 use super::Shard;
-use super::connection::{Connection, Membership};
+use super::backlog::is_behind;
+use super::connection::{Connection, Due, Membership};
 use super::effect::Effects;
 use super::rooms::{Role, Room, RoomId};
 use crate::envelope::globetrotter::IdForm;
@@ -20,6 +21,7 @@ impl Shard {
     pub fn fan_out(&mut self, now: Now, others_wait: bool, effects: &mut Effects) -> bool {
         self.latest = now;
         self.flushed(now);
+        self.begin_backlog();
         for id in std::mem::take(&mut self.behind) {
             if let Some(room) = self.rooms.at_mut(id) {
                 room.behind = false;
@@ -77,7 +79,7 @@ impl Shard {
         room.left = room.left.min(places);
         let visits = room.left.min(u32::try_from(turns).unwrap_or(u32::MAX));
         let goes_round = room.cursor.saturating_add(visits) > places;
-        let next = room.history.next();
+        let (oldest, next) = (room.history.oldest(), room.history.next());
         let mut needed = next;
         let fleeting = room.fleeting.as_deref();
         let mut owed = 0_u32;
@@ -97,8 +99,12 @@ impl Shard {
                 if conn.service.is_some() {
                     list_as_ready(conn, member, Membership { room: id, place, form: IdForm::default() });
                 }
-                // At most one for each visit.
-                owed = owed.wrapping_add(1);
+                if is_behind(member, oldest) {
+                    conn.owed = true;
+                    self.backlog.stand(conn_id, conn);
+                }
+                // At most one for each visit; who waits for its turn costs nothing before it.
+                owed = owed.wrapping_add(u32::from(conn.due != Due::Turn));
                 mark_connection(conn_id, conn, effects);
             }
         }
@@ -130,7 +136,7 @@ impl Shard {
                     let reads = room.stored.is_some() && member.next < room.history.oldest();
                     let (is_served, conn) =
                         (member.start.is_some() || member.next >= next || reads, self.slots.tenant(member.slot));
-                    is_served || conn.is_none_or(|conn| conn.dirty || conn.owed || conn.blocked.is_some())
+                    is_served || conn.is_none_or(|conn| conn.due != Due::Nothing || conn.owed || conn.blocked.is_some())
                 }),
                 "a round visits everybody"
             );
@@ -203,10 +209,11 @@ fn list_as_ready(conn: &mut Connection, member: &mut Member, membership: Members
     }
 }
 
-/// A blocked connection is written to when its socket takes bytes again, and a marked one soon.
+/// A blocked connection is written to when its socket takes bytes again, a marked one soon, and one that is behind when its
+/// turn comes.
 pub(super) fn mark_connection(id: crate::ids::ConnId, conn: &mut Connection, effects: &mut Effects) {
-    if !conn.dirty && conn.blocked.is_none() {
-        conn.dirty = true;
+    if conn.due == Due::Nothing && conn.blocked.is_none() {
+        conn.due = Due::Write;
         effects.list.push(super::effect::Effect::Write(id));
     }
 }

@@ -29,11 +29,13 @@ pub enum Fault {
     NumberReused,
     /// Members are told of an end whose beginning they were not told.
     EndUnasked,
+    /// A turn goes on with those who are behind until none is left.
+    ReplayUnbounded,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DedupDropped,
         Self::ResumeOffByOne,
         Self::CursorLost,
@@ -45,6 +47,7 @@ impl Fault {
         Self::DuplicateEarly,
         Self::NumberReused,
         Self::EndUnasked,
+        Self::ReplayUnbounded,
     ];
 }
 

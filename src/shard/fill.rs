@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use self::crowd::{Whole, join, shared};
 use super::Shard;
 use super::acking::ping_payload;
-use super::connection::{Connection, HeldAnswer, Membership, Stage};
+use super::connection::{Connection, Due, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
 use super::forms::frame_for;
 use super::pen::Pen;
@@ -36,13 +36,23 @@ use crate::wire::encoder::ping_frame;
 use crate::wire::event_stream;
 
 impl Shard {
-    /// Takes what is to be written to `id` next, as far as `batch` has room.
+    /// Takes what is to be written to `id` next, as far as `batch` has room. Who is behind gets nothing before its turn.
     pub fn fill(&mut self, now: Now, id: ConnId, batch: &mut Batch) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        conn.dirty = false;
-        conn.owed = false;
+        if conn.due == Due::Turn {
+            return;
+        }
+        conn.due = Due::Nothing;
+        let owed = std::mem::take(&mut conn.owed);
         if conn.blocked.is_some() {
             return;
+        }
+        let is_behind = owed || conn.outbox.has_unsent();
+        let has_turn = is_behind && self.backlog.is_turn_of(id);
+        // Of an echo there is no history, and nobody else has any part in it.
+        if is_behind && !has_turn && !matches!(conn.stage, Stage::Echo) {
+            conn.owed = owed;
+            return self.backlog.stand(id, conn);
         }
         while conn.outbox.has_unsent()
             && batch.has_room()
@@ -52,13 +62,17 @@ impl Shard {
         }
         if !batch.is_empty() && !batch.has_room_for_shares() {
             conn.owed = !conn.outbox.is_empty() || conn.memberships.len() > 0;
+            if has_turn {
+                self.backlog.spend(batch.bytes());
+            }
             return;
         }
         let unsent = batch.parts();
         let (pen, recorder) = (&mut self.pen, &mut self.recorder);
         let metrics = &*self.metrics;
         let replays = self.keeping.as_deref_mut().map(|keeping| &mut keeping.replays);
-        let mut tools = Tools { now, id, known: conn.known, pen, recorder, metrics, fleeting: false, replays };
+        let known = conn.known;
+        let mut tools = Tools { now, id, known, pen, recorder, metrics, fleeting: false, replays, has_turn };
         let mut portions = batch.shares();
         loop {
             tools.fill_lanes(conn, &mut self.rooms, portions, batch);
@@ -69,6 +83,12 @@ impl Shard {
         }
         if conn.bundles {
             super::bundle::bundle(batch, unsent, &mut self.pen);
+        }
+        if has_turn {
+            self.backlog.spend(batch.bytes());
+        } else if conn.owed && batch.is_empty() {
+            // All that it is owed is what it has missed.
+            self.backlog.stand(id, conn);
         }
     }
 
@@ -137,6 +157,8 @@ struct Tools<'a> {
     fleeting: bool,
     /// Channels that have stretches to ask the store for, if there is one.
     replays: Option<&'a mut VecDeque<RoomId>>,
+    /// Whether it is the turn of who is written to, if that is behind.
+    has_turn: bool,
 }
 
 impl Tools<'_> {
@@ -289,10 +311,12 @@ impl Tools<'_> {
         let Room { name, history, members, joined, until_acked, stored, .. } = room;
         let asks = *until_acked && !self.known;
         self.fleeting |= room.fleeting.as_ref().is_some_and(|fleeting| fleeting.owes(at.place));
-        let (members_count, since_traced) = (members.len(), members.since_traced());
+        let (crowd, since_traced) = (members.len() >= JOIN_MEMBERS_MIN, members.since_traced());
         let Some(member) = members.at_mut(at.place).filter(|member| member.start.is_none()) else { return false };
-        if member.greeting.is_some() && !may_greet {
-            // The `unsubscribed` of an earlier membership and the `subscribe_response` of this one go first.
+        // The `unsubscribed` of an earlier membership and the `subscribe_response` of this one go before its greeting.
+        if let Some(greeting) = &member.greeting
+            && (!may_greet || member.next <= greeting.seq && !self.has_turn)
+        {
             return true;
         }
         let (first, mut reason) = (member.next, "slow_consumer");
@@ -311,7 +335,6 @@ impl Tools<'_> {
         {
             return owed;
         }
-        let crowd = members_count >= JOIN_MEMBERS_MIN;
         // Whether the last event of a trace is among those that are owed.
         let is_owed = |since: u32| since > 0 && member.next.0 + u64::from(since) <= history.next().0;
         let known = self.known && is_owed(since_traced);
@@ -324,11 +347,9 @@ impl Tools<'_> {
                 grown = true;
                 join(history, joined, member.next, &whole, self.pen)
             })
+            && batch.try_push(frames)
         {
             self.metrics.add(Metric::Delivered, whole.next.0 - member.next.0);
-            if !frames.is_empty() {
-                batch.push(frames, 0);
-            }
             member.next = whole.next;
         }
         let parts = batch.parts();

@@ -28,6 +28,7 @@ mod admission;
 mod ahead;
 mod announcing;
 mod attendance;
+mod backlog;
 mod browsing;
 mod bundle;
 mod channel_rate;
@@ -90,6 +91,7 @@ use crate::ids::{ConnId, ShardId};
 use crate::ledger::{Keep, Notice};
 use crate::limits::{
     CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, RECORDER_BYTES_DEFAULT,
+    REPLAY_BYTES_PER_TURN,
 };
 use crate::metrics::{Metric, Metrics};
 use crate::payload::Payload;
@@ -107,6 +109,7 @@ pub use announcing::STATS_CHANNEL;
 pub use publishing::text_of;
 
 use announcing::Busy;
+use backlog::Backlog;
 use consuming::IdleLook;
 use direct::Spread;
 use effect::Effects;
@@ -171,6 +174,8 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Members from which a channel is hot.
     pub hot_members: usize,
+    /// Bytes that a turn spends on those who are behind.
+    pub replay_bytes_per_turn: usize,
     /// Bytes of its recorder, unless it is given one; 0 for none.
     pub recorder_bytes: usize,
     /// Entries about who came and went that it makes in a turn; 0 for none.
@@ -203,6 +208,7 @@ impl Options {
             keep: None,
             history_bytes_max: HISTORY_SHARD_BYTES_MAX,
             hot_members: HOT_MEMBERS,
+            replay_bytes_per_turn: REPLAY_BYTES_PER_TURN,
             recorder_bytes: RECORDER_BYTES_DEFAULT / 16,
             audit_max: 0,
         }
@@ -245,6 +251,8 @@ pub struct Shard {
     wheel: Wheel<Timer>,
     /// Channels whose members are to be visited.
     line: VecDeque<RoomId>,
+    /// Who is behind, and waits for a turn with bytes left.
+    backlog: Backlog,
     /// Channels whose next batch of who came and went is due, and when; in the order of time, since all wait
     /// equally long.
     soon: VecDeque<(Millis, RoomId)>,
@@ -342,6 +350,7 @@ impl Shard {
             hot: Hot::default(),
             wheel,
             line: VecDeque::new(),
+            backlog: Backlog::new(options.replay_bytes_per_turn),
             soon: VecDeque::new(),
             roll_calls: VecDeque::new(),
             behind: Vec::new(),

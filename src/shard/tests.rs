@@ -4,6 +4,7 @@
 //! room for, and reads back the frames that went out.
 
 mod announcing;
+mod backlog;
 mod channel_rates;
 mod company;
 mod consumers;
@@ -316,8 +317,9 @@ impl World {
             busy = false;
             for host in 0..self.hosts.len() {
                 let (shard, effects) = &mut self.hosts[host];
-                busy |= shard.fan_out(self.now, false, effects) || !effects.list.is_empty();
+                busy |= shard.fan_out(self.now, false, effects) || !effects.list.is_empty() || shard.has_behind();
                 self.apply(host);
+                busy |= self.hosts[host].0.has_behind();
             }
             busy |= self.turn_of_the_store();
         }
@@ -345,6 +347,14 @@ impl World {
     }
 
     fn apply(&mut self, host: usize) {
+        self.perform_all(host);
+        while let Some(id) = self.hosts[host].0.next_behind() {
+            self.write(host, id);
+            self.perform_all(host);
+        }
+    }
+
+    fn perform_all(&mut self, host: usize) {
         while !self.hosts[host].1.list.is_empty() {
             for effect in std::mem::take(&mut self.hosts[host].1.list) {
                 self.perform(host, effect);

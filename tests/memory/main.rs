@@ -132,13 +132,16 @@ impl World {
         loop {
             while self.shard.fan_out(self.now, false, &mut self.effects) {}
             let list = std::mem::take(&mut self.effects.list);
-            if list.is_empty() {
+            if list.is_empty() && !self.shard.has_behind() {
                 break;
             }
             for effect in list {
                 if let Effect::Write(conn) = effect {
                     self.write(conn);
                 }
+            }
+            while let Some(conn) = self.shard.next_behind() {
+                self.write(conn);
             }
         }
     }

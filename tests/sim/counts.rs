@@ -20,7 +20,7 @@ kinds! {
     Accepted, HandedOver, HandOverRefused, EarlyToken, FirstFrame, BadToken, Refused, Admin, SpreadJoin,
     // Channels.
     Subscribed, Unsubscribed, LeaveAndJoin, JoinAgain, Alias, ResumedExactly, Trimmed, EpochChanged, TooFar,
-    Replayed, Gap, ChurnInPass, Attached,
+    Replayed, ReplayLate, Gap, ChurnInPass, Attached,
     // Messages.
     Delivered, Chat, TripUpdate, Publish, Batch, Ack, AckUnplaced, CrossShardAck, Duplicate, IdReused, Excluded, Hole, Overloaded, MeshFull,
     PermissionDenied, Invalid, Unknown, RateRefused, ReadingPaused, Heartbeat, Pong, Fragmented, LargeEvent,

@@ -14,6 +14,7 @@ mod company;
 mod counts;
 mod invariants;
 mod network;
+mod replays;
 mod rng;
 mod storage;
 mod wire;

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use waystation::ids::{ConnId, ShardId};
+use waystation::limits::REPLAY_WRITES_PER_TURN;
 use waystation::metrics::Metric;
 use waystation::shard::effect::{Batch, Closing, Effect, Effects};
 use waystation::shard::message::{Lane, MeshMessage, Passport};
 use waystation::shard::{Input, Shard};
 
 use super::counts::Kind;
+use super::replays::{Reader, Spent};
 use super::world::World;
 
 /// A shard with its host.
@@ -21,7 +23,6 @@ pub(crate) struct Host {
     sockets: BTreeMap<(u32, u32), usize>,
     /// Connections that are owed something, for this turn's flush.
     writes: Vec<ConnId>,
-    batch: Batch,
     /// Slots to be released, with the time.
     releases: Vec<(u64, ConnId)>,
     /// The fan-out has more to do.
@@ -35,7 +36,6 @@ impl Host {
             effects: Effects::new(shards),
             sockets: BTreeMap::new(),
             writes: Vec::new(),
-            batch: Batch::default(),
             releases: Vec::new(),
             busy: false,
         }
@@ -56,6 +56,7 @@ pub(crate) struct Socket {
     pub(crate) closed: bool,
     pub(crate) to_client: Vec<u8>,
     capacity: usize,
+    reader: Reader,
     /// How the gateway ended it.
     pub(crate) ended: Option<Closing>,
     /// The client is done with it.
@@ -119,6 +120,7 @@ impl World {
             closed: false,
             to_client: Vec::new(),
             capacity,
+            reader: Reader::default(),
             ended: None,
             left: false,
         });
@@ -344,6 +346,16 @@ impl World {
             at.busy = at.shard.fan_out(self.now, others_wait, &mut at.effects);
             self.apply(host);
             self.flush(host);
+            // A host does not sleep while somebody waits for a turn.
+            for _ in 0..if self.calm { TURNS_AT_ONCE } else { 0 } {
+                let at = &mut self.hosts[host];
+                if !at.shard.has_behind() {
+                    break;
+                }
+                at.busy = at.shard.fan_out(self.now, false, &mut at.effects);
+                self.apply(host);
+                self.flush(host);
+            }
             let now = self.now.micros;
             let due = |(at, _): &mut (u64, ConnId)| *at <= now;
             let released: Vec<_> = self.hosts[host].releases.extract_if(.., due).collect();
@@ -353,41 +365,55 @@ impl World {
         }
     }
 
-    /// One fill and one send for each connection that is owed something.
+    /// One fill and one send for each connection that is owed something, and then for those who are behind.
     fn flush(&mut self, host: usize) {
-        let mut batch = std::mem::take(&mut self.hosts[host].batch);
         for id in std::mem::take(&mut self.hosts[host].writes) {
-            let at = &mut self.hosts[host];
-            let Some(socket) = at.sockets.get(&(id.slot, id.generation)).copied() else { continue };
-            let socket = &mut self.sockets[socket];
-            assert!(!socket.blocked || batch.is_empty(), "a blocked socket is not written to");
-            at.shard.fill(self.now, id, &mut batch);
-            if batch.is_empty() {
-                continue;
+            if let Some((socket, all, taken)) = self.write(host, id) {
+                self.sockets[socket].reader.live(&all, taken);
             }
-            assert!(!socket.blocked, "a blocked socket is not written to");
-            let capacity = if self.calm { usize::MAX } else { socket.capacity };
-            let room = capacity.saturating_sub(socket.to_client.len()).min(batch.bytes());
-            let take = match self.rng.below(100) {
-                0..=7 if !self.calm => self.rng.below(room + 1),
-                8..=9 if !self.calm => 0,
-                _ => room,
-            };
-            let all = batch.slices().collect::<Vec<_>>().concat();
-            assert_eq!(all.len(), batch.bytes());
-            self.trace.add(&all[..take]);
-            if !socket.left {
-                socket.to_client.extend_from_slice(&all[..take]);
-            }
-            socket.blocked = take < all.len();
-            if socket.blocked {
-                self.counts.count(if take == 0 { Kind::NothingTaken } else { Kind::ShortWrite });
-            }
-            at.shard.written(self.now, id, &mut batch, take, &mut at.effects);
-            assert!(batch.is_empty(), "what was not taken is kept");
         }
-        self.hosts[host].batch = batch;
+        let mut spent = Spent::default();
+        while let Some(id) = self.hosts[host].shard.next_behind() {
+            if let Some((socket, all, taken)) = self.write(host, id) {
+                spent.write(all.len(), (self.config.replay_bytes, REPLAY_WRITES_PER_TURN));
+                self.sockets[socket].reader.behind(&all[..taken]);
+            }
+        }
+        self.hosts[host].busy |= self.hosts[host].shard.has_behind();
         self.apply(host);
+    }
+
+    /// Returns the socket, what was to be written to it and how much it took; `None` if nothing was.
+    fn write(&mut self, host: usize, id: ConnId) -> Option<(usize, Vec<u8>, usize)> {
+        let at = &mut self.hosts[host];
+        let number = at.sockets.get(&(id.slot, id.generation)).copied()?;
+        let socket = &mut self.sockets[number];
+        let mut batch = Batch::default();
+        at.shard.fill(self.now, id, &mut batch);
+        if batch.is_empty() {
+            return None;
+        }
+        assert!(!socket.blocked, "a blocked socket is not written to");
+        let capacity = if self.calm { usize::MAX } else { socket.capacity };
+        let room = capacity.saturating_sub(socket.to_client.len()).min(batch.bytes());
+        let take = match self.rng.below(100) {
+            0..=7 if !self.calm => self.rng.below(room + 1),
+            8..=9 if !self.calm => 0,
+            _ => room,
+        };
+        let all = batch.slices().collect::<Vec<_>>().concat();
+        assert_eq!(all.len(), batch.bytes());
+        self.trace.add(&all[..take]);
+        if !socket.left {
+            socket.to_client.extend_from_slice(&all[..take]);
+        }
+        socket.blocked = take < all.len();
+        if socket.blocked {
+            self.counts.count(if take == 0 { Kind::NothingTaken } else { Kind::ShortWrite });
+        }
+        at.shard.written(self.now, id, &mut batch, take, &mut at.effects);
+        assert!(batch.is_empty(), "what was not taken is kept");
+        Some((number, all, take))
     }
 
     /// The sum of a number over all shards.
@@ -395,6 +421,9 @@ impl World {
         self.hosts.iter().map(|host| host.shard.metrics().read(metric)).sum()
     }
 }
+
+/// Turns that a host makes in a step once the faults have stopped: more than any backlog takes.
+const TURNS_AT_ONCE: usize = 100_000;
 
 fn shard_of(host: usize) -> ShardId {
     ShardId(u16::try_from(host).expect("a few shards"))

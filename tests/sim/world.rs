@@ -3,7 +3,7 @@
 use waystation::auth::token::{Key, Keys, Verifier};
 use waystation::ids::ShardId;
 use waystation::ledger::{Keep, Memory};
-use waystation::limits::OUTBOX_BYTES_MAX;
+use waystation::limits::{OUTBOX_BYTES_MAX, REPLAY_BYTES_PER_TURN};
 use waystation::metrics::{Metric, Metrics};
 use waystation::room::history::Retention;
 use waystation::shard::effect::Closing;
@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) key: [u8; 16],
     retention: Retention,
     hot_members: usize,
+    /// Bytes that a turn spends on those who are behind.
+    pub(crate) replay_bytes: usize,
 }
 
 impl Config {
@@ -64,6 +66,7 @@ impl Config {
                 age_ms: rng.pick(&[15_000, 86_400_000]),
             },
             hot_members: if crowd { rng.pick(&[20, 200]) } else { rng.pick(&[4, 8]) },
+            replay_bytes: [300, 5_000, REPLAY_BYTES_PER_TURN][usize::try_from(seed / 4 % 3).unwrap_or(0)],
         }
     }
 }
@@ -115,6 +118,7 @@ impl World {
             retention: config.retention,
             history_bytes_max: 1 << 30,
             hot_members: config.hot_members,
+            replay_bytes_per_turn: config.replay_bytes,
             ..Options::embedded(config.key, verifier)
         };
         let crashes = if storage.is_some() { rng.below(8) } else { 0 };
@@ -314,6 +318,7 @@ impl World {
             }
             self.step(20_000);
         }
+        assert!(!self.hosts.iter().any(|host| host.shard.has_behind()), "nobody waits for a turn for ever");
         for client in self.clients.iter().filter(|client| client.phase == Phase::Open) {
             self.check_settled(client);
         }
@@ -402,6 +407,8 @@ impl World {
         let rate = self.sum(Metric::RefusedRate);
         let full = self.sum(Metric::MeshFull);
         let slow = self.sum(Metric::ClosedSlow);
+        let late = self.sum(Metric::ReplaysLate);
+        self.counts.add(Kind::ReplayLate, late);
         self.counts.add(Kind::CutOff, slow);
         self.counts.add(Kind::RateRefused, rate);
         self.counts.add(Kind::MeshFull, full);

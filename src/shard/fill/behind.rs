@@ -11,8 +11,8 @@ use crate::shard::replay::{Past, Served};
 use crate::shard::rooms::RoomId;
 
 impl Tools<'_> {
-    /// Serves a member from the store where there is one, else tells it what it did not get. `None` once the member stands
-    /// within the history, else whether it is owed more now.
+    /// Serves a member from the store where there is one, else tells it what it did not get; neither before its turn.
+    /// `None` once the member stands within the history, else whether it is owed more now.
     #[inline(never)]
     pub(super) fn catch_up(
         &mut self,
@@ -22,6 +22,9 @@ impl Tools<'_> {
         (portion, reason): (Portion, &str),
         batch: &mut Batch,
     ) -> Option<bool> {
+        if !self.has_turn {
+            return Some(true);
+        }
         if let Some(past) = stored.as_mut().and_then(|stored| stored.past.as_mut()) {
             return self.replay((past, history), at, member, (portion, reason), batch);
         }

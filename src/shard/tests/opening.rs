@@ -422,6 +422,7 @@ fn an_unconfigured_shard_has_the_shipped_bounds_and_no_open_door() {
         (options.channels_max, CHANNELS_PER_SHARD_MAX),
         (options.history_bytes_max, HISTORY_SHARD_BYTES_MAX),
         (options.hot_members, HOT_MEMBERS),
+        (options.replay_bytes_per_turn, REPLAY_BYTES_PER_TURN),
         (options.retention.count, HISTORY_COUNT_DEFAULT),
         (options.retention.bytes, HISTORY_BYTES_DEFAULT),
     ];
