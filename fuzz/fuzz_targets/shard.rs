@@ -115,6 +115,7 @@ impl World {
                     self.links[at].push_back(Waits::Adopt(passport));
                 }
                 Effect::Answer(_) => unreachable!("nobody asks from outside"),
+                Effect::Store(..) | Effect::Read(..) => unreachable!("there is no store"),
                 Effect::Mesh(_, message) => self.links[at].push_back(Waits::Message(message)),
             }
         }
