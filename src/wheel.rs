@@ -44,7 +44,7 @@ impl<T> Wheel<T> {
     }
 
     /// Moves what is due by `now` into `due`, at most one turn of the wheel.
-    pub fn expire(&mut self, now: Millis, due: &mut Vec<T>) {
+    pub fn expire(&mut self, now: Millis, due: &mut impl Extend<T>) {
         let current = now.0 / WHEEL_SLOT_MS;
         let last = current.min(self.next_slot + WHEEL_SLOTS as u64 - 1);
         for slot in self.next_slot..=last {

@@ -322,8 +322,8 @@ pub struct Shard {
     body: Vec<u8>,
     /// Echoes of the connection that is being read.
     echoes: Vec<u8>,
-    /// Scratch for what the wheel fires.
-    due: Vec<Timer>,
+    /// What the wheel has fired and no turn had time for yet.
+    due: VecDeque<Timer>,
     /// The latest heartbeat and its wall clock.
     beat: Option<(u64, Payload)>,
 }
@@ -385,7 +385,7 @@ impl Shard {
             parser: None,
             body: Vec::new(),
             echoes: Vec::new(),
-            due: Vec::new(),
+            due: VecDeque::new(),
             beat: None,
             options,
         }

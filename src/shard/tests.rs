@@ -8,6 +8,7 @@ mod backlog;
 mod channel_rates;
 mod company;
 mod consumers;
+mod deadlines;
 mod debts;
 mod ending;
 mod erasing;
@@ -484,6 +485,9 @@ impl World {
         for host in 0..self.hosts.len() {
             let (shard, effects) = &mut self.hosts[host];
             shard.on_time(self.now, effects);
+            while !shard.due.is_empty() {
+                shard.on_time(self.now, effects);
+            }
         }
         self.run();
     }

@@ -9,7 +9,10 @@ use super::walks::Walk;
 use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
-use crate::limits::{CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, PROBE_MS, STUCK_MS};
+use crate::limits::{
+    CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, PROBE_MS, STUCK_MS,
+    TIMERS_PER_TURN_MAX,
+};
 use crate::metrics::Metric;
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -61,15 +64,14 @@ pub(super) enum Timer {
 const SWEEP_EVERY_MS: u64 = 1000;
 
 impl Shard {
-    /// Fires what is due.
+    /// Fires what is due, as far as a turn goes.
     pub fn on_time(&mut self, now: Now, effects: &mut Effects) {
         self.latest = now;
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(now.millis(), &mut due);
-        for timer in due.drain(..) {
+        self.wheel.expire(now.millis(), &mut self.due);
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            let Some(timer) = self.due.pop_front() else { break };
             self.fire(now, timer, effects);
         }
-        self.due = due;
         self.on_soon(now, effects);
         self.end_late_partings(now, effects);
         self.walk(now, effects);
@@ -82,9 +84,10 @@ impl Shard {
     /// When `on_time` wants to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        // A walk that is under way goes on in the next turn.
-        // So does what was found to lie behind a history while connections were written to.
-        let walk = (!self.walks.is_empty() || self.wants_pages()).then(|| self.latest.millis());
+        // A walk that is under way goes on in the next turn. So do timers that this one had no time for, and what was found
+        // to lie behind a history while connections were written to.
+        let goes_on = !self.walks.is_empty() || !self.due.is_empty() || self.wants_pages();
+        let walk = goes_on.then(|| self.latest.millis());
         let soon = self.soon.front().map(|(at, _)| *at);
         let parting = self.partings.front().map(|(at, _)| *at);
         self.wheel.next_deadline().into_iter().chain(soon).chain(parting).chain(walk).min()

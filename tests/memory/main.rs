@@ -133,7 +133,11 @@ impl World {
             while self.shard.fan_out(self.now, false, &mut self.effects) {}
             let list = std::mem::take(&mut self.effects.list);
             if list.is_empty() && !self.shard.has_behind() {
-                break;
+                // A turn fires so many timers, and the next one comes at once.
+                if self.shard.next_deadline().is_none_or(|at| at > self.now.millis()) {
+                    break;
+                }
+                self.shard.on_time(self.now, &mut self.effects);
             }
             for effect in list {
                 if let Effect::Write(conn) = effect {
