@@ -80,9 +80,19 @@ const fn may_pass(passed: usize, took_us: u64, rest_us: u64) -> bool {
 }
 
 impl Host {
+    /// A connection's peer is gone, as a receive or a write has told. The shard hears of it now, or when those before it
+    /// in line are through.
+    pub(super) fn part(&mut self, conn: ConnId) {
+        if !self.waits_to_go(conn) {
+            self.lose(conn);
+        } else if self.sockets.hold_end(conn) {
+            self.line_up(conn, Weight::Dear);
+        }
+    }
+
     /// Whether a connection's end has to wait for a later turn. Of one that is closed already nobody is told, and one
     /// that asked for nothing yet is soon forgotten.
-    pub(super) fn waits_to_go(&mut self, conn: ConnId) -> bool {
+    fn waits_to_go(&mut self, conn: ConnId) -> bool {
         if self.sockets.is_held(conn) {
             return true;
         }

@@ -54,7 +54,7 @@ impl Host {
         self.shard.written(self.now, conn, &mut self.batch, taken, &mut self.effects);
         debug_assert!(self.batch.is_empty(), "the shard takes back what was not written");
         if sent.is_err() {
-            self.lose(conn);
+            self.part(conn);
         } else if taken < bytes {
             self.sockets.await_room(conn, &mut self.ring);
         } else if full {

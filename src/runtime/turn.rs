@@ -227,11 +227,7 @@ impl Host {
             (Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN), buffer) => self.give_back(buffer, 0),
             (_, buffer) => {
                 self.give_back(buffer, 0);
-                if !self.waits_to_go(conn) {
-                    self.lose(conn);
-                } else if self.sockets.hold_end(conn) {
-                    self.line_up(conn, Weight::Dear);
-                }
+                self.part(conn);
             }
         }
         self.apply();

@@ -223,6 +223,29 @@ fn who_goes_stands_in_the_same_line() {
     bench.turn_until(Metric::Sockets, |bench| bench.read(Metric::Sockets) == 1);
 }
 
+/// What a write to them finds out is no other news than what a receive does.
+#[test]
+fn who_is_written_to_in_vain_stands_in_the_same_line() {
+    let mut bench = Bench::new();
+    let mut all = bench.connect(CROWD + 1);
+    all.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+    bench.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == CROWD + 1);
+    for (number, client) in all.iter_mut().enumerate() {
+        client.say(&format!(r#"{{"token":"{}"}}"#, bench.token(&format!("user-{number}"))));
+    }
+    bench.turn_until(Metric::Turns, |_| all.iter_mut().all(|client| client.has_heard(&[r#""type":"subscribed""#])));
+    let mut live = all.remove(0);
+    let note = r#"{"type":"publish","payload":{"channel":"chat:s","type":"note","payload":{}}}"#;
+    // Who closes with something unread resets the connection: a write fails, whoever has looked before.
+    live.say(note);
+    bench.turn_until(Metric::Turns, |_| live.has_heard(&[r#""type":"note""#]));
+    drop(all);
+    live.say(note);
+    let rises = bench.turn_until(Metric::ClosedGone, |bench| bench.read(Metric::ClosedGone) == CROWD);
+    some_a_turn(&rises, CROWD);
+    assert!(bench.read(Metric::ClosedSlow) == 0 && live.has_heard(&[r#""type":"note""#, r#""type":"note""#]));
+}
+
 #[test]
 fn what_somebody_in_line_sends_keeps_its_order() {
     let mut bench = Bench::new();
