@@ -19,7 +19,7 @@ use super::line::Line;
 use super::past::Found;
 use super::record::Kind;
 use super::rows::{self, State, find, read_commit, read_state};
-use super::trim::{Trimming, is_due};
+use super::trim::{Trimming, is_due, is_over};
 use forgets::Forgets;
 
 /// A channel that is to be read before it is open.
@@ -499,7 +499,9 @@ impl Ledger {
         self.touched.insert(job.channel);
         self.writes += 1;
         let more = trimming.more || again;
-        self.trimmed.push((job.channel, more));
+        // Whatever came since is over them with the next event at the earliest, and there may be none.
+        let over = state.line.last() > job.line.last() && is_over(&state.line);
+        self.trimmed.push((job.channel, more || over));
         if !more
             && job.erase.is_some()
             && let Some((shard, ticket, _)) = state.erase.take_if(|(_, _, through)| Some(*through) == job.erase)

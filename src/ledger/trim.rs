@@ -43,11 +43,14 @@ pub(super) type Row = (Vec<u8>, Option<(Kind, Seq, u64)>);
 /// Whether so much is over the bounds that trimming is worth it. What is over them is shown until then.
 #[must_use]
 pub fn is_due(line: &Line, unix_ms: u64) -> bool {
+    is_over(line) || is_too_old(line, unix_ms)
+}
+
+/// Whether there are so many events, or bytes.
+pub(super) fn is_over(line: &Line) -> bool {
     let Keep { count, bytes, .. } = line.keep;
     let slack = (count / 4).max(TRIM_SLACK_EVENTS_MIN);
-    line.retained() > count.saturating_add(slack)
-        || line.retained_bytes() > bytes.saturating_add(bytes / 4)
-        || is_too_old(line, unix_ms)
+    line.retained() > count.saturating_add(slack) || line.retained_bytes() > bytes.saturating_add(bytes / 4)
 }
 
 /// Whether the oldest event is well over its age.

@@ -75,6 +75,20 @@ fn events_go_by_age_whether_the_channel_is_open_or_not() {
 }
 
 #[test]
+fn what_comes_while_a_trimming_is_planned_does_not_stay_beyond_the_bounds() {
+    let (mut log, past) = log(Keep { count: 10, ..KEEP });
+    let most = 10 + TRIM_SLACK_EVENTS_MIN;
+    log.append(&past, 1..=most + 1);
+    log.commit();
+    let [job] = &log.ledger.take_trim_jobs(10)[..] else { panic!("one is due") };
+    let planned = trim::plan_job(&log.disk, job, log.unix_ms);
+    log.append(&past, most + 2..=3 * most);
+    assert_eq!(log.ledger.on_trimming(job, planned), None);
+    log.settle();
+    assert_eq!(log.seqs(&past), (3 * most - 9..=3 * most).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_sweep_goes_on_where_the_last_one_ended() {
     let mut log = Log::new();
     for channel in 1..=SWEEP_LINES_MAX as u64 + 1 {
