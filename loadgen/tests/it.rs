@@ -58,7 +58,10 @@ fn check_rest(report: &Report, connections: usize) {
     assert!((0.2..20.0).contains(&rest.took_s), "{rest}");
     let cpu_s = rest.cost.unwrap().cpu_s;
     let found = Metrics::new(report).find("server.cpu_us_per_connection_s").and_then(|metric| metric.value).unwrap();
-    assert!(cpu_s > 0.0 && (found - cpu_s * 1e6 / connections as f64 / rest.took_s).abs() < 1e-6 * found);
+    // Told in whole microseconds. The server is a thread of this process: when another one ends, its time goes with it,
+    // and the sum may be less than before, which counts as none.
+    let told = cpu_s * 1e6 / connections as f64 / rest.took_s;
+    assert!((found - told).abs() <= 1.0 / connections as f64 / rest.took_s, "{found} {rest:?}");
     assert!(report.to_string().contains(&format!("\nrest      {connections} connections idle for ")), "{report}");
 }
 
