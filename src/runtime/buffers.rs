@@ -120,7 +120,7 @@ impl Buffers {
         if let Some(lent) = self.lent.get_mut(usize::from(id)) {
             assert!(std::mem::replace(lent, false), "buffer {id} came twice");
         }
-        self.offered = self.offered.wrapping_sub(1);
+        self.offered -= 1;
         let start = self.buffer(id);
         // JUSTIFICATION: the bytes are handled where the kernel put them; a copy would be one per receive.
         // SAFETY: in bounds and initialised, since the region was zeroed; the kernel gave the buffer up with its
@@ -141,7 +141,7 @@ impl Buffers {
         if let Some(lent) = self.lent.get_mut(usize::from(id)) {
             assert!(!std::mem::replace(lent, true), "buffer {id} went back twice");
         }
-        self.offered = self.offered.wrapping_add(1);
+        self.offered += 1;
         let address = self.buffer(id).as_ptr().addr() as u64;
         let entry = self.entry(self.tail & (self.count - 1));
         // JUSTIFICATION: the ring is memory shared with the kernel; there is no call for this.
