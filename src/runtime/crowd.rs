@@ -36,6 +36,9 @@ pub(super) struct Crowd {
     /// How many of the line another shard has handed over.
     adoptions: usize,
     passed: usize,
+    /// Who was refused in this turn by what came before its head was whole. Such work is bounded with the others', and
+    /// takes nobody's place in line.
+    refused: usize,
     probes: VecDeque<ConnId>,
     /// Probes that have passed in this turn.
     probed: usize,
@@ -61,7 +64,7 @@ impl Crowd {
         match weight {
             Weight::Live | Weight::Part => true,
             Weight::Probe => self.probes.is_empty() && self.probed < TURN_PROBES_MAX,
-            Weight::Dear => self.line.is_empty() && may_pass(self.passed, 0, 0),
+            Weight::Dear => self.line.is_empty() && self.may_pass(0, 0),
         }
     }
 
@@ -69,14 +72,25 @@ impl Crowd {
     pub(super) fn note(&mut self, weight: Weight) {
         match weight {
             Weight::Probe => self.probed += 1,
-            Weight::Live | Weight::Part | Weight::Dear => self.passed += 1,
+            Weight::Part => self.refused += 1,
+            Weight::Live | Weight::Dear => self.passed += 1,
         }
     }
-}
 
-/// Whether one more may pass when so many have, which took so long behind the rest of the turn.
-const fn may_pass(passed: usize, took_us: u64, rest_us: u64) -> bool {
-    passed < TURN_ARRIVALS_MIN || passed < TURN_ARRIVALS_MAX && took_us.saturating_mul(TURN_ARRIVALS_SHARE) < rest_us
+    /// Whether one more may pass in this turn, when those before it took so long behind the rest of it.
+    const fn may_pass(&self, took_us: u64, rest_us: u64) -> bool {
+        let all = self.passed + self.refused;
+        self.passed < TURN_ARRIVALS_MIN
+            || all < TURN_ARRIVALS_MAX && took_us.saturating_mul(TURN_ARRIVALS_SHARE) < rest_us
+    }
+
+    /// The turn is over. Returns whether anybody wants another one: who waits, and what those have set going who passed,
+    /// since the turn's events were out before they came.
+    fn rest(&mut self) -> bool {
+        let came =
+            std::mem::take(&mut self.passed) + std::mem::take(&mut self.refused) + std::mem::take(&mut self.probed);
+        came > 0 || !(self.line.is_empty() && self.probes.is_empty())
+    }
 }
 
 impl Host {
@@ -148,7 +162,8 @@ impl Host {
         self.apply();
     }
 
-    /// Lets as many pass as this turn still may, which began at a time in microseconds. Returns whether more wait.
+    /// Lets as many pass as this turn still may, which began at a time in microseconds. Returns whether the next turn has
+    /// to come at once.
     pub(super) fn on_crowd(&mut self, began: u64) -> bool {
         while self.crowd.probed < TURN_PROBES_MAX {
             let Some(conn) = self.crowd.probes.pop_front() else { break };
@@ -159,7 +174,7 @@ impl Host {
         for _ in 0..TURN_LINE_LOOKS_MAX {
             let early = self.crowd.passed < TURN_ARRIVALS_MIN;
             let took = if early { 0 } else { self.clock.micros().saturating_sub(since) };
-            if !may_pass(self.crowd.passed, took, since.saturating_sub(began)) {
+            if !self.crowd.may_pass(took, since.saturating_sub(began)) {
                 break;
             }
             let Some(waiting) = self.crowd.line.pop_front() else { break };
@@ -175,8 +190,7 @@ impl Host {
             };
             self.crowd.passed += usize::from(dear);
         }
-        (self.crowd.passed, self.crowd.probed) = (0, 0);
-        !(self.crowd.line.is_empty() && self.crowd.probes.is_empty())
+        self.crowd.rest()
     }
 
     /// Handles what was held of a connection. Returns whether that was dear.

@@ -26,8 +26,8 @@ use super::sockets::{Settled, Sockets};
 use super::storing::Storing;
 use crate::ids::{ConnId, ShardId};
 use crate::limits::{
-    DRAIN_GRACE_MS, LOOK_AHEAD_COUNT, MESH_RETRY_MS, PARK_MS_MAX, TURN_COMPLETIONS_MAX, TURN_MESH_ITEMS_MAX,
-    TURN_STORE_ITEMS_MAX,
+    DRAIN_GRACE_MS, LOOK_AHEAD_COUNT, MESH_RETRY_MS, PARK_MS_MAX, TURN_ARRIVALS_MAX, TURN_COMPLETIONS_MAX,
+    TURN_MESH_ITEMS_MAX, TURN_STORE_ITEMS_MAX,
 };
 use crate::mesh::{AdminJob, HatchPost, Inbox, LogPost, Outbox, Parcel, Transport};
 use crate::metrics::{Metric, Metrics, Timing};
@@ -127,7 +127,9 @@ impl Host {
         self.now = self.clock.now();
         self.shard.flushed(self.now);
         self.metrics.timing(Timing::Turn).record(self.now.micros.saturating_sub(began));
-        let left = others || unvisited || behind || crowded || !self.sockets.dirty.is_empty();
+        // What was written, and who came, may have given channels something to tell.
+        let left =
+            others || unvisited || behind || crowded || self.shard.wants_turn() || !self.sockets.dirty.is_empty();
         Ok(left || timed || collected > 0 || taken > 0 || sent > 0)
     }
 
@@ -289,11 +291,16 @@ impl Host {
         }
     }
 
-    /// Handles what other threads put. Returns how many.
+    /// Handles what other threads put. Returns how many. Verdicts of another shard let in whoever waited for them, which is
+    /// dear: behind so many of these the rest is the next turn's.
     fn on_mesh(&mut self) -> usize {
         let mut taken = 0;
+        let upgraded = self.metrics.read(Metric::Upgraded);
         for lane in [Lane::Control, Lane::Data] {
             for _ in 0..TURN_MESH_ITEMS_MAX {
+                if self.metrics.read(Metric::Upgraded) - upgraded >= TURN_ARRIVALS_MAX as u64 {
+                    break;
+                }
                 let Some((from, parcel)) = self.inbox.try_take(lane) else { break };
                 self.on_parcel(from, parcel);
                 taken += 1;

@@ -197,7 +197,10 @@ impl Shard {
                 self.close(now, id, CloseCode::RESTART, "the server restarts", effects);
             }
             Stage::Gate => self.refuse(now, id, HttpError::UNAVAILABLE, Metric::RefusedDraining, effects),
-            Stage::Head | Stage::Asking if last => self.forget(id, Closing::Abort, Metric::ClosedDrain, effects),
+            // Who stands in the host's line has asked, and is answered.
+            Stage::Head | Stage::Asking if last && !conn.in_line => {
+                self.forget(id, Closing::Abort, Metric::ClosedDrain, effects)
+            }
             // What is asked in the meantime is still answered: a probe that is reset learns nothing.
             Stage::Head | Stage::Asking | Stage::Parting | Stage::Ending | Stage::Leaving => {}
         }

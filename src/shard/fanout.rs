@@ -58,6 +58,12 @@ impl Shard {
         !self.line.is_empty() || waiting
     }
 
+    /// Whether anything has come up since the channels were visited that the next turn's visit is for.
+    #[must_use]
+    pub fn wants_turn(&self) -> bool {
+        !(self.line.is_empty() && self.spreads.is_empty() && self.rumours.is_empty()) || self.has_behind()
+    }
+
     /// Puts a channel in line: all its members are to be visited from where the cursor stands.
     pub(super) fn line_up(&mut self, id: RoomId) {
         let Some(room) = self.rooms.at_mut(id) else { return };

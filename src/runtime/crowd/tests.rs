@@ -5,8 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::may_pass;
+use super::Crowd;
 use crate::auth::token::{Key, Keys, TokenRequest, Verifier, mint};
+use crate::census::addresses::AddressKey;
+use crate::census::limits::Limits;
 use crate::ids::ShardId;
 use crate::limits::{
     ADOPTIONS_HELD_MAX, AUTH_DEADLINE_MS, DRAIN_SILENT_MS, HEAD_DEADLINE_MS, TURN_ARRIVALS_MAX, TURN_ARRIVALS_MIN,
@@ -22,6 +24,7 @@ use crate::runtime::ring::RingSizes;
 use crate::runtime::turn::Host;
 use crate::runtime::{Options, Seat, host};
 use crate::shard::{self, Shard};
+use crate::wire::peer::Peer;
 
 const KEY: HashKey = [5; 16];
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
@@ -49,13 +52,18 @@ impl Bench {
 
     /// Hosts of the shards of one process, each with a listener of its own. Their clocks stand until a test waits, so
     /// that every turn takes no time and lets in as many as it must.
-    #[expect(clippy::disallowed_methods, reason = "the time from which the hosts count")]
     fn several<const SHARDS: usize>() -> [Self; SHARDS] {
+        Self::several_with(|_| ())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the time from which the hosts count")]
+    fn several_with<const SHARDS: usize>(change: impl FnOnce(&mut shard::Options)) -> [Self; SHARDS] {
         let shards = u16::try_from(SHARDS).unwrap();
         let mut mesh = Mesh::new(shards, Capacities::for_shards(SHARDS)).unwrap();
         let verifier = Verifier { keys: Keys::new(vec![Key::hs256(None, SECRET)]).unwrap(), ..Verifier::default() };
         let shipped = shard::Options::embedded(KEY, verifier);
-        let options = shard::Options { shards, echo: true, unlimited: true, ..shipped };
+        let mut options = shard::Options { shards, echo: true, unlimited: true, ..shipped };
+        change(&mut options);
         let started = Instant::now() + STANDING;
         let mut ends = (0..shards).map(|id| (ShardId(id), mesh.take_end(ShardId(id)).unwrap()));
         std::array::from_fn(|_| Self::of(ends.next().unwrap(), options.clone(), started))
@@ -100,6 +108,12 @@ impl Bench {
         rises
     }
 
+    /// Turns as long as the host says that there is more to do.
+    fn turn_until_it_rests(&mut self) {
+        let rests = (0..10_000).any(|_| !self.host.turn().unwrap());
+        assert!(rests, "it never does");
+    }
+
     /// So many, accepted.
     fn connect(&mut self, count: usize) -> Vec<Client> {
         let all = self.read(Metric::Accepted) + count;
@@ -122,9 +136,13 @@ impl Bench {
 
     /// So many who are upgraded and have yet to say who they are.
     fn upgraded(&mut self, count: usize) -> Vec<Client> {
+        self.upgraded_at("/ws/chat/s", count)
+    }
+
+    fn upgraded_at(&mut self, path: &str, count: usize) -> Vec<Client> {
         let all = self.read(Metric::Upgraded) + count;
         let mut clients = self.connect(count);
-        clients.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+        clients.iter_mut().for_each(|client| client.upgrade(path));
         self.turn_until(Metric::Upgraded, |bench| bench.read(Metric::Upgraded) == all);
         clients
     }
@@ -153,6 +171,10 @@ impl Client {
     }
 
     fn send(&mut self, first: u8, text: &str) {
+        self.stream.write_all(&Self::frame(first, text)).unwrap();
+    }
+
+    fn frame(first: u8, text: &str) -> Vec<u8> {
         let mut frame = vec![first];
         match u8::try_from(text.len()) {
             Ok(len @ ..=125) => frame.push(0x80 | len),
@@ -164,7 +186,7 @@ impl Client {
         // A mask of zeros leaves the text as it is.
         frame.extend([0; 4]);
         frame.extend(text.as_bytes());
-        self.stream.write_all(&frame).unwrap();
+        frame
     }
 
     /// Whether it has heard all of these by now, in this order.
@@ -302,8 +324,9 @@ fn a_turn_lets_some_in_and_more_when_it_takes_long_anyway() {
         (TURN_ARRIVALS_MAX - 1, share - 1, long, true),
         (TURN_ARRIVALS_MAX, 0, u64::MAX, false),
     ] {
-        let may = may_pass(passed, took_us, rest_us);
-        assert_eq!(may, expected, "{passed} in {took_us} of {rest_us} microseconds");
+        let may = |refused| Crowd { passed, refused, ..Crowd::default() }.may_pass(took_us, rest_us);
+        assert_eq!(may(0), expected, "{passed} in {took_us} of {rest_us} microseconds");
+        assert_eq!(may(TURN_ARRIVALS_MAX), passed < TURN_ARRIVALS_MIN, "with as many refused as a turn has time for");
     }
     let mut bench = Bench::new();
     let mut crowd = bench.connect(2 * TURN_ARRIVALS_MAX);
@@ -343,17 +366,80 @@ fn who_spoke_in_time_is_let_in_however_long_the_line_is() {
 
 #[test]
 fn a_drain_answers_who_stands_in_line() {
+    for window_ms in [60_000, 0] {
+        let mut bench = Bench::new();
+        let mut crowd = bench.connect(CROWD);
+        crowd.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+        bench.host.turn().unwrap();
+        let before = bench.read(Metric::Upgraded);
+        bench.wait(2 * DRAIN_SILENT_MS);
+        bench.host.drain(window_ms);
+        bench.host.apply();
+        bench.turn_until(Metric::RefusedDraining, |bench| bench.read(Metric::RefusedDraining) == CROWD - before);
+        let told = |client: &mut Client| client.has_heard(&["HTTP/1.1 503 "]) || client.has_heard(&["HTTP/1.1 101 "]);
+        bench.turn_until(Metric::Turns, |_| crowd.iter_mut().all(told));
+    }
+}
+
+#[test]
+fn what_the_last_of_a_crowd_says_is_told_before_the_host_rests() {
+    let note = r#"{"type":"publish","payload":{"channel":"chat:s","type":"note","payload":{}}}"#;
     let mut bench = Bench::new();
+    let mut member = bench.upgraded(1).remove(0);
+    member.say(&format!(r#"{{"token":"{}"}}"#, bench.token("ada")));
+    bench.turn_until(Metric::Turns, |_| member.has_heard(&[r#""type":"subscribed""#]));
+    // In no room, so that nobody is to be told who came.
+    let mut crowd = bench.upgraded_at("/ws", CROWD);
+    // Nothing else is under way, as a sweep would be.
+    bench.turn_until_it_rests();
+    for (number, client) in crowd.iter_mut().enumerate() {
+        let token = format!(r#"{{"token":"{}"}}"#, bench.token(&format!("user-{number}")));
+        client.stream.write_all(&[Client::frame(0x81, &token), Client::frame(0x81, note)].concat()).unwrap();
+    }
+    bench.turn_until_it_rests();
+    assert_eq!(bench.read(Metric::Authenticated), crowd.len() + 1);
+    member.has_heard(&[]);
+    assert_eq!(member.heard.matches(r#""type":"note""#).count(), crowd.len());
+}
+
+#[test]
+fn what_is_refused_at_its_first_byte_takes_nobodys_place_in_line() {
+    let mut bench = Bench::new();
+    let mut garbage = bench.connect(3 * TURN_ARRIVALS_MIN);
     let mut crowd = bench.connect(CROWD);
-    crowd.iter_mut().for_each(|client| client.upgrade("/ws/chat/s"));
+    crowd.iter_mut().for_each(|client| client.upgrade("/echo"));
     bench.host.turn().unwrap();
     let before = bench.read(Metric::Upgraded);
-    bench.wait(2 * DRAIN_SILENT_MS);
-    bench.host.drain(60_000);
-    bench.host.apply();
-    bench.turn_until(Metric::RefusedDraining, |bench| bench.read(Metric::RefusedDraining) == CROWD - before);
-    let told = |client: &mut Client| client.has_heard(&["HTTP/1.1 503 "]) || client.has_heard(&["HTTP/1.1 101 "]);
-    bench.turn_until(Metric::Turns, |_| crowd.iter_mut().all(told));
+    garbage.iter_mut().for_each(|client| client.stream.write_all(&[0x16]).unwrap());
+    bench.host.turn().unwrap();
+    assert_eq!(bench.read(Metric::RefusedHead), garbage.len());
+    assert_eq!(bench.read(Metric::Upgraded) - before, TURN_ARRIVALS_MIN);
+}
+
+/// The shard that counts an address may be late, and answers all that asked it together.
+#[test]
+fn whom_another_shard_lets_in_together_come_in_some_a_turn() {
+    let count = 2 * TURN_ARRIVALS_MAX;
+    let [first, second] = Bench::several_with(|options| {
+        options.unlimited = false;
+        options.limits = Limits { connections_per_address: 1 << 20, ..Limits::UNLIMITED };
+    });
+    let address = AddressKey::of(Peer::from(first.address));
+    let (mut near, mut judge, near_id) = match route::address_home(&KEY, address.bytes(), 2) {
+        ShardId(0) => (second, first, 1),
+        _ => (first, second, 0),
+    };
+    let mut sessions = (0..).map(|number| format!("s{number}"));
+    let is_near = |session: &String| route::home(&KEY, &format!("chat:{session}"), 2) == ShardId(near_id);
+    let session = sessions.find(is_near).unwrap();
+    let mut crowd = near.connect(count);
+    crowd.iter_mut().for_each(|client| client.upgrade(&format!("/ws/chat/{session}")));
+    near.turn_until(Metric::MeshSent, |near| near.read(Metric::MeshSent) >= count);
+    assert_eq!(near.read(Metric::Upgraded), 0, "each is asked about");
+    judge.turn_until(Metric::MeshReceived, |judge| judge.read(Metric::MeshReceived) >= count);
+    judge.host.turn().unwrap();
+    let rises = near.turn_until(Metric::Upgraded, |near| near.read(Metric::Upgraded) == count);
+    assert_eq!(rises.iter().max(), Some(&TURN_ARRIVALS_MAX), "{rises:?}");
 }
 
 #[test]
