@@ -22,7 +22,8 @@ pub(super) fn most(options: &Options) -> usize {
 }
 
 impl Shard {
-    /// Nobody knows yet who this is. One too many of an address, and the oldest of them goes.
+    /// Nobody knows yet who this is. One too many of an address, and the oldest of them goes: it keeps silent. If it does
+    /// not, and what it said lies in the host's line, this one goes.
     pub(super) fn meet(&mut self, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         if self.options.proxies.trusts(conn.peer) {
@@ -32,10 +33,18 @@ impl Shard {
         let (address, since) = (AddressKey::of(conn.peer), conn.accepted);
         if let Some(oldest) = self.strangers.enter(address, since, id) {
             self.metrics.count(Metric::RefusedCrowded);
-            if let Some(oldest) = self.slots.find_mut(oldest) {
-                oldest.stranger = false;
+            let waiting = self.slots.find(oldest).filter(|conn| conn.in_line).map(|conn| conn.accepted);
+            let goes = if let Some(accepted) = waiting {
+                self.strangers.note(address, accepted, oldest);
+                self.strangers.leave(address, since, id);
+                id
+            } else {
+                oldest
+            };
+            if let Some(conn) = self.slots.find_mut(goes) {
+                conn.stranger = false;
             }
-            self.forget(oldest, Closing::Abort, Metric::ClosedLimit, effects);
+            self.forget(goes, Closing::Abort, Metric::ClosedLimit, effects);
         }
     }
 

@@ -326,6 +326,28 @@ fn who_was_unknown_before_there_was_a_limit_goes_as_others_come() {
 }
 
 #[test]
+fn who_has_spoken_and_stands_in_line_does_not_go_for_another() {
+    let mut world = World::with(|options| options.shards = 1);
+    world.rules(0, 2, |rules| rules.limits.strangers_per_address = 4);
+    let here: Vec<Who> = (0..4).filter_map(|_| world.try_accept(0)).collect();
+    let oldest = world.sockets[here[0]].id;
+    world.hosts[0].0.enter_line(oldest);
+    let come = |world: &mut World| {
+        world.wait(250);
+        let late = world.try_accept(0).unwrap();
+        world.run();
+        late
+    };
+    let late = come(&mut world);
+    let is_gone = |world: &World, who: Who| world.sockets[who].end.is_some();
+    assert!(is_gone(&world, late) && here.iter().all(|who| !is_gone(&world, *who)), "the newcomer goes");
+    world.hosts[0].0.leave_line(oldest);
+    let late = come(&mut world);
+    assert!(!is_gone(&world, late) && is_gone(&world, here[0]), "who keeps silent goes");
+    assert_eq!(world.read(Metric::RefusedCrowded), 2);
+}
+
+#[test]
 fn so_many_connections_are_counted_late_in_a_turn_and_no_more() {
     let max = WALK_SLOTS_PER_TURN_MAX;
     let mut world = World::new();
