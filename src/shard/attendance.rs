@@ -16,7 +16,7 @@ use crate::auth::caps::Verb;
 use crate::envelope::Encoding;
 use crate::envelope::company::{self, Person, Roll, write_collaborator, write_collaborators, write_presence};
 use crate::ids::{ConnId, ShardId};
-use crate::limits::{PRESENCE_BATCH_MS, PRESENCE_LISTED_MAX, PRESENCE_REPORT_MAX};
+use crate::limits::{PRESENCE_BATCH_MS, PRESENCE_LISTED_MAX, PRESENCE_REPORT_MAX, TIMERS_PER_TURN_MAX};
 use crate::payload::Payload;
 use crate::room::fleeting::{Act, Draft, Key, Topic, Whole};
 use crate::room::members::Watch;
@@ -237,9 +237,10 @@ impl Shard {
         }
     }
 
-    /// Tells the batches that are due.
+    /// Tells the batches that are due, as far as a turn goes: a crowd that came together is due together.
     pub(super) fn on_soon(&mut self, now: Now, effects: &mut Effects) {
-        while let Some((_, id)) = self.soon.pop_front_if(|(at, _)| *at <= now.millis()) {
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            let Some((_, id)) = self.soon.pop_front_if(|(at, _)| *at <= now.millis()) else { break };
             let Some(room) = self.rooms.at_mut(id) else { continue };
             let Some(fleeting) = &mut room.fleeting else { continue };
             if !std::mem::take(&mut fleeting.soon) {
