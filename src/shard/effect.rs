@@ -244,21 +244,31 @@ pub(super) enum Quota {
 }
 
 impl Portions {
-    /// Of the round after this one, which is the last: whoever comes first may have all that is left.
-    pub(super) const fn next(self) -> Self {
-        Self { whole: true, ..self }
-    }
-
-    /// Whether no round comes after this one.
-    pub(super) const fn is_last(self) -> bool {
-        self.whole
-    }
+    /// Of a round in which nothing is divided: whoever comes first may have all that is left.
+    pub(super) const WHOLE: Self = Self { parts: 0, bytes: 0, whole: true };
+    /// Of a round that begins with nothing in the batch.
+    const FIRST: Self = Self { parts: 0, bytes: 0, whole: false };
+    /// How far each lane goes in that. Nearly every round is such a one, so it is worked out once.
+    const REACH_OF_FIRST: [(usize, usize); 4] = [
+        Self::FIRST.reach(Quota::Critical),
+        Self::FIRST.reach(Quota::High),
+        Self::FIRST.reach(Quota::Normal),
+        Self::FIRST.reach(Quota::Low),
+    ];
 
     /// How far a lane may fill the batch if it begins where the batch ends now.
+    #[inline]
     pub(super) const fn of(self, quota: Quota, batch: &Batch) -> Portion {
         if self.whole {
             return Portion { parts: BATCH_PARTS_MAX, bytes: BATCH_BYTES_MAX, first: usize::MAX };
         }
+        let (parts, bytes) = if self.parts == 0 { Self::REACH_OF_FIRST[quota as usize] } else { self.reach(quota) };
+        Portion { parts, bytes, first: batch.parts.len() }
+    }
+
+    /// Up to how many parts and bytes of the batch a lane's share goes.
+    #[inline(never)]
+    const fn reach(self, quota: Quota) -> (usize, usize) {
         let [critical, high, normal, low] = LANE_SHARES;
         let shares = match quota {
             Quota::Critical => critical,
@@ -266,11 +276,8 @@ impl Portions {
             Quota::Normal => critical + high + normal,
             Quota::Low => critical + high + normal + low,
         };
-        Portion {
-            parts: self.parts + (BATCH_PARTS_MAX - self.parts) * shares / SHARES_SUM,
-            bytes: self.bytes + (BATCH_BYTES_MAX - self.bytes) * shares / SHARES_SUM,
-            first: batch.parts.len(),
-        }
+        let parts = self.parts + (BATCH_PARTS_MAX - self.parts) * shares / SHARES_SUM;
+        (parts, self.bytes + (BATCH_BYTES_MAX - self.bytes) * shares / SHARES_SUM)
     }
 }
 

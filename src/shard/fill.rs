@@ -9,14 +9,13 @@ mod behind;
 mod crowd;
 mod queue;
 
-use std::collections::VecDeque;
-
 use self::crowd::{Whole, join, shared};
 use super::Shard;
 use super::acking::ping_payload;
 use super::connection::{Connection, Due, HeldAnswer, Membership, Stage};
 use super::effect::{Batch, Closing, Effect, Effects, Portion, Portions, Quota};
 use super::forms::frame_for;
+use super::keeping::Keeping;
 use super::pen::Pen;
 use super::rooms::{Room, RoomId, Rooms, Share};
 use super::timers::Timer;
@@ -43,43 +42,35 @@ impl Shard {
             return;
         }
         conn.due = Due::Nothing;
-        let owed = std::mem::take(&mut conn.owed);
         if conn.blocked.is_some() {
+            conn.owed = false;
             return;
         }
-        let is_behind = owed || conn.outbox.has_unsent();
+        let is_behind = conn.owed || conn.outbox.has_unsent();
         let has_turn = is_behind && self.backlog.is_turn_of(id);
-        // Of an echo there is no history, and nobody else has any part in it.
-        if is_behind && !has_turn && !matches!(conn.stage, Stage::Echo) {
-            conn.owed = owed;
-            return self.backlog.stand(id, conn);
-        }
-        while conn.outbox.has_unsent()
-            && batch.has_room()
-            && let Some((rest, skip)) = conn.outbox.pop_unsent()
-        {
-            batch.push(rest, skip);
-        }
-        if !batch.is_empty() && !batch.has_room_for_shares() {
-            conn.owed = !conn.outbox.is_empty() || conn.memberships.len() > 0;
-            if has_turn {
-                self.backlog.spend(batch.bytes());
+        if is_behind {
+            // Of an echo there is no history, and nobody else has any part in it.
+            if !has_turn && !matches!(conn.stage, Stage::Echo) {
+                return self.backlog.stand(id, conn);
             }
-            return;
+            take_unsent(conn, batch);
+            if !batch.is_empty() && !batch.has_room_for_shares() {
+                conn.owed = !conn.outbox.is_empty() || conn.memberships.len() > 0;
+                if has_turn {
+                    self.backlog.spend(batch.bytes());
+                }
+                return;
+            }
         }
         let unsent = batch.parts();
         let (pen, recorder) = (&mut self.pen, &mut self.recorder);
         let metrics = &*self.metrics;
-        let replays = self.keeping.as_deref_mut().map(|keeping| &mut keeping.replays);
+        let keeping = self.keeping.as_deref_mut();
         let known = conn.known;
-        let mut tools = Tools { now, id, known, pen, recorder, metrics, fleeting: false, replays, has_turn };
-        let mut portions = batch.shares();
-        loop {
-            tools.fill_lanes(conn, &mut self.rooms, portions, batch);
-            if !conn.owed || !batch.has_room() || portions.is_last() {
-                break;
-            }
-            portions = portions.next();
+        let mut tools = Tools { now, id, known, pen, recorder, metrics, fleeting: false, keeping, has_turn };
+        tools.fill_lanes(conn, &mut self.rooms, batch.shares(), batch);
+        if conn.owed && batch.has_room() {
+            tools.fill_rest(conn, &mut self.rooms, batch);
         }
         if conn.bundles {
             super::bundle::bundle(batch, unsent, &mut self.pen);
@@ -155,14 +146,22 @@ struct Tools<'a> {
     metrics: &'a Metrics,
     /// A channel has something to tell this connection as it happens.
     fleeting: bool,
-    /// Channels that have stretches to ask the store for, if there is one.
-    replays: Option<&'a mut VecDeque<RoomId>>,
+    /// What is kept of the store, if there is one: channels may have stretches to ask it for.
+    keeping: Option<&'a mut Keeping>,
     /// Whether it is the turn of who is written to, if that is behind.
     has_turn: bool,
 }
 
 impl Tools<'_> {
-    /// One round: every lane up to its portion. Notes in the connection whether anything is left.
+    /// Another round, in which whoever comes first may have all that is left of the write.
+    #[inline(never)]
+    fn fill_rest(&mut self, conn: &mut Connection, rooms: &mut Rooms, batch: &mut Batch) {
+        self.fill_lanes(conn, rooms, Portions::WHOLE, batch);
+    }
+
+    /// One round: every lane up to its portion. Notes in the connection whether anything is left. Put where it is called,
+    /// since of the usual connection nothing but its first lines is needed.
+    #[inline(always)]
     fn fill_lanes(&mut self, conn: &mut Connection, rooms: &mut Rooms, portions: Portions, batch: &mut Batch) {
         let queued = !conn.outbox.is_empty();
         let mut left = if !queued && let Some(at) = conn.only_channel() {
@@ -464,6 +463,17 @@ impl Tools<'_> {
         member.next = oldest;
         let write = |stamp, out: &mut Vec<u8>| notice::write_gap(stamp, channel, span, reason, Missed::Lost, out);
         self.pen.notice_at(self.now, member.encoding, Some((epoch, span.1)), write)
+    }
+}
+
+/// Moves what a short write left over into the batch.
+#[inline(never)]
+fn take_unsent(conn: &mut Connection, batch: &mut Batch) {
+    while conn.outbox.has_unsent()
+        && batch.has_room()
+        && let Some((rest, skip)) = conn.outbox.pop_unsent()
+    {
+        batch.push(rest, skip);
     }
 }
 

@@ -48,8 +48,8 @@ impl Tools<'_> {
             }
             match past.serve(member.next, history) {
                 Served::Waits => {
-                    if let Some(replays) = self.replays.as_deref_mut().filter(|_| past.queue()) {
-                        replays.push_back(id);
+                    if let Some(keeping) = self.keeping.as_deref_mut().filter(|_| past.queue()) {
+                        keeping.replays.push_back(id);
                     }
                     return Some(false);
                 }
