@@ -9,8 +9,9 @@ use std::hint::black_box;
 
 use super::Shard;
 use super::connection::Connection;
-use super::rooms::{Room, RoomId};
+use super::rooms::Room;
 use crate::limits::{LOOK_AHEAD_COUNT, LOOK_AHEAD_PLACES};
+use crate::room::members::Member;
 
 impl Shard {
     /// Reads ahead for messages of the connections in these slots, as many as [`LOOK_AHEAD_COUNT`].
@@ -30,16 +31,25 @@ impl Shard {
 
     /// The same for visits of the channels that stand first in the line: their members' connections.
     pub(super) fn look_ahead_in_line(&self) {
-        let next = || self.line.iter().take(LOOK_AHEAD_COUNT).filter_map(|id: &RoomId| self.rooms.at(*id));
-        let members = || next().flat_map(|room| room.members.near(room.cursor, LOOK_AHEAD_PLACES));
-        black_box(next().count());
+        let mut next = [None; LOOK_AHEAD_COUNT];
+        next.iter_mut().zip(&self.line).for_each(|(room, id)| *room = self.rooms.at(*id));
+        let next = || next.iter().take(self.line.len()).flatten().copied();
         next().for_each(|room| _ = black_box((room.cursor, room.history.next())));
-        black_box(members().count());
+        next().for_each(|room| _ = black_box(next_members(room).count()));
         next().for_each(look_at_latest);
-        let conns = || members().filter_map(|member| self.slots.tenant(member.slot));
-        black_box(conns().count());
-        conns().for_each(|conn| _ = black_box(conn.due));
+        let mut conns = [None; LOOK_AHEAD_COUNT * LOOK_AHEAD_PLACES];
+        let mut free = conns.iter_mut();
+        for room in next() {
+            next_members(room).zip(free.by_ref()).for_each(|(member, conn)| *conn = self.slots.tenant(member.slot));
+        }
+        let found = LOOK_AHEAD_COUNT * LOOK_AHEAD_PLACES - free.len();
+        conns.iter().take(found).flatten().for_each(|conn| _ = black_box(conn.due));
     }
+}
+
+/// Those whom the next visit of a room comes to.
+fn next_members(room: &Room) -> impl Iterator<Item = &Member> {
+    room.members.near(room.cursor, LOOK_AHEAD_PLACES)
 }
 
 /// One read in each cache line that a message looks at.

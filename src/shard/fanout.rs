@@ -109,9 +109,12 @@ impl Shard {
                     conn.owed = true;
                     self.backlog.stand(conn_id, conn);
                 }
-                // At most one for each visit; who waits for its turn costs nothing before it.
-                owed = owed.wrapping_add(u32::from(conn.due != Due::Turn));
-                mark_connection(conn_id, conn, effects);
+                // Who waits for its turn costs nothing before it.
+                if conn.due != Due::Turn {
+                    // At most one for each visit.
+                    owed = owed.wrapping_add(1);
+                    mark_connection(conn_id, conn, effects);
+                }
             }
         }
         room.left -= visits;

@@ -458,7 +458,15 @@ impl Shard {
 
     /// Sends the following shards what they are owed, as far as the mesh takes it. A shard whose inbox is
     /// full is a slow reader like any other: it is owed, and falls off the history if it stays slow.
+    #[inline]
     pub(super) fn feed(&mut self, id: RoomId, effects: &mut Effects) {
+        // Nearly every channel has members at its home alone.
+        if self.rooms.at(id).is_some_and(Room::is_followed) {
+            self.feed_followers(id, effects);
+        }
+    }
+
+    fn feed_followers(&mut self, id: RoomId, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let (history, Role::Home { followers, .. }) = (&room.history, &mut room.role) else { return };
         let past = room.stored.as_ref().and_then(|stored| stored.past.as_ref());

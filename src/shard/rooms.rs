@@ -344,12 +344,16 @@ impl Room {
         }
     }
 
+    /// Whether it is at home here and other shards have members of it.
+    pub(super) fn is_followed(&self) -> bool {
+        matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty())
+    }
+
     /// Whether nobody needs the room at this moment.
     pub(super) fn is_deserted(&self) -> bool {
-        let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
         let settled = self.service.as_deref().is_none_or(RoomService::is_settled);
         let written = self.kept().is_none_or(Kept::is_settled);
-        self.members.is_empty() && !followed && settled && written
+        self.members.is_empty() && !self.is_followed() && settled && written
     }
 
     /// Whether an event of an epoch is one of the channel's: of the present one, or stored before it.
