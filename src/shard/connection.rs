@@ -8,7 +8,7 @@ use crate::auth::token::Claims;
 use crate::envelope::globetrotter::IdForm;
 use crate::envelope::notice::Answered;
 use crate::ids::{ConnectionName, Seq};
-use crate::limits::{ANSWERS_BYTES_MAX, ANSWERS_HELD_MAX};
+use crate::limits::{ANSWERS_BYTES_MAX, ANSWERS_HELD_MAX, OUTBOX_BYTES_MAX};
 use crate::outbox::{Lane, Outbox};
 use crate::payload::Payload;
 use crate::session::admit::{Bucket, Lease};
@@ -247,7 +247,8 @@ pub(super) struct Connection {
     pub(super) known: bool,
     /// Whether it asked for several events in one frame.
     pub(super) bundles: bool,
-    /// Reading is paused because echoes have piled up.
+    /// Reading is paused until less waits to be written: echoes, or answers, and then `paused` says so too. What every write
+    /// asks is told by what is at hand.
     pub(super) choked: bool,
     /// How many of the memberships have the high share.
     pub(super) highs: u16,
@@ -396,11 +397,15 @@ impl Connection {
         self.outbox.bytes() > ANSWERS_BYTES_MAX || self.acks_owed() >= ANSWERS_HELD_MAX
     }
 
-    /// Whether it waits for no more than half of them, and was paused for them.
+    /// Whether no more than half of what it was paused for still waits.
     pub(super) fn may_go_on(&self) -> bool {
-        self.paused.as_ref().is_some_and(|paused| paused.awaits == Awaits::Answers)
-            && self.outbox.bytes() <= ANSWERS_BYTES_MAX / 2
-            && self.acks_owed() <= ANSWERS_HELD_MAX / 2
+        if !self.choked {
+            return false;
+        }
+        if self.paused.is_none() {
+            return self.outbox.bytes() <= OUTBOX_BYTES_MAX / 2;
+        }
+        self.outbox.bytes() <= ANSWERS_BYTES_MAX / 2 && self.acks_owed() <= ANSWERS_HELD_MAX / 2
     }
 
     /// Its channel, if it is in one alone and gets nothing but what happens there, with the normal share.

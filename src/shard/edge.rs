@@ -287,6 +287,7 @@ impl Shard {
         let Some(conn) = self.slots.find_mut(id) else { return Go::Stop };
         let message = text.to_owned();
         conn.paused = Some(Box::new(Paused { message, rest: Vec::new(), read: 0, awaits }));
+        conn.choked = awaits == Awaits::Answers;
         effects.list.push(Effect::Pause(id));
         self.saw_pause(id, awaits);
         Go::Paused
@@ -296,6 +297,7 @@ impl Shard {
     pub(super) fn on_resume(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id) else { return };
         let Some(paused) = conn.paused.take() else { return };
+        conn.choked = false;
         // The time that was waited for the rate is not the client's silence.
         conn.live.on_heard(now.millis());
         let Paused { message, mut rest, mut read, .. } = *paused;

@@ -67,7 +67,7 @@ impl Shard {
     fn end_in(&mut self, now: Now, id: ConnId, (stage, last): (Stage, Payload), metric: Metric, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
         conn.stage = Stage::Ending;
-        conn.paused = None;
+        conn.choked &= conn.paused.take().is_none();
         let waits = stage == Stage::Parting && conn.unanswered > 0;
         self.metrics.count(Metric::of_close(close_code_of(&last)));
         let stream = conn.door == Door::EventStream;

@@ -22,7 +22,7 @@ use super::timers::Timer;
 use crate::envelope::Encoding;
 use crate::envelope::notice::{self, Missed, Recovery};
 use crate::ids::{ConnId, Epoch, Seq};
-use crate::limits::{JOIN_MEMBERS_MIN, OUTBOX_BYTES_MAX, STUCK_MS};
+use crate::limits::{JOIN_MEMBERS_MIN, STUCK_MS};
 use crate::metrics::{Metric, Metrics};
 use crate::outbox::Lane;
 use crate::payload::Payload;
@@ -112,11 +112,11 @@ impl Shard {
             return;
         }
         batch.clear();
-        if conn.choked && conn.outbox.bytes() <= OUTBOX_BYTES_MAX / 2 {
+        let goes_on = conn.may_go_on();
+        if goes_on && conn.paused.is_none() {
             conn.choked = false;
             effects.list.push(Effect::Resume(id));
         }
-        let goes_on = conn.may_go_on();
         if conn.owed {
             super::fanout::mark_connection(id, conn, effects);
         } else if matches!(conn.stage, Stage::Ending) && conn.outbox.is_empty() {
