@@ -14,12 +14,7 @@ impl Host {
         let mut flushing = std::mem::take(&mut self.flushing);
         std::mem::swap(&mut flushing, &mut self.sockets.dirty);
         self.write_all(flushing);
-        while let Some(conn) = self.shard.next_behind() {
-            if self.sockets.is_live(conn) {
-                self.write(conn);
-                self.apply();
-            }
-        }
+        self.write_behind();
         self.shard.has_behind()
     }
 
@@ -30,6 +25,7 @@ impl Host {
         let end = dirty.len().min(before + TURN_ARRIVALS_MAX);
         flushing.extend(dirty.drain(before.min(end)..end));
         self.write_all(flushing);
+        self.write_behind();
     }
 
     fn write_all(&mut self, mut flushing: Vec<ConnId>) {
@@ -40,6 +36,16 @@ impl Host {
             }
         }
         self.flushing = flushing;
+    }
+
+    /// Writes once to each of those who are behind, as far as the turn has something left for them.
+    fn write_behind(&mut self) {
+        while let Some(conn) = self.shard.next_behind() {
+            if self.sockets.is_live(conn) {
+                self.write(conn);
+                self.apply();
+            }
+        }
     }
 
     fn write(&mut self, conn: ConnId) {

@@ -4,8 +4,9 @@
 //! had room for, or takes bytes again after its socket was full may be owed a whole write, and a thousand of them in one
 //! turn would keep everybody's live events waiting. So they stand in a line. Once a turn's live events are out the host
 //! writes to those who stand first, until so many bytes or so many writes are spent; whoever is owed more stands at the end
-//! again, in the next turn, and nobody goes past. One alone is served in the turn in which it comes. Who comes and goes is
-//! bounded elsewhere (`runtime/crowd`): that is work for each of them, once, and says nothing of how much they have missed.
+//! again, in the next turn, and nobody goes past. One alone is served in the turn in which it comes, with one write: who
+//! comes back and surely has its turn now is not answered before it. Who comes and goes is bounded elsewhere
+//! (`runtime/crowd`): that is work for each of them, once, and says nothing of how much they have missed.
 //!
 //! Invariants: a connection stands here once, exactly while its `due` says so; nothing is written to it meanwhile. Absent:
 //! what is written, which is for `fill` to know.
@@ -13,9 +14,9 @@
 use std::collections::VecDeque;
 
 use super::Shard;
-use super::connection::{Connection, Due};
+use super::connection::{Connection, Due, Membership};
 use crate::ids::{ConnId, Seq};
-use crate::limits::REPLAY_WRITES_PER_TURN;
+use crate::limits::{BATCH_BYTES_MAX, REPLAY_WRITES_PER_TURN};
 use crate::metrics::Metric;
 use crate::room::members::Member;
 
@@ -65,6 +66,13 @@ impl Backlog {
         self.turn == Some(id)
     }
 
+    /// Whether one that stands now is served in this turn, whatever those before it are owed. A write has fewer bytes than
+    /// twice those after which it takes no further frame.
+    pub(super) fn serves_next(&self) -> bool {
+        let owed_before = self.line.len() * 2 * BATCH_BYTES_MAX;
+        self.line.len() < self.writes && self.bytes + owed_before < self.bytes_max
+    }
+
     /// So many bytes are written to the one whose turn it is, which is over.
     #[inline(never)]
     pub(super) const fn spend(&mut self, bytes: usize) {
@@ -88,6 +96,16 @@ pub(super) fn is_behind(member: &Member, oldest: Seq) -> bool {
 }
 
 impl Shard {
+    /// Notes that one that has just joined a channel may be behind there, before anything is written to it.
+    pub(super) fn note_missed(&mut self, id: ConnId, at: Membership) {
+        let Some((room, conn)) = self.rooms.at(at.room).zip(self.slots.find_mut(id)) else { return };
+        let has_started = |member: &&Member| member.start.is_none();
+        let member = room.members.at(at.place).filter(has_started);
+        if conn.due == Due::Write && member.is_some_and(|member| is_behind(member, room.history.oldest())) {
+            conn.due = Due::Missed;
+        }
+    }
+
     /// A new turn of those who are behind.
     pub(super) fn begin_backlog(&mut self) {
         let late = self.backlog.begin();

@@ -52,6 +52,9 @@ pub(super) enum Due {
     Nothing,
     /// The host knows that it is; to say it again would be a second send in one turn.
     Write,
+    /// The same for one that has just come and is behind: what answers it goes with what it has missed, if this turn surely
+    /// has that left.
+    Missed,
     /// It is behind, and waits for its turn.
     Turn,
 }

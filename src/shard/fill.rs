@@ -38,8 +38,10 @@ impl Shard {
     /// Takes what is to be written to `id` next, as far as `batch` has room. Who is behind gets nothing before its turn.
     pub fn fill(&mut self, now: Now, id: ConnId, batch: &mut Batch) {
         let Some(conn) = self.slots.find_mut(id) else { return };
-        if conn.due == Due::Turn {
-            return;
+        match conn.due {
+            Due::Turn => return,
+            Due::Missed => conn.owed |= self.backlog.serves_next(),
+            Due::Nothing | Due::Write => {}
         }
         conn.due = Due::Nothing;
         if conn.blocked.is_some() {

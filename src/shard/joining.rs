@@ -125,6 +125,7 @@ impl Shard {
         self.hold_greetings(id);
         self.note_ready(id, membership);
         self.mark(id, effects);
+        self.note_missed(id, membership);
         Ok(())
     }
 

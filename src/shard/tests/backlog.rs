@@ -33,10 +33,15 @@ impl Turn {
 
 /// One turn of the first host, as the host has it: what writes bring about is for the next one.
 fn turn(world: &mut World) -> Turn {
-    world.writes.clear();
     let (shard, effects) = &mut world.hosts[0];
     shard.fan_out(world.now, false, effects);
-    for effect in std::mem::take(&mut effects.list) {
+    flush(world)
+}
+
+/// The writes alone, as they are for those who are let in when the visits are made.
+fn flush(world: &mut World) -> Turn {
+    world.writes.clear();
+    for effect in std::mem::take(&mut world.hosts[0].1.list) {
         world.perform(0, effect);
     }
     let taken = |world: &mut World| world.writes.drain(..).map(|(who, _, bytes)| (who, bytes)).collect();
@@ -125,6 +130,23 @@ fn one_alone_that_comes_back_is_served_in_its_turn_with_one_write() {
     assert_eq!((turn.live.len(), turn.behind.len()), (0, 1));
     assert_eq!(world.heard_words(readers[0]), ["subscribe_response", "subscribed", "note", "note", "note"]);
     assert_eq!(world.read(Metric::ReplaysLate), 0);
+}
+
+#[test]
+fn who_is_let_in_behind_the_visits_gets_its_answer_with_what_it_has_missed_as_long_as_its_turn_is_sure() {
+    let sure = REPLAY_BYTES_PER_TURN / (2 * BATCH_BYTES_MAX);
+    for count in [1, sure, sure + 1, sure + 5] {
+        let mut world = World::new();
+        let readers = storm(&mut world, count, (3, 1000));
+        let turn = flush(&mut world);
+        assert_eq!((turn.behind.len(), turn.live.len()), (count.min(sure), count.saturating_sub(sure)));
+        assert!(turn.behind.iter().all(|(_, bytes)| *bytes > 3000), "all in one write");
+        assert!(turn.live.iter().all(|(_, bytes)| *bytes < 1000), "the others are answered at once");
+        world.run();
+        for who in readers {
+            assert_eq!(world.heard_words(who), ["subscribe_response", "subscribed", "note", "note", "note"]);
+        }
+    }
 }
 
 #[test]
