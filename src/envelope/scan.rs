@@ -176,32 +176,35 @@ fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// The first byte from `at` on that does not just stand for itself inside a string.
 #[inline(always)]
-fn stop(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn stop(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut rest = bytes.get(at..)?;
     // Names and short texts end in the first eight bytes.
-    if let Some(found) = stop_in_word(bytes, at) {
-        return found;
-    }
-    at += 8;
-    while bytes.get(at..).and_then(<[u8]>::first_chunk).is_some_and(has_no_stop) {
-        at += 32;
-    }
-    loop {
-        if let Some(found) = stop_in_word(bytes, at) {
-            return found;
+    if let Some((word, behind)) = rest.split_first_chunk() {
+        if let Some(found) = stop_in(word) {
+            return Some(at + found);
         }
-        at += 8;
+        rest = behind;
+        while let Some((chunk, behind)) = rest.split_first_chunk()
+            && has_no_stop(chunk)
+        {
+            rest = behind;
+        }
+        while let Some((word, behind)) = rest.split_first_chunk() {
+            if let Some(found) = stop_in(word) {
+                return Some(bytes.len() - rest.len() + found);
+            }
+            rest = behind;
+        }
     }
+    let found = rest.iter().position(|&byte| is_stop(byte))?;
+    Some(bytes.len() - rest.len() + found)
 }
 
-/// The same in the next eight bytes: `None` if none of them is, `Some(None)` if the text ends before one is found.
+/// Which of eight bytes is the first that stops, if one does.
 #[inline(always)]
-fn stop_in_word(bytes: &[u8], at: usize) -> Option<Option<usize>> {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let Some(word) = rest.first_chunk::<8>() else {
-        return Some(rest.iter().position(|&byte| is_stop(byte)).map(|index| at + index));
-    };
+fn stop_in(word: &[u8; 8]) -> Option<usize> {
     let stops = stops(u64::from_le_bytes(*word));
-    (stops != 0).then(|| Some(at + stops.trailing_zeros() as usize / 8))
+    (stops != 0).then(|| stops.trailing_zeros() as usize / 8)
 }
 
 /// Without its bit of 2 the quote is a blank, and what is below the blank stays below it.
