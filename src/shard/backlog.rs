@@ -8,7 +8,10 @@
 //! comes back and surely has its turn now is not answered before it. Who comes and goes is bounded elsewhere
 //! (`runtime/crowd`): that is work for each of them, once, and says nothing of how much they have missed.
 //!
-//! Invariants: a connection stands here once, exactly while its `due` says so; nothing is written to it meanwhile. Absent:
+//! Who is closed waits no longer: it is owed its last answers and a close frame, for which its client does not wait as long
+//! as the line may be, and nothing of any history.
+//!
+//! Invariants: a connection waits here once, exactly while its `due` says so; nothing is written to it meanwhile. Absent:
 //! what is written, which is for `fill` to know.
 
 use std::collections::VecDeque;
@@ -23,7 +26,8 @@ use crate::room::members::Member;
 /// Those who are behind, and what this turn has left for them.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// In the order in which they are served. Who has gone keeps its place until it is the first, and costs nothing then.
+    /// In the order in which they are served. Who has gone, or is closed and waits no longer, keeps its place until it is
+    /// the first, and costs nothing then.
     line: VecDeque<ConnId>,
     /// Whose turn it is.
     turn: Option<ConnId>,
@@ -121,7 +125,7 @@ impl Shard {
     pub fn next_behind(&mut self) -> Option<ConnId> {
         // Each step takes one out of the line.
         while let Some(id) = self.backlog.take_next() {
-            if let Some(conn) = self.slots.find_mut(id) {
+            if let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.due == Due::Turn) {
                 conn.due = Due::Write;
                 self.backlog.turn = Some(id);
                 self.backlog.writes = self.backlog.writes.saturating_sub(1);

@@ -390,6 +390,16 @@ impl Connection {
         self.claims.as_ref().map(|claims| &claims.user)
     }
 
+    /// Whether it waits for its turn when it is behind. Of an echo there is no history, and nobody else has any part in
+    /// it; who is closed is owed its last answers and a close frame, and no history any more.
+    pub(super) const fn waits_when_behind(&self) -> bool {
+        match self.stage {
+            Stage::Echo => false,
+            Stage::Ending => !self.upgraded,
+            _ => true,
+        }
+    }
+
     /// How many acknowledgements it is owed that are not queued yet.
     fn acks_owed(&self) -> usize {
         self.answers.as_ref().map_or(0, |answers| answers.len()) + usize::from(self.unanswered)

@@ -1,7 +1,7 @@
 //! How connections end: by us, by the client, by force, and all of them in a drain.
 
 use super::Shard;
-use super::connection::Stage;
+use super::connection::{Due, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::keeping::Keeping;
 use super::parting::Last;
@@ -96,6 +96,9 @@ impl Shard {
         conn.outbox.push_last(last);
         self.metrics.add(Metric::OutboxBytes, conn.outbox.bytes() as u64);
         self.metrics.subtract(Metric::OutboxBytes, before as u64);
+        if conn.due == Due::Turn && !conn.waits_when_behind() {
+            conn.due = Due::Nothing;
+        }
         self.wheel.insert(now.millis().after(CLOSE_DEADLINE_MS), Timer::Close(id));
         self.mark(id, effects);
     }

@@ -51,8 +51,7 @@ impl Shard {
         let is_behind = conn.owed || conn.outbox.has_unsent();
         let has_turn = is_behind && self.backlog.is_turn_of(id);
         if is_behind {
-            // Of an echo there is no history, and nobody else has any part in it.
-            if !has_turn && !matches!(conn.stage, Stage::Echo) {
+            if !has_turn && conn.waits_when_behind() {
                 return self.backlog.stand(id, conn);
             }
             take_unsent(conn, batch);

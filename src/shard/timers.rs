@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::announcing::retention_of;
-use super::connection::{Probe, Stage};
+use super::connection::{Due, Probe, Stage};
 use super::effect::{Closing, Effects};
 use super::rooms::{Role, RoomId};
 use super::walks::Walk;
@@ -170,6 +170,10 @@ impl Shard {
 
     fn on_probe_deadline(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
         let Some(conn) = self.slots.find_mut(id).filter(|conn| conn.is_upgraded()) else { return };
+        if conn.due == Due::Turn {
+            // It is behind, and was not asked yet.
+            return self.wheel.insert(now.millis().after(PROBE_MS), Timer::Probe(id));
+        }
         let probe = std::mem::replace(&mut conn.probe, Probe::None);
         // Whom we do not read we do not hear.
         let is_read = conn.paused.is_none() && !conn.choked;

@@ -368,8 +368,10 @@ impl World {
     /// One fill and one send for each connection that is owed something, and then for those who are behind.
     fn flush(&mut self, host: usize) {
         for id in std::mem::take(&mut self.hosts[host].writes) {
+            let begun = self.left_over(host, id);
             if let Some((socket, all, taken)) = self.write(host, id) {
-                self.sockets[socket].reader.live(&all, taken);
+                let reader = &mut self.sockets[socket].reader;
+                if begun > 0 { reader.last(&all[..taken]) } else { reader.live(&all, taken) }
             }
         }
         let mut spent = Spent::default();
@@ -381,6 +383,12 @@ impl World {
         }
         self.hosts[host].busy |= self.hosts[host].shard.has_behind();
         self.apply(host);
+    }
+
+    /// How many bytes of the last write to a connection were not taken.
+    fn left_over(&self, host: usize, id: ConnId) -> usize {
+        let number = self.hosts[host].sockets.get(&(id.slot, id.generation));
+        number.map_or(0, |number| self.sockets[*number].left_over)
     }
 
     /// Returns the socket, what was to be written to it and how much it took; `None` if nothing was.

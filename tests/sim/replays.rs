@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::wire::take_frame;
+use waystation::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX};
 
 /// By channel: its epoch and its last event when a client joined.
 type Joined = BTreeMap<String, (String, u64)>;
@@ -30,12 +31,17 @@ pub(crate) struct Reader {
     /// Bytes of what is not whole yet.
     begun: Vec<u8>,
     joined: Joined,
+    /// Bytes since what a short write left over was written before its turn, which is for who is closed alone.
+    closed: Option<usize>,
 }
 
 impl Reader {
     /// A write of what is live, of which the socket takes some bytes.
     pub(crate) fn live(&mut self, all: &[u8], taken: usize) {
-        assert!(self.begun.is_empty(), "what a short write left over waits for its turn");
+        if self.closed.is_some() {
+            return self.last(&all[..taken]);
+        }
+        assert!(self.begun.is_empty(), "what a short write left over is known of");
         let look = |joined: &Joined, event: &Value| {
             let (channel, epoch, seq) = (&event["channel"], &event["epoch"], event["seq"].as_u64());
             let (Some(channel), Some(epoch), Some(seq)) = (channel.as_str(), epoch.as_str(), seq) else { return };
@@ -46,11 +52,23 @@ impl Reader {
             return self.read(all, look);
         }
         self.clone().read(all, look);
-        self.behind(&all[..taken]);
+        self.read(&all[..taken], |_, _| {});
+    }
+
+    /// What a short write left over waits for its turn, but for who is closed: it is owed what is queued and a close frame.
+    pub(crate) fn last(&mut self, taken: &[u8]) {
+        let closed = self.closed.get_or_insert(0);
+        *closed += taken.len();
+        assert!(
+            *closed <= OUTBOX_BYTES_MAX + BATCH_BYTES_MAX + MESSAGE_BYTES_MAX,
+            "more than was queued when it was closed"
+        );
+        self.read(taken, |_, _| {});
     }
 
     /// Bytes that the socket takes of a write to who is behind.
     pub(crate) fn behind(&mut self, taken: &[u8]) {
+        assert!(self.closed.is_none(), "who was not closed was written to before its turn");
         self.read(taken, |_, _| {});
     }
 

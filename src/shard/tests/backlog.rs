@@ -3,7 +3,7 @@
 use super::keeping::{epoch_of, join, start};
 use super::*;
 use crate::limits::{
-    BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, REPLAY_BYTES_PER_TURN, REPLAY_WRITES_PER_TURN, VISITS_PER_TURN_MAX,
+    BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, PROBE_MS, REPLAY_BYTES_PER_TURN, REPLAY_WRITES_PER_TURN, VISITS_PER_TURN_MAX,
 };
 
 /// What one write may have beyond the bytes after which it takes no further frame: the frame that goes over them.
@@ -285,6 +285,46 @@ fn who_goes_or_is_closed_in_line_is_in_nobodys_way() {
     assert_eq!(world.heard_words(waiting[1]), ["subscribe_response", "close 1000"]);
     last.for_each(|who| assert_eq!(seqs(&world.heard(who), "note"), [1, 2]));
     assert!(!world.hosts[0].0.has_behind());
+}
+
+/// The readers of a storm who have not had their turn yet, after the first one.
+fn who_waits(world: &mut World) -> Vec<Who> {
+    let readers = storm(world, 200, (2, 60_000));
+    turn(world);
+    let waiting: Vec<Who> = readers.into_iter().filter(|who| world.sockets[*who].taken.is_empty()).collect();
+    assert!(waiting.len() > 100);
+    waiting
+}
+
+#[test]
+fn who_is_closed_hears_so_in_the_next_turn_however_long_the_line_is() {
+    let mut world = World::new();
+    let mut waiting = who_waits(&mut world);
+    let closed = waiting.pop().unwrap();
+    world.put(closed, &masked(8, &1000_u16.to_be_bytes()));
+    let next = turn(&mut world);
+    assert!(next.wrote_live(closed) && !next.behind.is_empty());
+    assert_eq!(world.heard_words(closed), ["subscribe_response", "close 1000"]);
+    world.run();
+    waiting.iter().for_each(|who| assert_eq!(seqs(&world.heard(*who), "note"), [1, 2]));
+    assert!(!world.hosts[0].0.has_behind());
+}
+
+#[test]
+fn who_could_not_be_asked_yet_whether_it_lives_is_not_given_up() {
+    let mut world = World::new();
+    let last = who_waits(&mut world).pop().unwrap();
+    let id = world.sockets[last].id;
+    let (shard, effects) = &mut world.hosts[0];
+    shard.on_probe(world.now, id, effects);
+    let late_ms = PROBE_MS + 2 * WHEEL_SLOT_MS;
+    (world.now.micros, world.now.unix_ms) = (world.now.micros + late_ms * 1000, world.now.unix_ms + late_ms);
+    shard.on_time(world.now, effects);
+    assert!(world.is_open(last));
+    world.run();
+    assert!(world.heard_words(last).contains(&"ping frame".to_owned()));
+    world.wait(late_ms);
+    assert!(!world.is_open(last), "it was asked and says nothing");
 }
 
 #[test]
