@@ -56,8 +56,8 @@ impl World {
     /// One whose durable channels outlive it.
     fn with_store() -> Self {
         let fresh = State { generation: 0, stopped: None, key: [3; 16], id: 42 };
-        let store = Model::start(Memory::default(), fresh).unwrap();
-        let options = Options { keep: Some(KEEP), operations: store.key(), ..options() };
+        let store = Model::start(Memory::default(), fresh, KEEP).unwrap();
+        let options = Options { stores: true, operations: store.key(), ..options() };
         Self { store: Some(store), ..Self::of(options) }
     }
 

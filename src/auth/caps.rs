@@ -219,13 +219,49 @@ pub struct PolicyRow {
     pub deliver: Option<Deliver>,
     /// Whether its history outlives the process.
     pub durable: Option<bool>,
+    /// How much of its history is kept.
+    pub extent: Extent,
+}
+
+/// How much of a channel's history is kept, as far as rows say. What they do not say is as everywhere. All three bounds
+/// hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Events.
+    pub count: Option<usize>,
+    /// Bytes of them.
+    pub bytes: Option<usize>,
+    /// Milliseconds.
+    pub age_ms: Option<u64>,
+}
+
+impl Extent {
+    /// With what another says where this one does not.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            count: self.count.or(other.count),
+            bytes: self.bytes.or(other.bytes),
+            age_ms: self.age_ms.or(other.age_ms),
+        }
+    }
 }
 
 impl PolicyRow {
     /// A row that says nothing yet.
     #[must_use]
     pub const fn new(pattern: Pattern) -> Self {
-        Self { pattern, verbs: None, allowed_events: None, rate: None, html: None, deliver: None, durable: None }
+        let extent = Extent { count: None, bytes: None, age_ms: None };
+        Self {
+            pattern,
+            verbs: None,
+            allowed_events: None,
+            rate: None,
+            html: None,
+            deliver: None,
+            durable: None,
+            extent,
+        }
     }
 }
 
@@ -256,6 +292,8 @@ pub struct Policy {
     html: Table<Html>,
     deliver: Table<Deliver>,
     durable: Table<bool>,
+    /// Each row with what those say that match all its channels less well.
+    extents: Table<Extent>,
     require_caps: bool,
 }
 
@@ -283,6 +321,7 @@ impl Policy {
             }
             policy.insert(row.clone());
         }
+        policy.extents = policy.extents.inherited(Extent::or);
         Ok(policy.with_defaults())
     }
 
@@ -294,6 +333,7 @@ impl Policy {
             html: Table::default(),
             deliver: Table::default(),
             durable: Table::default(),
+            extents: Table::default(),
             require_caps: false,
         }
     }
@@ -314,7 +354,7 @@ impl Policy {
     }
 
     fn insert(&mut self, row: PolicyRow) {
-        let PolicyRow { pattern, verbs, allowed_events, rate, html, deliver, durable } = row;
+        let PolicyRow { pattern, verbs, allowed_events, rate, html, deliver, durable, extent } = row;
         if let Some(verbs) = verbs {
             self.verbs.insert(pattern.clone(), verbs);
         }
@@ -331,7 +371,10 @@ impl Policy {
             self.deliver.insert(pattern.clone(), deliver);
         }
         if let Some(durable) = durable {
-            self.durable.insert(pattern, durable);
+            self.durable.insert(pattern.clone(), durable);
+        }
+        if extent != Extent::default() {
+            self.extents.insert(pattern, extent);
         }
     }
 
@@ -397,6 +440,24 @@ impl Policy {
     #[must_use]
     pub fn durable(&self, channel: &str) -> bool {
         self.durable.best(channel, "").is_some_and(|(_, durable)| *durable)
+    }
+
+    /// How much of the history of `channel` is kept, if a row says anything of it, with a number by which that is told from
+    /// others. That is so for all who are in it, so a pattern with `{user}` says nothing of it.
+    #[must_use]
+    pub fn extent(&self, channel: &str) -> Option<(usize, Extent)> {
+        self.extents.best(channel, "").map(|(place, extent)| (place, *extent))
+    }
+
+    /// All of these, in the order of their numbers.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> {
+        self.extents.values().copied()
+    }
+
+    /// Whether another policy keeps as much of every channel, under the same numbers.
+    #[must_use]
+    pub fn has_extents_of(&self, other: &Self) -> bool {
+        self.extents == other.extents
     }
 
     /// What becomes of HTML in `channel`.

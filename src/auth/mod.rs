@@ -13,7 +13,7 @@ pub mod pattern;
 pub mod repeats;
 pub mod token;
 
-pub use caps::{Caps, ChannelRate, Deliver, Holder, Html, Policy, PolicyRow, Verb, Verbs, is_system};
+pub use caps::{Caps, ChannelRate, Deliver, Extent, Holder, Html, Policy, PolicyRow, Verb, Verbs, is_system};
 pub use key::{Key, Keys, Signature};
 pub use pattern::Pattern;
 pub use repeats::Repeats;

@@ -4,6 +4,8 @@
 //! The id is compared as it is: one that ends in `*` or contains `{user}` opens nothing. An exact row beats
 //! every wildcard, and the longest wildcard beats the others. A look-up allocates nothing.
 
+use std::cmp::Reverse;
+
 use crate::limits;
 
 /// Which channels a row is about.
@@ -84,6 +86,30 @@ impl<T> Table<T> {
 
     pub(super) const fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// What the rows say, in their order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    /// The same rows, each with what it has from those that match all of its channels, the best of them first. Of two
+    /// rows that match one channel, neither with `{user}`, one matches all channels of the other, so what the best match
+    /// says then is what all that match say together.
+    pub(super) fn inherited(&self, or: impl Fn(T, T) -> T) -> Self
+    where
+        T: Copy,
+    {
+        let rows = self.0.iter().map(|(pattern, value)| {
+            let wider = self.0.iter().filter_map(|(other, value)| match other.fit(&pattern.head, "") {
+                Some(fit @ Fit::Wildcard(_)) if other != pattern => Some((fit, *value)),
+                _ => None,
+            });
+            let mut wider: Vec<(Fit, T)> = wider.collect();
+            wider.sort_by_key(|(fit, _)| Reverse(*fit));
+            (pattern.clone(), wider.into_iter().fold(*value, |value, (_, other)| or(value, other)))
+        });
+        Self(rows.collect())
     }
 
     /// The rows that match, each with how well and its place in the table.

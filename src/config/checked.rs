@@ -17,7 +17,7 @@ use super::written::{RoleWritten, TokenArgs};
 use crate::auth::{Policy, Signature};
 use crate::census::limits::Limits;
 use crate::limits::RESOURCE_ID_BYTES_MAX;
-use crate::room::history::Retention;
+use crate::room::history::{Held, Retention};
 use crate::runtime::address::Address;
 use crate::runtime::listen;
 use crate::runtime::ring::RingSizes;
@@ -109,8 +109,10 @@ pub struct Serve {
     pub admin_socket: Option<(PathBuf, bool)>,
     /// Bytes of each shard's recorder.
     pub recorder_bytes: usize,
-    /// What a channel's history keeps.
+    /// What a channel's history keeps, where the policy says nothing else.
     pub retention: Retention,
+    /// What of a channel that is stored is held in memory.
+    pub held: Held,
     /// Whether GlobeTrotter clients are let in without a token.
     pub globetrotter_open: bool,
     /// Whom to believe about where a connection comes from.

@@ -23,7 +23,7 @@ use crate::limits::{
     LISTEN_COUNT_MAX, RECORDER_BYTES_DEFAULT, RECORDER_BYTES_MIN, SHARDS_COUNT_MAX, STORE_CACHE_BYTES_DEFAULT,
     STORE_READERS_DEFAULT, STORE_WINDOW_MS_DEFAULT,
 };
-use crate::room::history::Retention;
+use crate::room::history::{Held, Retention};
 use crate::runtime::address::Address;
 use crate::runtime::ring::RingSizes;
 use crate::wire::proxy::Proxies;
@@ -173,7 +173,7 @@ impl Laid<'_> {
         let proxies = Proxies::new(&self.file.proxies.trusted, self.file.proxies.protocol);
         let proxies = self.or_fault("proxies.trusted", proxies);
         let file = &self.file;
-        let retention = Retention::default();
+        let (retention, held) = (Retention::default(), Held::default());
         Some(Serve {
             listen: listen?,
             listen_options: file.server.listen_options(),
@@ -209,6 +209,10 @@ impl Laid<'_> {
                 count: file.history.events.unwrap_or(retention.count),
                 bytes: file.history.bytes.unwrap_or(retention.bytes),
                 age_ms: file.history.age.map_or(retention.age_ms, |seconds| seconds * 1000),
+            },
+            held: Held {
+                count: file.history.memory_events.unwrap_or(held.count),
+                bytes: file.history.memory_bytes.unwrap_or(held.bytes),
             },
             globetrotter_open: file.globetrotter.open,
             proxies: proxies?,

@@ -65,6 +65,7 @@ const fn path(judge: fn(&str) -> Result<(), String>) -> Kind {
 
 const NO: Fallback = Fallback::Is("false");
 const PATH: Kind = path(judges::path);
+const AGE: &str = "a duration from 1s to 3660d in quotes, as in \"24h\"";
 const TEXT: Kind = Kind::One(Word::Text { what: "a text in quotes, not empty", judge: judges::text });
 
 const SERVER: &[Key] = &[
@@ -282,25 +283,36 @@ const HISTORY: &[Key] = &[
         "history.events",
         Kind::Count { min: 1, max: HISTORY_COUNT_MAX as u64 },
         Fallback::Is("100"),
-        Effect::Restart,
-        "events that a channel keeps; on the disk up to a quarter more, or 64, before the oldest go together, and these are shown",
+        Effect::Reload,
+        "events that a channel keeps, where no row of `policy` says otherwise; on the disk up to a quarter more, or 64, before the oldest go together, and these are shown",
     ),
     key(
         "history.bytes",
         Kind::Count { min: 1, max: HISTORY_BYTES_MAX as u64 },
         Fallback::Is("1_048_576"),
-        Effect::Restart,
+        Effect::Reload,
         "bytes that a channel keeps; on the disk up to a quarter more",
     ),
     key(
         "history.age",
-        Kind::One(Word::Text {
-            what: "a duration from 1s to 3660d in quotes, as in \"24h\"",
-            judge: judges::history_age,
-        }),
+        Kind::One(Word::Text { what: AGE, judge: judges::history_age }),
         Fallback::Is("\"24h\""),
-        Effect::Restart,
+        Effect::Reload,
         "how far back a channel reaches; on the disk up to an eighth further",
+    ),
+    key(
+        "history.memory_events",
+        Kind::Count { min: 1, max: HISTORY_COUNT_MAX as u64 },
+        Fallback::Is("100"),
+        Effect::Reload,
+        "events of a channel in the store that are held in memory beside; who wants earlier ones has them read from there. Of a channel that is in no store all that it keeps is held",
+    ),
+    key(
+        "history.memory_bytes",
+        Kind::Count { min: 1, max: HISTORY_BYTES_MAX as u64 },
+        Fallback::Is("1_048_576"),
+        Effect::Reload,
+        "bytes of these",
     ),
 ];
 

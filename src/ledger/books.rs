@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::ids::{Seq, ShardId};
 use crate::limits::{LINES_OPEN_MAX, PLACES_SLACK, TRIM_EVENTS_MAX, TRIM_EVENTS_PER_BATCH};
 
-use super::contract::{Append, ChannelNumber, Notice, Open, Past, Refusal, Request, Ticket};
+use super::contract::{Append, Bounds, ChannelNumber, Keep, Notice, Open, Past, Refusal, Request, Ticket};
 use super::disk::{Batch, Disk, DiskFault, Order, Space};
 use super::event::{Place, record_bytes, seal_event};
 use super::key;
@@ -54,6 +54,9 @@ struct Channel {
     line: Line,
     /// Whether its number stands on the disk, or in this batch.
     is_known: bool,
+    /// Its line says on the disk that something else is retained: it is written with the next event, so that a sweep
+    /// knows what the channel may have.
+    rebound: bool,
     /// Shards that have it open; never more than one, but for moments.
     holders: u32,
     /// A trimming is planned or in the batch.
@@ -67,10 +70,18 @@ struct Channel {
     moved: Vec<Box<[u8]>>,
 }
 
+impl Channel {
+    /// So much is retained from now on.
+    fn rebind(&mut self, keep: Keep) {
+        self.rebound |= std::mem::replace(&mut self.line.keep, keep) != keep;
+    }
+}
+
 /// The state of the log while it runs.
 #[derive(Debug)]
 pub struct Ledger {
     state: State,
+    bounds: Bounds,
     /// The number of the last commit that was sealed.
     commit: u64,
     last_number: u64,
@@ -100,11 +111,11 @@ pub struct Ledger {
 
 impl Ledger {
     /// Reads where the log stands, and begins a batch that says it runs: it must be committed before anything is sequenced.
-    /// `fresh` is the state of a store that has nothing yet.
+    /// `fresh` is the state of a store that has nothing yet, `bounds` what is retained until [`Self::set_bounds`].
     ///
     /// # Errors
     /// The disk does not answer, or lacks what was on it when it was stopped.
-    pub fn start(disk: &impl Disk, fresh: State) -> Result<Self, DiskFault> {
+    pub fn start(disk: &impl Disk, fresh: State, bounds: Bounds) -> Result<Self, DiskFault> {
         let state = find(disk, key::STATE, Kind::State, read_state)?;
         let commit = find(disk, key::COMMIT, Kind::Commit, read_commit)?;
         let (state, commit) = match (state, commit) {
@@ -120,6 +131,7 @@ impl Ledger {
         let state = State { generation: state.generation + u64::from(unclean), stopped: None, ..state };
         let mut ledger = Self {
             state,
+            bounds,
             commit,
             last_number: last_number(disk)?,
             channels: HashMap::new(),
@@ -147,6 +159,18 @@ impl Ledger {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What is retained from now on. A channel goes by it when it is opened next, when something of it is to go, or when
+    /// a [`sweep`](super::trim::sweep) finds it to be over its bounds: one over all channels is due.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// What is retained.
+    #[must_use]
+    pub const fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// The number of the last commit that was sealed.
@@ -185,15 +209,6 @@ impl Ledger {
             Request::Position { channel, group, seq } => {
                 self.place(channel, &key::position(channel, &group), (Kind::Position, seq), unix_ms);
             }
-            Request::Keep(channel, keep) => {
-                if let Some(state) = self.channels.get_mut(&channel) {
-                    state.line.keep = keep;
-                    self.touched.insert(channel);
-                    if state.is_known {
-                        rows::put_line(&mut self.batch, channel, &state.line);
-                    }
-                }
-            }
             Request::Passed(channels) => self.pass(&channels),
             Request::Erase { channel, through } => return self.erase((from, ticket), channel, through),
             Request::Forget(forget) => return self.forget((from, ticket), *forget),
@@ -225,7 +240,7 @@ impl Ledger {
         if !std::mem::replace(&mut state.is_known, true) {
             rows::put_number(&mut self.batch, &state.line.name, *channel);
         }
-        if changed {
+        if std::mem::take(&mut state.rebound) || changed {
             rows::put_line(&mut self.batch, *channel, &state.line);
         }
         self.touched.insert(*channel);
@@ -370,9 +385,10 @@ impl Ledger {
         }
         let count = count.min(self.jobs.len());
         let events_max = (TRIM_EVENTS_PER_BATCH / count.max(1)).max(TRIM_EVENTS_MAX);
-        let channels = &mut self.channels;
+        let (channels, bounds) = (&mut self.channels, &self.bounds);
         let job = |channel| {
             let state = channels.get_mut(&channel)?;
+            state.rebind(bounds.of(&state.line.name));
             let places = std::mem::take(&mut state.places) > PLACES_SLACK;
             state.moved = Vec::new();
             let erase = state.erase.map(|(_, _, through)| through);
@@ -383,7 +399,7 @@ impl Ledger {
         jobs
     }
 
-    /// A channel whose events are too old is opened to be trimmed, unless it is open.
+    /// A channel that is over its bounds is opened to be trimmed, unless it is open.
     pub fn open_to_trim(&mut self, name: &str) -> bool {
         match self.names.get(name) {
             Some(channel) => {
@@ -415,7 +431,8 @@ impl Ledger {
     }
 
     fn register(&mut self, opening: &Opening, found: Option<Found>) -> Result<Past, Refusal> {
-        let Open { channel: name, keep, fresh, .. } = &opening.open;
+        let Open { channel: name, fresh, .. } = &opening.open;
+        let keep = self.bounds.of(name);
         let held = u32::from(opening.asked.is_some());
         if self.channels.len() >= LINES_OPEN_MAX && !self.names.contains_key(name) {
             return Err(Refusal::Full);
@@ -423,7 +440,7 @@ impl Ledger {
         let is_known = found.is_some();
         let found = found.unwrap_or_else(|| Found {
             channel: ChannelNumber(self.last_number + 1),
-            line: Line::new(name, *keep),
+            line: Line::new(name, keep),
             operations: Vec::new(),
             cursors: Vec::new(),
             positions: Vec::new(),
@@ -438,6 +455,7 @@ impl Ledger {
         let state = self.channels.entry(channel).or_insert_with(|| Channel {
             line,
             is_known,
+            rebound: false,
             holders: 0,
             trimming: false,
             erase: None,
@@ -446,8 +464,8 @@ impl Ledger {
             moved: Vec::new(),
         });
         state.holders += held;
+        state.rebind(keep);
         if opening.asked.is_some() {
-            state.line.keep = *keep;
             state.passed = state.line.last();
         }
         let line = state.line.clone();
@@ -494,6 +512,7 @@ impl Ledger {
         }
         // A channel of which nothing is stored has no line yet, and gets none.
         if state.is_known {
+            state.rebound = false;
             rows::put_line(&mut self.batch, job.channel, &state.line);
         }
         self.touched.insert(job.channel);

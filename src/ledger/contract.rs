@@ -5,6 +5,7 @@
 //! acknowledgement. What has an answer of its own names its ticket. A write is never dropped: while the disk fails it
 //! waits in the store, is told with [`Notice::Trouble`], and is written under the same keys when the disk works again.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{Epoch, Seq};
@@ -33,13 +34,42 @@ pub struct Keep {
     pub age_ms: u64,
 }
 
+/// How much is retained of which channel, by its full name. The ledger asks whenever it opens, looks for old events or
+/// plans what goes, so that other bounds hold for channels that nobody opens as well.
+#[derive(Clone)]
+pub struct Bounds(Arc<dyn Fn(&str) -> Keep + Send + Sync>);
+
+impl Bounds {
+    /// What this says of a name. It must say the same each time.
+    pub fn new(of: impl Fn(&str) -> Keep + Send + Sync + 'static) -> Self {
+        Self(Arc::new(of))
+    }
+
+    /// What is retained of a channel.
+    #[must_use]
+    pub fn of(&self, channel: &str) -> Keep {
+        (self.0)(channel)
+    }
+}
+
+impl From<Keep> for Bounds {
+    /// The same for all channels.
+    fn from(keep: Keep) -> Self {
+        Self::new(move |_| keep)
+    }
+}
+
+impl fmt::Debug for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bounds(..)")
+    }
+}
+
 /// Asks for a channel: what is known of it, and where it goes on. Until it is answered nothing may be sequenced there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// Its full name.
     pub channel: Arc<str>,
-    /// What its policy retains.
-    pub keep: Keep,
     /// The epoch to go on in if continuity cannot be proven: random.
     pub fresh: Epoch,
     /// Bytes of the latest events that come with the answer.
@@ -88,8 +118,6 @@ pub enum Request {
         /// Up to here.
         seq: Option<Seq>,
     },
-    /// The channel's policy changed.
-    Keep(ChannelNumber, Keep),
     /// Everything up to `through` goes, and nobody is owed it: cursors up to there go too, positions up to there move to
     /// it. Operations stay as long as they count. Answered [`Notice::Erased`]. The numbers are not used again.
     Erase {
@@ -118,7 +146,6 @@ impl Request {
             Self::Append(Append { channel, .. })
             | Self::Cursor { channel, .. }
             | Self::Position { channel, .. }
-            | Self::Keep(channel, _)
             | Self::Erase { channel, .. }
             | Self::Close(channel) => Some(*channel),
         }

@@ -61,7 +61,7 @@ pub struct Line {
     pub oldest: Option<Oldest>,
     /// Bytes of everything that was ever stored.
     pub end: u64,
-    /// What is retained.
+    /// What is retained, as far as was known when the line was written.
     pub keep: Keep,
 }
 

@@ -43,8 +43,8 @@ pub mod trim;
 
 pub use self::books::{Ledger, Opening, TrimJob};
 pub use self::contract::{
-    Append, ChannelNumber, Forget, Forgotten, Keep, Notice, Open, Page, Past, Read, Refusal, Request, Spot, Ticket,
-    Trouble,
+    Append, Bounds, ChannelNumber, Forget, Forgotten, Keep, Notice, Open, Page, Past, Read, Refusal, Request, Spot,
+    Ticket, Trouble,
 };
 pub use self::disk::{Batch, Disk, DiskFault, Space};
 pub use self::event::{Event, Operation, write_body};

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::ShardId;
+use crate::ids::{Epoch, ShardId};
 
-use super::contract::{Notice, Read, Request, Ticket};
+use super::contract::{Bounds, ChannelNumber, Notice, Open, Read, Request, Ticket};
 use super::disk::DiskFault;
 use super::memory::Memory;
 use super::past::{find_past, line_of};
 use super::rows::State;
-use super::{Ledger, forget, page, trim};
+use super::{Ledger, Opening, forget, page, trim};
 
 /// Openings and trimmings in one step.
 const JOBS_PER_STEP: usize = 64;
@@ -30,8 +30,8 @@ impl Model {
     ///
     /// # Errors
     /// What lies on the disk is not what was written.
-    pub fn start(mut disk: Memory, fresh: State) -> Result<Self, DiskFault> {
-        let mut ledger = Ledger::start(&disk, fresh)?;
+    pub fn start(mut disk: Memory, fresh: State, bounds: impl Into<Bounds>) -> Result<Self, DiskFault> {
+        let mut ledger = Ledger::start(&disk, fresh, bounds.into())?;
         if let Some(batch) = ledger.seal() {
             disk.commit(batch);
             ledger.on_committed();
@@ -107,6 +107,32 @@ impl Model {
             notices.extend(self.ledger.on_forgetting(planned));
         }
         notices
+    }
+
+    /// What is retained from now on.
+    pub fn set_bounds(&mut self, bounds: impl Into<Bounds>) {
+        self.ledger.set_bounds(bounds.into());
+    }
+
+    /// Looks at all channels, open or not, for those that are over their bounds, if the disk answers. What goes of them
+    /// goes with the next commits.
+    ///
+    /// # Errors
+    /// What lies on the disk is not what was written.
+    pub fn sweep(&mut self, unix_ms: u64) -> Result<(), DiskFault> {
+        let mut after = Some(ChannelNumber(0)).filter(|_| !self.fails);
+        while let Some(from) = after {
+            let (due, next) = trim::sweep(&self.disk, from, self.ledger.bounds(), unix_ms)?;
+            after = next;
+            for name in due {
+                if self.ledger.open_to_trim(&name) {
+                    let open = Open { channel: name.into(), fresh: Epoch(0), tail_bytes: 0, tail_count: 0 };
+                    let found = find_past(&self.disk, &open.channel, (0, 0), unix_ms);
+                    self.ledger.on_opened(&Opening { asked: None, open }, found);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Stops at once: what is on the disk, and nothing else.

@@ -10,9 +10,10 @@ mod trims;
 
 mod forgets;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::contract::{Append, ChannelNumber, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket};
+use super::contract::{Append, Bounds, ChannelNumber, Keep, Notice, Open, Past, Read, Refusal, Request, Ticket};
 use super::disk::{Batch, Disk, DiskFault, Order, Space};
 use super::event::{Event, Operation, write_body};
 use super::memory::Memory;
@@ -36,12 +37,14 @@ struct Log {
     ledger: Ledger,
     ticket: u64,
     unix_ms: u64,
+    /// What is not as [`KEEP`] says.
+    keeps: BTreeMap<String, Keep>,
 }
 
 impl Log {
     fn on(disk: Memory) -> Self {
-        let ledger = Ledger::start(&disk, fresh()).unwrap();
-        let mut log = Self { disk, ledger, ticket: 0, unix_ms: 1_000_000 };
+        let ledger = Ledger::start(&disk, fresh(), KEEP.into()).unwrap();
+        let mut log = Self { disk, ledger, ticket: 0, unix_ms: 1_000_000, keeps: BTreeMap::new() };
         assert_eq!(log.commit(), []);
         log
     }
@@ -80,10 +83,21 @@ impl Log {
         }
     }
 
+    /// Other bounds for one channel from now on.
+    fn keep(&mut self, channel: &str, keep: Keep) {
+        self.keeps.insert(channel.to_owned(), keep);
+        let keeps = self.keeps.clone();
+        self.ledger.set_bounds(Bounds::new(move |channel| keeps.get(channel).copied().unwrap_or(KEEP)));
+    }
+
+    /// Opens a channel of which so much is retained.
     fn try_open(&mut self, channel: &str, keep: Keep) -> Result<Past, Refusal> {
+        if self.keeps.get(channel).copied().unwrap_or(KEEP) != keep {
+            self.keep(channel, keep);
+        }
         self.settle();
         let fresh = Epoch(1000 + self.ledger.commit());
-        let open = Open { channel: Arc::from(channel), keep, fresh, tail_bytes: 1 << 20, tail_count: 10 };
+        let open = Open { channel: Arc::from(channel), fresh, tail_bytes: 1 << 20, tail_count: 10 };
         self.take(Request::Open(open));
         let [opening] = &self.ledger.take_openings(5)[..] else { panic!("one was asked for") };
         let found = find_past(&self.disk, channel, (10, 1 << 20), self.unix_ms);
@@ -121,14 +135,18 @@ impl Log {
 
     /// Stops uncleanly: what was not committed is gone.
     fn crash(self) -> Self {
-        Self { unix_ms: self.unix_ms, ..Self::on(self.disk) }
+        let mut log = Self { unix_ms: self.unix_ms, ..Self::on(self.disk) };
+        self.keeps.into_iter().for_each(|(channel, keep)| log.keep(&channel, keep));
+        log
     }
 
     fn stop(mut self) -> Self {
         self.settle();
         self.ledger.stop();
         self.commit();
-        Self { unix_ms: self.unix_ms, ..Self::on(self.disk) }
+        let mut log = Self { unix_ms: self.unix_ms, ..Self::on(self.disk) };
+        self.keeps.into_iter().for_each(|(channel, keep)| log.keep(&channel, keep));
+        log
     }
 }
 

@@ -12,7 +12,7 @@ use crate::limits::{
 };
 
 use super::books::TrimJob;
-use super::contract::{ChannelNumber, Keep};
+use super::contract::{Bounds, ChannelNumber, Keep};
 use super::damage::end_of_damage;
 use super::disk::{Disk, DiskFault, Order, Space};
 use super::event::{Stored, read, seal_stub};
@@ -301,13 +301,16 @@ fn first_event(disk: &impl Disk, (channel, seq): (ChannelNumber, Seq), last: Seq
     Ok(found)
 }
 
-/// Channels whose oldest event is too old, among the next lines behind `after`; and where to go on, unless it was the end.
+/// Channels that are over their bounds, among the next lines behind `after`; and where to go on, unless it was the end.
+/// Of a closed channel events grow too old, and its bounds may have become narrower since its line was written: such a
+/// one is looked at once, whatever is over them, and its line then says so.
 ///
 /// # Errors
 /// The disk does not answer.
 pub fn sweep(
     disk: &impl Disk,
     after: ChannelNumber,
+    bounds: &Bounds,
     unix_ms: u64,
 ) -> Result<(Vec<Box<str>>, Option<ChannelNumber>), DiskFault> {
     let (mut due, mut looked, mut next) = (Vec::new(), 0, None);
@@ -315,10 +318,13 @@ pub fn sweep(
     disk.scan(Space::Rows, &first..=&last, Order::Forward, &mut |place, bytes| {
         looked += 1;
         // A line that is broken is told when its channel is opened.
-        if let Ok(line) = decode(place, Kind::Line, bytes, read_line)
-            && is_too_old(&line, unix_ms)
-        {
-            due.push(line.name);
+        if let Ok(line) = decode(place, Kind::Line, bytes, read_line) {
+            let keep = bounds.of(&line.name);
+            let narrower = keep.count < line.keep.count || keep.bytes < line.keep.bytes;
+            let line = Line { keep, ..line };
+            if narrower && line.oldest.is_some() || is_too_old(&line, unix_ms) {
+                due.push(line.name);
+            }
         }
         if looked >= SWEEP_LINES_MAX {
             next = key::of_line(place);

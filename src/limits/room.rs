@@ -8,6 +8,11 @@ pub const HISTORY_COUNT_DEFAULT: usize = 100;
 pub const HISTORY_BYTES_DEFAULT: usize = 1024 * 1024;
 /// Age at which history is forgotten by default.
 pub const HISTORY_AGE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+/// Events of a stored channel that are held in memory by default; those before them are read from the store. As many as a
+/// channel keeps by default: who was away for that long is served without a look at the disk.
+pub const HISTORY_MEMORY_COUNT_DEFAULT: usize = 100;
+/// Bytes of these by default.
+pub const HISTORY_MEMORY_BYTES_DEFAULT: usize = 1024 * 1024;
 /// Bytes beyond history that a channel keeps while live members have yet to get them; a member that needs
 /// more is told of the gap.
 pub const HISTORY_LIVE_BYTES_MAX: usize = 256 * 1024;
@@ -82,6 +87,9 @@ pub const SWEEPS_PER_TURN_MAX: usize = 64;
 /// Places of channels whose way of delivery is held against a new policy in one turn; the rest follows in the next ones.
 /// Each is a look through the rows.
 pub const DELIVER_LOOKS_PER_TURN: u32 = 256;
+/// Events that are forgotten for other bounds in one turn; the rest goes in the next ones, and of one channel all at once.
+/// Some hundred microseconds.
+pub const RETAIN_EVENTS_PER_TURN: usize = 4096;
 /// How long an empty channel without events is remembered, so that a client that comes back to it finds the
 /// same epoch.
 pub const CHANNEL_IDLE_MS: u64 = 5 * 60 * 1000;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{ConnId, Epoch, Position, Seq};
-use crate::limits::{HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_LIVE_BYTES_MAX};
+use crate::limits::{
+    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_LIVE_BYTES_MAX,
+    HISTORY_MEMORY_BYTES_DEFAULT, HISTORY_MEMORY_COUNT_DEFAULT,
+};
 use crate::payload::Payload;
 
 /// One sequenced event: frozen, encoded once per encoding in use. All shards that deliver it share its frames; the
@@ -98,6 +101,29 @@ pub struct Retention {
     pub bytes: usize,
     /// Milliseconds.
     pub age_ms: u64,
+}
+
+impl Retention {
+    /// What of it is held in memory where the rest can be read elsewhere.
+    #[must_use]
+    pub fn held(self, held: &Held) -> Self {
+        Self { count: self.count.min(held.count), bytes: self.bytes.min(held.bytes), ..self }
+    }
+}
+
+/// How much of a channel that is stored is held in memory beside. Both bounds hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Events.
+    pub count: usize,
+    /// Bytes as [`Event::bytes`] counts them.
+    pub bytes: usize,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { count: HISTORY_MEMORY_COUNT_DEFAULT, bytes: HISTORY_MEMORY_BYTES_DEFAULT }
+    }
 }
 
 impl Default for Retention {

@@ -19,7 +19,7 @@ use crate::admin::{self, GiveBackup, Tools};
 use crate::auth::{Policy, Verifier};
 use crate::config::{LimitsProfile, Serve, StartError};
 use crate::ids::ShardId;
-use crate::ledger::{Keep, State};
+use crate::ledger::State;
 use crate::limits::{
     ADMIN_QUESTIONS_MAX, ADMIN_QUEUED_COUNT_MAX, AUDIT_ENTRIES_PER_TURN_MAX, CHANNELS_PER_SHARD_MAX, DRAIN_PUT_TRIES,
     HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, REPLAY_BYTES_PER_TURN,
@@ -28,13 +28,13 @@ use crate::mesh::{AdminJob, Capacities, HatchPost, Mesh, Parcel, StoreLink, hatc
 use crate::metrics::Metrics;
 use crate::metrics::store::StoreNumbers;
 use crate::recorder::Ring;
-use crate::room::history::Retention;
 use crate::runtime::listen::Listener;
 use crate::runtime::{self, Seat};
 use crate::shard::message::Lane;
 use crate::shard::message::outside::Answered;
+use crate::shard::retaining::bounds_of;
 use crate::shard::{self, Shard};
-use crate::store::{self, Backups};
+use crate::store::{self, Backups, Retaining};
 use crate::time::Now;
 
 /// Waits for a thread's end; what went wrong in it, if anything did.
@@ -154,6 +154,7 @@ pub(super) fn start(start: Start<'_>) -> Result<Engine, StartError> {
         // A number beyond the shards: this thread is none.
         post: mesh.post(ShardId(count)),
         policies,
+        retaining: store.retaining,
         metrics: metrics.first().map_or_else(Metrics::shared, Arc::clone),
     };
     let (reload, reloading) = reload::spawn(again).map_err(|error| failed(&error))?;
@@ -279,6 +280,7 @@ struct Kept {
     state: Option<State>,
     numbers: Option<Arc<StoreNumbers>>,
     backups: Option<Backups>,
+    retaining: Option<Retaining>,
     links: Vec<StoreLink>,
     member: Option<Member>,
 }
@@ -292,6 +294,7 @@ fn start_store(wanted: &Serve, shards: u16, mesh: &Mesh<Parcel>) -> Result<Kept,
         cache_bytes: store.cache_bytes,
         readers: store.readers,
         shards,
+        bounds: bounds_of(Arc::new(wanted.policy.clone()), wanted.retention),
     };
     // A number beyond the shards: the store's threads are none.
     let post = mesh.post(ShardId(shards));
@@ -306,11 +309,19 @@ fn start_store(wanted: &Serve, shards: u16, mesh: &Mesh<Parcel>) -> Result<Kept,
     })?;
     drop(mending);
     let (state, numbers, backups) = (store.state, Arc::clone(&store.numbers), store.backups.clone());
+    let retaining = Some(store.retaining.clone());
     let (links, ending) = store.split();
     // It ends when the last shard has, once everything that they put is on the disk.
     let join: Join = Box::new(move || ending.wait().map_err(|stopped| stopped.to_string()));
     let member = Member { name: "store".to_owned(), join, awaited: Awaited::ToTheEnd };
-    Ok(Kept { state: Some(state), numbers: Some(numbers), backups: Some(backups), links, member: Some(member) })
+    Ok(Kept {
+        state: Some(state),
+        numbers: Some(numbers),
+        backups: Some(backups),
+        retaining,
+        links,
+        member: Some(member),
+    })
 }
 
 /// What is asked for over the administration's socket, and the file that a signal asks for.
@@ -347,7 +358,8 @@ fn shard_options(start: &Start<'_>, shards: u16, store: Option<&State>) -> Resul
         sockets_max: usize::try_from(start.sockets).unwrap_or(usize::MAX),
         channels_max: CHANNELS_PER_SHARD_MAX,
         retention: start.wanted.retention,
-        keep: store.map(|_| retained(start.wanted.retention)),
+        held: start.wanted.held,
+        stores: store.is_some(),
         history_bytes_max: HISTORY_SHARD_BYTES_MAX,
         hot_members: HOT_MEMBERS,
         replay_bytes_per_turn: REPLAY_BYTES_PER_TURN,
@@ -355,13 +367,6 @@ fn shard_options(start: &Start<'_>, shards: u16, store: Option<&State>) -> Resul
         recorder_bytes: 0,
         audit_max: if start.log.audit().is_some() { AUDIT_ENTRIES_PER_TURN_MAX } else { 0 },
     })
-}
-
-/// What the store retains of a channel: what its history shows. Until the oldest events are worth trimming there are
-/// more, and who reads the disk is shown them: `ledger::trim::is_due` says how many.
-fn retained(Retention { count, bytes, age_ms }: Retention) -> Keep {
-    let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    Keep { count: whole(count), bytes: whole(bytes), age_ms }
 }
 
 /// The shards' recorders; none if they are off.

@@ -28,7 +28,9 @@ use crate::limits::{CONFIG_FAULTS_TOLD_MAX, JWKS_LOOK_MS, MESH_RETRY_MS};
 use crate::mesh::{HatchPost, Parcel, Post};
 use crate::metrics::{Metric, Metrics};
 use crate::shard::message::{Lane, MeshMessage};
+use crate::shard::retaining::bounds_of;
 use crate::shard::rules::Rules;
+use crate::store::Retaining;
 use sight::Sight;
 
 /// What the thread is started with.
@@ -48,6 +50,8 @@ pub(super) struct Start<'a> {
     pub(super) post: Post<Parcel>,
     /// The way to the administration.
     pub(super) policies: HatchPost<Arc<Policy>>,
+    /// The way to the store, if there is one.
+    pub(super) retaining: Option<Retaining>,
     /// Where it is counted: numbers that no shard writes.
     pub(super) metrics: Arc<Metrics>,
 }
@@ -79,6 +83,8 @@ struct Reloader {
     post: Post<Parcel>,
     policies: HatchPost<Arc<Policy>>,
     untold_policy: bool,
+    retaining: Option<Retaining>,
+    untold_store: bool,
     metrics: Arc<Metrics>,
     verifier: Arc<Verifier>,
     rules: Option<Arc<Rules>>,
@@ -110,7 +116,7 @@ pub(super) fn connections_max(wanted: &Serve, connections: u64) -> usize {
 
 impl Reloader {
     fn new(start: Start<'_>) -> Self {
-        let Start { wanted, log, ring, verifier, connections, post, policies, metrics } = start;
+        let Start { wanted, log, ring, verifier, connections, post, policies, retaining, metrics } = start;
         Self {
             source: wanted.source.clone(),
             log,
@@ -125,6 +131,8 @@ impl Reloader {
             post,
             policies,
             untold_policy: false,
+            retaining,
+            untold_store: false,
             metrics,
             verifier,
             rules: None,
@@ -144,7 +152,7 @@ impl Reloader {
         // What the service manager has not been told: it hears the end of a reload when every shard has.
         let mut outcome = None;
         loop {
-            let quiet = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
+            let quiet = keys.untold.is_empty() && rules.untold.is_empty() && self.has_told();
             let pause = if quiet { JWKS_LOOK_MS } else { MESH_RETRY_MS };
             let asked = match orders.recv_timeout(Duration::from_millis(pause)) {
                 Ok(()) => Some(SIGNAL),
@@ -162,7 +170,7 @@ impl Reloader {
                 outcome = Some(Outcome::Refused);
                 if self.read_again(cause) {
                     rules.untold = self.shards();
-                    self.untold_policy = true;
+                    (self.untold_policy, self.untold_store) = (true, self.retaining.is_some());
                     outcome = Some(Outcome::Applied);
                 }
             } else if self.ring.set_has_changed() {
@@ -174,7 +182,8 @@ impl Reloader {
             self.tell(&mut keys);
             self.tell(&mut rules);
             self.tell_administration();
-            let told = keys.untold.is_empty() && rules.untold.is_empty() && !self.untold_policy;
+            self.tell_store();
+            let told = keys.untold.is_empty() && rules.untold.is_empty() && self.has_told();
             if told && let Some(outcome) = outcome.take() {
                 notify::reloaded(outcome);
             }
@@ -269,6 +278,8 @@ impl Reloader {
             limits: wanted.counts,
             unlimited: wanted.limits == LimitsProfile::Unlimited,
             connections_max: connections_max(wanted, self.connections),
+            retention: wanted.retention,
+            held: wanted.held,
         }
     }
 
@@ -341,6 +352,19 @@ impl Reloader {
             self.post.wake(shard);
             !put
         });
+    }
+
+    /// Whether everybody but the shards has heard of the latest.
+    const fn has_told(&self) -> bool {
+        !self.untold_policy && !self.untold_store
+    }
+
+    /// The store hears what it retains, also where that is as before: it looks once more at what is over it.
+    fn tell_store(&mut self) {
+        if let (Some(rules), Some(retaining), true) = (&self.rules, &self.retaining, self.untold_store) {
+            let bounds = bounds_of(Arc::clone(&rules.policy), rules.retention);
+            self.untold_store = retaining.try_put(bounds).is_err();
+        }
     }
 
     fn tell_administration(&mut self) {

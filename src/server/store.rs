@@ -201,10 +201,10 @@ mod tests {
     /// Two channels with three events each.
     fn filled() -> Memory {
         let fresh = State { generation: 0, stopped: None, key: [7; 16], id: 42 };
-        let mut model = Model::start(Memory::default(), fresh).unwrap();
         let keep = Keep { count: 100, bytes: 1 << 20, age_ms: 1 << 40 };
+        let mut model = Model::start(Memory::default(), fresh, keep).unwrap();
         for (name, ticket) in [("chat:a", 1), ("chat:b", 10)] {
-            let open = Open { channel: Arc::from(name), keep, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+            let open = Open { channel: Arc::from(name), fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
             model.ask(ShardId(0), Ticket(ticket), Request::Open(open));
             let notices = model.commit(1, 5);
             let Some((_, Notice::Opened(_, Ok(past)))) = notices.into_iter().next() else { panic!("no answer") };

@@ -30,14 +30,8 @@ const STATS_KIND: &str = "system_stats";
 /// Who sends them. Nobody else can send there, whatever the name.
 const STATS_USER: &str = "waystation";
 
-/// What a channel's history keeps, where `usual` holds for the others.
-pub(super) fn retention_of(room: &Room, usual: Retention) -> Retention {
-    if *room.name == *STATS_CHANNEL {
-        Retention { count: SAMPLES_KEPT, bytes: SAMPLES_BYTES_MAX, ..usual }
-    } else {
-        usual
-    }
-}
+/// What is kept of them, but for their age.
+pub(super) const SAMPLES: Retention = Retention { count: SAMPLES_KEPT, bytes: SAMPLES_BYTES_MAX, age_ms: u64::MAX };
 
 /// The channels that were met most often lately.
 #[derive(Debug, Default)]

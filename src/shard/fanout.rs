@@ -23,8 +23,8 @@ impl Shard {
         self.flushed(now);
         self.begin_backlog();
         for id in std::mem::take(&mut self.behind) {
-            if let Some(room) = self.rooms.at_mut(id) {
-                room.behind = false;
+            if let Some(Room { role: Role::Home { behind, .. }, .. }) = self.rooms.at_mut(id) {
+                *behind = false;
             }
             self.feed(id, effects);
         }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::announcing::retention_of;
 use super::effect::{Effect, Effects};
 use super::message::outside::Reply;
 use super::message::{Answer, Committed, MeshMessage, Publication, Tail};
@@ -279,7 +278,7 @@ impl Shard {
             self.shed_history();
         }
         let Some(room) = self.rooms.at_mut(id) else { return };
-        let keep = retention_of(room, self.options.retention);
+        let keep = self.extents.of(room);
         let before = room.history.bytes();
         room.joined = None;
         room.members.note_trace(event.is_traced());
@@ -505,7 +504,9 @@ impl Shard {
             behind |= self.feed_notes(id, effects);
         }
         let Some(room) = self.rooms.at_mut(id).filter(|_| behind) else { return };
-        if !std::mem::replace(&mut room.behind, true) {
+        if let Role::Home { behind, .. } = &mut room.role
+            && !std::mem::replace(behind, true)
+        {
             self.metrics.count(Metric::MeshFull);
             self.behind.push(id);
         }

@@ -222,7 +222,7 @@ impl Shard {
             None => History::new(self.pen.epoch(), Seq(1)),
         };
         let role = if home == self.id {
-            Role::Home { followers: Vec::new(), dedup: None, hot: false, patterns_seen: 0 }
+            Role::Home { followers: Vec::new(), dedup: None, hot: false, behind: false, patterns_seen: 0 }
         } else {
             self.attachments = self.attachments.wrapping_add(1);
             Role::Mirror {
@@ -246,6 +246,7 @@ impl Shard {
             room.deliver(until_acked);
         }
         let is_kept = home == self.id && self.is_durable(channel);
+        room.extent = self.extents.find(channel);
         room.stored = is_kept.then(|| Box::new(Stored::opening()));
         let id = self.rooms.insert(room);
         self.saw_channel(now, id, channel);

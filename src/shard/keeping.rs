@@ -248,9 +248,9 @@ impl Shard {
 
     /// Asks the store for a channel.
     pub(super) fn ask_to_open(&mut self, now: Now, id: RoomId) {
-        let (Some(keep), Some(room)) = (self.options.keep, self.rooms.at(id)) else { return };
-        let open =
-            Open { channel: Arc::clone(&room.name), keep, fresh: self.pen.epoch(), tail_bytes: 0, tail_count: 0 };
+        let Some(room) = self.rooms.at(id) else { return };
+        let channel = Arc::clone(&room.name);
+        let open = Open { channel, fresh: self.pen.epoch(), tail_bytes: 0, tail_count: 0 };
         if let Some(keeping) = &mut self.keeping {
             let ticket = keeping.ask(Request::Open(open));
             keeping.opening.insert(ticket, (id, now.millis()));

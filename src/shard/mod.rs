@@ -10,7 +10,7 @@
 //! `home` owns channels, `mirror` follows those that are at home elsewhere; `fanout` and `fill` write what is owed;
 //! `timers`, `ending` and `parting` do the rest.
 //!
-//! With [`Options::keep`] durable channels outlive the process: `keeping` has their events written, `replay` and
+//! With [`Options::stores`] durable channels outlive the process: `keeping` has their events written, `replay` and
 //! `browsing` read what lies behind a history. The host puts [`effect::Effect::Store`] and [`effect::Effect::Read`] to the
 //! store, each kind in order, and brings every [`Notice`] as [`Input::Store`]; what it has no place for it keeps, since a
 //! shard bounds what it asks for. Without it there is no store, and neither effect comes.
@@ -21,6 +21,7 @@ pub mod effect;
 pub mod fault;
 pub mod message;
 pub mod recording;
+pub mod retaining;
 pub mod rules;
 
 mod acking;
@@ -88,7 +89,7 @@ use crate::census::strangers::Strangers;
 use crate::envelope::Parser;
 use crate::headcount::Population;
 use crate::ids::{ConnId, ShardId};
-use crate::ledger::{Keep, Notice};
+use crate::ledger::Notice;
 use crate::limits::{
     CHANNELS_PER_SHARD_MAX, CONNECTIONS_PER_SHARD_MAX, HISTORY_SHARD_BYTES_MAX, HOT_MEMBERS, RECORDER_BYTES_DEFAULT,
     REPLAY_BYTES_PER_TURN,
@@ -99,7 +100,7 @@ use crate::recorder::{Recorder, Ring};
 use crate::request::{Pending, Providers};
 use crate::room::dedup::Dedup;
 use crate::room::group::{Consumer, Patterns};
-use crate::room::history::Retention;
+use crate::room::history::{Held, Retention};
 use crate::route::HashKey;
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
@@ -120,6 +121,7 @@ use news::Rumour;
 use parting::Last;
 use pen::Pen;
 use registry::Registry;
+use retaining::Extents;
 use rollcall::RollCall;
 use rooms::{RoomId, Rooms};
 use roster::Roster;
@@ -165,11 +167,12 @@ pub struct Options {
     pub sockets_max: usize,
     /// Channels that this shard knows; over it deserted ones are forgotten.
     pub channels_max: usize,
-    /// What a channel's history keeps.
+    /// What a channel's history keeps, where the policy says nothing else.
     pub retention: Retention,
-    /// What the store retains of a durable channel; `None` if there is no store. Which channels are durable the policy
-    /// says.
-    pub keep: Option<Keep>,
+    /// What of a channel that is stored is held in memory.
+    pub held: Held,
+    /// Whether there is a store. Which channels are durable the policy says.
+    pub stores: bool,
     /// Bytes of history on this shard.
     pub history_bytes_max: usize,
     /// Members from which a channel is hot.
@@ -205,7 +208,8 @@ impl Options {
             sockets_max: CONNECTIONS_PER_SHARD_MAX,
             channels_max: CHANNELS_PER_SHARD_MAX,
             retention: Retention::default(),
-            keep: None,
+            held: Held::default(),
+            stores: false,
             history_bytes_max: HISTORY_SHARD_BYTES_MAX,
             hot_members: HOT_MEMBERS,
             replay_bytes_per_turn: REPLAY_BYTES_PER_TURN,
@@ -307,6 +311,8 @@ pub struct Shard {
     timing: Vec<(u64, u64)>,
     /// Which channels are the busiest, while somebody watches.
     busy: Busy,
+    /// How much is kept of which channel.
+    extents: Extents,
     /// What is under way between durable channels here and the store, if there is one.
     keeping: Option<Box<Keeping>>,
     /// Which events without a channel were sent already.
@@ -377,7 +383,8 @@ impl Shard {
             rumours: VecDeque::new(),
             timing: Vec::new(),
             busy: Busy::default(),
-            keeping: options.keep.map(|_| Box::default()),
+            keeping: options.stores.then(Box::default),
+            extents: Extents::new(&options),
             direct: Dedup::default(),
             repeats: Repeats::default(),
             latest: now,

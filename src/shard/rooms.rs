@@ -11,6 +11,7 @@ use super::keeping::{Kept, Stored};
 use super::message::MeshMessage;
 use super::patterns::RoomService;
 use super::replay::Past;
+use super::retaining::Place;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{ConnId, Epoch, Seq, ShardId};
 use crate::limits::{LOOK_PLACES_MAX, VISITS_PER_CHANNEL};
@@ -97,6 +98,8 @@ pub(super) enum Role {
         dedup: Option<Box<Dedup>>,
         /// Whether all shards were told that it is hot.
         hot: bool,
+        /// Whether it stands among those that owe events to a shard whose inbox was full.
+        behind: bool,
         /// The version of the pattern subscriptions that it has been compared with.
         patterns_seen: u32,
     },
@@ -176,8 +179,8 @@ pub(super) struct Room {
     pub(super) share: Share,
     /// Whether the room stands in the line of the fan-out.
     pub(super) queued: bool,
-    /// Whether it stands among those that owe events to a shard whose inbox was full.
-    pub(super) behind: bool,
+    /// How much is kept of it.
+    pub(super) extent: Place,
     /// Whether events are delivered until they are acknowledged.
     pub(super) until_acked: bool,
     /// Where among the members the next visit is.
@@ -221,11 +224,11 @@ impl Room {
             timed: Seq(0),
             ahead: 0,
             queued: false,
-            behind: false,
             cursor: 0,
             left: 0,
             needed,
             needed_now: needed,
+            extent: Place::default(),
             idle_since_s: seconds(now),
         }
     }

@@ -1,4 +1,5 @@
-//! What an operator may change while the shard runs: the policy, the pages that may connect, the limits.
+//! What an operator may change while the shard runs: the policy, the pages that may connect, the limits, what histories
+//! keep.
 //!
 //! Rules come whole and are in force from the next input on. Nobody is closed for them: who is in stays in, over a limit
 //! that is lower now as well, and only memberships and registrations that the policy no longer allows are ended, some
@@ -17,6 +18,7 @@ use crate::auth::{Policy, Verb};
 use crate::census::limits::Limits;
 use crate::ids::ConnId;
 use crate::metrics::Metric;
+use crate::room::history::{Held, Retention};
 use crate::time::Now;
 use crate::wire::upgrade::Origins;
 
@@ -35,6 +37,10 @@ pub struct Rules {
     pub unlimited: bool,
     /// Connections in the process.
     pub connections_max: usize,
+    /// What a channel's history keeps, where the policy says nothing else.
+    pub retention: Retention,
+    /// What of a channel that is stored is held in memory.
+    pub held: Held,
 }
 
 impl Shard {
@@ -43,7 +49,7 @@ impl Shard {
         if rules.generation <= self.rules {
             return;
         }
-        let Rules { generation, policy, origins, limits, unlimited, connections_max } = rules;
+        let Rules { generation, policy, origins, limits, unlimited, connections_max, retention, held } = rules;
         self.rules = *generation;
         let stricter = *self.options.policy != **policy;
         // What is left of rates that stay is not given anew: who has used them up waits on.
@@ -56,6 +62,8 @@ impl Shard {
         self.options.limits = if *unlimited { Limits::UNLIMITED } else { *limits };
         self.options.unlimited = *unlimited;
         self.options.connections_max = *connections_max;
+        (self.options.retention, self.options.held) = (*retention, *held);
+        self.begin_to_retain_anew();
         self.registry.set_limits(&self.options.limits);
         let off = |before: u32, now: u32| before == 0 && now > 0;
         let now = &self.options.limits;

@@ -30,6 +30,7 @@ mod places;
 mod providers;
 mod recorded;
 mod replay;
+mod retaining;
 mod returning;
 mod rooms;
 mod rules;

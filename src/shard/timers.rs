@@ -1,7 +1,6 @@
 //! What the shard's wheel fires.
 
 use super::Shard;
-use super::announcing::retention_of;
 use super::connection::{Due, Probe, Stage};
 use super::effect::{Closing, Effects};
 use super::rooms::{Role, RoomId};
@@ -227,9 +226,8 @@ impl Shard {
 
     /// The same for one channel. Returns how many members were looked at.
     fn sweep_room(&mut self, now: Now, id: RoomId) -> usize {
-        let usual = self.options.retention;
         let Some(room) = self.rooms.at_mut(id) else { return 0 };
-        let keep = retention_of(room, usual);
+        let keep = self.extents.of(room);
         let mut looked_at = 0;
         if !room.queued && room.members.places() <= LOOK_PLACES_MAX {
             // A visit notes what a member needs before it is written to; here the writing is done.

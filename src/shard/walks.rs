@@ -22,6 +22,8 @@ pub(super) enum Walk {
     Count(u32),
     /// Delivers in channels from this place on as the policy says now.
     Deliver(u32),
+    /// Keeps of channels from this place on what the rules say now.
+    Retain(u32),
     /// Sweeps so many channels more.
     Sweep(usize),
     /// Ends from this slot on what the policy no longer allows, and of its connection below this membership.
@@ -71,6 +73,11 @@ impl Shard {
         self.begin_walk(Walk::Deliver(0));
     }
 
+    /// Whether channels are being settled by the present rules of how much is kept.
+    pub(super) fn is_retaining_anew(&self) -> bool {
+        self.walks.iter().any(|walk| matches!(walk, Walk::Retain(_)))
+    }
+
     /// Begins to look for channels in which groups go on; from the start, if that is under way.
     pub(super) fn begin_to_claim(&mut self) {
         self.walks.retain(|walk| !matches!(walk, Walk::Claim(_)));
@@ -107,6 +114,10 @@ impl Shard {
                     let to = from.saturating_add(DELIVER_LOOKS_PER_TURN).min(self.rooms.places());
                     (from..to).for_each(|place| self.deliver_anew(RoomId::of(place)));
                     (to < self.rooms.places()).then_some(Walk::Deliver(to))
+                }
+                Walk::Retain(from) => {
+                    slots = 0;
+                    self.retain_anew(now, from).map(Walk::Retain)
                 }
                 Walk::Claim(from) => {
                     slots = 0;

@@ -11,7 +11,7 @@ use super::commit::Witness;
 use super::reader::{Done, Job};
 use super::sleep::{now, sleep, unix_ms};
 use crate::ids::{Epoch, ShardId};
-use crate::ledger::{ChannelNumber, Keep, Ledger, Notice, Open, Opening, Request, Ticket, Trouble};
+use crate::ledger::{Bounds, ChannelNumber, Ledger, Notice, Open, Opening, Request, Ticket, Trouble};
 use crate::limits::{
     STORE_COMMIT_BYTES_MAX, STORE_COMMIT_WRITES_MAX, STORE_JOBS_MAX, STORE_LOOK_MS, STORE_QUEUE_ITEMS, STORE_SWEEP_MS,
 };
@@ -38,6 +38,10 @@ pub(super) struct Desk {
     sweep: Sweep,
     /// A part of it has come to its end.
     swept: bool,
+    /// Other bounds, when there are some.
+    news: Receiver<Bounds>,
+    /// What a reader is at was begun with bounds that hold no longer.
+    anew: bool,
     bell: Arc<Bell>,
     numbers: Arc<StoreNumbers>,
 }
@@ -91,7 +95,7 @@ impl Told {
 impl Desk {
     pub(super) fn new(
         ledger: Ledger,
-        (ends, jobs, done): (Vec<StoreEnd>, Sender<Job>, Receiver<Done>),
+        (ends, jobs, done, news): (Vec<StoreEnd>, Sender<Job>, Receiver<Done>, Receiver<Bounds>),
         (bell, wake, numbers): (Arc<Bell>, Wake, Arc<StoreNumbers>),
     ) -> Self {
         let (gone, owed) = (vec![false; ends.len()], vec![None; ends.len()]);
@@ -107,6 +111,8 @@ impl Desk {
             old: VecDeque::new(),
             sweep: Sweep::From(ChannelNumber(0), now() + Duration::from_millis(STORE_SWEEP_MS)),
             swept: false,
+            news,
+            anew: false,
             bell,
             numbers,
         }
@@ -129,7 +135,7 @@ impl Desk {
 
     /// Takes what shards and readers have put, as far as it fits the batch. Returns whether anything came.
     pub(super) fn collect(&mut self) -> bool {
-        let mut any = false;
+        let mut any = self.take_news();
         for planned in std::mem::take(&mut self.planned) {
             any = true;
             self.on_done(planned);
@@ -166,6 +172,17 @@ impl Desk {
         any
     }
 
+    /// Takes other bounds, if there are some: all channels are looked at for what is over them, from the first one on.
+    fn take_news(&mut self) -> bool {
+        let Ok(bounds) = self.news.try_recv() else { return false };
+        self.ledger.set_bounds(bounds);
+        match self.sweep {
+            Sweep::From(..) => self.sweep = Sweep::From(ChannelNumber(0), now()),
+            Sweep::Running => self.anew = true,
+        }
+        true
+    }
+
     /// Whether a part of a search for old events has come to its end since the last call.
     pub(super) const fn take_swept(&mut self) -> bool {
         std::mem::replace(&mut self.swept, false)
@@ -199,9 +216,10 @@ impl Desk {
                 }
             }
             Done::Swept(found) => {
-                let next = found.as_ref().ok().and_then(|(_, next)| *next);
+                let anew = std::mem::take(&mut self.anew);
+                let next = found.as_ref().ok().and_then(|(_, next)| *next).filter(|_| !anew);
                 // A look that found its end begins again after a while, one that did not goes on at once.
-                let pause = if next.is_some() { STORE_LOOK_MS } else { STORE_SWEEP_MS };
+                let pause = if next.is_some() || anew { STORE_LOOK_MS } else { STORE_SWEEP_MS };
                 self.sweep = Sweep::From(next.unwrap_or(ChannelNumber(0)), now() + Duration::from_millis(pause));
                 self.old.extend(found.map(|(due, _)| due).unwrap_or_default());
                 self.swept = true;
@@ -217,8 +235,7 @@ impl Desk {
         jobs.extend(self.ledger.take_trim_jobs(room).into_iter().map(Job::Trim));
         for name in self.old.drain(..room.min(self.old.len())) {
             if self.ledger.open_to_trim(&name) {
-                let keep = Keep { count: 0, bytes: 0, age_ms: 0 };
-                let open = Open { channel: name.into(), keep, fresh: Epoch(0), tail_bytes: 0, tail_count: 0 };
+                let open = Open { channel: name.into(), fresh: Epoch(0), tail_bytes: 0, tail_count: 0 };
                 jobs.push(Job::Open(Opening { asked: None, open }));
             }
         }
@@ -228,7 +245,7 @@ impl Desk {
             && now() >= at
         {
             self.sweep = Sweep::Running;
-            jobs.push(Job::Sweep(after));
+            jobs.push(Job::Sweep(after, self.ledger.bounds().clone()));
         }
         if jobs.len() < all {
             jobs.extend(self.ledger.take_forget_job().map(Job::Forget));
@@ -253,7 +270,7 @@ impl Desk {
         self.bell.announce();
         let mut ends = self.told.ends.iter().zip(&self.told.gone);
         let quiet = |(end, gone): (&StoreEnd, &bool)| end.requests.is_empty() && (*gone || !end.is_abandoned());
-        if self.done.is_empty() && ends.all(quiet) {
+        if self.done.is_empty() && self.news.is_empty() && ends.all(quiet) {
             sleep(&self.bell, until.min(Duration::from_millis(STORE_SWEEP_MS)));
         }
         self.bell.rise();
@@ -335,15 +352,14 @@ mod tests {
 
     use super::*;
     use crate::ids::Seq;
-    use crate::ledger::{Append, Memory, State};
+    use crate::ledger::{Append, Keep, Memory, State};
     use crate::limits::TRIM_SLACK_EVENTS_MIN;
     use crate::mesh::store_links;
     use crate::payload::Payload;
 
     /// A channel that is to be trimmed.
     fn overfill(ledger: &mut Ledger, name: &str) {
-        let keep = Keep { count: 0, bytes: u64::MAX / 2, age_ms: u64::MAX / 2 };
-        let open = Open { channel: Arc::from(name), keep, fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
+        let open = Open { channel: Arc::from(name), fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
         let opening = Opening { asked: Some((ShardId(0), Ticket(1))), open };
         let opened = ledger.on_opened(&opening, Ok(None));
         let Some((_, Notice::Opened(_, Ok(past)))) = opened else { panic!("{opened:?}") };
@@ -359,7 +375,8 @@ mod tests {
         let bell = Arc::new(Bell::new().unwrap());
         let (_links, ends, _asked) = store_links(1, &bell);
         let fresh = State { generation: 0, stopped: None, key: [0; 16], id: 1 };
-        let mut ledger = Ledger::start(&Memory::default(), fresh).unwrap();
+        let none = Keep { count: 0, bytes: u64::MAX / 2, age_ms: u64::MAX / 2 };
+        let mut ledger = Ledger::start(&Memory::default(), fresh, none.into()).unwrap();
         for channel in 0..STORE_JOBS_MAX {
             overfill(&mut ledger, &format!("chat:{channel}"));
         }
@@ -367,11 +384,33 @@ mod tests {
         ledger.on_committed();
         let ((jobs, to_do), (_done, done)) = (bounded(2 * STORE_JOBS_MAX), bounded(0));
         let wake: Wake = Arc::new(|_| {});
-        let mut desk = Desk::new(ledger, (ends, jobs, done), (bell, wake, StoreNumbers::shared()));
+        let (_bounds, news) = bounded(1);
+        let mut desk = Desk::new(ledger, (ends, jobs, done, news), (bell, wake, StoreNumbers::shared()));
         desk.sweep = Sweep::From(ChannelNumber(0), now());
         desk.old.extend((0..STORE_JOBS_MAX / 2).map(|channel| format!("trip:{channel}").into()));
         desk.dispatch();
         assert_eq!((to_do.len(), desk.jobs_open), (STORE_JOBS_MAX, STORE_JOBS_MAX));
         assert!(desk.old.is_empty() && matches!(desk.sweep, Sweep::From(..)), "it begins when there is room");
+    }
+
+    #[test]
+    fn a_search_that_is_under_way_begins_anew_with_other_bounds() {
+        let bell = Arc::new(Bell::new().unwrap());
+        let (_links, ends, _asked) = store_links(1, &bell);
+        let fresh = State { generation: 0, stopped: None, key: [0; 16], id: 1 };
+        let keep = |count| Keep { count, bytes: 1, age_ms: 1 };
+        let ledger = Ledger::start(&Memory::default(), fresh, keep(1).into()).unwrap();
+        let ((jobs, _to_do), (_done, done), (bounds, news)) = (bounded(1), bounded(1), bounded(1));
+        let wake: Wake = Arc::new(|_| {});
+        let mut desk = Desk::new(ledger, (ends, jobs, done, news), (bell, wake, StoreNumbers::shared()));
+        desk.sweep = Sweep::Running;
+        bounds.send(keep(2).into()).unwrap();
+        assert!(desk.collect());
+        assert_eq!(desk.ledger.bounds().of("chat:a"), keep(2));
+        desk.on_done(Done::Swept(Ok((Vec::new(), Some(ChannelNumber(7))))));
+        assert!(matches!(desk.sweep, Sweep::From(ChannelNumber(0), _)), "{:?}", desk.sweep);
+        desk.sweep = Sweep::Running;
+        desk.on_done(Done::Swept(Ok((Vec::new(), Some(ChannelNumber(7))))));
+        assert!(matches!(desk.sweep, Sweep::From(ChannelNumber(7), _)), "{:?}", desk.sweep);
     }
 }

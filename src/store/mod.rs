@@ -35,10 +35,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::ids::ShardId;
-use crate::ledger::{Ledger, State};
+use crate::ledger::{Bounds, Ledger, State};
 use crate::limits::{STORE_JOBS_MAX, STORE_READERS_MAX, STORE_WINDOW_MS_MAX, STORE_WINDOW_MS_MIN};
 use crate::mesh::{Bell, StoreLink, store_links};
 use crate::metrics::store::StoreNumbers;
@@ -63,6 +63,8 @@ pub struct Options {
     pub readers: usize,
     /// How many shards there are.
     pub shards: u16,
+    /// How much is retained of which channel.
+    pub bounds: Bounds,
 }
 
 /// Wakes a shard that was given an answer.
@@ -79,6 +81,8 @@ pub struct Store {
     pub numbers: Arc<StoreNumbers>,
     /// Where backups are asked for.
     pub backups: Backups,
+    /// Where other bounds are put.
+    pub retaining: Retaining,
     thread: JoinHandle<Result<(), Stopped>>,
 }
 
@@ -87,6 +91,28 @@ impl Store {
     #[must_use]
     pub fn split(self) -> (Vec<StoreLink>, Ending) {
         (self.links, Ending(self.thread))
+    }
+}
+
+/// The way for other bounds to the store that runs.
+#[derive(Clone, Debug)]
+pub struct Retaining {
+    queue: Sender<Bounds>,
+    bell: Arc<Bell>,
+}
+
+impl Retaining {
+    /// Puts how much is retained from now on: what is over it goes soon, of channels that nobody opens too.
+    ///
+    /// # Errors
+    /// What was put before is not taken yet. A store that has ended takes nothing, and needs nothing.
+    pub fn try_put(&self, bounds: Bounds) -> Result<(), Bounds> {
+        match self.queue.try_send(bounds) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(bounds)) => return Err(bounds),
+        }
+        self.bell.ring_if_asleep();
+        Ok(())
     }
 }
 
@@ -115,7 +141,8 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     let tables = Tables::open(&directory.log(), options.cache_bytes).map_err(|fault| fault.at(&options.directory))?;
     let mut fresh = State { generation: 0, stopped: None, key: [0; 16], id: directory.id() };
     getrandom::fill(&mut fresh.key).map_err(|error| failed(error.to_string()))?;
-    let mut ledger = Ledger::start(&tables, fresh).map_err(|fault| StartFault::of_disk(&options.directory, &fault))?;
+    let mut ledger = Ledger::start(&tables, fresh, options.bounds.clone())
+        .map_err(|fault| StartFault::of_disk(&options.directory, &fault))?;
     if ledger.state().id != directory.id() {
         return Err(StartFault::damaged(&options.directory, "its log belongs to another directory"));
     }
@@ -142,14 +169,16 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     let (backups, reader) = backup::spawn(directory.id(), &tables).map_err(|error| failed(error.to_string()))?;
     readers.push(reader);
     let numbers = StoreNumbers::shared();
+    let (queue, news) = bounded(1);
+    let retaining = Retaining { queue, bell: Arc::clone(&bell) };
     let writer = writer::Writer::new(
-        desk::Desk::new(ledger, (ends, jobs, done), (bell, wake, Arc::clone(&numbers))),
+        desk::Desk::new(ledger, (ends, jobs, done, news), (bell, wake, Arc::clone(&numbers))),
         (tables, directory, readers),
         (Arc::clone(&numbers), pulse),
         (within_bounds(options.window), options.cache_bytes),
     );
     let thread = writer.spawn().map_err(|error| failed(error.to_string()))?;
-    Ok(Store { state, links, numbers, backups, thread })
+    Ok(Store { state, links, numbers, backups, retaining, thread })
 }
 
 /// A window as it may be.

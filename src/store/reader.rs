@@ -18,7 +18,7 @@ use crate::ledger::books::{Opening, TrimJob};
 use crate::ledger::forget::{self, Portion};
 use crate::ledger::past::{Found, find_past, line_of};
 use crate::ledger::trim::{Trimming, plan_job, sweep};
-use crate::ledger::{ChannelNumber, DiskFault, Forget, Notice, Page, Read, Refusal, page};
+use crate::ledger::{Bounds, ChannelNumber, DiskFault, Forget, Notice, Page, Read, Refusal, page};
 use crate::mesh::Bell;
 use crate::mesh::store::Asked;
 
@@ -30,7 +30,7 @@ pub(super) enum Job {
     /// What a user has left.
     Forget(Forget),
     /// Channels whose events are too old, behind this one.
-    Sweep(ChannelNumber),
+    Sweep(ChannelNumber, Bounds),
 }
 
 /// What was found.
@@ -198,7 +198,7 @@ impl State {
                 Done::Trimmed(job, planned)
             }
             Job::Forget(job) => Done::Forgotten(tables.and_then(|tables| forget::plan(tables, &job))),
-            Job::Sweep(after) => Done::Swept(tables.and_then(|tables| sweep(tables, after, unix_ms))),
+            Job::Sweep(after, bounds) => Done::Swept(tables.and_then(|tables| sweep(tables, after, &bounds, unix_ms))),
         };
         // There is a place for each job that was given out; at the end nobody takes it.
         let _taken_or_gone = self.lines.results.send(done);

@@ -83,6 +83,7 @@ impl Played {
             cache_bytes: 1 << 20,
             readers: 2,
             shards,
+            bounds: KEEP.into(),
         };
         let store = start(&options, Arc::new(move |shard| wake.send(shard).unwrap_or_default()))?;
         let (numbers, backups, state) = (Arc::clone(&store.numbers), store.backups.clone(), store.state);
@@ -119,7 +120,7 @@ impl Played {
 
     fn open(&mut self, shard: usize, channel: &str) -> Past {
         let fresh = Epoch(self.state.generation + 100);
-        let open = Open { channel: Arc::from(channel), keep: KEEP, fresh, tail_bytes: 1 << 16, tail_count: 5 };
+        let open = Open { channel: Arc::from(channel), fresh, tail_bytes: 1 << 16, tail_count: 5 };
         let ticket = self.put(shard, Request::Open(open));
         loop {
             match self.next(shard) {

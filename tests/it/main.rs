@@ -51,6 +51,7 @@ mod raw;
 mod reconnecting;
 mod reload;
 mod resume;
+mod retention;
 mod rooms;
 mod secrets;
 mod seeds;

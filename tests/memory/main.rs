@@ -227,8 +227,7 @@ impl Log {
     }
 
     fn open(&mut self, name: &str) -> Past {
-        let keep = Keep { count: 100, bytes: 1 << 20, age_ms: 86_400_000 };
-        let open = Open { channel: Arc::from(name), keep, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+        let open = Open { channel: Arc::from(name), fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
         let mut notices = self.ask(Request::Open(open));
         loop {
             for (_, notice) in notices.drain(..) {
@@ -263,7 +262,8 @@ fn an_open_durable_channel_costs_the_log_the_same_however_much_is_stored() {
     let _alone = Alone::wait();
     let each = [1, 10].map(|events| {
         let fresh = State { generation: 0, stopped: None, key: [7; 16], id: 42 };
-        let mut log = Log { model: Model::start(Memory::default(), fresh).unwrap(), ticket: 0 };
+        let keep = Keep { count: 100, bytes: 1 << 20, age_ms: 86_400_000 };
+        let mut log = Log { model: Model::start(Memory::default(), fresh, keep).unwrap(), ticket: 0 };
         for number in 0..CHANNELS {
             let past = log.open(&format!("chat:room-{number:08}"));
             log.append(&past, events);

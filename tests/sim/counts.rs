@@ -30,7 +30,7 @@ kinds! {
     ShortWrite, NothingTaken, SlowReader, Dropped, PoliteClose, CutOff, TokenRefreshed, TokenNarrowed, ForbiddenLeft, TokenExpiring, TokenExpired, Pinged,
     Draining, ClosedInDrain, BurstOfErrors,
     // The store.
-    Committed, Opened, Paged, StoreFailed, StoreRefused, Crashed, ResumedAcross,
+    Committed, Opened, Paged, StoreFailed, StoreRefused, Crashed, ResumedAcross, Reloaded, TrimmedOnDisk,
     // Services.
     Consumed, Redelivered, ConsumerLate, PatternAck, Notified, PongAck, Asked, Answered, Unanswered, ProviderLost, Direct,
 }

@@ -265,6 +265,16 @@ impl Ledger {
         }
     }
 
+    /// Operations of a channel that were answered with a number below one and were first sent at a time or later.
+    pub(crate) fn acked_before(&self, channel: &str, oldest: u64, since_micros: u64) -> Vec<&Op> {
+        let claims = self.claims.iter().filter(|((name, _, seq), _)| name == channel && *seq < oldest);
+        let late = |(user, id): &(String, String)| {
+            let is_it = |op: &&Op| op.channel == channel && op.user == *user && op.id.as_deref() == Some(id);
+            self.ops.iter().find(is_it).filter(|op| op.sent_micros >= since_micros)
+        };
+        claims.filter_map(|(_, claim)| late(claim)).collect()
+    }
+
     /// All channels that anybody sent to.
     pub(crate) fn channels(&self) -> BTreeSet<String> {
         self.ops.iter().map(|op| op.channel.clone()).collect()

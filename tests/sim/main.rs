@@ -15,6 +15,7 @@ mod counts;
 mod invariants;
 mod network;
 mod replays;
+mod retention;
 mod rng;
 mod storage;
 mod wire;

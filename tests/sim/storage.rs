@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use waystation::ids::{Seq, ShardId};
 use waystation::ledger::disk::Order;
-use waystation::ledger::{Memory, Model, Notice, Read, State, Trouble, event, page, past};
+use waystation::ledger::{Bounds, Memory, Model, Notice, Read, State, Trouble, event, page, past};
 use waystation::shard::Input;
 
 use super::counts::Kind;
@@ -25,9 +25,9 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn new(disk: Memory, rng: &mut Rng) -> Self {
+    pub(crate) fn new(disk: Memory, bounds: Bounds, rng: &mut Rng) -> Self {
         let fresh = State { generation: 0, stopped: None, key: [3; 16], id: 42 };
-        let model = Model::start(disk, fresh).expect("a disk in memory is read");
+        let model = Model::start(disk, fresh, bounds).expect("a disk in memory is read");
         Self { model, commit_percent: rng.pick(&[5, 30, 90]), told: Vec::new(), fails_for: 0 }
     }
 
@@ -95,12 +95,14 @@ pub(crate) struct OnDisk {
     pub(crate) events: BTreeMap<u64, (String, String, String)>,
     /// Everything before it is trimmed.
     pub(crate) oldest: u64,
+    /// When the first that is not was sequenced.
+    pub(crate) oldest_ms: Option<u64>,
     /// Its epochs with their first and last event, trimmed or not.
     pub(crate) spans: Vec<(String, u64, u64)>,
 }
 
 impl OnDisk {
-    fn read(disk: &Memory, channel: &str) -> Self {
+    pub(crate) fn read(disk: &Memory, channel: &str) -> Self {
         let Some((number, line)) = past::find_line(disk, channel).expect("a disk in memory is read") else {
             return Self::default();
         };
@@ -120,7 +122,8 @@ impl OnDisk {
         });
         let oldest = line.oldest.map_or_else(|| line.last().0 + 1, |oldest| oldest.seq.0);
         let spans = line.spans.iter().map(|span| (format!("{:016x}", span.epoch.0), span.first.0, span.last.0));
-        Self { events: events.collect(), oldest, spans: spans.collect() }
+        let oldest_ms = line.oldest.map(|oldest| oldest.unix_ms);
+        Self { events: events.collect(), oldest, oldest_ms, spans: spans.collect() }
     }
 }
 
@@ -136,10 +139,11 @@ impl World {
         let disk = storage.model.crash();
         for channel in self.ledger.channels() {
             let on_disk = if is_durable(&channel) { OnDisk::read(&disk, &channel) } else { OnDisk::default() };
+            self.check_kept(&channel, &on_disk);
             self.ledger.forget_lost(&channel, on_disk, is_durable(&channel));
         }
         self.ledger.forget_progress();
-        self.storage = Some(Storage::new(disk, &mut self.rng));
+        self.storage = Some(Storage::new(disk, self.retaining.bounds(), &mut self.rng));
         self.lose_sockets();
         self.start_shards();
     }

@@ -2,10 +2,9 @@
 
 use waystation::auth::token::{Key, Keys, Verifier};
 use waystation::ids::ShardId;
-use waystation::ledger::{Keep, Memory};
+use waystation::ledger::Memory;
 use waystation::limits::{OUTBOX_BYTES_MAX, REPLAY_BYTES_PER_TURN};
 use waystation::metrics::{Metric, Metrics};
-use waystation::room::history::Retention;
 use waystation::shard::effect::Closing;
 use waystation::shard::{Input, Options, Shard};
 use waystation::time::Now;
@@ -15,6 +14,7 @@ use super::client::{Client, Phase};
 use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Op};
 use super::network::{Host, Link, Socket};
+use super::retention::Retaining;
 use super::rng::{Rng, Trace};
 use super::storage::Storage;
 
@@ -40,7 +40,6 @@ pub(crate) struct Config {
     pub(crate) crowd: bool,
     /// The key of the hashes that place channels.
     pub(crate) key: [u8; 16],
-    retention: Retention,
     hot_members: usize,
     /// Bytes that a turn spends on those who are behind.
     pub(crate) replay_bytes: usize,
@@ -60,11 +59,6 @@ impl Config {
             drain: rng.pick(&[None, Some(false), Some(true)]),
             crowd,
             key: [seed.to_le_bytes()[0]; 16],
-            retention: Retention {
-                count: rng.pick(&[3, 12, 100]),
-                bytes: 1 << 20,
-                age_ms: rng.pick(&[15_000, 86_400_000]),
-            },
             hot_members: if crowd { rng.pick(&[20, 200]) } else { rng.pick(&[4, 8]) },
             replay_bytes: [300, 5_000, REPLAY_BYTES_PER_TURN][usize::try_from(seed / 4 % 3).unwrap_or(0)],
         }
@@ -90,7 +84,9 @@ pub(crate) struct World {
     pub(crate) storage: Option<Storage>,
     /// How often the process may still end at once.
     pub(crate) crashes: usize,
-    options: Options,
+    pub(crate) options: Options,
+    /// How much is kept.
+    pub(crate) retaining: Retaining,
     /// Faults have stopped: links deliver, sockets take everything, clients read.
     pub(crate) calm: bool,
     pub(crate) serials: u64,
@@ -106,21 +102,23 @@ impl World {
         let keys = Keys::new(vec![key.clone()]).expect("one key");
         let now = Now { micros: 0, unix_ms: START_UNIX_MS };
         let verifier = Verifier { keys, ..Verifier::default() };
-        let storage = (!seed.is_multiple_of(3)).then(|| Storage::new(Memory::default(), &mut rng));
-        let options = Options {
+        let mut retaining = Retaining::new(&mut rng);
+        let bounds = retaining.bounds();
+        let storage = (!seed.is_multiple_of(3)).then(|| Storage::new(Memory::default(), bounds, &mut rng));
+        let mut options = Options {
             operations: [3; 16],
-            keep: storage.as_ref().map(|_| Keep { count: 50, bytes: 1 << 20, age_ms: 86_400_000 }),
+            stores: storage.is_some(),
             shards: u16::try_from(config.shards).expect("a few shards"),
             unlimited: config.unlimited,
             connections_max: 1000,
             sockets_max: 1000,
             channels_max: 1 << 10,
-            retention: config.retention,
             history_bytes_max: 1 << 30,
             hot_members: config.hot_members,
             replay_bytes_per_turn: config.replay_bytes,
             ..Options::embedded(config.key, verifier)
         };
+        retaining.begin_anew(&mut options);
         let crashes = if storage.is_some() { rng.below(8) } else { 0 };
         let shard = |index: u16| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
         let hosts = (0..options.shards).map(|index| Host::new(shard(index), config.shards)).collect();
@@ -146,6 +144,7 @@ impl World {
             storage,
             crashes,
             options,
+            retaining,
             calm: false,
             serials: 0,
             draining: Vec::new(),
@@ -158,6 +157,7 @@ impl World {
         self.config.shards = self.rng.within(2..=4);
         self.config.key = std::array::from_fn(|_| self.rng.below(256).to_le_bytes()[0]);
         self.options.key = self.config.key;
+        self.retaining.begin_anew(&mut self.options);
         self.options.shards = u16::try_from(self.config.shards).expect("a few shards");
         let (options, now, shards) = (&self.options, self.now, self.config.shards);
         let shard = |index: u16| Shard::new(ShardId(index), options.clone(), Metrics::shared(), now);
@@ -180,6 +180,7 @@ impl World {
         self.settle();
         self.finish();
         self.tally();
+        self.check_disk();
     }
 
     /// Everything moves once.
@@ -188,6 +189,7 @@ impl World {
         self.now.unix_ms = START_UNIX_MS + self.now.micros / 1000;
         self.deliver_bytes();
         self.deliver_mesh();
+        self.reload();
         self.store_turn();
         self.turn();
         self.read();

@@ -158,6 +158,44 @@ fn an_event_that_a_row_does_not_name_is_allowed_to_services_only() {
 }
 
 #[test]
+fn how_much_is_kept_is_said_for_each_bound_by_the_best_row_that_says_it() {
+    let keeps = |pattern: &str, count: Option<usize>, bytes: Option<usize>, age_ms: Option<u64>| PolicyRow {
+        extent: Extent { count, bytes, age_ms },
+        ..row(pattern)
+    };
+    let mut rows = vec![
+        keeps("chat:*", Some(1), Some(10), None),
+        keeps("chat:a*", Some(2), None, Some(200)),
+        keeps("chat:ab", None, None, Some(300)),
+        // It is none of those below, although it begins alike.
+        keeps("chat:", Some(9), Some(90), Some(900)),
+        keeps("*", None, None, Some(100)),
+        keeps("user:{user}", Some(7), Some(7), Some(7)),
+        row("chat:abc"),
+    ];
+    for _ in 0..rows.len() {
+        rows.rotate_left(1);
+        let policy = Policy::with_rows(&rows).unwrap();
+        for (channel, count, bytes, age_ms) in [
+            ("chat:b", Some(1), Some(10), Some(100)),
+            ("chat:aa", Some(2), Some(10), Some(200)),
+            ("chat:ab", Some(2), Some(10), Some(300)),
+            ("chat:abc", Some(2), Some(10), Some(200)),
+            ("chat:", Some(9), Some(90), Some(900)),
+            ("trip:a", None, None, Some(100)),
+            ("user:ada", None, None, Some(100)),
+        ] {
+            let (place, extent) = policy.extent(channel).unwrap();
+            assert_eq!(extent, Extent { count, bytes, age_ms }, "{channel}");
+            assert_eq!(policy.extents().nth(place), Some(extent), "{channel}");
+        }
+    }
+    assert_eq!(Policy::default().extent("chat:a"), None);
+    let policy = Policy::with_rows(&rows).unwrap();
+    assert!(policy.has_extents_of(&policy) && !policy.has_extents_of(&Policy::default()));
+}
+
+#[test]
 fn policy_rows_are_bounded_and_their_patterns_are_unique() {
     let max = limits::POLICY_ROWS_MAX;
     for (count, good) in [(max - 1, true), (max, true), (max + 1, false)] {

@@ -4,9 +4,9 @@ use super::*;
 use crate::auth::PolicyRow;
 use crate::config::{Refusal, read};
 use crate::limits::{
-    CONFIGURED_CONNECTIONS_MAX, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, PLANNED_CONNECTIONS,
-    RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX, STORE_CACHE_BYTES_DEFAULT, STORE_READERS_DEFAULT,
-    STORE_WINDOW_MS_DEFAULT, TOKEN_COUNT_MAX,
+    CONFIGURED_CONNECTIONS_MAX, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_MEMORY_BYTES_DEFAULT,
+    HISTORY_MEMORY_COUNT_DEFAULT, PLANNED_CONNECTIONS, RECORDER_BYTES_DEFAULT, SHARDS_COUNT_MAX, SPIN_US_MAX,
+    STORE_CACHE_BYTES_DEFAULT, STORE_READERS_DEFAULT, STORE_WINDOW_MS_DEFAULT, TOKEN_COUNT_MAX,
 };
 
 fn machine(cpus: &[usize], parallelism: usize) -> Machine {
@@ -89,8 +89,8 @@ fn what_the_file_says_arrives_and_the_command_line_goes_before() {
     let path = std::env::temp_dir().join(format!("waystation-checked-{}.toml", std::process::id()));
     let text = "[auth]\nissuer = \"us\"\naudience = \"ws\"\nrequire_caps = true\n\
         jwks_file = \"/etc/jwks.json\"\nkeys = [{ algorithm = \"ES256\", id = \"k\", public_key_file = \"k.pem\" }]\n[limits]\nprofile = \"unlimited\"\n\
-        [origins]\nallowed = [\"https://a.example\"]\nrequired = true\n[history]\nevents = 7\nage = \"1m\"\n\
-        [[policy]]\npattern = \"news:*\"\nverbs = [\"subscribe\"]\n";
+        [origins]\nallowed = [\"https://a.example\"]\nrequired = true\n[history]\nevents = 7\nage = \"1m\"\nmemory_events = 3\n\
+        [[policy]]\npattern = \"news:*\"\nverbs = [\"subscribe\"]\nbytes = 5\nage = \"2m\"\n";
     std::fs::write(&path, text).unwrap();
     let path = path.display();
     let serve = serve_of(&format!("serve --config {path}"));
@@ -102,15 +102,17 @@ fn what_the_file_says_arrives_and_the_command_line_goes_before() {
     assert!(serve.origins.require_origin && serve.origins.allows(Some("https://a.example"), "h", false));
     assert!(!serve.origins.allows(Some("https://b.example"), "b.example", false));
     assert_eq!(serve.retention, Retention { count: 7, bytes: HISTORY_BYTES_DEFAULT, age_ms: 60_000 });
+    assert_eq!(serve.held, Held { count: 3, bytes: HISTORY_MEMORY_BYTES_DEFAULT });
     let row = PolicyRow::new(crate::auth::Pattern::parse("news:*").unwrap());
-    let row = PolicyRow { verbs: Some(crate::auth::Verbs::of(&[crate::auth::Verb::Subscribe])), ..row };
+    let extent = crate::auth::Extent { count: None, bytes: Some(5), age_ms: Some(120_000) };
+    let row = PolicyRow { verbs: Some(crate::auth::Verbs::of(&[crate::auth::Verb::Subscribe])), extent, ..row };
     assert_eq!(serve.policy, Policy::with_rows(&[row]).unwrap().requiring_caps());
     let serve = serve_of(&format!("serve --limits default --config {path}"));
     assert_eq!(serve.limits, LimitsProfile::Default);
     assert!(matches!(run("serve --config /nowhere.toml"), Err(Refusal::Start(_))));
     let serve = serve_of("serve");
     assert_eq!((serve.policy, serve.auth), (Policy::default(), Auth::default()));
-    assert_eq!(serve.retention.count, HISTORY_COUNT_DEFAULT);
+    assert_eq!((serve.retention.count, serve.held.count), (HISTORY_COUNT_DEFAULT, HISTORY_MEMORY_COUNT_DEFAULT));
 }
 
 #[test]

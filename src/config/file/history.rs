@@ -1,7 +1,6 @@
 //! `[history]`: what channels keep.
 
 use serde::Deserialize;
-use serde::de::Deserializer;
 
 use super::values;
 
@@ -14,10 +13,10 @@ pub struct History {
     /// Bytes of a channel's events.
     pub bytes: Option<usize>,
     /// Seconds, written as in `24h`.
-    #[serde(deserialize_with = "age")]
+    #[serde(deserialize_with = "values::duration_s")]
     pub age: Option<u64>,
-}
-
-fn age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    values::duration_s(deserializer)
+    /// Events of a stored channel that are held in memory.
+    pub memory_events: Option<usize>,
+    /// Bytes of these.
+    pub memory_bytes: Option<usize>,
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use super::values;
-use crate::auth::{ChannelRate, Deliver, Html, Pattern, PolicyRow, Verb, Verbs};
+use crate::auth::{ChannelRate, Deliver, Extent, Html, Pattern, PolicyRow, Verb, Verbs};
 
 /// A row as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +34,15 @@ pub struct Row {
     /// Whether the channels' history outlives the process.
     #[serde(default)]
     pub durable: Option<bool>,
+    /// Events of a channel that are kept.
+    #[serde(default)]
+    pub events: Option<usize>,
+    /// Bytes of these.
+    #[serde(default)]
+    pub bytes: Option<usize>,
+    /// Seconds, written as in `24h`.
+    #[serde(default, deserialize_with = "values::duration_s")]
+    pub age: Option<u64>,
 }
 
 impl Row {
@@ -46,7 +55,9 @@ impl Row {
         });
         let row = PolicyRow::new(self.pattern.clone());
         let (verbs, allowed_events) = (self.verbs, self.allowed_events.clone());
-        PolicyRow { verbs, allowed_events, rate, html: self.html, deliver: self.deliver, durable: self.durable, ..row }
+        let (html, deliver, durable) = (self.html, self.deliver, self.durable);
+        let extent = Extent { count: self.events, bytes: self.bytes, age_ms: self.age.map(|seconds| seconds * 1000) };
+        PolicyRow { verbs, allowed_events, rate, html, deliver, durable, extent, ..row }
     }
 }
 

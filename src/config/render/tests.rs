@@ -20,11 +20,12 @@ fn serve(text: Option<&str>) -> Serve {
 /// All that a gateway is made of, but for where it was read.
 fn made_of(serve: &Serve) -> String {
     let Serve { listen, listen_options, data, shards, limits, echo, spin_us, logs, auth, origins, policy, .. } = serve;
-    let Serve { admin_loopback, retention, globetrotter_open, proxies, counts, connections, .. } = serve;
+    let Serve { admin_loopback, retention, held, globetrotter_open, proxies, counts, connections, .. } = serve;
     let first = format!(
         "{listen:?} {listen_options:?} {data:?} {shards:?} {limits:?} {echo} {spin_us} {logs:?} {auth:?} {origins:?}"
     );
-    let second = format!("{policy:?} {admin_loopback} {retention:?} {globetrotter_open} {proxies:?} {counts:?}");
+    let second =
+        format!("{policy:?} {admin_loopback} {retention:?} {held:?} {globetrotter_open} {proxies:?} {counts:?}");
     format!("{first} {second} {connections:?}")
 }
 

@@ -2,10 +2,10 @@
 
 use toml::{Table, Value};
 
-use super::{PATH, judges};
+use super::{AGE, PATH, judges};
 use crate::auth::Signature;
 use crate::config::key::{Effect, Fallback, Key, Kind, Rows, Word};
-use crate::limits::{POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
 
 pub(super) type Judge = fn(&Table) -> Result<(), (String, String)>;
 
@@ -97,6 +97,24 @@ pub(super) const POLICY: &[Key] = &[
         Fallback::Unset("`true` for `chat:*`, `trip:*` and `notifications:*`, else `false`", "false"),
         "whether events there outlive the gateway, where there is a store; a channel in use stays what it was when it was opened; not for a pattern with `{user}`",
     ),
+    key(
+        "events",
+        Kind::Count { min: 1, max: HISTORY_COUNT_MAX as u64 },
+        Fallback::Unset("`history.events`", "1_000"),
+        "events that a channel keeps; where a narrower row says nothing of them, those of a wider one hold; not for a pattern with `{user}`",
+    ),
+    key(
+        "bytes",
+        Kind::Count { min: 1, max: HISTORY_BYTES_MAX as u64 },
+        Fallback::Unset("`history.bytes`", "8_388_608"),
+        "bytes that a channel keeps, in the same way",
+    ),
+    key(
+        "age",
+        Kind::One(Word::Text { what: AGE, judge: judges::history_age }),
+        Fallback::Unset("`history.age`", "\"30d\""),
+        "how far back a channel reaches, in the same way",
+    ),
 ];
 
 /// A secret for the algorithms that share one, a public key for the others.
@@ -119,7 +137,7 @@ pub(super) fn judge_policy(row: &Table) -> Result<(), (String, String)> {
         return Err(("the row has a `burst` and no `rate`".to_owned(), "add rate = 60, or take burst out".to_owned()));
     }
     let of_user = row.get("pattern").and_then(Value::as_str).is_some_and(|pattern| pattern.contains("{user}"));
-    for name in ["deliver", "durable"] {
+    for name in ["deliver", "durable", "events", "bytes", "age"] {
         if row.contains_key(name) && of_user {
             let what =
                 format!("the row has `{name}` and a pattern with {{user}}: it holds for all who are in a channel");

@@ -25,7 +25,7 @@ fn a_channel_is_read_only_behind_what_was_written_to_it() {
     let past = log.open("chat:a");
     log.append(&past, 1..=3);
     log.take(Request::Close(past.channel));
-    let open = Open { channel: Arc::from("chat:a"), keep: KEEP, fresh: Epoch(5), tail_bytes: 100, tail_count: 1 };
+    let open = Open { channel: Arc::from("chat:a"), fresh: Epoch(5), tail_bytes: 100, tail_count: 1 };
     log.take(Request::Open(open));
     assert_eq!(log.ledger.take_openings(5), [], "its events are not on the disk");
     log.commit();
@@ -42,7 +42,7 @@ fn while_a_batch_is_not_committed_channels_are_read_that_have_nothing_in_it() {
     let batch = log.ledger.seal().unwrap().clone();
     assert_eq!(log.ledger.take_sealed(), batch);
     for channel in ["chat:open", "chat:closed", "chat:other"] {
-        let open = Open { channel: Arc::from(channel), keep: KEEP, fresh: Epoch(5), tail_bytes: 0, tail_count: 0 };
+        let open = Open { channel: Arc::from(channel), fresh: Epoch(5), tail_bytes: 0, tail_count: 0 };
         log.take(Request::Open(open));
     }
     let names = |openings: Vec<crate::ledger::Opening>| -> Vec<Arc<str>> {
@@ -205,17 +205,17 @@ fn a_store_without_its_own_state_or_without_its_last_commit_does_not_start() {
     log.commit();
     let mut stateless = log.disk.clone();
     stateless.commit(&Batch::from([((Space::Rows, key::STATE.into()), None)]));
-    assert!(matches!(Ledger::start(&stateless, fresh()), Err(DiskFault::Damaged(_))));
+    assert!(matches!(Ledger::start(&stateless, fresh(), KEEP.into()), Err(DiskFault::Damaged(_))));
     let before = log.disk.clone();
     let log = log.stop();
-    assert!(Ledger::start(&before, fresh()).is_ok(), "it looks like an unclean stop");
+    assert!(Ledger::start(&before, fresh(), KEEP.into()).is_ok(), "it looks like an unclean stop");
     let mut cut = log.disk.clone();
     // The state says that more was committed than is there.
     let mut batch = Batch::new();
     let state = State { stopped: Some(log.ledger.commit() + 5), ..*log.ledger.state() };
     crate::ledger::rows::put_state(&mut batch, &state);
     cut.commit(&batch);
-    assert!(matches!(Ledger::start(&cut, fresh()), Err(DiskFault::Damaged(_))));
+    assert!(matches!(Ledger::start(&cut, fresh(), KEEP.into()), Err(DiskFault::Damaged(_))));
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn more_channels_than_the_store_keeps_open_are_refused() {
     let kept = log.open("chat:kept");
     let open = |name: String| crate::ledger::Opening {
         asked: Some((SHARD, Ticket(1))),
-        open: Open { channel: name.into(), keep: KEEP, fresh: Epoch(1), tail_bytes: 0, tail_count: 0 },
+        open: Open { channel: name.into(), fresh: Epoch(1), tail_bytes: 0, tail_count: 0 },
     };
     for index in 1..LINES_OPEN_MAX {
         let answer = log.ledger.on_opened(&open(index.to_string()), Ok(None));

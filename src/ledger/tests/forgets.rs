@@ -230,7 +230,7 @@ fn nothing_is_opened_or_trimmed_while_a_portion_is_planned_and_one_is_at_a_time(
         let forget = Forget { user: Arc::from("ann"), author: ANN, from: Spot::BEGIN };
         log.take(Request::Forget(Box::new(forget)))
     };
-    let open = Open { channel: Arc::from("chat:b"), keep: KEEP, fresh: Epoch(5), tail_bytes: 100, tail_count: 1 };
+    let open = Open { channel: Arc::from("chat:b"), fresh: Epoch(5), tail_bytes: 100, tail_count: 1 };
     log.take(Request::Open(open.clone()));
     let opening = log.ledger.take_openings(5).pop().unwrap();
     let (first, second) = (ask(&mut log), ask(&mut log));

@@ -62,16 +62,94 @@ fn events_go_by_age_whether_the_channel_is_open_or_not() {
     log.take(Request::Close(past.channel));
     assert_eq!(log.ledger.open_channels(), 0);
     log.unix_ms += 901;
-    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.unix_ms).unwrap();
+    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.ledger.bounds(), log.unix_ms).unwrap();
     assert_eq!((&due[..], next), (&[Box::from("chat:a")][..], None));
     assert!(log.ledger.open_to_trim("chat:a"));
-    let open = Open { channel: Arc::from("chat:a"), keep: KEEP, fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
+    let open = Open { channel: Arc::from("chat:a"), fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
     let opening = crate::ledger::Opening { asked: None, open };
     let found = find_past(&log.disk, "chat:a", (0, 0), log.unix_ms);
     assert_eq!(log.ledger.on_opened(&opening, found), None);
     log.settle();
     assert_eq!((log.seqs(&past), log.ledger.open_channels()), (vec![], 0));
     assert_eq!(log.open("chat:a").start.next, Seq(6), "the numbers go on");
+}
+
+/// Looks at every channel and trims what is over its bounds. Returns which were.
+fn sweep_all(log: &mut Log) -> Vec<Box<str>> {
+    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.ledger.bounds(), log.unix_ms).unwrap();
+    assert_eq!(next, None);
+    for name in &due {
+        if !log.ledger.open_to_trim(name) {
+            continue;
+        }
+        let open = Open { channel: Arc::from(&**name), fresh: Epoch(1), tail_bytes: 0, tail_count: 0 };
+        let found = find_past(&log.disk, name, (0, 0), log.unix_ms);
+        assert_eq!(log.ledger.on_opened(&crate::ledger::Opening { asked: None, open }, found), None);
+    }
+    log.settle();
+    due
+}
+
+#[test]
+fn other_bounds_reach_channels_that_nobody_has_open_and_each_once() {
+    let one = crate::ledger::event::record_bytes(body(1_000_000, 30, None).len());
+    let narrower = [Keep { count: 5, ..KEEP }, Keep { bytes: 5 * one, ..KEEP }, Keep { age_ms: 80, ..KEEP }];
+    for (keep, restarts) in narrower.into_iter().flat_map(|keep| [(keep, false), (keep, true)]) {
+        let mut log = Log::new();
+        let pasts = ["chat:a", "trip:a"].map(|channel| {
+            let past = log.open(channel);
+            log.append(&past, 1..=25);
+            log.settle();
+            past
+        });
+        log.unix_ms += 100;
+        for past in &pasts {
+            log.append(past, 26..=30);
+            log.settle();
+            log.take(Request::Close(past.channel));
+        }
+        assert_eq!((sweep_all(&mut log), log.ledger.open_channels()), (vec![], 0));
+        log.keep("chat:a", keep);
+        let mut log = if restarts { log.stop() } else { log };
+        assert_eq!(sweep_all(&mut log), [Box::from("chat:a")], "{keep:?}");
+        assert_eq!(pasts.each_ref().map(|past| log.seqs(past).len()), [5, 30], "{keep:?}");
+        assert_eq!(sweep_all(&mut log), [], "{keep:?} is known to its line");
+        log.keep("chat:a", KEEP);
+        assert_eq!((sweep_all(&mut log), log.seqs(&pasts[0])), (vec![], (26..=30).collect()), "{keep:?}");
+        assert_eq!(log.open("chat:a").start.next, Seq(31), "the numbers go on");
+    }
+}
+
+#[test]
+fn an_open_channel_goes_by_other_bounds_at_once_when_it_is_looked_at_and_by_wider_ones_before_anything_goes() {
+    let (mut log, past) = log(Keep { count: 10, ..KEEP });
+    let most = 10 + TRIM_SLACK_EVENTS_MIN;
+    log.append(&past, 1..=most);
+    log.settle();
+    log.keep("chat:a", Keep { count: 1000, ..KEEP });
+    log.append(&past, most + 1..=most + 50);
+    log.settle();
+    assert_eq!(log.seqs(&past).len() as u64, most + 50, "nothing goes that lies within what is retained now");
+    log.keep("chat:a", Keep { count: 20, ..KEEP });
+    assert_eq!(sweep_all(&mut log), [Box::from("chat:a")]);
+    assert_eq!(log.seqs(&past), (most + 31..=most + 50).collect::<Vec<_>>());
+    assert_eq!(sweep_all(&mut log), []);
+}
+
+#[test]
+fn a_channel_that_grew_by_wider_bounds_and_is_closed_goes_by_narrower_ones() {
+    let mut log = Log::new();
+    let past = log.try_open("chat:a", Keep { count: 10, ..KEEP }).unwrap();
+    log.append(&past, 1..=5);
+    log.settle();
+    log.take(Request::Close(past.channel));
+    let past = log.try_open("chat:a", Keep { count: 1000, ..KEEP }).unwrap();
+    log.append(&past, 6..=500);
+    log.settle();
+    log.take(Request::Close(past.channel));
+    log.keep("chat:a", Keep { count: 20, ..KEEP });
+    assert_eq!(sweep_all(&mut log), [Box::from("chat:a")], "its line knows what it may have");
+    assert_eq!(log.seqs(&past), (481..=500).collect::<Vec<_>>());
 }
 
 #[test]
@@ -97,9 +175,9 @@ fn a_sweep_goes_on_where_the_last_one_ended() {
     }
     log.settle();
     log.unix_ms += 10;
-    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.unix_ms).unwrap();
+    let (due, next) = sweep(&log.disk, ChannelNumber(0), log.ledger.bounds(), log.unix_ms).unwrap();
     assert_eq!((due.len(), next), (SWEEP_LINES_MAX, Some(ChannelNumber(SWEEP_LINES_MAX as u64))));
-    let (due, next) = sweep(&log.disk, next.unwrap(), log.unix_ms).unwrap();
+    let (due, next) = sweep(&log.disk, next.unwrap(), log.ledger.bounds(), log.unix_ms).unwrap();
     assert_eq!((due.len(), next), (1, None));
 }
 

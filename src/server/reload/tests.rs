@@ -65,6 +65,7 @@ impl Watched {
             connections: 1000,
             post: mesh.post(ShardId(2)),
             policies,
+            retaining: None,
             metrics: Arc::clone(&metrics),
         };
         let (orders, thread) = spawn(start).unwrap();

@@ -13,11 +13,11 @@ pub(super) const KEEP: Keep = Keep { count: 100_000, bytes: 1 << 30, age_ms: 1_0
 /// A process on what is left on a disk.
 pub(super) fn start(disk: Memory, now: Option<Now>, change: impl FnOnce(&mut Options)) -> World {
     let fresh = State { generation: 0, stopped: None, key: [7; 16], id: 42 };
-    let store = Model::start(disk, fresh).unwrap();
+    let store = Model::start(disk, fresh, KEEP).unwrap();
     let key = store.key();
     let unix_ms = now.map_or(0, |now| now.unix_ms);
     let mut world = World::with(|options| {
-        options.keep = Some(KEEP);
+        options.stores = true;
         options.operations = key;
         // No process has the key of another.
         options.key = [u8::try_from(unix_ms / 1000 % 251).unwrap(); 16];

@@ -17,8 +17,9 @@ fn who_waits_for_a_stretch_of_which_nothing_is_retained_any_more_is_told_so() {
     // The store keeps less than the shards remember, so all that lies behind the history is gone.
     for shards in [1, 2] {
         let mut world = start(Memory::default(), None, |options| {
-            (options.shards, options.keep) = (shards, Some(Keep { count: 1, ..KEEP }));
+            options.shards = shards;
         });
+        world.store.as_mut().unwrap().set_bounds(Keep { count: 1, ..KEEP });
         let ann = world.client_on(0, true, "/ws", "ann");
         let epoch = epoch_of(&join(&mut world, ann, "chat:s", None));
         let count = 3 * HISTORY_COUNT_DEFAULT as u64;

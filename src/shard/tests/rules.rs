@@ -15,7 +15,7 @@ use crate::shard::rules::Rules;
 use crate::shard::walks::Walk;
 
 impl World {
-    fn rules(&mut self, host: usize, generation: u32, change: impl FnOnce(&mut Rules)) {
+    pub(super) fn rules(&mut self, host: usize, generation: u32, change: impl FnOnce(&mut Rules)) {
         let now = &self.hosts[host].0.options;
         let mut rules = Rules {
             generation,
@@ -24,6 +24,8 @@ impl World {
             limits: now.limits,
             unlimited: false,
             connections_max: now.connections_max,
+            retention: now.retention,
+            held: now.held,
         };
         change(&mut rules);
         self.handle(host, Input::Mesh(ShardId(9), MeshMessage::Rules(Arc::new(rules))));
@@ -31,11 +33,11 @@ impl World {
     }
 }
 
-fn row(pattern: &str) -> PolicyRow {
+pub(super) fn row(pattern: &str) -> PolicyRow {
     PolicyRow::new(Pattern::parse(pattern).unwrap())
 }
 
-fn policy(rows: &[PolicyRow]) -> Arc<Policy> {
+pub(super) fn policy(rows: &[PolicyRow]) -> Arc<Policy> {
     Arc::new(Policy::with_rows(rows).unwrap())
 }
 

@@ -79,7 +79,7 @@ fn a_full_disk_is_told_and_everything_is_written_when_there_is_space() {
     // Of this one something waits to be written that its opening has to tell of.
     store.put(1, Request::Cursor { channel: moved.channel, user: Arc::from("ann"), seq: Some(Seq(1)) });
     store.put(1, Request::Close(moved.channel));
-    let open = Open { channel: Arc::from("chat:moved"), keep: KEEP, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+    let open = Open { channel: Arc::from("chat:moved"), fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
     let opening = store.put(1, Request::Open(open));
     limit_files(None);
     let (mut works, mut written) = (false, false);
@@ -173,7 +173,7 @@ fn a_log_that_cannot_be_opened_again_refuses_what_is_asked_until_it_can() {
     // Until the first try to open it again it is read as it was.
     let refused = (1..).find_map(|channel| {
         let channel = Arc::from(format!("chat:{channel}"));
-        let open = Open { channel, keep: KEEP, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
+        let open = Open { channel, fresh: Epoch(9), tail_bytes: 0, tail_count: 0 };
         let ticket = store.put(0, Request::Open(open));
         loop {
             if let Notice::Opened(of, outcome) = store.next(0)

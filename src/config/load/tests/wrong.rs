@@ -216,10 +216,26 @@ const WRONG: [Row; 73] = [
 ];
 
 /// Around what is kept, what is said of it, and how it is asked for.
-const WRONG_OF_KEEPING: [Row; 30] = [
+const WRONG_OF_KEEPING: [Row; 41] = [
     ("store = \"none\"", "line 1, column 9", "`store` is a section, and a text", "write [store]"),
     ("[stores]\nreaders = 2", "line 1, column 2", "`stores` is no key", "did you mean `store`?"),
     ("[store]\nwindow = 5", "line 2, column 1", "`store.window` is no key", "did you mean `store.window_ms`?"),
+    ("[history]\nmemory = 5", "line 2, column 1", "`history.memory` is no key", "did you mean `history.memory_"),
+    ("[history]\nmemory_events = 0", "line 2, column 17", "= 0: this is out of bounds", "from 1 to 100,000"),
+    ("[history]\nmemory_bytes = \"1MiB\"", "line 2, column 16", "= \"1MiB\": this is a text", "whole number"),
+    ("[[policy]]\npattern = \"a\"\nevents = 0", "line 3, column 10", "`policy.events` = 0", "as in 1_000"),
+    (
+        "[[policy]]\npattern = \"a\"\nevent = 5",
+        "line 3, column 1",
+        "`policy.event` is no key",
+        "did you mean `events`?",
+    ),
+    ("[[policy]]\npattern = \"a\"\nbytes = 1.5", "line 3, column 9", "`policy.bytes` = 1.5", "from 1 to 268,435,456"),
+    ("[[policy]]\npattern = \"a\"\nage = \"1w\"", "line 3, column 7", "`policy.age` = \"1w\"", "as in \"30d\""),
+    ("[[policy]]\npattern = \"a\"\nage = 86400", "line 3, column 7", "this is a whole number", "a duration from 1s"),
+    ("[[policy]]\npattern = \"a:{user}\"\nevents = 5", "line 1, column 1", "{user}", "take events out"),
+    ("[[policy]]\npattern = \"a:{user}\"\nage = \"1h\"", "line 1, column 1", "{user}", "take age out"),
+    ("[[policy]]\npattern = \"a:{user}\"\nbytes = 9", "line 1, column 1", "{user}", "take bytes out"),
     ("[store]\nwindow_ms = 0", "line 2, column 13", "= 0: this is out of bounds", "from 1 to 20; the default is 5"),
     ("[store]\nwindow_ms = \"5ms\"", "line 2, column 13", "= \"5ms\": this is a text", "from 1 to 20"),
     ("[store]\ncache_bytes = 64", "line 2, column 15", "= 64: this is out of bounds", "from 1,048,576"),
@@ -381,6 +397,11 @@ fn values_are_held_at_their_limits() {
     check(&|n| format!("[history]\nevents = {n}"), HISTORY_COUNT_MAX as u64);
     check(&|n| format!("[history]\nbytes = {n}"), HISTORY_BYTES_MAX as u64);
     check(&|n| format!("[history]\nage = \"{n}s\""), HISTORY_AGE_S_MAX);
+    check(&|n| format!("[history]\nmemory_events = {n}"), HISTORY_COUNT_MAX as u64);
+    check(&|n| format!("[history]\nmemory_bytes = {n}"), HISTORY_BYTES_MAX as u64);
+    check(&|n| format!("{ROW}events = {n}"), HISTORY_COUNT_MAX as u64);
+    check(&|n| format!("{ROW}bytes = {n}"), HISTORY_BYTES_MAX as u64);
+    check(&|n| format!("{ROW}age = \"{n}s\""), HISTORY_AGE_S_MAX);
     check(&|n| format!("[limits]\nconnections = {n}"), CONFIGURED_CONNECTIONS_MAX.into());
     check(&|n| format!("[limits]\nconnections_per_user = {n}"), CONFIGURED_CONNECTIONS_MAX.into());
     check(&|n| format!("[limits]\nupgrades = {n}"), RATE_PER_MINUTE_MAX.into());
