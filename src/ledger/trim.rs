@@ -303,7 +303,7 @@ fn first_event(disk: &impl Disk, (channel, seq): (ChannelNumber, Seq), last: Seq
 
 /// Channels that are over their bounds, among the next lines behind `after`; and where to go on, unless it was the end.
 /// Of a closed channel events grow too old, and its bounds may have become narrower since its line was written: such a
-/// one is looked at once, whatever is over them, and its line then says so.
+/// one is looked at once, whatever is over them, since a line does not know the latest events, and it then says so.
 ///
 /// # Errors
 /// The disk does not answer.
@@ -322,7 +322,8 @@ pub fn sweep(
             let keep = bounds.of(&line.name);
             let narrower = keep.count < line.keep.count || keep.bytes < line.keep.bytes;
             let line = Line { keep, ..line };
-            if narrower && line.oldest.is_some() || is_too_old(&line, unix_ms) {
+            // One that is well over them without that was being trimmed when the process was ended.
+            if narrower && line.oldest.is_some() || is_due(&line, unix_ms) {
                 due.push(line.name);
             }
         }

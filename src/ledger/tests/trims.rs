@@ -74,8 +74,8 @@ fn events_go_by_age_whether_the_channel_is_open_or_not() {
     assert_eq!(log.open("chat:a").start.next, Seq(6), "the numbers go on");
 }
 
-/// Looks at every channel and trims what is over its bounds. Returns which were.
-fn sweep_all(log: &mut Log) -> Vec<Box<str>> {
+/// Looks at every channel and opens what is over its bounds. Returns which were.
+fn open_due(log: &mut Log) -> Vec<Box<str>> {
     let (due, next) = sweep(&log.disk, ChannelNumber(0), log.ledger.bounds(), log.unix_ms).unwrap();
     assert_eq!(next, None);
     for name in &due {
@@ -86,6 +86,12 @@ fn sweep_all(log: &mut Log) -> Vec<Box<str>> {
         let found = find_past(&log.disk, name, (0, 0), log.unix_ms);
         assert_eq!(log.ledger.on_opened(&crate::ledger::Opening { asked: None, open }, found), None);
     }
+    due
+}
+
+/// The same, and trims them.
+fn sweep_all(log: &mut Log) -> Vec<Box<str>> {
+    let due = open_due(log);
     log.settle();
     due
 }
@@ -150,6 +156,26 @@ fn a_channel_that_grew_by_wider_bounds_and_is_closed_goes_by_narrower_ones() {
     log.keep("chat:a", Keep { count: 20, ..KEEP });
     assert_eq!(sweep_all(&mut log), [Box::from("chat:a")], "its line knows what it may have");
     assert_eq!(log.seqs(&past), (481..=500).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_channel_whose_trimming_was_cut_short_is_trimmed_after_a_restart_though_nobody_opens_it() {
+    let mut log = Log::new();
+    let past = log.open("chat:a");
+    log.append(&past, 1..=100);
+    log.settle();
+    log.take(Request::Close(past.channel));
+    log.keep("chat:a", Keep { count: 10, ..KEEP });
+    assert_eq!(open_due(&mut log), [Box::from("chat:a")]);
+    let mut jobs = log.ledger.take_trim_jobs(1);
+    jobs[0].events_max = 5;
+    let planned = trim::plan_job(&log.disk, &jobs[0], log.unix_ms);
+    assert_eq!(log.ledger.on_trimming(&jobs[0], planned), None);
+    log.commit();
+    let mut log = log.crash();
+    assert_eq!(log.seqs(&past), (6..=100).collect::<Vec<_>>());
+    assert_eq!(sweep_all(&mut log), [Box::from("chat:a")]);
+    assert_eq!(log.seqs(&past), (91..=100).collect::<Vec<_>>());
 }
 
 #[test]
