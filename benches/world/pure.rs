@@ -142,8 +142,10 @@ impl Work for Sequencing {
             black_box(self.dedup.find(Millis(1), operation));
             let seq = self.history.next();
             self.dedup.insert(Millis(1), operation, seq);
-            self.history.push(Event::new(seq, START_UNIX_MS, 0, None, self.frame.clone(), Vec::new()));
-            self.history.trim(&Retention::default(), (seq, Seq(u64::MAX)), START_UNIX_MS);
+            let event = Event::new(seq, START_UNIX_MS, 0, None, self.frame.clone(), Vec::new());
+            let most = event.displaces();
+            self.history.push(event);
+            self.history.trim(&Retention::default(), (seq, Seq(u64::MAX)), START_UNIX_MS, most);
         }
     }
 }

@@ -87,8 +87,12 @@ pub const SWEEPS_PER_TURN_MAX: usize = 64;
 /// Places of channels whose way of delivery is held against a new policy in one turn; the rest follows in the next ones.
 /// Each is a look through the rows.
 pub const DELIVER_LOOKS_PER_TURN: u32 = 256;
-/// Events that are forgotten for other bounds in one turn; the rest goes in the next ones, and of one channel all at once.
-/// Some hundred microseconds.
+/// Events that one new event makes a history forget, beside those that give back its bytes. One goes for one as long as
+/// bounds stay: where they have become narrower, or many have grown too old together, the rest goes with the next ones, and
+/// [`RETAIN_EVENTS_PER_TURN`] at a time. Some ten microseconds.
+pub const HISTORY_FORGET_PER_EVENT: usize = 64;
+/// Events that are forgotten in one turn where nothing is published: for other bounds, or by their age. The rest, also of
+/// one channel, goes in the next ones. Some hundred microseconds.
 pub const RETAIN_EVENTS_PER_TURN: usize = 4096;
 /// How long an empty channel without events is remembered, so that a client that comes back to it finds the
 /// same epoch.

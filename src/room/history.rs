@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::envelope::{Encoding, EncodingSet};
 use crate::ids::{ConnId, Epoch, Position, Seq};
 use crate::limits::{
-    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_LIVE_BYTES_MAX,
-    HISTORY_MEMORY_BYTES_DEFAULT, HISTORY_MEMORY_COUNT_DEFAULT,
+    HISTORY_AGE_MS_DEFAULT, HISTORY_BYTES_DEFAULT, HISTORY_COUNT_DEFAULT, HISTORY_FORGET_PER_EVENT,
+    HISTORY_LIVE_BYTES_MAX, HISTORY_MEMORY_BYTES_DEFAULT, HISTORY_MEMORY_COUNT_DEFAULT,
 };
 use crate::payload::Payload;
 
@@ -80,6 +80,13 @@ impl Event {
     pub fn bytes(&self) -> usize {
         let others: usize = self.others().iter().map(|(_, frame)| frame.len() + OTHER_OVERHEAD_BYTES).sum();
         self.frame.len() + others + EVENT_OVERHEAD_BYTES
+    }
+
+    /// How many older events may go when this one comes: always enough to give back what it takes, so that bytes do not
+    /// pile up while a history that is far over its bounds forgets some events at a time.
+    #[must_use]
+    pub fn displaces(&self) -> usize {
+        HISTORY_FORGET_PER_EVENT + self.bytes() / EVENT_OVERHEAD_BYTES
     }
 
     fn others(&self) -> &[(Encoding, Payload)] {
@@ -225,12 +232,14 @@ impl History {
         self.events.push_back(event);
     }
 
-    /// Forgets what lies beyond the bounds. An event that a live cursor still needs (`needed` or later)
+    /// Forgets what lies beyond the bounds, so many events at `most`. An event that a live cursor still needs (`needed` or later)
     /// stays beyond them, together at most [`HISTORY_LIVE_BYTES_MAX`]; what is not stored yet (`unstored` or later) stays
     /// in any case. Returns the bytes freed.
-    pub fn trim(&mut self, keep: &Retention, (needed, unstored): (Seq, Seq), unix_ms: u64) -> usize {
-        let before = self.bytes;
-        while let Some(front) = self.events.front().filter(|front| front.seq < unstored) {
+    pub fn trim(&mut self, keep: &Retention, (needed, unstored): (Seq, Seq), unix_ms: u64, most: usize) -> usize {
+        let (before, mut left) = (self.bytes, most);
+        while left > 0
+            && let Some(front) = self.events.front().filter(|front| front.seq < unstored)
+        {
             let too_old = unix_ms.saturating_sub(front.unix_ms) > keep.age_ms;
             if self.events.len() <= keep.count && self.bytes <= keep.bytes && !too_old {
                 break;
@@ -243,6 +252,7 @@ impl History {
                 }
             }
             self.forget_oldest();
+            left -= 1;
         }
         if self.events.len() < self.events.capacity() / 4 {
             // What a burst took is given back.
@@ -320,7 +330,7 @@ mod tests {
 
     fn check(keep: Retention, needed: u64, unix_ms: u64, oldest: u64) {
         let mut history = history(20, 100);
-        let freed = history.trim(&keep, (Seq(needed), Seq(u64::MAX)), unix_ms);
+        let freed = history.trim(&keep, (Seq(needed), Seq(u64::MAX)), unix_ms, usize::MAX);
         assert_eq!(history.oldest(), Seq(oldest), "{keep:?} needed {needed}");
         let kept: usize = history.events.iter().map(|event| event.bytes()).sum();
         assert_eq!((history.bytes(), freed), (kept, 20 * event(1, 0, 100).bytes() - kept));
@@ -345,7 +355,7 @@ mod tests {
         check(keep, 3, 20_000, 3);
         check(keep, 21, 20_000, 16);
         let mut big = history(20, HISTORY_LIVE_BYTES_MAX / 4);
-        big.trim(&keep, (Seq(1), Seq(u64::MAX)), 20_000);
+        big.trim(&keep, (Seq(1), Seq(u64::MAX)), 20_000, usize::MAX);
         assert_eq!(big.oldest(), Seq(13), "three of a quarter beside the five that are history");
     }
 
@@ -360,12 +370,30 @@ mod tests {
     }
 
     #[test]
+    fn a_history_far_over_its_bounds_forgets_some_events_at_a_time_and_never_fewer_bytes_than_come() {
+        let keep = Retention { count: 5, bytes: 10_000, age_ms: u64::MAX };
+        let mut history = history(1000, 1);
+        for (seq, len) in (1001..).zip([1, 1, 5_000, 5_000, 1]) {
+            let new = event(seq, 0, len);
+            let (most, held, bytes) = (new.displaces(), history.len(), history.bytes());
+            assert!((HISTORY_FORGET_PER_EVENT..HISTORY_FORGET_PER_EVENT + 50).contains(&most), "{most}");
+            history.push(new);
+            history.trim(&keep, (Seq(u64::MAX), Seq(u64::MAX)), 0, most);
+            assert!(history.len() == held + 1 - most && history.bytes() <= bytes, "{seq}: {}", history.len());
+        }
+        assert_eq!(history.trim(&keep, (Seq(u64::MAX), Seq(u64::MAX)), 0, 0), 0);
+        history.trim(&keep, (Seq(u64::MAX), Seq(u64::MAX)), 0, 1000);
+        assert_eq!(history.oldest(), Seq(1004), "of the last five these three have too many bytes");
+    }
+
+    #[test]
     fn what_a_burst_took_is_given_back() {
         let mut history = history(1000, 1);
         history.trim(
             &Retention { count: 10, bytes: usize::MAX, age_ms: u64::MAX },
             (Seq(1001), Seq(u64::MAX)),
             1_000_000,
+            usize::MAX,
         );
         assert_eq!(history.oldest(), Seq(991));
         assert!(history.events.capacity() < 100, "{}", history.events.capacity());

@@ -105,7 +105,7 @@ mod tests {
         for seq in 1..=10 {
             history.push(Event::new(Seq(seq), 0, 0, None, Payload::copy_of(b"x"), Vec::new()));
         }
-        history.trim(&Retention { count: 7, bytes: usize::MAX, age_ms: u64::MAX }, (Seq(11), Seq(u64::MAX)), 0);
+        history.trim(&Retention { count: 7, bytes: usize::MAX, age_ms: u64::MAX }, (Seq(11), Seq(u64::MAX)), 0, 100);
         history
     }
 

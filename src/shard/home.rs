@@ -279,14 +279,14 @@ impl Shard {
         }
         let Some(room) = self.rooms.at_mut(id) else { return };
         let keep = self.extents.of(room);
-        let before = room.history.bytes();
+        let (before, most) = (room.history.bytes(), event.displaces());
         room.joined = None;
         room.members.note_trace(event.is_traced());
         if let (Some(author), Some(past)) = (event.excluded, room.past_mut()) {
             past.exclude(event.seq, author);
         }
         room.history.push(event);
-        room.history.trim(&keep, (room.needed.min(room.needed_now), room.unstored()), now.unix_ms);
+        room.history.trim(&keep, (room.needed.min(room.needed_now), room.unstored()), now.unix_ms, most);
         room.count_bytes(&self.metrics);
         let after = room.history.bytes();
         if after >= before {

@@ -133,18 +133,19 @@ impl Shard {
     /// Returns where to go on, if there is more.
     pub(super) fn retain_anew(&mut self, now: Now, from: u32) -> Option<u32> {
         let to = from.saturating_add(DELIVER_LOOKS_PER_TURN).min(self.rooms.places());
-        let mut forgotten = 0;
+        let mut left = RETAIN_EVENTS_PER_TURN;
         for place in from..to {
-            if forgotten >= RETAIN_EVENTS_PER_TURN {
-                return Some(place);
-            }
             let Some(room) = self.rooms.at_mut(RoomId::of(place)) else { continue };
             let keep = self.extents.of(room);
             let events = room.history.len();
             let needed = (room.needed.min(room.needed_now), room.unstored());
-            let freed = room.history.trim(&keep, needed, now.unix_ms);
-            forgotten += events - room.history.len();
+            let freed = room.history.trim(&keep, needed, now.unix_ms, left);
+            left -= events - room.history.len();
             self.metrics.subtract(Metric::HistoryBytes, freed as u64);
+            if left == 0 {
+                // Of this one there may be more.
+                return Some(place);
+            }
         }
         if to < self.rooms.places() { Some(to) } else { self.renew_extents().then_some(0) }
     }

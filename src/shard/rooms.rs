@@ -471,6 +471,11 @@ impl Rooms {
         self.hand = if places == 0 { 0 } else { (self.hand + looked_at) % places };
         found
     }
+
+    /// The next sweep begins with the last place of this one.
+    pub(super) fn sweep_again(&mut self) {
+        self.hand = if self.hand == 0 { self.rooms.len().saturating_sub(1) } else { self.hand - 1 };
+    }
 }
 
 /// Hashes names with a key, the same in every run with the same key.

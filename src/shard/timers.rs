@@ -9,8 +9,8 @@ use crate::code::CloseCode;
 use crate::envelope::{Encoding, notice};
 use crate::ids::ConnId;
 use crate::limits::{
-    CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, PROBE_MS, STUCK_MS,
-    TIMERS_PER_TURN_MAX,
+    CHANNEL_IDLE_MS, CHANNEL_SWEEP_COUNT, EVENT_STREAM_BEAT_MS, LOOK_PLACES_MAX, PROBE_MS, RETAIN_EVENTS_PER_TURN,
+    STUCK_MS, TIMERS_PER_TURN_MAX,
 };
 use crate::metrics::Metric;
 use crate::outbox::Lane;
@@ -209,23 +209,28 @@ impl Shard {
     }
 
     /// Forgets events and operation ids that are too old, and channels that nobody needs, among the next channels: up
-    /// to so many, and not many with large crowds. Returns how many were looked at.
+    /// to so many, and not many with large crowds or much to forget. Returns how many are done.
     pub(super) fn sweep(&mut self, now: Now, count: usize) -> usize {
         let all = usize::try_from(self.rooms.places()).unwrap_or(usize::MAX);
-        let mut members = 0;
+        let (mut members, mut events) = (0, RETAIN_EVENTS_PER_TURN);
         for swept in 0..count.min(all) {
             if members >= LOOK_PLACES_MAX {
                 return swept;
             }
             for id in self.rooms.sweep(1) {
-                members += self.sweep_room(now, id);
+                members += self.sweep_room(now, id, &mut events);
+            }
+            if events == 0 {
+                // Of the last one there may be more.
+                self.rooms.sweep_again();
+                return swept;
             }
         }
         count
     }
 
-    /// The same for one channel. Returns how many members were looked at.
-    fn sweep_room(&mut self, now: Now, id: RoomId) -> usize {
+    /// The same for one channel, of which so many events may go. Returns how many members were looked at.
+    fn sweep_room(&mut self, now: Now, id: RoomId, events: &mut usize) -> usize {
         let Some(room) = self.rooms.at_mut(id) else { return 0 };
         let keep = self.extents.of(room);
         let mut looked_at = 0;
@@ -240,7 +245,9 @@ impl Shard {
         if let Some(past) = room.stored.as_mut().and_then(|stored| stored.past.as_mut()) {
             past.rest();
         }
-        let freed = room.history.trim(&keep, (room.needed, room.unstored()), now.unix_ms);
+        let held = room.history.len();
+        let freed = room.history.trim(&keep, (room.needed, room.unstored()), now.unix_ms, *events);
+        *events -= held - room.history.len();
         self.metrics.subtract(Metric::HistoryBytes, freed as u64);
         let mut unneeded = room.is_deserted() && room.history.is_empty() && !room.queued;
         if let Role::Home { dedup, .. } = &mut room.role {

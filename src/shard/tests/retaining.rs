@@ -5,8 +5,8 @@ use super::rules::{policy, row};
 use super::*;
 use crate::auth::{Extent, PolicyRow};
 use crate::limits::{
-    DELIVER_LOOKS_PER_TURN, HISTORY_COUNT_DEFAULT, HISTORY_MEMORY_BYTES_DEFAULT, HISTORY_MEMORY_COUNT_DEFAULT,
-    RETAIN_EVENTS_PER_TURN,
+    DELIVER_LOOKS_PER_TURN, HISTORY_COUNT_DEFAULT, HISTORY_FORGET_PER_EVENT, HISTORY_MEMORY_BYTES_DEFAULT,
+    HISTORY_MEMORY_COUNT_DEFAULT, RETAIN_EVENTS_PER_TURN,
 };
 use crate::room::history::Retention;
 use crate::shard::retaining::{bounds_of, retention_of};
@@ -150,18 +150,53 @@ fn rules_that_come_while_channels_are_settled_by_others_wait_for_the_end_of_that
 
 #[test]
 fn so_many_events_are_forgotten_for_other_bounds_in_a_turn_and_the_rest_in_the_next() {
-    let mut world = World::with(|options| options.retention.count = RETAIN_EVENTS_PER_TURN);
+    let all = Retention { count: 2 * RETAIN_EVENTS_PER_TURN, bytes: usize::MAX, ..Retention::default() };
+    let mut world = World::with(|options| options.retention = all);
     let ann = world.known("/ws", "ann");
-    for channel in ["chat:a", "chat:b", "chat:c"] {
-        fill(&mut world, ann, channel, RETAIN_EVENTS_PER_TURN / 2 + 1);
-    }
+    fill(&mut world, ann, "chat:a", RETAIN_EVENTS_PER_TURN + 11);
+    fill(&mut world, ann, "chat:b", 20);
     world.rules(0, 2, |rules| rules.retention.count = 1);
-    let whole = |world: &World| ["chat:a", "chat:b", "chat:c"].iter().filter(|name| held(world, 0, name) > 1).count();
-    assert_eq!(whole(&world), 3);
+    let kept = |world: &World| (held(world, 0, "chat:a"), held(world, 0, "chat:b"));
+    assert_eq!(kept(&world), (RETAIN_EVENTS_PER_TURN + 11, 20));
     world.jump(0);
-    assert_eq!(whole(&world), 1, "two of them are enough for one turn");
+    assert_eq!(kept(&world), (11, 20), "one channel has more than a turn forgets");
     world.jump(0);
-    assert_eq!(whole(&world), 0);
+    assert_eq!(kept(&world), (1, 1));
+    // By its age as well.
+    world.rules(0, 3, |rules| rules.retention = Retention { age_ms: 1000, ..all });
+    world.now.micros += 1000;
+    fill(&mut world, ann, "chat:a", RETAIN_EVENTS_PER_TURN + 11);
+    let mut most = 0;
+    let mut before = held(&world, 0, "chat:a");
+    while before > 0 {
+        world.jump(100);
+        let now = held(&world, 0, "chat:a");
+        (most, before) = (most.max(before - now), now);
+    }
+    assert_eq!(most, RETAIN_EVENTS_PER_TURN);
+    world.wait(2000);
+    assert_eq!(world.read(Metric::HistoryBytes), 0);
+}
+
+#[test]
+fn an_event_makes_so_many_older_ones_go_and_the_rest_goes_with_the_next() {
+    let mut world = World::with(|options| options.retention.count = 1000);
+    let ann = world.known("/ws", "ann");
+    fill(&mut world, ann, "chat:a", 3 * HISTORY_FORGET_PER_EVENT);
+    world.rules(0, 2, |rules| rules.retention.count = 2);
+    let mut expected = 3 * HISTORY_FORGET_PER_EVENT;
+    while expected > 2 {
+        // No turn in between, in which the rest would go.
+        world.now.micros += 1000;
+        fill(&mut world, ann, "chat:a", 1);
+        let rooms = &world.hosts[0].0.rooms;
+        let history = &rooms.at(rooms.find("chat:a").unwrap()).unwrap().history;
+        let most = history.latest().unwrap().displaces();
+        expected = (expected + 1).saturating_sub(most).max(2);
+        assert_eq!(history.len(), expected);
+    }
+    world.wait(1000);
+    assert_eq!(held(&world, 0, "chat:a"), 2);
 }
 
 #[test]
