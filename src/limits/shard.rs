@@ -101,6 +101,10 @@ pub const REPLAYS_PER_SHARD_MAX: usize = 32;
 pub const REPLAY_PAGE_EVENTS: usize = 256;
 /// Bytes after which a stretch takes no further event.
 pub const REPLAY_PAGE_BYTES: usize = 256 * 1024;
+/// Stored events that a turn makes frames of; the stretches beyond wait for the next turn, in the order in which they came.
+/// As many as one stretch has, so that a turn has at most one more than these: some 0.3 ms. Without it the
+/// [`REPLAYS_PER_SHARD_MAX`] stretches that a store may bring together were one turn's work.
+pub const REPLAY_READS_PER_TURN: usize = REPLAY_PAGE_EVENTS;
 /// Stretches that a channel holds for its readers; over it the oldest is forgotten, and read again by whoever needs it.
 pub const REPLAY_PAGES_PER_CHANNEL: usize = 4;
 /// Stretches of a channel that readers wait for and that the store was not asked for yet; whoever finds no place among them

@@ -31,6 +31,7 @@ impl Shard {
         let mut waiting = !self.unserved.is_empty() && self.serve_waiting(now, effects);
         if self.keeping.is_some() {
             waiting |= self.tell_committed(now, effects);
+            waiting |= self.take_pages(effects);
             self.ask_pages(effects);
             self.ask_store(effects);
         }

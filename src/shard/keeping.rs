@@ -20,7 +20,9 @@ use super::replay::{Past, Reading};
 use super::rooms::{Role, Room, RoomId, Rooms};
 use crate::code::ErrorCode;
 use crate::ids::{Epoch, Seq};
-use crate::ledger::{self, Append, ChannelNumber, Event, Notice, Open, Refusal, Request, Ticket, Trouble, write_body};
+use crate::ledger::{
+    self, Append, ChannelNumber, Event, Notice, Open, Page, Refusal, Request, Ticket, Trouble, write_body,
+};
 use crate::limits::{
     COMMITS_TOLD_PER_TURN, OPENING_BYTES_MAX, OPENING_EVENTS_MAX, STORE_RETRY_MS, UNCOMMITTED_BYTES_MAX,
     UNCOMMITTED_EVENTS_MAX, UNCOMMITTED_RETRIES_MAX, UNCOMMITTED_WRITES_MAX,
@@ -184,7 +186,11 @@ pub(super) struct Keeping {
     pub(super) replays: VecDeque<RoomId>,
     /// Stretches that are being read.
     pub(super) reads: BTreeMap<Ticket, Reading>,
-    /// Those of them that are to be read again, since something of them was erased.
+    /// Those of them that have come and that no turn has had time for, in this order.
+    pub(super) pages: VecDeque<(Ticket, Page)>,
+    /// Stored events that this turn may still make frames of.
+    pub(super) reads_left: usize,
+    /// Stretches that are to be read again, since something of them was erased.
     pub(super) stale: BTreeSet<Ticket>,
     /// Parts of histories that are being read.
     pub(super) browses: BTreeMap<Ticket, Browse>,

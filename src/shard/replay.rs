@@ -19,8 +19,8 @@ use crate::envelope::{Encoding, EventHead, write_event};
 use crate::ids::{ConnId, Epoch, Position, Seq, ShardId};
 use crate::ledger::{ChannelNumber, Page, Read, Refusal, Standing, Ticket, disk::Order, event::read_event};
 use crate::limits::{
-    EXCLUSIONS_PER_CHANNEL_MAX, REPLAY_PAGE_BYTES, REPLAY_PAGE_EVENTS, REPLAY_PAGES_PER_CHANNEL, REPLAYS_PER_SHARD_MAX,
-    REPLAYS_WANTED_PER_CHANNEL_MAX,
+    EXCLUSIONS_PER_CHANNEL_MAX, REPLAY_PAGE_BYTES, REPLAY_PAGE_EVENTS, REPLAY_PAGES_PER_CHANNEL, REPLAY_READS_PER_TURN,
+    REPLAYS_PER_SHARD_MAX, REPLAYS_WANTED_PER_CHANNEL_MAX,
 };
 use crate::metrics::Metric;
 use crate::room::history::{Event, History};
@@ -315,9 +315,32 @@ impl Shard {
         }
     }
 
-    /// The store has read a stretch, or could not.
+    /// The store has read a stretch, or could not. What this turn has no time for waits.
     pub(super) fn on_page(&mut self, ticket: Ticket, outcome: Result<Page, Refusal>, effects: &mut Effects) {
         let Some(keeping) = &mut self.keeping else { return };
+        match outcome {
+            Ok(page) if keeping.reads_left == 0 || !keeping.pages.is_empty() => keeping.pages.push_back((ticket, page)),
+            outcome => self.take_page(ticket, outcome, effects),
+        }
+    }
+
+    /// A new turn, and stretches that earlier ones had no time for. Returns whether there are more.
+    pub(super) fn take_pages(&mut self, effects: &mut Effects) -> bool {
+        let Some(keeping) = &mut self.keeping else { return false };
+        keeping.reads_left = REPLAY_READS_PER_TURN;
+        while let Some(keeping) = &mut self.keeping
+            && keeping.reads_left > 0
+            && let Some((ticket, page)) = keeping.pages.pop_front()
+        {
+            self.take_page(ticket, Ok(page), effects);
+        }
+        self.keeping.as_deref().is_some_and(|keeping| !keeping.pages.is_empty())
+    }
+
+    fn take_page(&mut self, ticket: Ticket, outcome: Result<Page, Refusal>, effects: &mut Effects) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let events = outcome.as_ref().map_or(1, |page| page.records.len().max(1));
+        keeping.reads_left = keeping.reads_left.saturating_sub(events);
         let Some(Reading { room: id, channel, after, through }) = keeping.reads.remove(&ticket) else { return };
         let is_stale = keeping.stale.remove(&ticket);
         let Some(Room { name, stored: Some(stored), .. }) = self.rooms.at_mut(id) else { return };

@@ -3,7 +3,9 @@
 use super::erasing::{erase, publish_some};
 use super::keeping::{KEEP, acks, epoch_of, history, join, start, world};
 use super::*;
-use crate::limits::{HISTORY_COUNT_DEFAULT, REPLAY_PAGES_PER_CHANNEL, REPLAYS_WANTED_PER_CHANNEL_MAX};
+use crate::limits::{
+    HISTORY_COUNT_DEFAULT, REPLAY_PAGES_PER_CHANNEL, REPLAY_READS_PER_TURN, REPLAYS_WANTED_PER_CHANNEL_MAX,
+};
 use crate::shard::message::outside::Reply;
 
 fn gone(world: &mut World, who: Who) {
@@ -93,6 +95,41 @@ fn readers_at_many_places_are_served_in_turn_and_what_is_asked_for_is_bounded() 
         let heard = world.heard(bob);
         assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["recovered"], true, "{seq}");
         assert_eq!(seqs(&heard, "note"), (seq + 1..=count).collect::<Vec<_>>(), "{seq}");
+    }
+}
+
+#[test]
+fn a_turn_makes_frames_of_so_many_stored_events_and_the_other_stretches_wait_in_their_order() {
+    let mut world = start(Memory::default(), None, |options| options.held.count = 1);
+    let ann = world.known("/ws", "ann");
+    let channels: Vec<String> = (0..8).map(|index| format!("chat:{index}")).collect();
+    let count = (REPLAY_READS_PER_TURN / 4 + 8) as u64;
+    let mut epochs = Vec::new();
+    for channel in &channels {
+        epochs.push(epoch_of(&join(&mut world, ann, channel, None)));
+        (0..count).for_each(|id| world.say(ann, &publish(channel, &id.to_string(), &json!({ "n": id }))));
+        assert_eq!(acks(&world.heard(ann)).len() as u64, count);
+    }
+    world.reads = false;
+    let mut bobs = Vec::new();
+    for (channel, epoch) in channels.iter().zip(&epochs) {
+        let bob = world.known("/ws", &format!("u{channel}"));
+        assert_eq!(words(&join(&mut world, bob, channel, Some((epoch, 0)))), [""; 0]);
+        bobs.push(bob);
+    }
+    for (shard, notice) in world.store.as_mut().unwrap().serve() {
+        world.handle(shard.index(), Input::Store(notice));
+    }
+    // Each has a quarter of a turn's events, and some more.
+    assert_eq!(world.read(Metric::ReplayPages), 4);
+    let (shard, effects) = &mut world.hosts[0];
+    assert!(!shard.fan_out(world.now, false, effects), "the rest is one turn's");
+    world.run();
+    assert_eq!(world.read(Metric::ReplayPages), channels.len() as u64);
+    for bob in bobs {
+        let heard = world.heard(bob);
+        assert_eq!(of_type(&heard, "subscribed")[0]["payload"]["recovered"], true);
+        assert_eq!(seqs(&heard, "note"), (1..=count).collect::<Vec<_>>());
     }
 }
 
