@@ -46,6 +46,7 @@ TITLES = {
     "turn_big_room": "the same, room of 1,000",
     "echo": "echo",
     "echo_coalesced": "the same, sixteen read at once",
+    "close": "a connection that a drain closes",
     "idle": "be there: one ping and heartbeat",
 }
 

@@ -49,6 +49,7 @@ fn ready(name: &str) -> Box<dyn Work> {
 #[bench::turn_big_room("turn_big_room")]
 #[bench::echo("echo")]
 #[bench::echo_coalesced("echo_coalesced")]
+#[bench::close("close")]
 #[bench::idle("idle")]
 fn row(mut work: Box<dyn Work>) -> Box<dyn Work> {
     work.run();

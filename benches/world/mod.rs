@@ -5,6 +5,7 @@
 //! send is made before anything is counted, and what is written goes nowhere.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 
+mod closings;
 mod openings;
 pub(crate) mod pure;
 pub(crate) mod rows;

@@ -3,6 +3,7 @@
 //! A row is prepared and run in turns. Only the run is counted. By the time a row is handed out it has run often enough
 //! that buffers, tables and histories have the size that they keep.
 
+use super::closings::Closing;
 use super::openings::{Joining, Resuming, Upgrading, Verifying};
 use super::pure;
 use super::traffic::{Echoing, Idling, Rooms, Station, Traffic};
@@ -93,6 +94,7 @@ impl Row {
         row("turn_big_room", "member", CROWD, |count| Traffic::boxed(big(count, 1), Station::Turn)),
         row("echo", "message", MESSAGES, |count| Box::new(Echoing::new(count, 1))),
         row("echo_coalesced", "message", MESSAGES, |count| Box::new(Echoing::new(count / ECHOES, ECHOES))),
+        row("close", "connection", MESSAGES / MEMBERS * MEMBERS, |count| Box::new(Closing::new(count, MEMBERS))),
         row("idle", "connection for 20 s", IDLE, |count| Box::new(Idling::new(count, MEMBERS))),
     ];
 

@@ -83,6 +83,7 @@ const BOUNDS: [(&str, usize); Row::ALL.len()] = [
     ("turn_big_room", 1),
     ("echo", 64),
     ("echo_coalesced", 4),
+    ("close", 649),
     ("idle", 14_266),
 ];
 
