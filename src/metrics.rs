@@ -65,6 +65,7 @@ macro_rules! metrics {
 
 metrics! {
     Connections: Gauge "waystation_connections" "" "WebSocket connections that are open";
+    ConnectionsLimit: Gauge "waystation_connections_limit" "" "Connections that the whole process takes, by limits.connections and its descriptors";
     Sockets: Gauge "waystation_sockets" "" "Accepted sockets, whatever their state";
     Held: Gauge "waystation_held_upgrades" "" "Upgrades that wait for a place";
     Channels: Gauge "waystation_channels" "" "Channels known to the shard";
@@ -236,6 +237,14 @@ metrics! {
     AcceptFailures: Counter "waystation_accept_failures_total" "" "Accepts that failed for lack of descriptors or memory";
     TickedAt: Gauge "waystation_ticked_micros" "" "Host-monotonic microseconds of the shard's last turn";
 }
+
+/// Which version runs: the value of the label is the version, that of the line is 1.
+pub const BUILD_INFO: Description = Description {
+    family: "waystation_build_info",
+    labels: "version=\"…\"",
+    kind: Kind::Gauge,
+    help: "1, with the version that runs",
+};
 
 /// What lies in a shard's inbox: not counted, but worked out of what the shards count.
 pub const MESH_DEPTH: Description = Description {

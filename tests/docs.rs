@@ -12,7 +12,7 @@ use waystation::code::{CloseCode, ErrorCode};
 use waystation::envelope::kinds::ROWS;
 use waystation::limits::STORE_SPACE_BYTES_MIN;
 use waystation::metrics::store::{STORE_COMMIT, StoreNumber};
-use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
+use waystation::metrics::{BUILD_INFO, Kind, MESH_DEPTH, Metric, Timing};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const HELD: [&str; 2] = ["<!-- held: begin -->", "<!-- held: end -->"];
@@ -320,7 +320,7 @@ fn series() -> BTreeSet<String> {
     names.extend(process::FAMILIES.map(|(family, ..)| family.to_owned()));
     names.extend(StoreNumber::ALL.iter().map(|number| number.describe().family.to_owned()));
     names.extend(["_bucket", "_sum", "_count"].map(|suffix| STORE_COMMIT.0.to_owned() + suffix));
-    names.extend(["waystation_build_info", MESH_DEPTH.family].map(str::to_owned));
+    names.extend([BUILD_INFO.family, MESH_DEPTH.family].map(str::to_owned));
     names
 }
 
@@ -442,4 +442,30 @@ fn every_alert_has_its_row_with_what_to_do_and_how_urgent_it_is() {
         alerts.contains(&format!("waystation_store_free_bytes < {STORE_SPACE_BYTES_MIN} ")),
         "as the doctor has it"
     );
+}
+
+#[test]
+fn alerts_hold_for_samples_a_minute_apart_of_the_job_that_is_shipped_and_each_is_tried() {
+    let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).expect("it is there");
+    let (alerts, recorded) = (read("tuning/monitoring/alerts.yml"), read("tuning/monitoring/rules.yml"));
+    // A rate needs two samples, however late one of them comes.
+    for window in [&alerts, &recorded].iter().flat_map(|text| text.split('[').skip(1)) {
+        let window = window.split(']').next().expect("it ends");
+        let (count, minutes) = window.split_at(window.len() - 1);
+        let unit = if minutes == "h" { 60 } else { 1 };
+        assert!("mh".contains(minutes) && count.parse::<u64>().expect("a number") * unit >= 5, "[{window}]");
+    }
+    let scrape = read("tuning/monitoring/scrape.yml");
+    let job = scrape.split("job_name: ").nth(1).and_then(|rest| rest.lines().next()).expect("a job");
+    let asked: Vec<&str> = alerts.split("job=").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
+    assert!(asked.len() > 1 && asked.iter().all(|name| *name == job), "{asked:?}, and the job is {job}");
+    assert!(page("OPERATIONS.md").contains("tuning/monitoring/scrape.yml"));
+    let tried = read("tests/monitoring/alerts.test.yml");
+    let names: Vec<&str> =
+        alerts.split("- alert: ").skip(1).map(|rule| rule.lines().next().expect("a name").trim()).collect();
+    for name in &names {
+        let asked = tried.matches(&format!("ALERTS{{alertname=\"{name}\"")).count();
+        assert!(asked >= 2, "{name} is tried {asked} times: it fires, and it does not");
+    }
+    assert!(names.len() > 15, "{names:?}");
 }

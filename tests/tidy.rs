@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use waystation::metrics::store::{STORE_COMMIT, StoreNumber};
-use waystation::metrics::{Kind, MESH_DEPTH, Metric, Timing};
+use waystation::metrics::{BUILD_INFO, Kind, MESH_DEPTH, Metric, Timing};
 
 const LINES_MAX: usize = 600;
 /// The lowest floor that may know sockets, threads and `async`.
@@ -357,6 +357,7 @@ fn metrics_table() -> String {
         }
     }
     rows.push((MESH_DEPTH.family.to_owned(), "gauge", vec![""], MESH_DEPTH.help));
+    rows.push((BUILD_INFO.family.to_owned(), "gauge", vec![BUILD_INFO.labels], BUILD_INFO.help));
     for (name, help) in Timing::ALL.iter().map(|timing| timing.describe()) {
         rows.push((name.replace("_micros", "_seconds"), "histogram", vec![""], help));
     }

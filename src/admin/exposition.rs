@@ -1,8 +1,9 @@
 //! The shards' numbers in the Prometheus text format.
 //!
 //! Each family stands once, with its help and type, then one line for each shard: the label `shard` is on
-//! every line of a shard, so a sum is the reader's to make and a lame shard is seen. Histograms are kept in
-//! microseconds and shown in seconds, with the same bounds whatever was reached: a power of two each.
+//! every line of a shard, and on none of the process and of the store, so a sum is the reader's to make and a
+//! lame shard is seen. Histograms are kept in microseconds and shown in seconds, with the same bounds whatever
+//! was reached: a power of two each.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::process::Number;
 use crate::ids::ShardId;
 use crate::mesh::{Traffic, depth};
 use crate::metrics::store::{STORE_COMMIT, StoreNumber, StoreNumbers};
-use crate::metrics::{Histogram, Kind, MESH_DEPTH, Metric, Metrics, Timing};
+use crate::metrics::{BUILD_INFO, Histogram, Kind, MESH_DEPTH, Metric, Metrics, Timing};
 
 /// Renders every family: the process's, then the shards'. Writing to a string cannot fail.
 pub(super) fn render(
@@ -51,8 +52,8 @@ fn build(out: &mut String, process: &[Number], shards: &[Arc<Metrics>], traffic:
         family(out, number.family, number.help, number.kind)?;
         writeln!(out, "{} {}", number.family, number.value)?;
     }
-    family(out, "waystation_build_info", "1, with the version that runs", "gauge")?;
-    writeln!(out, "waystation_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
+    family(out, BUILD_INFO.family, BUILD_INFO.help, kind_of(BUILD_INFO.kind))?;
+    writeln!(out, "{}{{version=\"{}\"}} 1", BUILD_INFO.family, env!("CARGO_PKG_VERSION"))?;
     let mut before = "";
     for &metric in Metric::ALL {
         let row = metric.describe();
@@ -120,6 +121,7 @@ impl std::fmt::Display for Seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::process::numbers;
 
     fn two_shards() -> Vec<Arc<Metrics>> {
         let shards = vec![Metrics::shared(), Metrics::shared()];
@@ -165,6 +167,38 @@ mod tests {
         }
         assert_eq!(of("\"0\"").len(), turns.len());
         assert!(text.contains("waystation_turn_seconds_count{shard=\"0\"} 0\n"));
+    }
+
+    #[test]
+    fn a_line_names_its_shard_but_for_the_process_the_version_and_the_store() {
+        let text = render(&numbers(), &two_shards(), (&[], Some(&StoreNumbers::default())));
+        let without: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with("# ") && !line.contains("{shard=\"")).collect();
+        let of_none = |line: &&str| {
+            let known = ["process_", "waystation_build_info{version=", "waystation_store_"];
+            !known.iter().any(|family| line.starts_with(family))
+        };
+        assert_eq!(without.iter().copied().filter(|line| of_none(line)).collect::<Vec<_>>(), Vec::<&str>::new());
+        assert!(without.iter().any(|line| line.starts_with("waystation_build_info{")), "{without:?}");
+        let trouble = "\nwaystation_store_trouble{shard=\"1\"} 0\n";
+        assert!(text.contains(trouble), "what shards count of the store has their label");
+    }
+
+    /// A quantile between two bounds is made up by Prometheus: what is alerted on is the share above one that there is.
+    #[test]
+    fn alerts_ask_for_bounds_that_are_shown() {
+        let alerts = include_str!("../../tuning/monitoring/alerts.yml");
+        assert!(!alerts.contains("histogram_quantile("), "ask for the share above a bound");
+        let text = render(&[], &two_shards(), (&[], Some(&StoreNumbers::default())));
+        let mut asked = 0;
+        for (at, _) in alerts.match_indices("le=") {
+            let bound = alerts[at..].split('"').nth(1).unwrap();
+            let family = alerts[..at].rsplit('(').next().unwrap().split('{').next().unwrap();
+            let shown = |line: &str| line.starts_with(family) && line.contains(&format!("le=\"{bound}\"}} "));
+            assert!(family.ends_with("_bucket") && text.lines().any(shown), "{family} has no bound {bound}");
+            asked += 1;
+        }
+        assert!(asked >= 2, "of deliveries and of commits");
     }
 
     #[test]

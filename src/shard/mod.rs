@@ -343,6 +343,7 @@ impl Shard {
         }
         metrics.set(Metric::KeysGeneration, u64::from(options.verifier.generation));
         metrics.set(Metric::RulesGeneration, 1);
+        metrics.set(Metric::ConnectionsLimit, u64::try_from(options.connections_max).unwrap_or(u64::MAX));
         let mut wheel = Wheel::default();
         wheel.insert(now.millis(), Timer::Sweep);
         Self {

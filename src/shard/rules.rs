@@ -72,6 +72,7 @@ impl Shard {
             || off(before.strangers_per_address, now.strangers_per_address);
         self.strangers.set_max(strangers::most(&self.options));
         self.metrics.set(Metric::RulesGeneration, u64::from(*generation));
+        self.metrics.set(Metric::ConnectionsLimit, u64::try_from(*connections_max).unwrap_or(u64::MAX));
         if stricter {
             self.begin_to_permit_anew();
             self.begin_to_deliver_anew();

@@ -65,6 +65,16 @@ fn a_rate_holds_from_then_on_and_nobody_is_closed_for_it() {
 }
 
 #[test]
+fn the_bound_of_connections_is_told_and_follows_the_rules() {
+    let mut world = World::with(|options| options.connections_max = 50);
+    assert_eq!(world.read(Metric::ConnectionsLimit), 50);
+    world.rules(0, 2, |rules| rules.connections_max = 20);
+    assert_eq!(world.read(Metric::ConnectionsLimit), 20);
+    world.rules(0, 2, |rules| rules.connections_max = 90);
+    assert_eq!(world.read(Metric::ConnectionsLimit), 20, "rules with a number that was had before are passed over");
+}
+
+#[test]
 fn what_the_policy_no_longer_allows_ends_and_the_rest_goes_on() {
     let mut world = World::new();
     let (ann, ben) = (world.known("/ws/chat/s", "ann"), world.known("/ws/chat/s", "ben"));
