@@ -469,3 +469,57 @@ fn alerts_hold_for_samples_a_minute_apart_of_the_job_that_is_shipped_and_each_is
     }
     assert!(names.len() > 15, "{names:?}");
 }
+
+/// Where the package puts which files of the tree, by what `Cargo.toml` says; a star stands for one name.
+fn packed() -> BTreeMap<String, String> {
+    let manifest: toml::Table =
+        fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).expect("it is there").parse().expect("it is TOML");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("a list");
+    let mut found = BTreeMap::new();
+    for asset in assets {
+        let (from, to) = (asset[0].as_str().expect("a path"), asset[1].as_str().expect("a path"));
+        let (folder, pattern) = from.rsplit_once('/').unwrap_or((".", from));
+        let Some((start, end)) = pattern.split_once('*') else {
+            let name = if to.ends_with('/') { pattern } else { "" };
+            found.insert(format!("{to}{name}"), from.to_owned());
+            continue;
+        };
+        // What a build makes is not in the tree.
+        for entry in fs::read_dir(Path::new(ROOT).join(folder)).into_iter().flatten() {
+            let name = entry.expect("it can be listed").file_name().into_string().expect("a name");
+            if name.starts_with(start) && name.ends_with(end) {
+                found.insert(format!("{to}{name}"), format!("{folder}/{name}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_the_packed_readme_links_to_and_shows_is_packed_where_it_says() {
+    let packed = packed();
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("it is there");
+    let place = "usr/share/doc/waystation/";
+    assert_eq!(packed.get(&format!("{place}README.md")).map(String::as_str), Some("README.md"));
+    let targets = readme.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    let targets: Vec<&str> = targets.filter(|target| !target.is_empty() && !target.contains("://")).collect();
+    assert!(targets.len() > 10, "{targets:?}");
+    let there = |target: &&&str| {
+        let path = format!("{place}{target}");
+        packed.keys().any(|packed| *packed == path || packed.starts_with(&format!("{path}/")))
+    };
+    let missing: Vec<&&str> = targets.iter().filter(|target| !there(target)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}
+
+#[test]
+fn the_script_that_the_doctor_names_is_where_the_package_puts_it() {
+    let packed = packed();
+    let unit = fs::read_to_string(Path::new(ROOT).join("tuning/systemd/waystation-nic@.service")).expect("it is there");
+    let started = unit.split("ExecStart=/").nth(1).and_then(|rest| rest.split(' ').next()).expect("a program");
+    assert_eq!(packed.get(started).map(String::as_str), Some("tuning/scripts/nic-affinity.sh"));
+    let rows: Vec<_> =
+        waystation::tune::TABLE.iter().copied().flatten().filter(|row| row.undo.contains("nic-affinity")).collect();
+    assert!(rows.len() == 2 && rows.iter().all(|row| row.undo.starts_with(&format!("/{started} "))), "{started}");
+    assert!(page("TUNING.md").contains(&format!("`/{started} --dry-run`")));
+}

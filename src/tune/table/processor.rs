@@ -18,6 +18,9 @@ const CLOCK_KEEPERS: [&str; 6] = [
     "/run/openntpd.pid",
 ];
 
+/// The card's script, where the package has it.
+const SCRIPT: &str = "/usr/lib/waystation/nic-affinity.sh";
+
 /// Processes that do. That of systemd says by a file whether it has succeeded.
 const CLOCK_PROCESSES: [&str; 4] = ["chronyd", "ntpd", "phc2sys", "ptp4l"];
 
@@ -62,7 +65,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Severity::Warning,
         why: "one processor that takes every packet slows the shard on it and bounds all others",
         cost: "none",
-        undo: "tuning/scripts/nic-affinity.sh --revert",
+        undo: "/usr/lib/waystation/nic-affinity.sh --revert",
         check: Check::Look(interrupts),
         setting: None,
     },
@@ -73,7 +76,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Severity::Note,
         why: "with fewer queues than shards, packets of many shards are handled on the few processors of the queues",
         cost: "RPS costs an interrupt between processors for each batch of packets",
-        undo: "tuning/scripts/nic-affinity.sh --revert",
+        undo: "/usr/lib/waystation/nic-affinity.sh --revert",
         check: Check::Look(receive_queues),
         setting: None,
     },
@@ -191,7 +194,7 @@ fn interrupts(host: &Host, plan: &Plan) -> Option<Answer> {
             && cpus.len() == 1
             && parse::cpu_list(&list).is_some_and(|cpus| cpus.len() == 1);
         if alone {
-            return Some(answer.fault_if(true, Severity::Warning, || format!("tuning/scripts/nic-affinity.sh {card}")));
+            return Some(answer.fault_if(true, Severity::Warning, || format!("{SCRIPT} {card}")));
         }
         last = Some(answer);
     }
@@ -221,7 +224,7 @@ fn receive_queues(host: &Host, plan: &Plan) -> Option<Answer> {
         let seen = format!("{card}: {} queues, RPS {}", receive.len(), if spread { "on" } else { "off" });
         let answer = Answer::new(queues, seen, format!("{} queues, or RPS", plan.shards));
         if (receive.len() as u64) < plan.shards && !spread {
-            return Some(answer.fault_if(true, Severity::Note, || format!("tuning/scripts/nic-affinity.sh {card}")));
+            return Some(answer.fault_if(true, Severity::Note, || format!("{SCRIPT} {card}")));
         }
         last = Some(answer);
     }
