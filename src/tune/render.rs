@@ -48,6 +48,7 @@ pub fn files() -> Vec<Rendered> {
         file("tuning/sysctl.d/61-waystation-1m.conf", sysctl(&MILLION, &|_| Some(Vec::new()), sysctl::MILLION_HEAD)),
         file("tuning/limits.d/60-waystation.conf", limits(&MILLION, sysctl::LIMITS_HEAD)),
         file("tuning/systemd/waystation.service", unit::unit()),
+        file("tuning/systemd/waystation@.service", unit::template()),
         carried("tuning/systemd/waystation-nic@.service", include_str!("../../tuning/systemd/waystation-nic@.service")),
         file("tuning/udev/60-waystation.rules", sysctl::conntrack_rule()),
         carried("tuning/udev/70-waystation-nic.rules", include_str!("../../tuning/udev/70-waystation-nic.rules")),

@@ -31,7 +31,7 @@ pub(super) fn page() -> String {
     out.push_str("```\n");
     out.push_str(TAIL);
     out.push_str("\n| directives | why |\n|---|---|\n");
-    for group in unit::SERVICE {
+    for group in unit::SERVICE.iter().chain([&unit::INSTANCE]) {
         let lines: Vec<String> = group.lines.iter().map(|line| format!("`{line}`")).collect();
         let _infallible = writeln!(out, "| {} | {} |", lines.join(" "), group.why);
     }

@@ -38,13 +38,15 @@ pub(super) const SERVICE: &[Group] = &[
     },
     Group {
         why: "A user of its own that exists while it runs, its state in /var/lib/waystation, its sockets in \
-              /run/waystation. Secrets come as credentials: name the file here, \
-              and /run/credentials/waystation.service/token.key as secret_file in the configuration",
+              /run/waystation, and in /var/log/waystation the audit, if the configuration has one. Secrets come as \
+              credentials: name the file here, and secret_file = \"$CREDENTIALS_DIRECTORY/token.key\" in the configuration",
         lines: &[
             "DynamicUser=yes",
             "StateDirectory=waystation",
             "StateDirectoryMode=0700",
             "RuntimeDirectory=waystation",
+            "LogsDirectory=waystation",
+            "LogsDirectoryMode=0700",
             "#LoadCredential=token.key:/etc/waystation/token.key",
             "UMask=0077",
         ],
@@ -106,18 +108,42 @@ fn times() -> Vec<String> {
     vec![format!("WatchdogSec={WATCHDOG_S}s"), format!("TimeoutStopSec={stop_s}s")]
 }
 
+/// What two instances have besides, that follow one another on the same addresses.
+pub(super) const INSTANCE: Group = Group {
+    why: "Two of these follow each other on the same addresses: both have one user, the directories of that user, and \
+          no store, which one server has at a time. The sockets of the one that comes are not removed with the one that goes",
+    lines: &[
+        "User=waystation",
+        "RuntimeDirectoryPreserve=yes",
+        "Environment=WAYSTATION__SERVER__SHARE=true",
+        "Environment=WAYSTATION__STORE__DIRECTORY=none",
+    ],
+};
+
 /// The whole unit.
 pub(super) fn unit() -> String {
-    let mut out = comment(
-        "A systemd unit, for systemd 247 and later. Put it into /etc/systemd/system and change it with `systemctl edit \
-         waystation`, not here.",
+    let head = "A systemd unit, for systemd 247 and later. Put it into /etc/systemd/system and change it with `systemctl \
+                edit waystation`, not here.";
+    written(head, "Waystation, a real-time WebSocket gateway", &mut SERVICE.iter())
+}
+
+/// The same as a template, of which one instance takes over from another.
+pub(super) fn template() -> String {
+    let head = "An example: in the place of waystation.service, two instances that take turns, for an upgrade in which \
+                nobody is refused. OPERATIONS, Upgrade, has the commands; it needs what is said below, and channels \
+                are in memory only.";
+    let description = "Waystation, a real-time WebSocket gateway (%i)";
+    written(head, description, &mut SERVICE.iter().chain([&INSTANCE]))
+}
+
+fn written(head: &str, description: &str, groups: &mut dyn Iterator<Item = &Group>) -> String {
+    let mut out = comment(head);
+    let _infallible = write!(
+        out,
+        "\n[Unit]\nDescription={description}\nAfter=network-online.target time-sync.target\n\
+         Wants=network-online.target\nStartLimitIntervalSec=60\nStartLimitBurst=5\n\n[Service]\n",
     );
-    out.push_str(
-        "\n[Unit]\nDescription=Waystation, a real-time WebSocket gateway\n\
-         After=network-online.target time-sync.target\nWants=network-online.target\nStartLimitIntervalSec=60\n\
-         StartLimitBurst=5\n\n[Service]\n",
-    );
-    for (index, group) in SERVICE.iter().enumerate() {
+    for (index, group) in groups.enumerate() {
         let _infallible = writeln!(out, "{}{}", comment(&format!("{}.", group.why)), group.lines.join("\n"));
         if index == 0 {
             let _infallible = writeln!(out, "{}", times().join("\n"));
@@ -156,5 +182,40 @@ mod tests {
         assert!(reload[0].contains(" config check --config ") && reload[1].ends_with("-HUP $MAINPID\""), "{reload:?}");
         let of = |word: &str| unit.lines().find(|line| line.contains(word)).and_then(|line| line.rsplit(' ').next());
         assert_eq!(of(" serve --config "), of(" config check --config "), "what is checked is what is read");
+    }
+    #[test]
+    fn a_credential_is_named_in_one_form_wherever_an_example_has_one() {
+        let shipped = include_str!("../../../tuning/debian/waystation.toml");
+        let told = include_str!("../../../docs/OPERATIONS.md");
+        for text in [&unit(), shipped, told] {
+            assert!(text.contains("LoadCredential=token.key:/etc/waystation/token.key"), "{text}");
+            assert!(text.contains("secret_file = \"$CREDENTIALS_DIRECTORY/token.key\""), "{text}");
+            assert!(!text.contains("/run/credentials/"), "the place of it is systemd's to choose");
+        }
+    }
+
+    #[test]
+    fn the_audit_of_the_documents_is_where_the_unit_may_write_and_logrotate_looks() {
+        let unit = unit();
+        let name = unit.lines().find_map(|line| line.strip_prefix("LogsDirectory=")).unwrap();
+        let rotated = include_str!("../../../tuning/logrotate/waystation");
+        assert!(rotated.contains(&format!("\n/var/log/{name}/*.json {{\n")), "{rotated}");
+        // `reload` would not come that far where the configuration is not good, and a copy that is cut loses entries.
+        assert!(rotated.contains("systemctl kill --signal=HUP") && !rotated.contains("copytruncate"), "{rotated}");
+        let told = include_str!("../../../docs/OPERATIONS.md");
+        assert!(told.contains(&format!("to = \"/var/log/{name}/audit.json\"")));
+    }
+
+    #[test]
+    fn two_instances_have_what_the_unit_has_and_one_user_with_shared_addresses_and_no_store() {
+        let (unit, template) = (unit(), template());
+        let directives = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !line.starts_with('#') && line.contains('='));
+            lines.filter(|line| !line.starts_with("Description=")).map(str::to_owned).collect()
+        };
+        let (of_unit, mut of_both) = (directives(&unit), directives(&template));
+        of_both.retain(|line| !INSTANCE.lines.contains(&line.as_str()));
+        assert_eq!(of_unit, of_both);
+        assert!(INSTANCE.lines.iter().all(|line| template.contains(&format!("\n{line}\n"))));
     }
 }
