@@ -523,3 +523,18 @@ fn the_script_that_the_doctor_names_is_where_the_package_puts_it() {
     assert!(rows.len() == 2 && rows.iter().all(|row| row.undo.starts_with(&format!("/{started} "))), "{started}");
     assert!(page("TUNING.md").contains(&format!("`/{started} --dry-run`")));
 }
+
+#[test]
+fn a_release_and_the_image_are_built_by_the_toolchain_that_the_manifest_asks_for() {
+    let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).expect("it is there");
+    let after = |path: &str, word: &str| -> String {
+        let text = read(path);
+        let (_, rest) = text.split_once(word).expect("a version");
+        rest.chars().take_while(|digit| digit.is_ascii_digit() || *digit == '.').collect()
+    };
+    let wanted = after("Cargo.toml", "rust-version = \"");
+    assert!(wanted.split('.').count() == 2, "{wanted}");
+    assert_eq!(after("tuning/docker/Dockerfile", "FROM rust:"), wanted);
+    let released = after(".github/workflows/release.yml", "RUSTUP_TOOLCHAIN: ");
+    assert_eq!(released.rsplit_once('.').map(|(version, _)| version), Some(wanted.as_str()), "{released}");
+}
