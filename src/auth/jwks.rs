@@ -8,6 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
+use super::fault::{KeyFault, SetFault};
 use super::key::{Key, Signature};
 use crate::limits::{JWKS_ENTRIES_MAX, KEYS_COUNT_MAX};
 
@@ -56,25 +57,25 @@ struct Entry {
 /// # Errors
 ///
 /// It is none, it has no key that can be used, or one that should be usable is not; which, and why.
-pub fn parse(text: &str) -> Result<Jwks, String> {
-    let set: Set = serde_json::from_str(text).map_err(|error| format!("this is no JWK set: {error}"))?;
+pub fn parse(text: &str) -> Result<Jwks, SetFault> {
+    let set: Set = serde_json::from_str(text).map_err(|error| SetFault::NoSet(error.to_string()))?;
     if set.keys.len() > JWKS_ENTRIES_MAX {
-        return Err(format!("{} keys, at most {JWKS_ENTRIES_MAX} are read", set.keys.len()));
+        return Err(SetFault::TooMany(set.keys.len()));
     }
     let mut jwks = Jwks { keys: Vec::new(), unused: 0 };
     for (index, entry) in set.keys.iter().enumerate() {
         match entry.algorithm() {
             Some(algorithm) => {
-                let key = entry.key(algorithm).map_err(|error| format!("key {}: {error}", index + 1))?;
+                let key = entry.key(algorithm).map_err(|fault| SetFault::Key(index + 1, fault))?;
                 jwks.keys.push(key);
             }
             None => jwks.unused += 1,
         }
     }
     match jwks.keys.len() {
-        0 => Err("there is no key for checking signatures of a kind that is supported".to_owned()),
+        0 => Err(SetFault::NoneUsable),
         1..=KEYS_COUNT_MAX => Ok(jwks),
-        count => Err(format!("{count} keys that can be used, at most {KEYS_COUNT_MAX} are allowed")),
+        count => Err(SetFault::TooManyUsable(count)),
     }
 }
 
@@ -103,9 +104,9 @@ impl Entry {
         }
     }
 
-    fn key(&self, algorithm: Signature) -> Result<Key, String> {
+    fn key(&self, algorithm: Signature) -> Result<Key, KeyFault> {
         if self.d.is_some() {
-            return Err("this is a private key: only its public half belongs here".to_owned());
+            return Err(KeyFault::Private);
         }
         let id = self.kid.clone();
         match algorithm {
@@ -121,9 +122,9 @@ impl Entry {
     }
 }
 
-fn bytes(name: &str, value: &Option<String>) -> Result<Vec<u8>, String> {
-    let text = value.as_deref().ok_or_else(|| format!("member {name} is missing"))?;
-    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| format!("member {name} is not base64url without padding"))
+fn bytes(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, KeyFault> {
+    let text = value.as_deref().ok_or(KeyFault::Missing(name))?;
+    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| KeyFault::Garbled(name))
 }
 
 #[cfg(test)]

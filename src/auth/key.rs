@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey, crypto};
 
+use super::fault::KeyFault;
 use crate::limits;
 
 /// How a token is signed.
@@ -104,13 +105,15 @@ impl Key {
     /// # Errors
     ///
     /// The algorithm takes none, or the bytes are none: empty, or a key file of another kind.
-    pub fn secret(id: Option<String>, algorithm: Signature, secret: &[u8]) -> Result<Self, String> {
+    pub fn secret(id: Option<String>, algorithm: Signature, secret: &[u8]) -> Result<Self, KeyFault> {
         if !algorithm.is_shared() {
-            return Err(format!("{} is checked with a public key, not with a secret", algorithm.name()));
+            return Err(KeyFault::OtherKind(algorithm));
         }
-        // A public key that serves as a secret is known to everybody.
-        if secret.is_empty() || secret.trim_ascii_start().starts_with(b"-----BEGIN") {
-            return Err("this is no shared secret: it is empty or a PEM file".to_owned());
+        if secret.is_empty() {
+            return Err(KeyFault::Empty);
+        }
+        if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
+            return Err(KeyFault::PemAsSecret);
         }
         Ok(Self {
             id: id.map(String::into_boxed_str),
@@ -138,35 +141,35 @@ impl Key {
     /// # Errors
     ///
     /// The text holds something else, or a key that is not for the algorithm.
-    pub fn public_pem(id: Option<String>, algorithm: Signature, pem: &str) -> Result<Self, String> {
+    pub fn public_pem(id: Option<String>, algorithm: Signature, pem: &str) -> Result<Self, KeyFault> {
         if pem.contains("PRIVATE KEY") {
-            return Err("this is a private key: only its public half belongs here".to_owned());
+            return Err(KeyFault::Private);
         }
         let blocks = pem.matches("-----BEGIN ").count();
         if blocks != 1 || !pem.contains("-----BEGIN PUBLIC KEY-----") {
-            return Err("this is not one PEM block of the kind PUBLIC KEY".to_owned());
+            return Err(KeyFault::NoPublicPem);
         }
         let read = match algorithm {
             Signature::Rs256 => DecodingKey::from_rsa_pem(pem.as_bytes()),
             Signature::Es256 => DecodingKey::from_ec_pem(pem.as_bytes()),
             Signature::EdDsa => DecodingKey::from_ed_pem(pem.as_bytes()),
-            shared => return Err(format!("{} is checked with a secret, not with a public key", shared.name())),
+            shared => return Err(KeyFault::OtherKind(shared)),
         };
-        let verifying = read.map_err(|_| no_public_key(algorithm))?;
+        let verifying = read.map_err(|_| KeyFault::NotFor(algorithm))?;
         Self::public(id, algorithm, verifying)
     }
 
     /// A public key whose bytes are as its algorithm has them: for RSA a DER structure, else a point.
-    pub(super) fn public(id: Option<String>, algorithm: Signature, verifying: DecodingKey) -> Result<Self, String> {
-        let bytes = verifying.try_get_as_bytes().map_err(|error| error.to_string())?;
+    pub(super) fn public(id: Option<String>, algorithm: Signature, verifying: DecodingKey) -> Result<Self, KeyFault> {
+        let bytes = verifying.try_get_as_bytes().map_err(|_| KeyFault::NotFor(algorithm))?;
         check_material(algorithm, bytes)?;
         Ok(Self { id: id.map(String::into_boxed_str), algorithm, verifying, signing: None, weak: false })
     }
 
     /// An RSA public key of modulus and exponent.
-    pub(super) fn rsa(id: Option<String>, n: &[u8], e: &[u8]) -> Result<Self, String> {
+    pub(super) fn rsa(id: Option<String>, n: &[u8], e: &[u8]) -> Result<Self, KeyFault> {
         let parsed = RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
-        check_rsa(&parsed.map_err(|_| no_public_key(Signature::Rs256))?)?;
+        check_rsa(&parsed.map_err(|_| KeyFault::NotFor(Signature::Rs256))?)?;
         let verifying = DecodingKey::from_rsa_raw_components(n, e);
         let (id, algorithm) = (id.map(String::into_boxed_str), Signature::Rs256);
         Ok(Self { id, algorithm, verifying, signing: None, weak: false })
@@ -217,16 +220,12 @@ impl Key {
     }
 }
 
-fn no_public_key(algorithm: Signature) -> String {
-    format!("this is no public key for {}", algorithm.name())
-}
-
 /// Whether the bytes are a key that the algorithm can use.
-fn check_material(algorithm: Signature, bytes: &[u8]) -> Result<(), String> {
+fn check_material(algorithm: Signature, bytes: &[u8]) -> Result<(), KeyFault> {
     let sound = match algorithm {
         Signature::Rs256 => {
             let parsed = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, bytes);
-            return check_rsa(&parsed.map_err(|_| no_public_key(algorithm))?);
+            return check_rsa(&parsed.map_err(|_| KeyFault::NotFor(algorithm))?);
         }
         // RFC 7518 section 6.2.1: both coordinates in full. The compressed form is another spelling.
         Signature::Es256 => {
@@ -236,15 +235,15 @@ fn check_material(algorithm: Signature, bytes: &[u8]) -> Result<(), String> {
         Signature::EdDsa => bytes.len() == 32 && ParsedPublicKey::new(&ED25519, bytes).is_ok(),
         Signature::Hs256 | Signature::Hs384 | Signature::Hs512 => false,
     };
-    if sound { Ok(()) } else { Err(no_public_key(algorithm)) }
+    if sound { Ok(()) } else { Err(KeyFault::NotFor(algorithm)) }
 }
 
 /// That an exponent of one is none, the cryptographic library knows; how long a modulus must be, it only asks of
 /// keys for encryption.
-fn check_rsa(parsed: &ParsedPublicKey) -> Result<(), String> {
-    let der = parsed.as_der().map_err(|_| no_public_key(Signature::Rs256))?;
+fn check_rsa(parsed: &ParsedPublicKey) -> Result<(), KeyFault> {
+    let der = parsed.as_der().map_err(|_| KeyFault::NotFor(Signature::Rs256))?;
     let sized = PublicEncryptingKey::from_der(der.as_ref());
-    sized.map(|_| ()).map_err(|_| "an RSA key must have 2,048 to 8,192 bits".to_owned())
+    sized.map(|_| ()).map_err(|_| KeyFault::RsaBits)
 }
 
 /// The keys that tokens are checked against.

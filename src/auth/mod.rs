@@ -7,6 +7,7 @@
 
 pub mod caps;
 mod claims;
+pub mod fault;
 pub mod jwks;
 pub mod key;
 pub mod pattern;
@@ -14,6 +15,7 @@ pub mod repeats;
 pub mod token;
 
 pub use caps::{Caps, ChannelRate, Deliver, Extent, Holder, Html, Policy, PolicyRow, Verb, Verbs, is_system};
+pub use fault::{KeyFault, SetFault};
 pub use key::{Key, Keys, Signature};
 pub use pattern::Pattern;
 pub use repeats::Repeats;

@@ -12,6 +12,7 @@ use super::desk::Asked;
 use super::key::VARIABLE_PREFIX;
 use super::layers::{Origin, Settings};
 use super::load::Source;
+use super::named::NamedFile;
 use super::tuning::{Doctor, TuneVerb};
 use super::written::{RoleWritten, TokenArgs};
 use crate::auth::{Policy, Signature};
@@ -161,7 +162,7 @@ pub struct Auth {
     /// Keys and where they are.
     pub keys: Vec<KeyFile>,
     /// Where a JWK set is.
-    pub jwks: Option<PathBuf>,
+    pub jwks: Option<NamedFile>,
 }
 
 impl Auth {
@@ -180,7 +181,7 @@ pub struct KeyFile {
     /// What it is for.
     pub algorithm: Signature,
     /// A secret's bytes, or a PEM text.
-    pub path: PathBuf,
+    pub file: NamedFile,
 }
 
 /// Which limits hold.

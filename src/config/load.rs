@@ -13,6 +13,7 @@ use super::checked::{
 use super::desk;
 use super::file::{self, File, limits::Profile, log::Format};
 use super::layers::{Entry, Origin, Settings};
+use super::named::NamedFile;
 use super::read::{self, Read};
 use super::table;
 use super::units::CpuList;
@@ -274,13 +275,21 @@ impl Laid<'_> {
         let mut files = Vec::new();
         for (index, key) in keys.into_iter().enumerate() {
             let origin = self.settings.row("auth.keys", index);
-            if let Some(path) = self.resolved(key.file, &origin) {
-                files.push(KeyFile { id: key.id, algorithm: key.algorithm, path });
+            let name = if key.algorithm.is_shared() { "auth.keys.secret_file" } else { "auth.keys.public_key_file" };
+            if let Some(file) = self.named(key.file, name, origin) {
+                files.push(KeyFile { id: key.id, algorithm: key.algorithm, file });
             }
         }
         let origin = self.settings.origin("auth.jwks_file");
-        let jwks = jwks_file.and_then(|path| self.resolved(path, &origin));
+        let jwks = jwks_file.and_then(|path| self.named(path, "auth.jwks_file", origin));
         (self.faults.len() == before).then_some(Auth { issuer, audience, keys: files, jwks })
+    }
+
+    /// A file that is read for a key, with who named it.
+    fn named(&mut self, written: PathBuf, key: &'static str, origin: Origin) -> Option<NamedFile> {
+        let path = self.resolved(written.clone(), &origin)?;
+        let file = NamedFile::new(path, key, origin);
+        Some(if written.starts_with(CREDENTIALS) { file.written(written) } else { file })
     }
 
     /// Where a path leads: in a file it is relative to the file's directory, wherever the gateway is started.

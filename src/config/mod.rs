@@ -13,6 +13,7 @@ pub mod file;
 pub mod key;
 pub mod layers;
 pub mod load;
+mod named;
 mod read;
 mod render;
 pub mod table;
@@ -33,8 +34,9 @@ pub use checked::{
     Token, Wanted,
 };
 pub use desk::Asked;
-pub use layers::{Change, Settings};
+pub use layers::{Change, Origin, Settings};
 pub use load::Source;
+pub use named::NamedFile;
 pub use tuning::{Changing, Doctor, Planned, TuneVerb};
 
 /// Why the program did not start. Told to the operator once, then the exit code is 78.

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use crate::admin;
 use crate::auth::Key;
-use crate::config::{Refusal, Serve, StartError, Token, Wanted};
+use crate::config::{Faults, Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
 use crate::runtime::address::Address;
 use crate::runtime::listen::{ListenError, Listener, Listening, Options, SocketFile, listen_aside};
@@ -40,7 +40,7 @@ use token::TokenRequest;
 #[must_use]
 pub fn run(wanted: Wanted) -> ExitCode {
     match wanted {
-        Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
+        Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|faults| refuse(&Refusal::Start(faults))),
         Wanted::Token(wanted) => done(tokens(&wanted)),
         Wanted::Check(wanted) => done(check(&wanted)),
         Wanted::Health(wanted) => done(health::ask(&wanted)),
@@ -55,12 +55,12 @@ pub fn run(wanted: Wanted) -> ExitCode {
     }
 }
 
-fn done(outcome: Result<(), StartError>) -> ExitCode {
+fn done(outcome: Result<(), impl Into<Faults>>) -> ExitCode {
     outcome.map_or_else(|error| refuse(&Refusal::Start(error.into())), |()| ExitCode::SUCCESS)
 }
 
 /// What is good as it is written may still name keys that cannot be read.
-fn check(wanted: &Serve) -> Result<(), StartError> {
+fn check(wanted: &Serve) -> Result<(), Faults> {
     let keys = if wanted.auth.has_keys() { KeyRing::read(&wanted.auth)?.first()?.keys.iter().count() } else { 0 };
     let (shards, keys) = (counted(wanted.shards.len(), "shard"), counted(keys, "configured key"));
     let listen = wanted.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -85,13 +85,13 @@ pub fn refuse(refusal: &Refusal) -> ExitCode {
     }
 }
 
-fn serve(wanted: &Serve) -> Result<ExitCode, StartError> {
+fn serve(wanted: &Serve) -> Result<ExitCode, Faults> {
     let place = |path: &Path| wanted.place("audit.to", path.display());
     let log = logs::start(&wanted.logs, wanted.shards.len(), &place)?;
     serve_logged(wanted, &log).inspect_err(|_| log.flush())
 }
 
-fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError> {
+fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, Faults> {
     doctor::keep_pages_small();
     doctor::check_ring(wanted.shards.len(), wanted.ring)?;
     doctor::check_processors(&wanted.shards, Path::new(doctor::PROCESSORS))?;
@@ -131,7 +131,7 @@ fn serve_logged(wanted: &Serve, log: &logs::Log) -> Result<ExitCode, StartError>
         socket,
     };
     let engine = engine::start(resources)?;
-    let development = key.as_ref().map(|key| Ok((key, token_for_everything(key)?))).transpose()?;
+    let development = key.as_ref().map(|key| Ok::<_, StartError>((key, token_for_everything(key)?))).transpose()?;
     let keys = match &development {
         Some((key, token)) => greeting::Keys::Development(key, token),
         None => greeting::Keys::Configured(count),

@@ -22,7 +22,7 @@ use super::logs::Log;
 use super::notify::{self, Outcome};
 use crate::auth::{Key, Policy, Verifier};
 use crate::config::key::Effect;
-use crate::config::{Faults, LimitsProfile, Serve, Settings, Source};
+use crate::config::{Faults, LimitsProfile, Serve, Settings, Source, StartError};
 use crate::ids::ShardId;
 use crate::limits::{CONFIG_FAULTS_TOLD_MAX, JWKS_LOOK_MS, MESH_RETRY_MS};
 use crate::mesh::{HatchPost, Parcel, Post};
@@ -92,7 +92,7 @@ struct Reloader {
     /// let in by these is not asked again.
     generation: u32,
     /// What was last said against the JWK set.
-    told: Option<String>,
+    told: Option<StartError>,
     /// Why the configuration as it stands is refused, if it is.
     refusal: Option<Faults>,
 }
@@ -229,19 +229,16 @@ impl Reloader {
         self.sight.look();
         self.whole_file()?;
         let wanted = self.source.load_again(&self.started)?;
-        let named = files(&wanted).into_iter().chain(wanted.auth.jwks.clone());
+        let named = files(&wanted).into_iter().chain(wanted.auth.jwks.iter().map(|file| file.path.clone()));
         self.sight.follow(self.files.iter().cloned().chain(named).collect());
         let mut ring = self.ring_of(&wanted)?;
-        let verifier = ring.verifier(self.verifier.generation + 1).map_err(|error| {
-            let place = ring.set().map_or_else(|| "[auth] keys".to_owned(), |path| path.display().to_string());
-            crate::config::StartError::new(error, place, "see OPERATIONS.md, keys for tokens")
-        })?;
+        let verifier = ring.verifier(self.verifier.generation + 1)?;
         Ok((wanted, ring, verifier))
     }
 
     /// Whether the file is there to be read. One that is empty is being written, or was lost with a full disk; a pipe has
     /// been read at the start, and would be waited for.
-    fn whole_file(&self) -> Result<(), crate::config::StartError> {
+    fn whole_file(&self) -> Result<(), StartError> {
         let Some(path) = self.source.file() else { return Ok(()) };
         let why = match std::fs::metadata(path) {
             Ok(meta) if !meta.is_file() => "this is no regular file, and is read at a start only",
@@ -249,7 +246,7 @@ impl Reloader {
             // What cannot be looked at cannot be read either, which says why.
             _ => return Ok(()),
         };
-        Err(crate::config::StartError::new(
+        Err(StartError::new(
             why,
             path.display().to_string(),
             "write it again, at best as another file renamed",
@@ -258,12 +255,12 @@ impl Reloader {
 
     fn ring_of(&self, wanted: &Serve) -> Result<KeyRing, Faults> {
         if wanted.auth.has_keys() {
-            return Ok(KeyRing::read(&wanted.auth)?);
+            return KeyRing::read(&wanted.auth);
         }
         if self.has_keys {
             let why = "no keys are configured any more, and all tokens would be refused for the development key's";
             return Err(
-                crate::config::StartError::new(why, "[auth]", "configure keys or jwks_file, or start anew").into()
+                StartError::new(why, "[auth]", "configure keys or jwks_file, or start anew").into()
             );
         }
         let key = key::obtain(self.data.as_deref())?;
@@ -337,8 +334,8 @@ impl Reloader {
             // One that cannot be read is tried again each time, but it is the same news.
             Err(error) if self.told.as_ref() == Some(&error) => {}
             Err(error) => {
-                let file = self.ring.set().map(|path| path.display().to_string());
-                tracing::error!(file, %error, "the JWK set is refused, the keys before it stay");
+                let StartError { what, place, remedy, .. } = &error;
+                tracing::error!(place, remedy, error = what, "the JWK set is refused, the keys before it stay");
                 self.told = Some(error);
             }
         }
@@ -379,7 +376,7 @@ const SIGNAL: &str = "SIGHUP";
 
 /// The files that make everything to be read again: the configuration's, and those of keys.
 fn files(wanted: &Serve) -> Vec<PathBuf> {
-    let keys = wanted.auth.keys.iter().map(|key| key.path.clone());
+    let keys = wanted.auth.keys.iter().map(|key| key.file.path.clone());
     wanted.source.file().map(Into::into).into_iter().chain(keys).collect()
 }
 

@@ -94,9 +94,13 @@ fn what_the_file_says_arrives_and_the_command_line_goes_before() {
     std::fs::write(&path, text).unwrap();
     let path = path.display();
     let serve = serve_of(&format!("serve --config {path}"));
-    let key = KeyFile { id: Some("k".into()), algorithm: Signature::Es256, path: std::env::temp_dir().join("k.pem") };
-    assert_eq!((serve.auth.keys.as_slice(), serve.auth.has_keys()), (&[key][..], true));
-    assert_eq!(serve.auth.jwks.as_deref(), Some(Path::new("/etc/jwks.json")));
+    let [key] = &serve.auth.keys[..] else { panic!("{:?}", serve.auth.keys) };
+    assert_eq!((key.id.as_deref(), key.algorithm, serve.auth.has_keys()), (Some("k"), Signature::Es256, true));
+    assert_eq!(key.file.path, std::env::temp_dir().join("k.pem"));
+    let told = key.file.to_string();
+    assert!(told.ends_with(&format!(", as `auth.keys.public_key_file` says: {path}, line 6, column 9")), "{told}");
+    let jwks = serve.auth.jwks.as_ref().unwrap().to_string();
+    assert_eq!(jwks, format!("/etc/jwks.json, as `auth.jwks_file` says: {path}, line 5, column 13"));
     assert_eq!((serve.auth.issuer.as_deref(), serve.auth.audience.as_deref()), (Some("us"), Some("ws")));
     assert_eq!(serve.limits, LimitsProfile::Unlimited);
     assert!(serve.origins.require_origin && serve.origins.allows(Some("https://a.example"), "h", false));

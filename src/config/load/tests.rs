@@ -116,7 +116,9 @@ fn variables_set_texts_lists_flags_and_tables() {
     .unwrap();
     assert_eq!(serve.listen, ["[::1]:9".parse().unwrap()]);
     assert!(serve.origins.allows(Some("https://b.example"), "h", false) && serve.origins.require_origin);
-    let key = KeyFile { id: None, algorithm: Signature::Hs256, path: "s".into() };
+    let origin = Origin::Variable("WAYSTATION__AUTH__KEYS".to_owned());
+    let file = NamedFile::new("s".into(), "auth.keys.secret_file", origin);
+    let key = KeyFile { id: None, algorithm: Signature::Hs256, file };
     assert_eq!(serve.auth.keys, [key], "relative to where the gateway is started, as no file says otherwise");
     assert!(serve.policy != Policy::default() && serve.retention.age_ms == 3_600_000);
     assert!(serve.proxies.trusts(std::net::IpAddr::from([10, 1, 1, 1])) && serve.auth.issuer.as_deref() == Some("us"));
@@ -144,8 +146,9 @@ fn credentials_are_found_where_systemd_puts_them() {
     let args = ServeArgs { config: Some(place.file()), ..ServeArgs::default() };
     let there = Environment { credentials_directory: Some("/run/credentials/x".into()), ..environment(&[]) };
     let serve = Source::new(args.clone(), there, machine(&[0], 1)).load().unwrap();
-    assert_eq!(serve.auth.keys[0].path, Path::new("/run/credentials/x/token.key"));
-    assert_eq!(serve.auth.jwks, Some(place.0.join("jwks.json")), "relative to the file");
+    assert_eq!(serve.auth.keys[0].file.path, Path::new("/run/credentials/x/token.key"));
+    let jwks = serve.auth.jwks.unwrap();
+    assert_eq!(jwks.path, place.0.join("jwks.json"), "relative to the file");
     let faults = Source::new(args, environment(&[]), machine(&[0], 1)).load().unwrap_err();
     assert!(faults.0[0].remedy.contains("LoadCredential=") && faults.0[0].place.contains("line 2"), "{faults}");
 }
@@ -277,4 +280,26 @@ fn a_recorder_has_room_for_two_records_or_there_is_none() {
         let made = crate::recorder::Ring::with_bytes(bytes).is_some();
         assert_eq!(made, expected.is_some_and(|bytes| bytes > 0), "{bytes}");
     }
+}
+
+#[test]
+fn a_file_of_a_key_is_told_with_who_named_it_and_the_name_of_its_credential() {
+    let text = "[auth]\njwks_file = \"set.json\"\n[[auth.keys]]\nalgorithm = \"HS256\"\n\
+                secret_file = \"$CREDENTIALS_DIRECTORY/token.key\"\n";
+    let place = Place::new(text);
+    let args = ServeArgs { config: Some(place.file()), ..ServeArgs::default() };
+    let there = Environment { credentials_directory: Some("/run/c".into()), ..environment(&[]) };
+    let serve = Source::new(args, there, machine(&[0], 1)).load().unwrap();
+    let (file, directory) = (place.file(), place.0.display().to_string());
+    let at = |line: &str| format!("{}, {line}", file.display());
+    let jwks = serve.auth.jwks.unwrap().to_string();
+    assert_eq!(jwks, format!("{directory}/set.json, as `auth.jwks_file` says: {}", at("line 2, column 13")));
+    let key = serve.auth.keys[0].file.to_string();
+    let named = "/run/c/token.key ($CREDENTIALS_DIRECTORY/token.key), as `auth.keys.secret_file` says: ";
+    assert_eq!(key, format!("{named}{}", at("line 3, column 1")));
+    let variables = [("WAYSTATION__AUTH__JWKS_FILE", "set.json")];
+    let serve = load("", &variables, &["--set", "auth.keys=[{algorithm=\"HS256\",secret_file=\"s\"}]"]).unwrap();
+    let told = [serve.auth.jwks.unwrap().to_string(), serve.auth.keys[0].file.to_string()];
+    assert!(told[0].ends_with("`auth.jwks_file` says: environment variable WAYSTATION__AUTH__JWKS_FILE"), "{told:?}");
+    assert!(told[1].ends_with("`auth.keys.secret_file` says: --set auth.keys"), "{told:?}");
 }

@@ -1,11 +1,13 @@
 //! Files that are keys.
 
+mod wrong;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::auth::{Signature, TokenRequest, mint};
-use crate::config::KeyFile;
+use crate::config::{KeyFile, NamedFile, Origin, Wanted};
 use crate::server::doctor::scratch::Scratch;
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -16,8 +18,12 @@ fn write(path: &Path, bytes: &[u8], mode: u32) {
 }
 
 fn secret_in(path: &Path) -> Auth {
-    let file = KeyFile { id: None, algorithm: Signature::Hs256, path: path.to_owned() };
-    Auth { keys: vec![file], ..Auth::default() }
+    let key = KeyFile { id: None, algorithm: Signature::Hs256, file: named(path) };
+    Auth { keys: vec![key], ..Auth::default() }
+}
+
+fn named(path: &Path) -> NamedFile {
+    NamedFile::new(path.to_owned(), "auth.jwks_file", Origin::Flag("--set auth".to_owned()))
 }
 
 pub(in crate::server) fn token(secret: &[u8]) -> String {
@@ -63,8 +69,8 @@ fn a_file_that_others_could_have_read_or_written_is_no_secret() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let read = KeyRing::read(&secret_in(&path));
         assert_eq!(read.is_ok(), good, "{mode:o}");
-        let place = read.err().map(|error| error.place);
-        assert!(place.is_none_or(|place| place == path.display().to_string()));
+        let place = read.err().map(|faults| faults.0[0].place.clone());
+        assert!(place.is_none_or(|place| place.starts_with(&format!("{}, as `", path.display()))));
         fs::remove_file(&path).unwrap();
     }
     write(&path, SECRET, 0o600);
@@ -84,7 +90,7 @@ fn a_file_that_others_could_have_read_or_written_is_no_secret() {
 fn a_set_is_read_within_its_bound_and_with_a_secret_in_it_as_a_secret() {
     let scratch = Scratch::new();
     let path = scratch.path().join("jwks.json");
-    let read = || KeyRing::read(&Auth { jwks: Some(path.clone()), ..Auth::default() }).unwrap().first();
+    let read = || KeyRing::read(&Auth { jwks: Some(named(&path)), ..Auth::default() }).unwrap().first();
     for (mode, good) in [(0o600, true), (0o644, false)] {
         write(&path, set_of(&[SECRET]).as_bytes(), mode);
         assert_eq!(read().is_ok(), good, "{mode:o}");
@@ -97,5 +103,5 @@ fn a_set_is_read_within_its_bound_and_with_a_secret_in_it_as_a_secret() {
         assert_eq!(read().is_ok(), good, "{bytes}");
     }
     write(&path, b"{}", 0o600);
-    assert!(read().unwrap_err().place.ends_with("jwks.json"));
+    assert!(read().unwrap_err().place.contains("jwks.json, as `auth.jwks_file` says: --set auth"));
 }
