@@ -299,7 +299,8 @@ impl Laid<'_> {
             if directory.is_none() {
                 let what = format!("{} is not there: the variable is not set", path.display());
                 let remedy = "name the credential in the unit, as in LoadCredential=token.key:/etc/waystation/token.key, \
-                              or write another path";
+                              or write another path; outside of the unit say where its file is, as in \
+                              CREDENTIALS_DIRECTORY=/etc/waystation waystation config check -c FILE";
                 self.fault(what, origin.to_string(), remedy);
             }
             return directory.map(|directory| Path::new(directory).join(name));

@@ -151,6 +151,8 @@ fn credentials_are_found_where_systemd_puts_them() {
     assert_eq!(jwks.path, place.0.join("jwks.json"), "relative to the file");
     let faults = Source::new(args, environment(&[]), machine(&[0], 1)).load().unwrap_err();
     assert!(faults.0[0].remedy.contains("LoadCredential=") && faults.0[0].place.contains("line 2"), "{faults}");
+    let by_hand = "outside of the unit say where its file is, as in CREDENTIALS_DIRECTORY=/etc/waystation waystation";
+    assert!(faults.0[0].remedy.contains(by_hand), "{faults}");
 }
 
 #[test]
