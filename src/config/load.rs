@@ -49,6 +49,12 @@ impl Source {
         self.args.config.as_deref()
     }
 
+    /// Whether this runs within a unit of systemd, as its user and with the directories that it makes.
+    #[must_use]
+    pub const fn is_in_unit(&self) -> bool {
+        self.environment.state_directory.is_some() || self.environment.runtime_directory.is_some()
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

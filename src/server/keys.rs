@@ -176,7 +176,8 @@ fn check_file(file: &NamedFile, meta: &Metadata) -> Result<(), StartError> {
     let us = rustix::process::geteuid().as_raw();
     if meta.uid() != us && meta.uid() != 0 {
         let what = format!("the file is neither this user's nor root's (owner {}, this is user {us})", meta.uid());
-        return Err(file.wrong(what, "chown it to one of the two, or hand it over as a credential (LoadCredential= in the unit)"));
+        return Err(file
+            .wrong(what, "chown it to one of the two, or hand it over as a credential (LoadCredential= in the unit)"));
     }
     if meta.mode() & 0o022 != 0 {
         let what = format!("others than its owner can write to the file (mode {:04o})", meta.mode() & 0o7777);

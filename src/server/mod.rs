@@ -5,6 +5,7 @@
 //! starts. Absent: rules of the gateway; they are all below.
 
 mod backup;
+mod check;
 mod desk;
 mod doctor;
 mod drain;
@@ -32,7 +33,6 @@ use crate::config::{Faults, Refusal, Serve, StartError, Token, Wanted};
 use crate::limits::START_TOKEN_TTL_S;
 use crate::runtime::address::Address;
 use crate::runtime::listen::{ListenError, Listener, Listening, Options, SocketFile, listen_aside};
-use greeting::counted;
 use keys::KeyRing;
 use token::TokenRequest;
 
@@ -42,7 +42,7 @@ pub fn run(wanted: Wanted) -> ExitCode {
     match wanted {
         Wanted::Serve(wanted) => serve(&wanted).unwrap_or_else(|faults| refuse(&Refusal::Start(faults))),
         Wanted::Token(wanted) => done(tokens(&wanted)),
-        Wanted::Check(wanted) => done(check(&wanted)),
+        Wanted::Check(wanted) => done(check::check(&wanted)),
         Wanted::Health(wanted) => done(health::ask(&wanted)),
         Wanted::Print(text) => {
             let _nobody_listens = io::stdout().lock().write_all(&text);
@@ -57,15 +57,6 @@ pub fn run(wanted: Wanted) -> ExitCode {
 
 fn done(outcome: Result<(), impl Into<Faults>>) -> ExitCode {
     outcome.map_or_else(|error| refuse(&Refusal::Start(error.into())), |()| ExitCode::SUCCESS)
-}
-
-/// What is good as it is written may still name keys that cannot be read.
-fn check(wanted: &Serve) -> Result<(), Faults> {
-    let keys = if wanted.auth.has_keys() { KeyRing::read(&wanted.auth)?.first()?.keys.iter().count() } else { 0 };
-    let (shards, keys) = (counted(wanted.shards.len(), "shard"), counted(keys, "configured key"));
-    let listen = wanted.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let _nobody_listens = writeln!(io::stdout().lock(), "the configuration is good: {shards}, {keys}, on {listen}");
-    Ok(())
 }
 
 /// Tells why there is nothing to run. Help and version go to standard output with exit code 0, bad usage

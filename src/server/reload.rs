@@ -246,11 +246,7 @@ impl Reloader {
             // What cannot be looked at cannot be read either, which says why.
             _ => return Ok(()),
         };
-        Err(StartError::new(
-            why,
-            path.display().to_string(),
-            "write it again, at best as another file renamed",
-        ))
+        Err(StartError::new(why, path.display().to_string(), "write it again, at best as another file renamed"))
     }
 
     fn ring_of(&self, wanted: &Serve) -> Result<KeyRing, Faults> {
@@ -259,9 +255,7 @@ impl Reloader {
         }
         if self.has_keys {
             let why = "no keys are configured any more, and all tokens would be refused for the development key's";
-            return Err(
-                StartError::new(why, "[auth]", "configure keys or jwks_file, or start anew").into()
-            );
+            return Err(StartError::new(why, "[auth]", "configure keys or jwks_file, or start anew").into());
         }
         let key = key::obtain(self.data.as_deref())?;
         Ok(KeyRing::of(Key::hs256(None, key.secret()), &wanted.auth))

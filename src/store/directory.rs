@@ -104,18 +104,43 @@ impl Directory {
     }
 }
 
+fn check_exposed(root: &Path) -> Result<(), StartFault> {
+    let mode = fs::metadata(root).map_err(|error| StartFault::unreadable(root, &error))?.mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(StartFault::Exposed { path: root.to_owned(), mode }) }
+}
+
 /// A store is its owner's alone. Its files get no modes of their own, and those that another user makes, root above all,
 /// its owner cannot open any more.
 pub(super) fn check_access(root: &Path, user: u32) -> Result<(), StartFault> {
-    let failed = |error: std::io::Error| StartFault::unreadable(root, &error);
-    let mode = fs::metadata(root).map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(StartFault::Exposed { path: root.to_owned(), mode });
-    }
+    check_exposed(root)?;
     match fs::metadata(root.join(FORMAT)) {
         Ok(format) if format.uid() != user => {
             Err(StartFault::Owned { path: root.to_owned(), owner: format.uid(), user })
         }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a start could take a directory, as far as its outside says and without changing anything: it is a store of this
+/// version or an empty directory, and its owner's alone. Nothing at all is well too. What this user may not read is not
+/// judged.
+///
+/// # Errors
+/// Why not.
+pub fn look(root: &Path) -> Result<(), StartFault> {
+    let Ok(is_one) = fs::metadata(root).and_then(|_| root.join(FORMAT).try_exists()) else { return Ok(()) };
+    if !is_one {
+        return match is_ours_or_empty(root) {
+            Ok(false) => Err(StartFault::Foreign { path: root.to_owned() }),
+            _ => check_exposed(root),
+        };
+    }
+    check_exposed(root)?;
+    if let Err(fault @ (StartFault::Version { .. } | StartFault::Damaged { .. })) = id_of(root) {
+        return Err(fault);
+    }
+    match read_mark(root) {
+        Ok(Some(what)) => Err(StartFault::damaged(root, what)),
         _ => Ok(()),
     }
 }

@@ -45,7 +45,7 @@ use crate::metrics::store::StoreNumbers;
 
 pub use self::backup::{Backups, Given, Head};
 pub use self::copying::Copy;
-pub use self::directory::{Directory, id_of};
+pub use self::directory::{Directory, id_of, look};
 pub use self::fault::{StartFault, Stopped};
 pub use self::offline::Offline;
 pub use self::tables::Tables;

@@ -107,6 +107,52 @@ fn what_a_start_finds_wrong_is_told_with_the_line_that_named_it() {
         for part in [what, key, at, "what to do: "] {
             assert!(error.contains(part), "{text}: {part}: {error}");
         }
+        // Who has an address by then only a start finds out.
+        let checked = run(&[&["config", "check"][..], &arguments[1..]].concat());
+        let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert_eq!(checked.status.code(), Some(if code == 75 { 0 } else { 78 }), "{text}: {told}");
+        for part in [key, at, "what to do: "].iter().filter(|_| code == 78) {
+            assert!(told.contains(part), "{text}: {part}: {told}");
+        }
+    }
+}
+
+#[test]
+fn what_is_checked_as_good_starts_and_what_cannot_start_is_checked_as_bad() {
+    let place = Directory::new();
+    let data = place.data();
+    let data = data.to_str().unwrap();
+    for (key, value) in [
+        ("audit.to", "/proc/x/audit.log"),
+        ("server.listen", "unix:/nonexistent/ws.sock"),
+        ("admin.socket", "/nonexistent/a.sock"),
+        ("store.directory", "/proc/nope"),
+        ("server.data", "/proc/x"),
+    ] {
+        let set = format!("{key}={value}");
+        for words in [&["serve"][..], &["config", "check"]] {
+            let mut arguments = [words, &["--shards", "1", "--set", &set]].concat();
+            for (other, flag) in [("server.data", ["--data", data]), ("server.listen", ["--listen", "127.0.0.1:0"])] {
+                arguments.extend(flag.into_iter().filter(|_| other != key));
+            }
+            let output = run(&arguments);
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            let refused = output.status.code().is_some_and(|code| [75, 78].contains(&code));
+            assert!(refused && told.contains(&format!("as `{key}` says: --set {key}")), "{arguments:?}: {told}");
+        }
+        assert!(!place.data().join("store").exists(), "nothing was begun");
+    }
+    // What the unit makes is there when it runs, and what another user may not do its own may.
+    let unmade = ["config", "check", "--data", data, "--set", "server.listen=unix:/run/waystation/ws.sock"];
+    if !std::path::Path::new("/run/waystation").exists() {
+        // Root may look on behalf of the unit; a plain user would start it as it is.
+        let by_root = rustix::process::geteuid().is_root();
+        let (code, part) = if by_root { (0, "in doubt: cannot listen: /run/") } else { (78, "cannot listen: /run/") };
+        let output = run(&unmade);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(part), "{output:?}");
+        let within = command(&unmade).env("RUNTIME_DIRECTORY", "/run/other").output().unwrap();
+        assert_eq!(within.status.code(), Some(78), "{within:?}");
     }
 }
 

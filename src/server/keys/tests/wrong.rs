@@ -76,10 +76,8 @@ fn each_wrong_file_of_a_key_is_told_with_cause_file_line_key_and_remedy() {
         };
         let config = scratch.path().join("gateway.toml");
         let place = format!("{}, as `{key}` says: {}, line 2, column {column}", path.display(), config.display());
-        let as_said = told.len() == 1
-            && told[0].place == place
-            && told[0].what.contains(what)
-            && told[0].remedy.contains(remedy);
+        let as_said =
+            told.len() == 1 && told[0].place == place && told[0].what.contains(what) && told[0].remedy.contains(remedy);
         if !as_said {
             complaints.push(format!("{what}: {told:?}"));
         }
