@@ -17,6 +17,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// A gauge of how something is, not of how much: of several shards the highest holds, and a sum says nothing.
+    State,
 }
 
 /// How one number is shown: Prometheus family, label set (`reason="rate"` or empty), kind and help.
@@ -65,7 +67,7 @@ macro_rules! metrics {
 
 metrics! {
     Connections: Gauge "waystation_connections" "" "WebSocket connections that are open";
-    ConnectionsLimit: Gauge "waystation_connections_limit" "" "Connections that the whole process takes, by limits.connections and its descriptors";
+    ConnectionsLimit: State "waystation_connections_limit" "" "Connections that the whole process takes, by limits.connections and its descriptors";
     Sockets: Gauge "waystation_sockets" "" "Accepted sockets, whatever their state";
     Held: Gauge "waystation_held_upgrades" "" "Upgrades that wait for a place";
     Channels: Gauge "waystation_channels" "" "Channels known to the shard";
@@ -74,13 +76,13 @@ metrics! {
     RoomBytes: Gauge "waystation_room_bytes" "" "Bytes of remembered operations and of events put together for a crowd";
     OutboxBytes: Gauge "waystation_outbox_bytes" "" "Bytes queued towards clients, channel events aside";
     Blocked: Gauge "waystation_blocked_connections" "" "Connections whose socket takes nothing at the moment";
-    StoreTrouble: Gauge "waystation_store_trouble" "" "1 while the store cannot write";
-    Draining: Gauge "waystation_draining" "" "1 while the shard drains";
-    RulesGeneration: Gauge "waystation_config_generation" "" "Counts the configurations that were in force";
-    ConfigBad: Gauge "waystation_config_bad" "" "1 while the configuration as it stands is refused and an older one holds";
+    StoreTrouble: State "waystation_store_trouble" "" "1 while the store cannot write";
+    Draining: State "waystation_draining" "" "1 while the shard drains";
+    RulesGeneration: State "waystation_config_generation" "" "Counts the configurations that were in force";
+    ConfigBad: State "waystation_config_bad" "" "1 while the configuration as it stands is refused and an older one holds";
     ConfigApplied: Counter "waystation_config_reloads_total" "outcome=\"applied\"" "Times the configuration was read again, by outcome";
     ConfigRefused: Counter "waystation_config_reloads_total" "outcome=\"refused\"" "Times the configuration was read again, by outcome";
-    KeysGeneration: Gauge "waystation_keys_generation" "" "Counts the sets of keys that tokens were held against";
+    KeysGeneration: State "waystation_keys_generation" "" "Counts the sets of keys that tokens were held against";
     Accepted: Counter "waystation_accepted_total" "" "Sockets accepted";
     HandedOver: Counter "waystation_handed_over_total" "" "Sockets handed to the home shard of their channel";
     Upgraded: Counter "waystation_upgraded_total" "" "Opening handshakes answered 101";
@@ -255,6 +257,14 @@ pub const MESH_DEPTH: Description = Description {
 };
 
 impl Metric {
+    /// What the values of several shards are together.
+    pub fn together(self, values: impl Iterator<Item = u64>) -> u64 {
+        match self.describe().kind {
+            Kind::State => values.max().unwrap_or(0),
+            Kind::Counter | Kind::Gauge => values.sum(),
+        }
+    }
+
     /// Where a connection's end is counted that was told so: the code of its close frame.
     #[must_use]
     pub const fn of_close(code: u16) -> Self {
@@ -485,6 +495,19 @@ mod tests {
         assert_eq!((histogram.counts().sum::<u64>(), histogram.sum()), (5, 35));
         histogram.record_many(u64::MAX, 2);
         assert_eq!(histogram.counts().last(), Some(2));
+    }
+
+    #[test]
+    fn of_how_something_is_the_highest_holds_and_of_how_much_the_sum() {
+        for metric in Metric::ALL {
+            let row = metric.describe();
+            let is_state = row.help.starts_with("1 while ")
+                || row.help.starts_with("Counts the ")
+                || row.help.contains(" the whole process ");
+            assert_eq!(row.kind == Kind::State, is_state, "{}", row.family);
+            assert_eq!(metric.together([2, 1, 2].into_iter()), if is_state { 2 } else { 5 }, "{}", row.family);
+            assert_eq!(metric.together(std::iter::empty()), 0);
+        }
     }
 
     #[test]

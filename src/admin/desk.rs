@@ -131,15 +131,15 @@ impl Desk {
         Ok(())
     }
 
-    /// All numbers, summed over the shards, and those of the store.
+    /// All numbers, of all shards together, and those of the store.
     fn stats(&self) -> Json {
         let mut numbers = Map::new();
         for metric in Metric::ALL.iter().filter(|metric| !matches!(metric, Metric::TickedAt)) {
             let row = metric.describe();
             let name =
                 if row.labels.is_empty() { row.family.to_owned() } else { format!("{}{{{}}}", row.family, row.labels) };
-            let sum: u64 = self.office.metrics.iter().map(|metrics| metrics.read(*metric)).sum();
-            numbers.insert(name, sum.into());
+            let all = self.office.metrics.iter().map(|metrics| metrics.read(*metric));
+            numbers.insert(name, metric.together(all).into());
         }
         if let Some(store) = &self.office.known.store {
             let row = |number: &StoreNumber| (number.describe().family.to_owned(), store.read(*number).into());

@@ -43,7 +43,7 @@ fn of_store(out: &mut String, store: &StoreNumbers) -> std::fmt::Result {
 const fn kind_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
+        Kind::Gauge | Kind::State => "gauge",
     }
 }
 

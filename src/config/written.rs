@@ -64,7 +64,7 @@ pub enum Verb {
     Debug(Debug),
     /// Change what a running gateway logs, until its configuration is read again
     Log(Log),
-    /// Print a running gateway's numbers, summed over its shards
+    /// Print a running gateway's numbers as JSON: the sum over its shards, and of states and generations the highest
     Stats(Whereabouts),
 }
 

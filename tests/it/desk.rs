@@ -70,6 +70,11 @@ fn what_happened_is_shown_in_its_order_with_names_and_without_content() {
     ann.close();
     until("its end is recorded", SOON, || kinds(&records(&gateway, &["dump"])).contains(&"closed"));
 
+    let stats: Value = serde_json::from_slice(&run(&gateway, &["stats"]).stdout).unwrap();
+    for (state, expected) in [("config_generation", 1), ("keys_generation", 1), ("config_bad", 0), ("draining", 0)] {
+        assert_eq!(stats["numbers"][format!("waystation_{state}")], expected, "{state} of two shards: {stats}");
+    }
+
     let all = records(&gateway, &["dump"]);
     assert!(all.is_sorted_by_key(|record| record["micros"].as_u64()), "in the order of time");
     let plans = records(&gateway, &["dump", "--channel", "chat:plans"]);
