@@ -70,6 +70,15 @@ impl Kind {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
+
+    /// The same, or what the names are.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
+        Self::parse(name).ok_or_else(|| format!("{name:?} is no kind of record, which are {}", names.join(", ")))
+    }
 }
 
 /// One record.

@@ -216,6 +216,7 @@ pub(super) async fn apply(asker: &Asker, (whose, act): (Whose, Act)) -> Result<R
     let answer = match act {
         Act::Close(_) => json!({ "disconnected": count }),
         Act::Leave(_) => json!({ "unsubscribed": count }),
+        Act::Count => json!({ "counted": count }),
     };
     Ok(json_response(&answer))
 }

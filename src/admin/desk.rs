@@ -31,7 +31,7 @@ use crate::metrics::store::StoreNumber;
 use crate::recorder::Ring;
 use crate::time::rfc3339;
 use debugging::Debugging;
-use order::Order;
+use order::{Order, Refused};
 
 /// Changes what is logged, or says why not.
 pub type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send>;
@@ -96,8 +96,8 @@ pub(super) async fn serve(entrance: Hatch<UnixStream>, desk: Rc<Desk>) {
                 return;
             };
             let answered = desk.answer(&mut socket, twin).await;
-            if let Err(error) = answered {
-                let last = format!("{}\n", json!({ "error": error }));
+            if let Err(Refused { what, remedy, passing }) = answered {
+                let last = format!("{}\n", json!({ "error": what, "remedy": remedy, "passing": passing }));
                 within(DESK_ORDER_DEADLINE_MS, async { socket.write_all(last.as_bytes()).await }).await;
             }
         })
@@ -109,7 +109,7 @@ pub(super) async fn serve(entrance: Hatch<UnixStream>, desk: Rc<Desk>) {
 impl Desk {
     /// # Cancel safety
     /// What was ordered may be done all the same, here and below.
-    async fn answer(self: &Rc<Self>, socket: &mut TcpStream, twin: UnixStream) -> Result<(), String> {
+    async fn answer(self: &Rc<Self>, socket: &mut TcpStream, twin: UnixStream) -> Result<(), Refused> {
         let order = read_order(socket).await?;
         if let Some(audit) = &self.office.audit {
             audit.keep(Entry::new(clock::unix_ms(), "administered", format!("socket: {order}")));
@@ -117,14 +117,14 @@ impl Desk {
         let done = match order {
             Order::Dump(wanted) => self.show(socket, wanted.usable()?, Showing::Dump).await,
             Order::Tail(wanted) => self.show(socket, wanted.usable()?, Showing::Tail).await,
-            Order::Debug(order) => self.debug(order)?,
+            Order::Debug(order) => self.debug(order).await?,
             Order::Log { filter } => {
                 (self.tools.set_filter)(&filter)?;
                 tracing::warn!(filter, "the log's filter was changed until the next reload");
                 json!({ "done": true, "filter": filter })
             }
             Order::Stats {} => self.stats(),
-            Order::Backup {} => return (self.tools.give_backup)(twin),
+            Order::Backup {} => return Ok((self.tools.give_backup)(twin)?),
         };
         let last = format!("{done}\n");
         within(DESK_ORDER_DEADLINE_MS, async { socket.write_all(last.as_bytes()).await }).await;

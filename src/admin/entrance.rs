@@ -89,8 +89,10 @@ const fn may_enter(peer: u32, own: u32) -> bool {
 }
 
 /// What who is sent away is told.
-pub(super) const BUSY: &[u8] = b"{\"error\":\"too many programs ask at a time\"}\n";
-const FORBIDDEN: &[u8] = b"{\"error\":\"only the user of the server and root may ask\"}\n";
+pub(super) const BUSY: &[u8] = b"{\"error\":\"too many programs ask at a time\",\
+    \"remedy\":\"end one of them, such as a tail that nobody reads, and ask again\",\"passing\":true}\n";
+const FORBIDDEN: &[u8] = b"{\"error\":\"only the user of the server and root may ask\",\
+    \"remedy\":\"ask as root, or as that user\",\"passing\":false}\n";
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::StartError;
 use super::checked::{Environment, data_directory};
 use super::table::log_filter;
-use crate::limits::DEBUG_S_MAX;
+use crate::ids::ConnectionName;
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, DEBUG_S_MAX, USER_ID_BYTES_MAX};
+use crate::recorder::Kind;
 
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
@@ -30,16 +32,16 @@ pub struct Whereabouts {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     /// Only this connection, by its public name
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = connection)]
     pub connection: Option<String>,
     /// Only this user's connections
-    #[arg(long, value_name = "U")]
+    #[arg(long, value_name = "U", value_parser = user)]
     pub user: Option<String>,
     /// Only this channel
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", value_parser = channel)]
     pub channel: Option<String>,
     /// Only this kind, as in received or gap
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
     pub kind: Option<String>,
     /// One JSON object a line instead of text
     #[arg(long)]
@@ -54,10 +56,10 @@ pub struct Records {
 #[command(group = ArgGroup::new("whose").args(["connection", "user"]).required(true))]
 pub struct Debug {
     /// The connection, by its public name
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = connection)]
     pub connection: Option<String>,
     /// The user, with all connections
-    #[arg(long, value_name = "U")]
+    #[arg(long, value_name = "U", value_parser = user)]
     pub user: Option<String>,
     /// Begin or end
     #[arg(value_enum)]
@@ -65,6 +67,9 @@ pub struct Debug {
     /// Seconds until it ends by itself [default: 600]
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=i64::from(DEBUG_S_MAX)))]
     pub seconds: Option<u32>,
+    /// One JSON object instead of words
+    #[arg(long)]
+    pub json: bool,
     /// Where the gateway is.
     #[command(flatten)]
     pub at: Whereabouts,
@@ -97,8 +102,43 @@ pub struct Asked {
     pub socket: PathBuf,
     /// What is asked.
     pub order: Value,
-    /// Whether the answer is shown as it comes.
-    pub json: bool,
+    /// How the answer is shown.
+    pub showing: Showing,
+}
+
+/// How an answer is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Showing {
+    /// As it comes.
+    Json,
+    /// Each record as a line of text.
+    Records,
+    /// What became of debugging these, in words.
+    Debugged(String),
+}
+
+/// Judged here too, so that what is no order at all is told as bad usage.
+fn connection(text: &str) -> Result<String, String> {
+    let name = ConnectionName::parse(text)
+        .ok_or("a connection is named by 32 hexadecimal digits, as lists and records show it")?;
+    Ok(name.to_string())
+}
+
+fn kind(text: &str) -> Result<String, String> {
+    Kind::named(text).map(|kind| kind.name().to_owned())
+}
+
+fn user(text: &str) -> Result<String, String> {
+    within("a user", text, USER_ID_BYTES_MAX)
+}
+
+fn channel(text: &str) -> Result<String, String> {
+    within("a channel", text, CHANNEL_NAME_BYTES_MAX)
+}
+
+fn within(what: &str, text: &str, max: usize) -> Result<String, String> {
+    let fits = (1..=max).contains(&text.len());
+    if fits { Ok(text.to_owned()) } else { Err(format!("{what} has 1 to {max} bytes, this has {}", text.len())) }
 }
 
 /// Judged here too: one that lets nothing through would hide what the gateway says of it.
@@ -115,13 +155,18 @@ impl Records {
         {
             order.extend(value.map(|value| (name.to_owned(), value.into())));
         }
-        Ok(Asked { socket: self.at.socket(environment)?, order: order.into(), json: self.json })
+        let showing = if self.json { Showing::Json } else { Showing::Records };
+        Ok(Asked { socket: self.at.socket(environment)?, order: order.into(), showing })
     }
 }
 
 impl Debug {
     pub(super) fn usable(self, environment: &Environment) -> Result<Asked, StartError> {
         let mut order = json!({ "command": "debug", "on": self.switch == Switch::On });
+        let whom = match (&self.connection, &self.user) {
+            (Some(connection), _) => format!("connection {connection}"),
+            (None, user) => format!("user {}", user.as_deref().unwrap_or_default()),
+        };
         for (name, value) in [("connection", self.connection), ("user", self.user)] {
             if let Some(value) = value {
                 order[name] = value.into();
@@ -130,20 +175,21 @@ impl Debug {
         if let Some(seconds) = self.seconds {
             order["seconds"] = seconds.into();
         }
-        Ok(Asked { socket: self.at.socket(environment)?, order, json: true })
+        let showing = if self.json { Showing::Json } else { Showing::Debugged(whom) };
+        Ok(Asked { socket: self.at.socket(environment)?, order, showing })
     }
 }
 
 impl Log {
     pub(super) fn usable(self, environment: &Environment) -> Result<Asked, StartError> {
         let order = json!({ "command": "log", "filter": self.filter });
-        Ok(Asked { socket: self.at.socket(environment)?, order, json: true })
+        Ok(Asked { socket: self.at.socket(environment)?, order, showing: Showing::Json })
     }
 }
 
 impl Whereabouts {
     pub(super) fn stats(self, environment: &Environment) -> Result<Asked, StartError> {
-        Ok(Asked { socket: self.socket(environment)?, order: json!({ "command": "stats" }), json: true })
+        Ok(Asked { socket: self.socket(environment)?, order: json!({ "command": "stats" }), showing: Showing::Json })
     }
 
     fn socket(self, environment: &Environment) -> Result<PathBuf, StartError> {
@@ -188,6 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn what_no_gateway_has_is_no_order() {
+        assert_eq!(kind("gap").unwrap(), "gap");
+        assert!(kind("gaps").unwrap_err().contains("sequenced, written"));
+        assert_eq!(connection(&"0a".repeat(16)).unwrap(), "0a".repeat(16));
+        assert!(connection("1-204-3").unwrap_err().contains("32 hexadecimal digits"));
+        for (len, good) in [(0, false), (1, true), (USER_ID_BYTES_MAX, true), (USER_ID_BYTES_MAX + 1, false)] {
+            assert_eq!(user(&"u".repeat(len)).is_ok(), good, "{len}");
+        }
+        for (len, good) in [(0, false), (1, true), (CHANNEL_NAME_BYTES_MAX, true), (CHANNEL_NAME_BYTES_MAX + 1, false)]
+        {
+            assert_eq!(channel(&"c".repeat(len)).is_ok(), good, "{len}");
+        }
+    }
+
+    #[test]
     fn what_is_asked_for_becomes_an_order() {
         let at = Whereabouts { socket: Some("/s".into()), data: None };
         let records = Records {
@@ -199,8 +260,11 @@ mod tests {
         };
         let asked = records.usable("tail", &Environment::default()).unwrap();
         assert_eq!(asked.order, json!({ "command": "tail", "user": "ann", "kind": "gap" }));
-        let debug = Debug { connection: None, user: Some("ann".into()), switch: Switch::On, seconds: Some(5), at };
+        assert_eq!(asked.showing, Showing::Json);
+        let (switch, seconds) = (Switch::On, Some(5));
+        let debug = Debug { connection: None, user: Some("ann".into()), switch, seconds, json: false, at };
         let asked = debug.usable(&Environment::default()).unwrap();
+        assert_eq!(asked.showing, Showing::Debugged("user ann".to_owned()));
         assert_eq!(asked.order, json!({ "command": "debug", "on": true, "user": "ann", "seconds": 5 }));
     }
 }

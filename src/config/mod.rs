@@ -33,7 +33,7 @@ pub use checked::{
     AuditTo, Auth, Environment, KeyFile, LimitsProfile, LogFormat, Logs, Machine, Serve, Store, StoreTask, StoreVerb,
     Token, Wanted,
 };
-pub use desk::Asked;
+pub use desk::{Asked, Showing};
 pub use layers::{Change, Origin, Settings};
 pub use load::Source;
 pub use named::NamedFile;

@@ -48,7 +48,7 @@ pub fn run(wanted: Wanted) -> ExitCode {
             let _nobody_listens = io::stdout().lock().write_all(&text);
             ExitCode::SUCCESS
         }
-        Wanted::Ask(asked) => desk::ask(&asked).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
+        Wanted::Ask(asked) => done(desk::ask(&asked)),
         Wanted::Doctor(wanted) => tuning::doctor(&wanted).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Store(task) => store::run(&task).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),
         Wanted::Tune(verb) => tuning::tune(&verb).unwrap_or_else(|error| refuse(&Refusal::Start(error.into()))),

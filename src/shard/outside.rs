@@ -280,6 +280,7 @@ impl Shard {
     /// Returns whether anything was done.
     fn act_on(&mut self, now: Now, id: ConnId, act: &Act, effects: &mut Effects) -> bool {
         match act {
+            Act::Count => true,
             Act::Close(code) => {
                 self.close_counted(now, id, (*code, Metric::ClosedAdmin), reason_of(*code), effects);
                 true

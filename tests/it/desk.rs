@@ -164,8 +164,13 @@ fn what_happens_is_followed_and_who_reads_slowly_is_told_what_it_missed() {
 #[test]
 fn a_user_is_debugged_for_a_while_and_the_filter_and_numbers_are_at_hand() {
     let mut gateway = Gateway::with(&["--shards", "1", "--set", "store.window_ms=5"]);
-    let begun = run(&gateway, &["debug", "--user", "ann", "on", "--for", "600"]);
-    assert!(begun.status.success(), "{begun:?}");
+    let debug = |arguments: &[&str]| {
+        let output = run(&gateway, &[&["debug"][..], arguments].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = debug(&["--user", "ann", "on", "--for", "600"]);
+    assert!(told.contains("user ann is debugged for 600 s") && told.contains("no connection of this name"), "{told}");
     gateway.until_logged("debugging begins whom=ann");
     let mut ann = Client::join(&gateway, "/ws/chat/plans", &gateway.token("ann"));
     let mut bob = Client::join(&gateway, "/ws/chat/plans", &gateway.token("bob"));
@@ -175,15 +180,24 @@ fn a_user_is_debugged_for_a_while_and_the_filter_and_numbers_are_at_hand() {
     }
     gateway.until_logged("DEBUG waystation::debug: received");
     gateway.until_logged("type=chat_message");
-    assert!(run(&gateway, &["debug", "--user", "ann", "off"]).status.success());
+    let told = debug(&["--user", "ann", "on", "--for", "600"]);
+    assert!(told.contains(": 1 connection is open now"), "{told}");
+    assert_eq!(debug(&["--user", "ann", "off"]), "user ann is debugged no more\n");
+    assert_eq!(debug(&["--user", "ann", "off"]), "user ann was not debugged\n");
+    let counted: Value = serde_json::from_str(&debug(&["--user", "bob", "on", "--for", "1", "--json"])).unwrap();
+    assert_eq!((&counted["connections"], &counted["debugged"]), (&json!(1), &json!(1)));
     gateway.until_logged("debugging ends whom=ann");
-    assert!(run(&gateway, &["debug", "--user", "bob", "on", "--for", "1"]).status.success());
     gateway.until_logged("debugging ends whom=bob");
     let stats: Value = serde_json::from_slice(&run(&gateway, &["stats"]).stdout).unwrap();
     assert_eq!((&stats["numbers"]["waystation_connections"], &stats["shards"]), (&json!(2), &json!(1)));
     assert!(stats["numbers"]["waystation_store_queue_depth"].is_u64(), "{stats}");
     let wrong = run(&gateway, &["log", "waystation=loud"]);
     assert_eq!(wrong.status.code(), Some(2));
+    for wrong in [&["dump", "--kind", "gaps"][..], &["tail", "--connection", "1-204-3"], &["debug", "--user", "", "on"]]
+    {
+        let output = run(&gateway, wrong);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
     assert!(run(&gateway, &["log", "error"]).status.success());
     gateway.terminate();
     assert_eq!(gateway.wait(SOON).code(), Some(0));
@@ -250,7 +264,40 @@ fn a_socket_that_lives_is_not_taken_one_that_was_left_is_and_without_one_it_is_s
     assert!(String::from_utf8_lossy(&asked.stderr).contains("admin.socket"), "{asked:?}");
     let without = Gateway::with(&["--shards", "1", "--set", "recorder.bytes=0"]);
     assert_eq!(records(&without, &["dump"]), Vec::<Value>::new());
-    assert_eq!(run(&without, &["debug", "--user", "ann", "on"]).status.code(), Some(1));
+    let refused = run(&without, &["debug", "--user", "ann", "on"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    for part in ["the recorder is off", "  where: ", "/admin.sock", "  what to do: set recorder.bytes"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn who_follows_a_gateway_that_stops_is_told_so_and_ends_with_75() {
+    let mut gateway = Gateway::with(&["--shards", "1"]);
+    let mut child = command(&["tail", "--kind", "opened", "--data"]);
+    let child = child.arg(gateway.directory.data()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let mut followed = BufReader::new(child.stdout.take().unwrap());
+    let (sender, seen) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut line = String::new();
+        while followed.read_line(&mut line).unwrap() > 0 {
+            let _nobody_waits_any_more = sender.send(std::mem::take(&mut line));
+        }
+    });
+    let token = gateway.token("ann");
+    until("it follows", SOON, || {
+        let _client = Client::join(&gateway, "/ws/chat/plans", &token);
+        seen.try_recv().is_ok()
+    });
+    gateway.terminate();
+    assert_eq!(gateway.wait(SOON).code(), Some(0));
+    let output = child.wait_with_output().unwrap();
+    reader.join().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    assert!(told.contains("the gateway has stopped") && told.contains("what to do: ask again once it runs"), "{told}");
 }
 
 #[test]
@@ -270,7 +317,11 @@ fn another_user_is_sent_away_even_where_the_file_lets_it() {
     let mut other = Command::new("setpriv");
     other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
     let output = other.args(["stats", "--socket"]).arg(&path).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("only the user of the server and root"), "{output:?}");
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.contains("only the user of the server and root") && told.contains("what to do: ask as root"),
+        "{told}"
+    );
     gateway.until_logged("uid=65534");
 }

@@ -10,10 +10,12 @@ use glommio::timer::Timer;
 use serde_json::{Value as Json, json};
 
 use super::Desk;
-use super::order::DebugOrder;
+use super::order::{DebugOrder, Refused};
+use crate::admin::api::sweep;
 use crate::admin::trail::{Look, Trail, Wanted};
 use crate::limits::{DEBUGGED_MAX, TAIL_LOOK_MS};
 use crate::mesh::{Level, Line, Value};
+use crate::shard::message::outside::{Act, Whose};
 
 /// Who is debugged.
 #[derive(Debug, Default)]
@@ -53,7 +55,9 @@ impl Debugging {
 }
 
 impl Desk {
-    pub(super) fn debug(self: &Rc<Self>, order: DebugOrder) -> Result<Json, String> {
+    /// # Cancel safety
+    /// Debugging may have begun all the same.
+    pub(super) async fn debug(self: &Rc<Self>, order: DebugOrder) -> Result<Json, Refused> {
         let on = order.on;
         let (wanted, seconds) = order.usable()?;
         if !on {
@@ -61,13 +65,24 @@ impl Desk {
             return Ok(json!({ "done": true, "ended": ended, "debugged": self.debugging.count() }));
         }
         if self.tools.rings.is_empty() {
-            return Err("the recorder is off (recorder.bytes), and debugging reads it".to_owned());
+            let what = "the recorder is off, and debugging reads it".to_owned();
+            return Err(Refused { what, remedy: "set recorder.bytes, and start the gateway anew", passing: false });
         }
-        let number = self.debugging.begin(&wanted);
-        let number = number.ok_or_else(|| format!("{DEBUGGED_MAX} are debugged already: end one"))?;
+        let number = self.debugging.begin(&wanted).ok_or_else(|| Refused {
+            what: format!("{DEBUGGED_MAX} are debugged already"),
+            remedy: "end one with `off`, or wait until one ends by itself",
+            passing: true,
+        })?;
+        let whose = match (wanted.connection, &wanted.user) {
+            (Some(name), _) => Whose::Connection(name),
+            (None, user) => Whose::User(user.clone().unwrap_or_default()),
+        };
         let desk = Rc::clone(self);
         glommio::spawn_local(async move { desk.follow(number, wanted, seconds).await }).detach();
-        Ok(json!({ "done": true, "seconds": seconds, "debugged": self.debugging.count() }))
+        // None if a shard does not say; it may be for that that somebody debugs.
+        let connections = sweep(&self.office.asker, &whose, &Act::Count).await.ok();
+        let debugged = self.debugging.count();
+        Ok(json!({ "done": true, "seconds": seconds, "debugged": debugged, "connections": connections }))
     }
 
     async fn follow(&self, number: u64, wanted: Wanted, seconds: u64) {

@@ -10,6 +10,22 @@ use crate::ids::ConnectionName;
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, DEBUG_S_DEFAULT, DEBUG_S_MAX, USER_ID_BYTES_MAX};
 use crate::recorder::Kind;
 
+/// Why an order is not followed.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) what: String,
+    /// What to do about it.
+    pub(super) remedy: &'static str,
+    /// Whether it may pass by itself.
+    pub(super) passing: bool,
+}
+
+impl From<String> for Refused {
+    fn from(what: String) -> Self {
+        Self { what, remedy: "ask for something else: `waystation --help` says what there is", passing: false }
+    }
+}
+
 /// One order.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
@@ -63,10 +79,7 @@ impl Written {
         let connection = self.connection.map(|text| {
             ConnectionName::parse(&text).ok_or_else(|| format!("{text:?} is no connection: 32 hexadecimal digits"))
         });
-        let kind = self.kind.map(|text| {
-            let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-            Kind::parse(&text).ok_or_else(|| format!("{text:?} is no kind of record, which are {}", names.join(", ")))
-        });
+        let kind = self.kind.map(|text| Kind::named(&text));
         Ok(Wanted {
             connection: connection.transpose()?,
             user: self.user.map(|text| within("a user", text, USER_ID_BYTES_MAX)).transpose()?,

@@ -153,6 +153,8 @@ pub enum Act {
     Close(CloseCode),
     /// They leave these channels.
     Leave(Arc<[Box<str>]>),
+    /// Nothing: they are counted.
+    Count,
 }
 
 /// An answer from one shard.
