@@ -13,8 +13,12 @@ const END: &str = "END_OF_WAYSTATION_FILE";
 /// What `apply` does, with the same rules for what it finds: a file that is not ours, or was changed, is kept beside it.
 const PUT: &str = r#"
 root=${ROOT:-}
+# shellcheck disable=SC2016  # The mark is compared as it stands.
 ours() {
   [ "$(sed -n 1p "$1")" = 'MARK' ] && [ "$(sed -n 2p "$1")" = "SUM$(tail -n +3 "$1" | sha256sum | cut -c 1-64)" ]
+}
+same() {
+  [ "$(stat -c %d:%i "$1")" = "$(stat -c %d:%i "$2")" ]
 }
 put() {
   directory=$root$1 path=$root$1/$2
@@ -25,7 +29,7 @@ put() {
   fi
   (umask 022 && cat >"$path.new-waystation")
   if [ -e "$path" ] && ! ours "$path"; then
-    ln "$path" "$path.before-waystation" || [ "$path" -ef "$path.before-waystation" ] || exit 1
+    ln "$path" "$path.before-waystation" || same "$path" "$path.before-waystation" || exit 1
   fi
   mv "$path.new-waystation" "$path"
 }
