@@ -108,7 +108,9 @@ impl StartFault {
         let (what, path, remedy) = match self {
             Self::Owned { path, owner, user } => {
                 by_its_owner = format!(
-                    "do it as that user, as with sudo -u '#{owner}'; or give the directory to this one, as with \
+                    "do it as that user: of the unit, once it is stopped, with systemd-run --pipe --wait -p DynamicUser=yes \
+                     -p User=waystation -p StateDirectory=waystation waystation …; of any other, with setpriv --reuid \
+                     {owner} --regid {owner} --clear-groups waystation …; or give the directory to this one, as with \
                      chown -R {user}"
                 );
                 (format!("the store is that of user {owner}, and this is user {user}"), path, by_its_owner.as_str())

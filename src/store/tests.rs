@@ -296,7 +296,8 @@ fn a_store_is_its_owners_alone() {
     let fault = directory::check_access(&place.0, user + 1).unwrap_err();
     assert_eq!(fault, StartFault::Owned { path: place.0.clone(), owner: user, user: user + 1 });
     let (text, may_pass) = (fault.to_string(), fault.may_pass());
-    assert!(text.contains(&format!("sudo -u '#{user}'")) && !may_pass, "{text}");
+    assert!(text.contains(&format!("setpriv --reuid {user} --regid {user}")) && !may_pass, "{text}");
+    assert!(text.contains("-p DynamicUser=yes -p User=waystation -p StateDirectory=waystation waystation"), "{text}");
     fs::remove_file(place.0.join("format")).unwrap();
     assert_eq!(directory::check_access(&place.0, user + 1), Ok(()), "where none is yet, one is made");
     mode(0o755);
