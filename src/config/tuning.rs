@@ -65,9 +65,9 @@ pub enum TuneVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// As doctor
+    /// Say what keeps this machine from holding so many connections, and what to do, as doctor does; exits 2 on an error
     Check(Doctor),
-    /// Write files in /etc/sysctl.d and /etc/security/limits.d, keeping what was there
+    /// Write files in /etc/sysctl.d, /etc/security/limits.d and /etc/udev/rules.d, keeping what was there
     Apply(Changing),
     /// Take back what apply has written
     Revert(Changing),

@@ -53,7 +53,7 @@ pub enum Verb {
     Doctor(Doctor),
     /// Show, write and take back what a host should be set to
     Tune(TuneArgs),
-    /// Look at, compact and read out the store of a gateway that does not run
+    /// Look at, compact and read out the store of a gateway that does not run, or back it up, also of one that runs
     #[command(subcommand, arg_required_else_help = true)]
     Store(StoreWritten),
     /// Show what happened last in a running gateway, in the order of time

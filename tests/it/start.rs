@@ -197,6 +197,9 @@ fn completions_and_manual_pages_are_printed() {
         (&["man"], ".TH waystation 1"),
         (&["man", "serve"], "spin\\-us"),
         (&["man", "config", "check"], "exit code 78"),
+        (&["man", "tune", "apply"], "/etc/udev/rules.d"),
+        (&["man", "tune", "check"], "exits 2 on an error"),
+        (&["man", "store"], "back it up, also of one that runs"),
     ] {
         let output = run(arguments);
         assert_eq!((output.status.code(), stdout(&output).contains(part)), (Some(0), true), "{arguments:?}");
