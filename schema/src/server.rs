@@ -346,6 +346,11 @@ struct User {
 #[derive(JsonSchema)]
 struct Any {}
 
+/// Nothing of what was said is left.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Erased {}
+
 fn code(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let names: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
     schemars::json_schema!({ "enum": names })
@@ -360,6 +365,8 @@ enum Place {
     Direct,
     /// To a channel, where it has a number.
     Channel,
+    /// In a channel, in the place of an event whose user was erased.
+    Erased,
     /// To a channel, of which nothing is kept.
     Passing,
     /// The same with its payload under `data` as well.
@@ -384,6 +391,7 @@ fn events() -> Vec<(&'static str, Place, Value)> {
         ("ack", Notice, described::<Ack>()),
         ("nack", Notice, described::<Nack>()),
         ("gap", Notice, described::<Gap>()),
+        ("erased", Place::Erased, described::<Erased>()),
         ("draining", Notice, described::<Draining>()),
         ("token_expiring", Notice, described::<TokenExpiring>()),
         ("response", Notice, described::<Response>()),
@@ -443,7 +451,10 @@ fn envelope(kind: &Value, place: Place, payload: &Value) -> Value {
         let pattern = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$";
         properties["traceparent"] = json!({ "type": "string", "pattern": pattern });
     }
-    if place == Place::Channel {
+    if let (Place::Erased, Some(properties)) = (place, properties.as_object_mut()) {
+        properties.remove("user_id");
+    }
+    if matches!(place, Place::Channel | Place::Erased) {
         required.extend(["channel", "seq", "epoch"]);
         properties["channel"] = json!({ "type": "string" });
         properties["seq"] = json!({ "type": "integer", "minimum": 1, "maximum": waystation::limits::SEQ_MAX });

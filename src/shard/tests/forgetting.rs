@@ -10,7 +10,7 @@ use crate::limits::{FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
 use crate::shard::message::outside::{Ask, Reply, Round, Traces};
 
 /// Goes through all shards.
-fn in_memory(world: &mut World, user: &str, round: Round) -> Traces {
+pub(super) fn in_memory(world: &mut World, user: &str, round: Round) -> Traces {
     let mut sum = Traces::default();
     for shard in 0..world.hosts.len() {
         let mut place = Some(0);

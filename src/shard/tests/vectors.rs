@@ -7,6 +7,7 @@
 use super::*;
 use crate::ledger::{Notice, Trouble};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::shard::message::outside::Round;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
 
@@ -132,6 +133,9 @@ impl Cast {
             world.run();
         } else if let Some(ms) = step["wait_ms"].as_u64() {
             world.wait(ms);
+        } else if let Some(user) = step["erase"].as_str() {
+            super::forgetting::in_memory(world, user, Round::First);
+            super::forgetting::in_memory(world, user, Round::Last);
         } else if let Some(works) = step["disk_works"].as_bool() {
             world.commits = works;
             let notice = if works { Notice::Working } else { Notice::Trouble(Trouble::Failing) };
