@@ -187,6 +187,7 @@ mod tests {
             .map(|(at, bytes, durable)| Pending {
                 index: 0,
                 durable: *durable,
+                spoiled: false,
                 change: Change::Write(*at, bytes.to_vec()),
             })
             .collect();

@@ -35,12 +35,17 @@
 //! A [`Stall`] makes the disk hang: each fsync, fdatasync, sync and syncfs that begins while it is there waits for its end,
 //! and whatever else the program does goes on. It is the file `stall` beside the directory, so a shell can make one too.
 //!
+//! A [`Failing`] makes calls fail: of some kinds, on some files, with some error. A sync that fails loses what it was to
+//! keep, as the kernel does: what was written stays readable, and no later sync makes it durable. It is the file `fail`
+//! beside the directory. Reads are only looked at where `POWERCUT_READS` is set, since everybody reads.
+//!
 //! Bookkeeping goes to a file by plain writes, which the kernel keeps whenever the process dies; it follows the call,
 //! so that what is lost between the two counts as not durable, and it precedes the return, so that an fsync that
 //! returned counts. Modes are kept as at creation; owners, times, attributes and later modes are not.
 
 mod content;
 mod cut;
+mod fail;
 mod fate;
 pub mod record;
 mod replay;
@@ -49,5 +54,6 @@ mod shim;
 mod stall;
 
 pub use cut::{Cut, Kept, apply, begin, beside};
+pub use fail::{Call, Failing};
 pub use replay::Metadata;
 pub use stall::Stall;

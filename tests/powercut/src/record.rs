@@ -38,12 +38,15 @@ pub enum Kind {
     Sync,
     /// What records before `a` say of anything is durable.
     SyncAll,
+    /// A sync failed: what records before `a` say was written to this inode, or to any if it is 0, may be on the disk or
+    /// not, and no later sync changes that.
+    Spoil,
     /// The program did what the shim cannot follow: the text says what. Nothing after it can be trusted.
     Unsupported,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Begin,
         Self::Nothing,
         Self::Write,
@@ -57,6 +60,7 @@ impl Kind {
         Self::Rename,
         Self::Sync,
         Self::SyncAll,
+        Self::Spoil,
         Self::Unsupported,
     ];
 }

@@ -52,6 +52,8 @@ pub(crate) struct Pending {
     pub(crate) index: u64,
     /// It was durable by itself (`O_DSYNC`), though what came before it may not be.
     pub(crate) durable: bool,
+    /// A sync of it failed: it is durable never.
+    pub(crate) spoiled: bool,
     pub(crate) change: Change,
 }
 
@@ -208,6 +210,10 @@ impl Replay {
                 self.sync(Some(id), a)?;
             }
             Kind::SyncAll => self.sync(None, a)?,
+            Kind::Spoil => {
+                let id = if inode == 0 { None } else { Some(self.known(inode)?) };
+                self.spoil(id, a);
+            }
             Kind::Unsupported => return Err(io::Error::other(String::from_utf8_lossy(&text).into_owned())),
         }
         Ok(())
@@ -218,6 +224,11 @@ impl Replay {
         let ids = node.map_or(0..self.nodes.len(), |id| id..id + 1);
         for node in &mut self.nodes[ids] {
             let covered = node.pending.partition_point(|pending| pending.index < start);
+            if node.pending[..covered].iter().any(|pending| pending.spoiled) {
+                // In their order, from the one on that is not durable.
+                node.pending[..covered].iter_mut().for_each(|pending| pending.durable |= !pending.spoiled);
+                continue;
+            }
             for pending in node.pending.drain(..covered) {
                 pending.change.apply(&mut node.content)?;
             }
@@ -236,6 +247,15 @@ impl Replay {
         Ok(())
     }
 
+    /// What was written before `start` to this node, or to all of them, has had its sync, which failed.
+    fn spoil(&mut self, node: Option<usize>, start: u64) {
+        let ids = node.map_or(0..self.nodes.len(), |id| id..id + 1);
+        for pending in self.nodes[ids].iter_mut().flat_map(|node| &mut node.pending) {
+            let written = matches!(pending.change, Change::Write(..));
+            pending.spoiled |= written && !pending.durable && pending.index < start;
+        }
+    }
+
     fn add(&mut self, inode: u64, node: Node) -> usize {
         self.nodes.push(node);
         // The number of an inode is given out again once nobody has it.
@@ -251,7 +271,7 @@ impl Replay {
 
     fn change(&mut self, inode: u64, durable: bool, change: Change) -> io::Result<()> {
         let (id, index) = (self.known(inode)?, self.records);
-        self.nodes[id].pending.push(Pending { index, durable, change });
+        self.nodes[id].pending.push(Pending { index, durable, spoiled: false, change });
         Ok(())
     }
 

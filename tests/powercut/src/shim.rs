@@ -26,6 +26,7 @@ struct Root {
     path: Path,
     log: Path,
     stall: Path,
+    fail: Path,
     device: u64,
 }
 
@@ -64,10 +65,11 @@ fn watch(directory: &CStr) {
         die("POWERCUT_DIR was not prepared: run `powercut begin` on it");
     }
     log.pop();
-    let mut stall = log.clone();
+    let (mut stall, mut fail) = (log.clone(), log.clone());
     log.push(b"/log\0");
     stall.push(b"/stall\0");
-    if ROOT.set(Root { path, log, stall, device: stat.st_dev }).is_err() {
+    fail.push(b"/fail\0");
+    if ROOT.set(Root { path, log, stall, fail, device: stat.st_dev }).is_err() {
         die("it is loaded twice");
     }
 }

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, OFlags, fcntl_getfl};
 use super::kernel::{self, Answer, fd, int, pass};
 use super::place::{self, Entry};
 use super::{Held, ROOT, die, hold};
+use crate::fail::{Call, LINE_BYTES_MAX, verdict};
 use crate::record::Kind;
 
 const APPEND: u64 = libc::RWF_APPEND.unsigned_abs() as u64;
@@ -45,6 +46,10 @@ pub(super) fn serve(number: c_long, args: [u64; 6]) -> Answer {
         libc::SYS_fsync | libc::SYS_fdatasync => {
             sync(number, args, place::inode(int(args[0])).map(|inode| inode.number))
         }
+        libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 => {
+            failing(Call::Read, || place::watched(int(args[0])))?;
+            pass(number, args)
+        }
         // Inode 0 is all of them.
         libc::SYS_sync => sync(number, args, Some(0)),
         libc::SYS_syncfs => sync(number, args, place::beside(int(args[0])).then_some(0)),
@@ -77,8 +82,27 @@ fn change(begun: (u64, &[&[u8]]), call: (c_long, [u64; 6]), record: impl FnOnce(
     result
 }
 
+/// The error that a call on what is watched is to fail with, if it is; the path is only asked for if some are.
+fn failing(call: Call, path: impl FnOnce() -> Option<place::Path>) -> Result<(), i32> {
+    let Some(fail) = ROOT.get().and_then(|root| CStr::from_bytes_until_nul(root.fail.bytes()).ok()) else {
+        return Ok(());
+    };
+    let mut line = [0; LINE_BYTES_MAX];
+    let Ok(len) = kernel::read_file(fail, &mut line) else { return Ok(()) };
+    let Some(error) = path().and_then(|path| verdict(&line[..len], call, path.bytes())) else { return Ok(()) };
+    // Whoever ended it meanwhile counts no more.
+    if let Ok(fd) = kernel::open_to_append(fail) {
+        if kernel::append(fd, b"*").is_err() {
+            die("what fails cannot be said");
+        }
+        kernel::close(fd);
+    }
+    Err(error)
+}
+
 fn write(number: c_long, args: [u64; 6], fd: i32) -> Answer {
     let Some(inode) = place::inode(fd) else { return pass(number, args) };
+    failing(Call::Write, || place::watched(fd))?;
     change((inode.number, &[]), (number, args), |held, count| {
         let Some(at) = written_at(number, args, fd, count) else {
             held.unsupported("it is not known what was written")
@@ -129,6 +153,7 @@ fn allocate(args: [u64; 6]) -> Answer {
     if mode & !(PLACES | KEEP_SIZE) != 0 {
         hold().unsupported("fallocate that moves a file's content is not supported");
     }
+    failing(Call::Write, || place::watched(fd))?;
     change((inode.number, &[]), (libc::SYS_fallocate, args), |held, _| match (mode & PLACES, mode & KEEP_SIZE) {
         (0, 0) => held.append(Kind::Reach, inode.number, at + len, 0, &[]),
         (0, _) => held.append(Kind::Nothing, 0, 0, 0, &[]),
@@ -152,6 +177,9 @@ fn open(args: [u64; 6]) -> Answer {
         return if watched { Err(libc::EOPNOTSUPP) } else { pass(libc::SYS_openat, args) };
     }
     let Some(entry) = entry(int(args[0]), args[1]) else { return pass(libc::SYS_openat, args) };
+    if flags & libc::O_CREAT != 0 && entry.stat().is_none() {
+        failing(Call::Create, || Some(entry.whole().clone()))?;
+    }
     let mut held = hold();
     let before = entry.stat();
     if before.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK) {
@@ -198,6 +226,7 @@ fn unlink(args: [u64; 6]) -> Answer {
 
 fn make(number: c_long, args: [u64; 6], from: i32, path: u64, kind: Kind) -> Answer {
     let Some(entry) = entry(from, path) else { return pass(number, args) };
+    failing(Call::Create, || Some(entry.whole().clone()))?;
     change((0, &[entry.path()]), (number, args), |held, _| match entry.stat() {
         Some(now) => held.append(kind, now.st_ino, now.st_mode.into(), 0, &[entry.path()]),
         None => held.unsupported("what was made is gone"),
@@ -210,6 +239,11 @@ fn sync(number: c_long, args: [u64; 6], inode: Option<u64>) -> Answer {
     let Some(inode) = inode else { return pass(number, args) };
     let start = hold().log.count;
     hang();
+    let fd = int(args[0]);
+    if let Err(error) = failing(Call::Sync, || if inode == 0 { Some(place::Path::EMPTY) } else { place::watched(fd) }) {
+        hold().append(Kind::Spoil, inode, start, 0, &[]);
+        return Err(error);
+    }
     let result = pass(number, args);
     if result.is_ok() {
         let kind = if inode == 0 { Kind::SyncAll } else { Kind::Sync };

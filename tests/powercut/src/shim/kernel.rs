@@ -31,7 +31,7 @@ pub(crate) enum Marked {
 pub(crate) const fn marked(number: c_long) -> Marked {
     match number {
         libc::SYS_mmap => Marked::Upper(4),
-        libc::SYS_pwritev2 | libc::SYS_copy_file_range | libc::SYS_splice => Marked::Upper(0),
+        libc::SYS_pwritev2 | libc::SYS_preadv2 | libc::SYS_copy_file_range | libc::SYS_splice => Marked::Upper(0),
         _ => Marked::Last,
     }
 }
@@ -99,6 +99,16 @@ pub(crate) fn create(path: &CStr) -> Result<i32, i32> {
 pub(crate) fn open_to_append(path: &CStr) -> Result<i32, i32> {
     let flags = argument(libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC);
     pass(libc::SYS_openat, [argument(libc::AT_FDCWD), address(path.as_ptr().cast()), flags, 0, 0, 0]).map(int)
+}
+
+/// The beginning of a file, as far as the buffer goes; how many bytes it has.
+pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, i32> {
+    let flags = argument(libc::O_RDONLY | libc::O_CLOEXEC);
+    let open = [argument(libc::AT_FDCWD), address(path.as_ptr().cast()), flags, 0, 0, 0];
+    let fd = pass(libc::SYS_openat, open).map(int)?;
+    let read = pass(libc::SYS_read, [argument(fd), address(buffer.as_mut_ptr()), buffer.len() as u64, 0, 0, 0]);
+    close(fd);
+    read.map(|count| usize::try_from(count).unwrap_or(0).min(buffer.len()))
 }
 
 /// Closes what was opened here.

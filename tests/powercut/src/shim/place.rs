@@ -18,7 +18,7 @@ pub(super) struct Path {
 }
 
 impl Path {
-    const EMPTY: Self = Self { bytes: [0; PATH_BYTES_MAX], len: 0 };
+    pub(super) const EMPTY: Self = Self { bytes: [0; PATH_BYTES_MAX], len: 0 };
 
     /// The path that the kernel has for a descriptor.
     pub(super) fn of(fd: BorrowedFd<'_>) -> Option<Self> {
@@ -59,6 +59,15 @@ pub(super) fn inode(number: i32) -> Option<Inode> {
     }
     root.below(Path::of(fd)?.bytes())?;
     Some(Inode { number: stat.st_ino, bytes: stat.st_size.cast_unsigned() })
+}
+
+/// The path below the directory of what a descriptor is open on; nothing for everything else.
+pub(super) fn watched(number: i32) -> Option<Path> {
+    inode(number)?;
+    let whole = Path::of(fd(number)?)?;
+    let mut path = Path::EMPTY;
+    path.push(ROOT.get()?.below(whole.bytes())?);
+    Some(path)
 }
 
 /// Opens what is there, to ask about it.
@@ -107,6 +116,11 @@ impl Entry {
         path.push(name);
         path.push(b"\0");
         Some(Self { parent, path, name_at })
+    }
+
+    /// The same, with the zero byte at its end.
+    pub(super) const fn whole(&self) -> &Path {
+        &self.path
     }
 
     /// Relative to the directory.

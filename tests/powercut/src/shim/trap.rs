@@ -76,6 +76,15 @@ const ROWS: &[(c_long, &[Test], u32)] = &[
     (libc::SYS_ioctl, &[Test::Equal(1, CLONE_RANGE)], REFUSED),
 ];
 
+/// What is handed over only where it is asked for: a program reads all the time, and most of it is not of a disk.
+const READS: &[(c_long, &[Test], u32)] = &[
+    (libc::SYS_read, &[], TRAP),
+    (libc::SYS_pread64, &[], TRAP),
+    (libc::SYS_readv, &[], TRAP),
+    (libc::SYS_preadv, &[], TRAP),
+    (libc::SYS_preadv2, &[], TRAP),
+];
+
 const ARCHITECTURE: u32 = 0xC000_003E;
 
 /// A call of the older kind as the newer that does the same.
@@ -166,7 +175,8 @@ pub(super) fn set() {
     let mut program = Program::new();
     program.load(4);
     program.allow_unless(libc::BPF_JEQ, ARCHITECTURE, true);
-    for (number, tests, verdict) in ROWS {
+    let reads = if kernel::variable(c"POWERCUT_READS").is_some() { READS } else { &[] };
+    for (number, tests, verdict) in ROWS.iter().chain(reads) {
         program.row(*number, tests, *verdict);
     }
     program.end(ALLOW);

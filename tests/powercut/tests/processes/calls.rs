@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use powercut::{Cut, Metadata, Stall};
+use powercut::{Call, Cut, Failing, Metadata, Stall};
 
 use crate::place::{Place, State, state};
 
@@ -118,6 +118,48 @@ fn a_sync_hangs_with_the_disk_and_nothing_else_does() {
     drop(stall);
     assert!(child.wait().expect("it ends").success());
     assert!(place.after(&place.cut(), 0) == state(&place.data()), "what it waited for is durable");
+}
+
+/// A call on a disk that fails; how many calls have failed there.
+fn run_failing(order: &str, (calls, error, part): (&[Call], i32, &str)) -> (Place, State, u64) {
+    let place = Place::new(&order.replace(' ', "-"));
+    prepare(&place);
+    let before = state(&place.data());
+    let mut driver = place.driver(order);
+    let failing = Failing::begin(&place.data(), calls, error, part).expect("it is prepared");
+    assert!(Failing::begin(&place.data(), calls, error, part).is_err(), "it fails already");
+    let output = driver.env("POWERCUT_READS", "1").output().expect("it runs");
+    assert!(output.status.success(), "{order}: {output:?}");
+    // The program may have ended it itself.
+    let count = failing.count().unwrap_or(0);
+    (place, before, count)
+}
+
+#[test]
+fn what_a_failed_sync_was_to_keep_is_never_durable_and_what_comes_later_is() {
+    let (place, before, _) = run_failing("call sync-fails", (&[Call::Sync], libc::EIO, "file"));
+    let (cut, now) = (place.cut(), state(&place.data()));
+    let (old, new) = (before["file"].clone().expect("a file"), now["file"].clone().expect("a file"));
+    assert!(old[..8_192] != new[..8_192], "two pages were written");
+    let mut kept = 0;
+    for seed in 0..40 {
+        let after = place.after(&cut, seed)["file"].clone().expect("a file");
+        assert!(after[4_096..] == new[4_096..], "what was synced later is durable, seed {seed}");
+        kept += u32::from(after[..4_096] == new[..4_096]);
+        assert!(seed != 0 || after[..4_096] == old[..4_096], "what was synced in vain is not");
+    }
+    assert!((1..40).contains(&kept), "nobody knows: {kept} of 40");
+}
+
+#[test]
+fn calls_fail_of_the_kinds_and_on_the_files_that_are_asked_for_and_change_nothing() {
+    let (place, before, count) = run_failing("call writes-fail", (&[Call::Write, Call::Create], libc::ENOSPC, "file"));
+    assert_eq!(count, 4);
+    let (cut, now) = (place.cut(), state(&place.data()));
+    assert!(now["other"] == Some(b"is written".to_vec()) && now["file"] == Some(Vec::new()), "others succeed");
+    assert!(!now.contains_key("new-file") && place.after(&cut, 0) == before, "nothing else has changed");
+    let (place, before, count) = run_failing("call reads-fail", (&[Call::Read], libc::EIO, "file"));
+    assert_eq!((count, state(&place.data()) == before), (2, true));
 }
 
 #[test]

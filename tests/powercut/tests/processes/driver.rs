@@ -45,6 +45,7 @@ fn call(name: &str, data: &Path) -> io::Result<Vec<File>> {
         "o-sync" | "o-dsync" | "rwf-dsync" | "sync" | "syncfs" | "sync-file-range" => sync(name, &path, &file),
         "map" | "symlink" | "mknod" | "exchange" | "move-out" | "collapse" | "map-later" => strange(name, data, &file),
         "absent" => absent(data),
+        "sync-fails" | "writes-fail" | "reads-fail" => fails(name, data, &file),
         "elsewhere" => elsewhere(data),
         _ => names(name, data),
     }
@@ -166,6 +167,39 @@ fn absent(data: &Path) -> io::Result<Vec<File>> {
     assert_eq!(how.err(), Some(Errno::NOSYS));
     let elsewhere = rustix::fs::open(data.with_file_name(""), OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR);
     assert!(elsewhere.is_ok(), "{elsewhere:?}");
+    Ok(Vec::new())
+}
+
+/// What a disk that fails answers, and what it does once the other side's file is gone.
+fn fails(name: &str, data: &Path, file: &File) -> io::Result<Vec<File>> {
+    let error = |outcome: io::Result<()>| outcome.expect_err("it fails").raw_os_error();
+    match name {
+        "sync-fails" => {
+            file.write_all_at(&[b'p'; 4_096], 0)?;
+            assert_eq!(error(file.sync_data()), Some(libc::EIO));
+            assert_eq!(fs::read(data.join("file"))?[..4_096], [b'p'; 4_096], "it is there until the power is cut");
+            fs::remove_file(data.with_file_name("data.powercut").join("fail"))?;
+            file.write_all_at(&[b'd'; 4_096], 4_096)?;
+            file.sync_data()?;
+        }
+        "writes-fail" => {
+            assert_eq!(error(file.write_all_at(b"new", 0)), Some(libc::ENOSPC));
+            assert_eq!(
+                error(OpenOptions::new().append(true).open(data.join("file"))?.write_all(b"n")),
+                Some(libc::ENOSPC)
+            );
+            assert_eq!(error(File::create(data.join("new-file")).map(drop)), Some(libc::ENOSPC));
+            assert_eq!(error(fs::create_dir(data.join("new-file"))), Some(libc::ENOSPC));
+            file.sync_all()?;
+            fs::write(data.join("other"), b"is written")?;
+            drop(File::create(data.join("file"))?);
+        }
+        _ => {
+            assert_eq!(error(fs::read(data.join("file")).map(drop)), Some(libc::EIO));
+            assert_eq!(error(file.read_at(&mut [0; 3], 5).map(drop)), Some(libc::EIO));
+            assert_eq!(fs::read(data.join("other"))?, b"other");
+        }
+    }
     Ok(Vec::new())
 }
 
