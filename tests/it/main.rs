@@ -28,6 +28,7 @@ mod durable;
 mod event_stream;
 mod examples;
 mod expiry;
+mod failing;
 mod fields;
 mod floods;
 mod frames;

@@ -39,8 +39,8 @@ struct Seen {
     acked: BTreeMap<String, (Value, u64, Instant)>,
 }
 
-/// A server whose syncs can be held up.
-fn watched(directory: &Arc<Directory>) -> Gateway {
+/// A server whose syncs can be held up, and whose calls can be made to fail; with what else the shim is told.
+pub(crate) fn watched(directory: &Arc<Directory>, further: &[(&str, &str)]) -> Gateway {
     let data = directory.data();
     // Makes the directory, with its key.
     let token = command(&["token", "--user", "ops", "--data"]).arg(&data).output().unwrap();
@@ -49,12 +49,12 @@ fn watched(directory: &Arc<Directory>) -> Gateway {
     // The shim is built with this test.
     let shim = std::env::current_exe().unwrap().with_file_name("libpowercut.so");
     let mut command = command(&[]);
-    command.env("LD_PRELOAD", shim).env("POWERCUT_DIR", &data);
+    command.env("LD_PRELOAD", shim).env("POWERCUT_DIR", &data).envs(further.iter().copied());
     Gateway::launch(directory, command, &[&KEEPING[..], &["--set", "admin.socket=off"]].concat())
 }
 
 /// All that is published is kept in reach of who resumes.
-const KEEPING: [&str; 10] = [
+pub(crate) const KEEPING: [&str; 10] = [
     "--shards",
     "2",
     "--limits",
@@ -210,7 +210,7 @@ fn measure(gateway: &Gateway, directory: &Directory) -> Measured {
 #[expect(clippy::print_stdout, reason = "what was measured stands in a table of the documents")]
 fn nobody_waits_for_a_disk_that_hangs_but_who_asked_for_an_acknowledgement() {
     let directory = Directory::new();
-    let gateway = watched(&directory);
+    let gateway = watched(&directory, &[]);
     let Measured { lives, keeps, before, during, turns } = measure(&gateway, &directory);
     let kept_ways = keeps.iter().flat_map(|seen| seen.ways.iter().copied()).collect();
     for (what, ways) in [("not kept", lives.concat()), ("kept", kept_ways)] {
