@@ -51,9 +51,41 @@ struct Spot {
 /// What an acknowledgement says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ack<'a> {
-    pub(super) epoch: &'a str,
-    pub(super) seq: u64,
+    /// The epoch and the number; none where the author's own delivery will not come.
+    pub(super) place: Option<(&'a str, u64)>,
     pub(super) duplicate: bool,
+}
+
+/// Whether an operation was acknowledged.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Acked {
+    #[default]
+    Not,
+    /// No answer and no reading so far says where it is.
+    Somewhere,
+    At(Spot),
+}
+
+impl Acked {
+    fn is_so(self) -> bool {
+        self != Self::Not
+    }
+
+    const fn spot(self) -> Option<Spot> {
+        match self {
+            Self::At(spot) => Some(spot),
+            Self::Not | Self::Somewhere => None,
+        }
+    }
+
+    /// What is known where a place is told, or found; the first one stays.
+    const fn at(self, spot: Option<Spot>) -> Self {
+        match (self, spot) {
+            (Self::At(first), _) => Self::At(first),
+            (_, Some(spot)) => Self::At(spot),
+            (_, None) => Self::Somewhere,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +97,7 @@ struct Operation {
     sent: u32,
     /// Sends on the connections of now that have no answer yet.
     awaited: u32,
-    acked: Option<Spot>,
+    acked: Acked,
     /// Where the last reading found it.
     stored: Option<Spot>,
     /// The last reading that found it.
@@ -215,7 +247,7 @@ impl Book {
 
     /// An operation was acknowledged.
     pub(super) fn on_ack(&mut self, number: u32, ack: &Ack<'_>) {
-        let spot = Spot { epoch: self.epoch(ack.epoch), seq: ack.seq };
+        let spot = ack.place.map(|(epoch, seq)| Spot { epoch: self.epoch(epoch), seq });
         let Some(operation) = self.operations.get_mut(index(number)) else { return };
         let Operation { channel, hash, sent, acked, stored, .. } = *operation;
         if operation.awaited == 0 {
@@ -223,22 +255,22 @@ impl Book {
         }
         operation.awaited -= 1;
         // Where a reading found it, or else where it was acknowledged in vain.
-        let known = stored.or_else(|| acked.filter(|_| !operation.counted.lost));
-        operation.acked = Some(acked.unwrap_or(spot));
-        self.sums.acked += u64::from(acked.is_none());
+        let holds = acked.is_so() && !operation.counted.lost;
+        let known = stored.or_else(|| acked.spot().filter(|_| holds));
+        let is_first = known.is_none() && !holds;
+        operation.acked = acked.at(spot);
+        self.sums.acked += u64::from(!acked.is_so());
         self.sums.duplicates += u64::from(ack.duplicate && sent > 1);
-        self.claim(channel, Event { spot, operation: Some(number), hash });
-        match known {
-            Some(known) if !ack.duplicate => {
-                let (stored, answered) = (self.place(known), self.place(spot));
-                self.found(channel, What::DuplicateAsFirst { operation: number, stored, answered });
-            }
-            Some(known) => self.check_moved(number, known, spot),
-            None if ack.duplicate => {
-                let answered = self.place(spot);
-                self.found(channel, What::FirstAsDuplicate { operation: number, answered });
-            }
-            None => {}
+        if let Some(spot) = spot {
+            self.claim(channel, Event { spot, operation: Some(number), hash });
+        }
+        if is_first == ack.duplicate {
+            let (stored, answered) = (known.map(|spot| self.place(spot)), spot.map(|spot| self.place(spot)));
+            let first = What::FirstAsDuplicate { operation: number, answered: answered.clone() };
+            let again = What::DuplicateAsFirst { operation: number, stored, answered };
+            self.found(channel, if is_first { first } else { again });
+        } else if let (Some(known), Some(spot)) = (known, spot) {
+            self.check_moved(number, known, spot);
         }
     }
 
@@ -269,8 +301,8 @@ impl Book {
         for (number, operation) in (0..self.operations.len()).zip(&mut self.operations).rev() {
             let publisher = index(operation.publisher);
             let awaited = std::mem::take(&mut operation.awaited) > 0;
-            let last = operation.acked.is_some() && !operation.counted.lost;
-            if awaited && operation.acked.is_none() {
+            let last = operation.acked.is_so() && !operation.counted.lost;
+            if awaited && !operation.acked.is_so() {
                 self.sums.unanswered += 1;
             } else if last && acked[publisher] < CRASH_SENT_AGAIN_COUNT {
                 acked[publisher] += 1;

@@ -27,8 +27,8 @@ pub enum What {
     Lost {
         /// The operation.
         operation: u32,
-        /// Where it was acknowledged.
-        acked: Place,
+        /// Where it was acknowledged, if the answer named a place.
+        acked: Option<Place>,
         /// First and last number of the history, if it has any.
         history: Option<(u64, u64)>,
     },
@@ -94,10 +94,10 @@ pub enum What {
     DuplicateAsFirst {
         /// The operation.
         operation: u32,
-        /// Where it is stored.
-        stored: Place,
-        /// Where the answer says that it is.
-        answered: Place,
+        /// Where it is stored, as far as that is known.
+        stored: Option<Place>,
+        /// Where the answer says that it is, if it does.
+        answered: Option<Place>,
     },
     /// What is stored was sent again, and refused for good.
     DuplicateRefused {
@@ -110,8 +110,8 @@ pub enum What {
     FirstAsDuplicate {
         /// The operation.
         operation: u32,
-        /// Where the answer says that it is.
-        answered: Place,
+        /// Where the answer says that it is, if it does.
+        answered: Option<Place>,
     },
     /// What was sent again got no answer in time.
     Unanswered {
@@ -303,7 +303,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost { operation, acked, history } => {
-                write!(f, "operation {operation}, acknowledged at {acked}, is not in the history, which ")?;
+                write!(f, "operation {operation}, acknowledged{}, is not in the history, which ", at(acked.as_ref()))?;
                 match history {
                     Some((first, last)) => write!(f, "has {first} to {last}"),
                     None => write!(f, "is empty"),
@@ -327,13 +327,15 @@ impl fmt::Display for What {
             Self::Hole { before, came } => write!(f, "number {came} follows {before} within one epoch"),
             Self::RefusedKept { operation } => write!(f, "operation {operation} was refused and is in the history"),
             Self::DuplicateAsFirst { operation, stored, answered } => {
-                write!(f, "operation {operation}, stored at {stored}, was sent again and answered as new at {answered}")
+                let (stored, answered) = (at(stored.as_ref()), at(answered.as_ref()));
+                write!(f, "operation {operation}, stored{stored}, was sent again and answered as new{answered}")
             }
             Self::DuplicateRefused { operation, stored } => {
                 write!(f, "operation {operation}, stored at {stored}, was sent again and refused for good")
             }
             Self::FirstAsDuplicate { operation, answered } => {
-                write!(f, "operation {operation} was not stored and was answered as a duplicate at {answered}")
+                let answered = at(answered.as_ref());
+                write!(f, "operation {operation} was not stored and was answered as a duplicate{answered}")
             }
             Self::Unanswered { operation } => write!(f, "operation {operation} was sent again and not answered"),
             Self::AnsweredTwice { operation } => write!(f, "operation {operation} was answered again"),
@@ -359,4 +361,8 @@ impl fmt::Display for What {
 
 fn named(operation: Option<u32>) -> String {
     operation.map_or_else(|| "what nobody sent".to_owned(), |operation| format!("operation {operation}"))
+}
+
+fn at(place: Option<&Place>) -> String {
+    place.map_or_else(String::new, |place| format!(" at {place}"))
 }

@@ -120,7 +120,11 @@ impl<'a> Message<'a> {
             "subscribe_response" => Heard::Joined(payload.success == Some(true)),
             "ack" => Heard::Ack {
                 id: &payload.id,
-                ack: Ack { epoch: &payload.epoch, seq: payload.seq, duplicate: payload.duplicate },
+                ack: Ack {
+                    // Numbers begin at 1.
+                    place: (payload.seq > 0).then_some((&*payload.epoch, payload.seq)),
+                    duplicate: payload.duplicate,
+                },
             },
             "nack" => Heard::Nack { id: &payload.id, code: &payload.code, retryable: payload.retryable },
             "gap" => Heard::Gap { channel: &payload.channel, to_seq: payload.to_seq, lost: payload.lost },
@@ -213,7 +217,11 @@ mod tests {
         check(r#"{"type":"subscribe_response","payload":{"success":false}}"#, "Joined(false)");
         check(
             r#"{"type":"ack","payload":{"id":"x-1","epoch":"e","seq":9,"duplicate":true}}"#,
-            r#"Ack { id: "x-1", ack: Ack { epoch: "e", seq: 9, duplicate: true } }"#,
+            r#"Ack { id: "x-1", ack: Ack { place: Some(("e", 9)), duplicate: true } }"#,
+        );
+        check(
+            r#"{"type":"ack","payload":{"id":"x-1"}}"#,
+            r#"Ack { id: "x-1", ack: Ack { place: None, duplicate: false } }"#,
         );
         check(
             r#"{"type":"nack","payload":{"id":"x-1","code":"OVERLOADED","retryable":true}}"#,

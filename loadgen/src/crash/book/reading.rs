@@ -1,6 +1,6 @@
 //! The whole history of a channel, held against what was acknowledged and seen.
 
-use super::{Book, Event, Operation, Spot, index};
+use super::{Acked, Book, Event, Operation, Spot, index};
 use crate::crash::faults::What;
 
 impl Book {
@@ -57,7 +57,7 @@ impl Book {
             return;
         }
         (operation.read, operation.stored) = (reading, Some(spot));
-        if acked.is_none() && sent > 0 && !std::mem::replace(&mut operation.counted.kept, true) {
+        if !acked.is_so() && sent > 0 && !std::mem::replace(&mut operation.counted.kept, true) {
             self.sums.kept += 1;
         }
         if operation.refused && !std::mem::replace(&mut operation.counted.refused_kept, true) {
@@ -73,8 +73,11 @@ impl Book {
         } else {
             *last = number.saturating_add(1);
         }
-        if let Some(acked) = acked {
-            self.check_moved(number, acked, spot);
+        match acked {
+            Acked::Not => {}
+            // Found by its id, and from here on that is its place.
+            Acked::Somewhere => self.operations[index(number)].acked = Acked::At(spot),
+            Acked::At(acked) => self.check_moved(number, acked, spot),
         }
     }
 
@@ -86,10 +89,8 @@ impl Book {
                 continue;
             }
             operation.stored = None;
-            if let Some(acked) = operation.acked
-                && !std::mem::replace(&mut operation.counted.lost, true)
-            {
-                let acked = self.place(acked);
+            if operation.acked.is_so() && !std::mem::replace(&mut operation.counted.lost, true) {
+                let acked = operation.acked.spot().map(|spot| self.place(spot));
                 self.found(channel, What::Lost { operation: number, acked, history });
             }
         }

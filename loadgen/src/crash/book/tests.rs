@@ -43,7 +43,7 @@ impl Trial {
     }
 
     fn ack(&mut self, number: u32, seq: u64, duplicate: bool) {
-        self.book.on_ack(number, &Ack { epoch: self.epoch, seq, duplicate });
+        self.book.on_ack(number, &Ack { place: Some((self.epoch, seq)), duplicate });
     }
 
     fn event(&mut self, epoch: &str, seq: u64, number: u32) -> Event {
@@ -104,7 +104,7 @@ fn a_server_that_keeps_what_it_said_has_no_faults() {
         trial.book.send(number);
         let found = trial.kept.iter().flatten().find(|kept| kept.2 == number).copied();
         if let Some((epoch, seq, _)) = found {
-            trial.book.on_ack(number, &Ack { epoch, seq, duplicate: true });
+            trial.book.on_ack(number, &Ack { place: Some((epoch, seq)), duplicate: true });
         } else {
             let channel = trial.book.channel_of(number).unwrap();
             // A new epoch begins far above all that may have been used.
@@ -137,6 +137,56 @@ fn what_was_acknowledged_and_is_gone_is_lost_each_once() {
     trial.kept[0].clear();
     trial.read();
     let What::Lost { operation: 0, history: None, .. } = &trial.book.faults.findings[0].what else { panic!() };
+}
+
+#[test]
+fn an_acknowledgement_without_a_place_counts_and_is_found_by_its_id() {
+    let placeless = |duplicate| Ack { place: None, duplicate };
+    let sent = || {
+        let mut trial = Trial::done(&[1]);
+        let number = trial.send(0, 0);
+        trial.book.on_ack(number, &placeless(false));
+        (trial, number)
+    };
+    let again = |trial: &mut Trial, number, ack: &Ack<'_>| {
+        trial.book.on_kill();
+        trial.book.send(number);
+        trial.book.on_ack(number, ack);
+    };
+    // It is there, wherever that is, and from then on it stays there.
+    let (mut trial, number) = sent();
+    let seq = trial.keep(0, number);
+    trial.read();
+    assert_eq!(trial.book.sums.acked, 2);
+    trial.check(Counts::default());
+    again(&mut trial, number, &placeless(true));
+    again(&mut trial, number, &Ack { place: Some(("e", seq)), duplicate: true });
+    trial.check(Counts::default());
+    again(&mut trial, number, &placeless(false));
+    trial.check(Counts { duplicate_as_first: 1, ..Counts::default() });
+    trial.book.on_history(0, Vec::new());
+    assert_eq!(trial.book.faults.counts.lost, 2, "it is not there any more, and neither is the other");
+    // Nobody has read it yet: what is sent again is a duplicate all the same.
+    let (mut trial, number) = sent();
+    again(&mut trial, number, &placeless(true));
+    trial.keep(0, number);
+    trial.check(Counts::default());
+    let (mut trial, number) = sent();
+    again(&mut trial, number, &placeless(false));
+    trial.keep(0, number);
+    trial.check(Counts { duplicate_as_first: 1, ..Counts::default() });
+    // It is not there.
+    let (mut trial, number) = sent();
+    trial.read();
+    trial.check(Counts { lost: 1, ..Counts::default() });
+    let What::Lost { acked: None, .. } = &trial.book.faults.findings[0].what else { panic!() };
+    assert!(trial.book.is_lost(number));
+    // Another has the place that it is found at.
+    let (mut trial, number) = sent();
+    trial.kept[0].push(("e", 1, number));
+    trial.kept[0].remove(0);
+    trial.read();
+    assert_eq!((trial.book.faults.counts.reused, trial.book.faults.counts.lost), (1, 1));
 }
 
 #[test]
