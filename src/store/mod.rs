@@ -23,6 +23,7 @@ mod desk;
 mod directory;
 mod fault;
 pub mod journal;
+mod manifest;
 mod offline;
 mod pulse;
 mod reader;

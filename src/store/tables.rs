@@ -1,5 +1,6 @@
 //! The two spaces of the ledger as trees of `fjall`.
 
+use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use fjall::{Database, Error, Guard, Iter, Keyspace, KeyspaceCreateOptions, LsmEr
 
 use super::directory::{sync_directory, sync_tree};
 use super::fault::LogFault;
+use super::manifest;
 use super::sleep::{now, pause};
 use crate::ledger::disk::{Order, Visit};
 use crate::ledger::{Batch, Disk, DiskFault, Space, Trouble};
@@ -29,6 +31,7 @@ impl Tables {
     /// # Errors
     /// The library's: damage, or what the system says.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, LogFault> {
+        manifest::check(path)?;
         let log = Database::builder(path)
             .cache_size(cache_bytes)
             .max_cached_files(Some(STORE_FILES_OPEN_MAX))
@@ -213,7 +216,12 @@ impl std::fmt::Debug for Tables {
 /// Which kind of fault the library's error is.
 fn fault_of(error: &Error) -> LogFault {
     match error {
-        Error::Io(error) | Error::Storage(LsmError::Io(error)) => LogFault::from(error),
+        Error::Io(error) | Error::Storage(LsmError::Io(error)) => {
+            // A file that is gone or too short, or a place in it where there can be nothing: what was written says no such
+            // thing, and says it again at the next try.
+            let damaged = matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof);
+            LogFault { damaged, ..LogFault::from(error) }
+        }
         // Whatever failed before it, maybe in the library's own thread, was said in the log.
         Error::Poisoned => failing("an earlier write has failed"),
         Error::Locked => failing("another process has it open"),

@@ -4,6 +4,7 @@ mod backups;
 mod full;
 mod journals;
 mod kills;
+mod manifests;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};

@@ -30,6 +30,7 @@ mod examples;
 mod expiry;
 mod failing;
 mod fields;
+mod flipped;
 mod floods;
 mod frames;
 mod gateway;
