@@ -80,6 +80,7 @@ impl Copy {
         tables.check().map_err(|fault| self.failed(fault))?;
         drop(tables);
         let settled = sync_files(&directory.log())
+            .and_then(|()| directory.note_begun())
             .and_then(|()| sync_directory(&self.unfinished))
             .and_then(|()| fs::rename(&self.unfinished, &self.to))
             .and_then(|()| sync_directory(above(&self.to)));

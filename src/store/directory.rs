@@ -1,7 +1,7 @@
 //! The data directory: whose it is, of which version, and that nobody else has it.
 //!
-//! `format` says version and id, `lock` is held while a process has the directory, `log` is the log itself, and `damaged`
-//! is only there if the log once lacked what had been acknowledged.
+//! `format` says version and id, `lock` is held while a process has the directory, `log` is the log itself, `begun` is there
+//! once something was committed to it, and `damaged` only if the log once lacked what had been acknowledged.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem};
@@ -19,6 +19,7 @@ pub(super) const VERSION: &str = "1";
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";
 const LOG: &str = "log";
+const BEGUN: &str = "begun";
 const DAMAGED: &str = "damaged";
 
 /// A directory that this process has.
@@ -55,7 +56,11 @@ impl Directory {
         if let Some(what) = read_mark(root).map_err(failed)? {
             return Err(StartFault::damaged(root, what));
         }
-        Ok(Self { root: root.to_owned(), id, _lock: lock })
+        let directory = Self { root: root.to_owned(), id, _lock: lock };
+        if directory.has_begun().map_err(failed)? && !has_any(&directory.log()).map_err(failed)? {
+            return Err(StartFault::damaged(root, NO_LOG));
+        }
+        Ok(directory)
     }
 
     /// Takes an empty directory for a copy of the store `id`: under any other id the copy's own state would be damage.
@@ -86,6 +91,27 @@ impl Directory {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join(LOG)
+    }
+
+    /// Whether something was committed to the log: one that has nothing has lost it.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub(super) fn has_begun(&self) -> std::io::Result<bool> {
+        self.root.join(BEGUN).try_exists()
+    }
+
+    /// Writes down that something was committed to the log. Before that a start that was cut short leaves none, and another
+    /// begins it; afterwards one that is gone was taken away, and a start on an empty one would give its numbers out again.
+    ///
+    /// # Errors
+    /// It is not on the disk, or nobody knows.
+    pub(super) fn note_begun(&self) -> std::io::Result<()> {
+        if self.has_begun()? {
+            return Ok(());
+        }
+        File::create(self.root.join(BEGUN))?;
+        sync_directory(&self.root)
     }
 
     /// Writes down that the log lacks what was acknowledged: no start may pass over that.
@@ -155,6 +181,17 @@ fn read_mark(root: &Path) -> std::io::Result<Option<String>> {
     file.take(STORE_FORMAT_BYTES_MAX).read_to_end(&mut what)?;
     let what = String::from_utf8_lossy(&what).trim().to_owned();
     Ok(Some(if what.is_empty() { "it is marked so, and the mark does not say why".to_owned() } else { what }))
+}
+
+/// What is wrong where there was a log.
+pub(super) const NO_LOG: &str = "its log is gone: what was committed there is not there any more";
+
+/// Whether there is anything in a directory.
+fn has_any(path: &Path) -> std::io::Result<bool> {
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == NotFound => Ok(false),
+        entries => Ok(entries?.next().transpose()?.is_some()),
+    }
 }
 
 /// Whether nothing is there, or only what a start that was cut short left.

@@ -147,10 +147,15 @@ pub fn start(options: &Options, wake: Wake) -> Result<Store, StartFault> {
     if ledger.state().id != directory.id() {
         return Err(StartFault::damaged(&options.directory, "its log belongs to another directory"));
     }
+    let begun = directory.has_begun().map_err(|error| StartFault::unreadable(&options.directory, &error))?;
+    if begun && ledger.commit() == 0 {
+        return Err(StartFault::damaged(&options.directory, directory::NO_LOG));
+    }
     if let Some(batch) = ledger.seal() {
         tables.commit(batch).map_err(|fault| fault.at(&options.directory))?;
     }
     ledger.on_committed();
+    directory.note_begun().map_err(|error| StartFault::unreadable(&options.directory, &error))?;
     let state = *ledger.state();
     let bell = Arc::new(Bell::new().map_err(|error| failed(error.to_string()))?);
     let (links, ends, asked) = store_links(options.shards, &bell);

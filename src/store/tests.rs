@@ -279,6 +279,45 @@ fn a_directory_is_had_by_one_and_only_if_it_is_ours() {
 }
 
 #[test]
+fn a_log_that_is_gone_is_told_and_none_is_begun_in_its_place() {
+    let place = Place::new("gone");
+    let log = place.0.join("log");
+    let gone = |place: &Place| match Played::try_on(&place.0, 1).map(|_| ()) {
+        Err(StartFault::Damaged { what, .. }) => assert!(what.contains("its log is gone"), "{what}"),
+        other => panic!("{other:?}"),
+    };
+    let mut store = Played::on(&place.0, 1);
+    let past = store.open(0, "chat:a");
+    let ticket = store.append(0, &past, 1);
+    store.committed(0, ticket);
+    store.stop().unwrap();
+    let kept = Place::new("gone-kept");
+    fs::rename(&log, &kept.0).unwrap();
+    gone(&place);
+    assert!(!log.exists(), "nothing is begun");
+    let fault = Offline::open(&place.0, 1 << 20).map(|_| ()).unwrap_err();
+    assert!(matches!(&fault, StartFault::Damaged { .. }), "{fault}");
+    // One that somebody has made, and what the library makes of it, has nothing of what was committed.
+    fs::create_dir(&log).unwrap();
+    gone(&place);
+    drop(Tables::open(&log, 1 << 20).unwrap());
+    gone(&place);
+    fs::remove_dir_all(&log).unwrap();
+    fs::rename(&kept.0, &log).unwrap();
+    let mut store = Played::on(&place.0, 1);
+    let past = store.open(0, "chat:a");
+    assert_eq!(store.read(0, past.channel, 100), Ok(vec![1]));
+    store.stop().unwrap();
+    // A start that was cut short before there was a log left nothing that could be lost, and an earlier release no mark.
+    fs::remove_file(place.0.join("begun")).unwrap();
+    Played::on(&place.0, 1).stop().unwrap();
+    assert!(place.0.join("begun").exists());
+    fs::remove_file(place.0.join("begun")).unwrap();
+    fs::remove_dir_all(&log).unwrap();
+    Played::on(&place.0, 1).stop().unwrap();
+}
+
+#[test]
 fn a_store_is_its_owners_alone() {
     let place = Place::new("owner");
     Played::on(&place.0, 1).stop().unwrap();
