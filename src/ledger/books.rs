@@ -584,8 +584,14 @@ fn last_number(disk: &impl Disk) -> Result<u64, DiskFault> {
     let (first, last) = (key::line(ChannelNumber(0)), key::line(ChannelNumber(u64::MAX)));
     let mut found = 0;
     disk.scan(Space::Rows, &first..=&last, Order::Backward, &mut |place, _| {
-        found = key::of_line(place).map_or(0, |channel| channel.0);
-        std::ops::ControlFlow::Break(())
+        match key::of_line(place) {
+            Some(channel) => {
+                found = channel.0;
+                std::ops::ControlFlow::Break(())
+            }
+            // None of ours, which whoever looks at everything tells.
+            None => std::ops::ControlFlow::Continue(()),
+        }
     })?;
     Ok(found)
 }

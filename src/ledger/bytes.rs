@@ -1,5 +1,7 @@
 //! Fields one after another, little-endian, texts with their length before them.
 
+use crate::limits::STORED_NUMBER_MAX;
+
 /// Writes fields behind what a buffer has.
 #[derive(Debug)]
 pub(super) struct Fields<'a>(pub(super) &'a mut Vec<u8>);
@@ -40,7 +42,7 @@ impl Fields<'_> {
     }
 }
 
-/// Reads them again; `None` where the bytes end too soon or are no text.
+/// Reads them again; `None` where the bytes end too soon, are no text or say more than anybody has counted.
 #[derive(Debug)]
 pub(super) struct Rest<'a>(pub(super) &'a [u8]);
 
@@ -61,6 +63,11 @@ impl<'a> Rest<'a> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    /// A number of something that was counted.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        self.u64().filter(|number| *number <= STORED_NUMBER_MAX)
     }
 
     pub(super) fn u128(&mut self) -> Option<u128> {

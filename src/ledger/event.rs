@@ -156,7 +156,7 @@ fn write_place(place: Place, out: &mut Vec<u8>) {
 }
 
 fn read_place(rest: &mut Rest<'_>) -> Option<Place> {
-    Some(Place { epoch: Epoch(rest.u64()?), offset: rest.u64()? })
+    Some(Place { epoch: Epoch(rest.u64()?), offset: rest.number()? })
 }
 
 fn write_operation(fields: &mut Fields<'_>, operation: Operation) {

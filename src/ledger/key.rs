@@ -1,8 +1,10 @@
 //! The keys: big-endian numbers, so that a channel's records lie together and its events in their order.
 
 use crate::ids::Seq;
+use crate::limits::STORED_NUMBER_MAX;
 
 use super::contract::ChannelNumber;
+use super::record::Kind;
 
 /// The store's own state.
 pub(super) const STATE: &[u8] = b"s";
@@ -22,11 +24,14 @@ pub(super) fn event(channel: ChannelNumber, seq: Seq) -> [u8; 16] {
     key
 }
 
-/// The channel and the seq of an event's key.
+/// The channel and the seq of an event's key; `None` for one that no event has.
 pub(super) fn of_event(key: &[u8]) -> Option<(ChannelNumber, Seq)> {
     let (channel, seq) = key.split_first_chunk::<8>()?;
-    let seq = u64::from_be_bytes(seq.try_into().ok()?);
-    Some((ChannelNumber(u64::from_be_bytes(*channel)), Seq(seq)))
+    Some((ChannelNumber(number_of(*channel)?), Seq(number_of(seq.try_into().ok()?)?)))
+}
+
+fn number_of(bytes: [u8; 8]) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes)).filter(|number| *number <= STORED_NUMBER_MAX)
 }
 
 /// An event's place in the log as one number, in the order of keys.
@@ -52,7 +57,7 @@ pub(super) fn line(channel: ChannelNumber) -> [u8; 9] {
 /// The channel of a line's key.
 pub(super) fn of_line(key: &[u8]) -> Option<ChannelNumber> {
     let number = key.strip_prefix(&[LINE])?;
-    Some(ChannelNumber(u64::from_be_bytes(number.try_into().ok()?)))
+    number_of(number.try_into().ok()?).map(ChannelNumber)
 }
 
 /// How far a user has acknowledged.
@@ -73,6 +78,22 @@ pub(super) fn position(channel: ChannelNumber, group: &str) -> Vec<u8> {
 /// The first and the last key that positions of a channel can have.
 pub(super) fn positions(channel: ChannelNumber) -> (Vec<u8>, Vec<u8>) {
     below(POSITION, channel)
+}
+
+/// Which kind of row stands under a key that begins with a tag.
+pub(super) fn kind(key: &[u8]) -> Option<Kind> {
+    Some(match *key.first()? {
+        NAME => Kind::Number,
+        LINE => Kind::Line,
+        CURSOR => Kind::Cursor,
+        POSITION => Kind::Position,
+        _ => return None,
+    })
+}
+
+/// The name of the channel whose number stands under a key.
+pub(super) fn name(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(&[NAME])?).ok()
 }
 
 /// What follows tag and channel, as text.

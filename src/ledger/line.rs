@@ -179,7 +179,7 @@ impl Line {
     /// Bytes of these.
     #[must_use]
     pub fn retained_bytes(&self) -> u64 {
-        self.oldest.map_or(0, |oldest| self.end - oldest.offset)
+        self.oldest.map_or(0, |oldest| self.end.saturating_sub(oldest.offset))
     }
 
     /// What can be said of a position. One in the epoch that goes on and beyond its last stored event is judged by who

@@ -37,6 +37,7 @@ pub mod model;
 pub mod page;
 pub mod past;
 pub mod record;
+mod rewritten;
 mod rows;
 pub mod survey;
 pub mod trim;
@@ -53,6 +54,7 @@ pub use self::line::{Line, Span, Standing, Start};
 pub use self::memory::Memory;
 pub use self::model::Model;
 pub use self::record::Broken;
+pub use self::rewritten::rewritten;
 pub use self::rows::{State, commit_of};
 
 #[cfg(test)]

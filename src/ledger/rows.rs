@@ -1,6 +1,7 @@
 //! The rows beside the events as bytes: number, line, cursor, position, state, commit.
 
 use crate::ids::{Epoch, Seq};
+use crate::limits::{STORED_NUMBER_MAX, UNCOMMITTED_EVENTS_MAX};
 
 use super::bytes::{Fields, Rest};
 use super::contract::{ChannelNumber, Keep};
@@ -71,7 +72,7 @@ pub(super) fn put_number(batch: &mut Batch, name: &str, channel: ChannelNumber) 
 }
 
 pub(super) fn read_number(rest: &mut Rest<'_>) -> Option<ChannelNumber> {
-    rest.u64().map(ChannelNumber)
+    rest.number().map(ChannelNumber)
 }
 
 /// A user's or a group's place, and when it was told.
@@ -82,7 +83,7 @@ pub(super) fn put_place(batch: &mut Batch, place: &[u8], kind: Kind, seq: Seq, u
 }
 
 pub(super) fn read_place(rest: &mut Rest<'_>) -> Option<(Seq, u64)> {
-    Some((Seq(rest.u64()?), rest.u64()?))
+    Some((Seq(rest.number()?), rest.u64()?))
 }
 
 pub(super) fn put_line(batch: &mut Batch, channel: ChannelNumber, line: &Line) {
@@ -100,16 +101,16 @@ pub(super) fn put_line(batch: &mut Batch, channel: ChannelNumber, line: &Line) {
 }
 
 pub(super) fn read_line(rest: &mut Rest<'_>) -> Option<Line> {
-    let (name, generation, end) = (rest.text()?.into(), rest.u64()?, rest.u64()?);
+    let (name, generation, end) = (rest.text()?.into(), read_generation(rest)?, rest.number()?);
     let keep = Keep { count: rest.u64()?, bytes: rest.u64()?, age_ms: rest.u64()? };
     let oldest = match rest.u8()? {
         0 => None,
-        1 => Some(Oldest { seq: Seq(rest.u64()?), offset: rest.u64()?, unix_ms: rest.u64()? }),
+        1 => Some(Oldest { seq: Seq(rest.number()?), offset: rest.number()?, unix_ms: rest.u64()? }),
         _ => return None,
     };
     let mut spans: Vec<Span> = Vec::new();
     while rest.end().is_none() {
-        let span = Span { epoch: Epoch(rest.u64()?), first: Seq(rest.u64()?), last: Seq(rest.u64()?) };
+        let span = Span { epoch: Epoch(rest.u64()?), first: Seq(rest.number()?), last: Seq(rest.number()?) };
         let follows = spans.last().is_none_or(|before| before.last < span.first);
         if !follows || span.last < span.first {
             return None;
@@ -127,13 +128,18 @@ pub(super) fn put_state(batch: &mut Batch, state: &State) {
 }
 
 pub(super) fn read_state(rest: &mut Rest<'_>) -> Option<State> {
-    let (generation, stopped, commit) = (rest.u64()?, rest.u8()?, rest.u64()?);
+    let (generation, stopped, commit) = (read_generation(rest)?, rest.u8()?, rest.number()?);
     let stopped = match stopped {
-        0 => None,
+        0 if commit == 0 => None,
         1 => Some(commit),
         _ => return None,
     };
     Some(State { generation, stopped, key: rest.u128()?.to_le_bytes(), id: rest.u128()? })
+}
+
+/// How often the store has stopped uncleanly: each time channels go on so much further.
+fn read_generation(rest: &mut Rest<'_>) -> Option<u64> {
+    rest.u64().filter(|generation| *generation <= STORED_NUMBER_MAX / UNCOMMITTED_EVENTS_MAX)
 }
 
 pub(super) fn put_commit(batch: &mut Batch, id: u128, commit: u64) {
@@ -143,7 +149,7 @@ pub(super) fn put_commit(batch: &mut Batch, id: u128, commit: u64) {
 }
 
 pub(super) fn read_commit(rest: &mut Rest<'_>) -> Option<(u128, u64)> {
-    Some((rest.u128()?, rest.u64()?))
+    Some((rest.u128()?, rest.number()?))
 }
 
 /// The number of the commit that a value says it is, if it is one of the store `id`. For who reads batches in the raw.

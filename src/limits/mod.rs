@@ -102,6 +102,7 @@ const _: () = assert!(
 const _: () =
     assert!(DRAIN_LATEST_MS > DRAIN_WINDOW_MS + DRAIN_GRACE_MS + STORE_FAREWELL_MS, "the store ends behind the shards");
 const _: () = assert!(STORE_FILES_OPEN_MAX as u64 + 16 <= DESCRIPTORS_RESERVED, "the store's files are kept back");
+const _: () = assert!(STORED_NUMBER_MAX < u64::MAX / 3, "a channel's number and all that an unclean stop adds");
 const _: () = assert!(UNCOMMITTED_WRITES_MAX <= STORE_QUEUE_ITEMS, "what a shard sequences has a place");
 const _: () = assert!(STORE_COMMIT_EARLY <= STORE_COMMIT_WRITES_MAX && STORE_COMMIT_WRITES_MAX <= STORE_QUEUE_ITEMS);
 const _: () = assert!(STORE_COMMIT_WRITES_MAX >= SHARDS_COUNT_MAX as usize, "every shard has a share of a commit");

@@ -6,6 +6,9 @@
 /// beyond its last stored event for each unclean stop, so that no number is used twice: at most so many can have been
 /// given out. More than any channel sequences while a disk stalls for seconds.
 pub const UNCOMMITTED_EVENTS_MAX: u64 = 65_536;
+/// The largest number of an event, a channel or a commit, and the most bytes of a channel, that a record may say; one with
+/// more is damaged, since nobody has counted so far. Twice that with room to go on fits 64 bits, so no sum overflows.
+pub const STORED_NUMBER_MAX: u64 = 1 << 62;
 /// Epochs that a channel's line remembers; over it the oldest is forgotten with its events, and who comes back with it is
 /// told `epoch_changed`. One begins with each unclean stop after which the channel is used, and goes with its last event:
 /// only a channel that keeps more than all of them can reach it. 24 KiB of a row.

@@ -258,7 +258,10 @@ pub fn id_of(root: &Path) -> Result<u128, StartFault> {
     if version != VERSION {
         return Err(StartFault::Version { path: root.to_owned(), version: version.to_owned() });
     }
-    let id = lines.next().and_then(|line| line.strip_prefix("id ")).filter(|id| id.len() == 32);
+    let id = lines
+        .next()
+        .and_then(|line| line.strip_prefix("id "))
+        .filter(|id| id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()));
     id.and_then(|id| u128::from_str_radix(id, 16).ok()).ok_or_else(unknown)
 }
 

@@ -263,7 +263,8 @@ fn a_directory_is_had_by_one_and_only_if_it_is_ours() {
     assert_eq!(fault, StartFault::Version { path: place.0.clone(), version: "2".to_owned() });
     assert!(fault.to_string().contains("reads version 1"), "{fault}");
     let long = "x".repeat(usize::try_from(STORE_FORMAT_BYTES_MAX).unwrap() + 1);
-    for broken in ["", "waystation store\nversion 1\nid 5\n", "something\nversion 1\n", &long] {
+    let signed = format!("waystation store\nversion 1\nid +{:031x}\n", 5);
+    for broken in ["", "waystation store\nversion 1\nid 5\n", &signed, "something\nversion 1\n", &long] {
         fs::write(&format, broken).unwrap();
         let fault = Played::try_on(&place.0, 1).map(|_| ()).unwrap_err();
         assert!(matches!(fault, StartFault::Damaged { .. }), "{broken:?} {fault}");

@@ -4,7 +4,9 @@ use super::*;
 use crate::ledger::event::{Place, Stored, read, read_event, seal_event, seal_stub};
 use crate::ledger::line::{Line, Oldest, Span};
 use crate::ledger::record::{Broken, ENVELOPE_BYTES, Kind, VERSION, seal, unseal_as};
+use crate::ledger::rewritten::rewritten;
 use crate::ledger::rows;
+use crate::limits::STORED_NUMBER_MAX;
 
 const CHANNEL: ChannelNumber = ChannelNumber(0x0102_0304);
 
@@ -134,7 +136,7 @@ fn rows_are_read_as_they_were_written() {
         let found = rows::find(&disk, &place, Kind::Line, rows::read_line);
         assert!(matches!(found, Err(DiskFault::Damaged(_))), "{found:?}");
     }
-    for stopped in [None, Some(0), Some(u64::MAX)] {
+    for stopped in [None, Some(0), Some(STORED_NUMBER_MAX)] {
         let state = State { generation: 9, stopped, key: [1; 16], id: u128::MAX };
         let (mut batch, mut disk) = (Batch::new(), Memory::default());
         rows::put_state(&mut batch, &state);
@@ -155,6 +157,72 @@ fn spans_that_do_not_ascend_are_no_line() {
         let found = rows::find(&disk, &key::line(CHANNEL), Kind::Line, rows::read_line);
         assert!(matches!(found, Err(DiskFault::Damaged(_))), "{found:?}");
     }
+}
+
+#[test]
+fn a_number_that_nobody_has_counted_to_is_damage() {
+    for (number, good) in [(STORED_NUMBER_MAX - 1, true), (STORED_NUMBER_MAX, true), (STORED_NUMBER_MAX + 1, false)] {
+        let mut batch = Batch::new();
+        let (cursor, oldest) = (key::cursor(CHANNEL, "ann"), Oldest { seq: Seq(1), offset: number, unix_ms: 1 });
+        rows::put_number(&mut batch, "chat:a", ChannelNumber(number));
+        rows::put_place(&mut batch, &cursor, Kind::Cursor, Seq(number), 1);
+        rows::put_commit(&mut batch, 42, number);
+        rows::put_state(&mut batch, &State { stopped: Some(number), ..fresh() });
+        let lines = [
+            Line { end: number, ..line() },
+            Line { oldest: Some(oldest), ..line() },
+            Line { oldest: Some(Oldest { seq: Seq(number), offset: 1, ..oldest }), ..line() },
+            Line { spans: vec![Span { epoch: Epoch(1), first: Seq(1), last: Seq(number) }], ..line() },
+        ];
+        for (channel, line) in lines.iter().enumerate() {
+            rows::put_line(&mut batch, ChannelNumber(channel as u64), line);
+        }
+        for ((space, place), value) in &batch {
+            let found = rewritten(*space, place, value.as_ref().unwrap());
+            assert_eq!(found.as_deref(), if good { Ok(&**value.as_ref().unwrap()) } else { Err(&Broken::Content) });
+        }
+        let mut bytes = Vec::new();
+        let (event, mut body) = (key::event(CHANNEL, Seq(9)), Vec::new());
+        write_body(&plain(), &mut body);
+        seal_event(&event, Place { epoch: Epoch(11), offset: number }, &body, &mut bytes);
+        assert_eq!(rewritten(Space::Events, &event, &bytes).is_ok(), good);
+        assert_eq!(key::of_event(&key::event(CHANNEL, Seq(number))).is_some(), good);
+        assert_eq!(key::of_line(&key::line(ChannelNumber(number))).is_some(), good);
+    }
+    for (generation, good) in [(STORED_NUMBER_MAX >> 16, true), ((STORED_NUMBER_MAX >> 16) + 1, false)] {
+        let mut batch = Batch::new();
+        rows::put_state(&mut batch, &State { generation, ..fresh() });
+        rows::put_line(&mut batch, CHANNEL, &Line { generation, ..line() });
+        for ((space, place), value) in batch {
+            assert_eq!(rewritten(space, &place, &value.unwrap()).is_ok(), good);
+        }
+    }
+    // A channel whose bytes end before its oldest event, and a line that nobody could have numbered, end nothing.
+    let mut disk = Memory::default();
+    let mut batch = Batch::new();
+    let oldest = Oldest { seq: Seq(1), offset: 9, unix_ms: 1 };
+    let odd = Line { end: 5, oldest: Some(oldest), ..line() };
+    assert_eq!(odd.retained_bytes(), 0);
+    rows::put_line(&mut batch, ChannelNumber(u64::MAX), &line());
+    disk.commit(&batch);
+    let found = Ledger::start(&disk, fresh(), KEEP.into()).map(drop);
+    assert!(matches!(found, Err(DiskFault::Damaged(_))), "{found:?}");
+}
+
+#[test]
+fn a_row_says_nothing_in_two_ways() {
+    let state = |stopped: u8, commit: u64| {
+        let mut bytes = Vec::new();
+        seal(Space::Rows, key::STATE, Kind::State, &mut bytes, |out| {
+            out.extend_from_slice(&1_u64.to_le_bytes());
+            out.push(stopped);
+            out.extend_from_slice(&commit.to_le_bytes());
+            out.extend_from_slice(&[3; 32]);
+        });
+        rewritten(Space::Rows, key::STATE, &bytes).map(|again| *again == *bytes)
+    };
+    assert_eq!([state(0, 0), state(1, 0), state(1, 7)], [Ok(true); 3]);
+    assert_eq!([state(0, 7), state(2, 7)], [Err(Broken::Content); 2]);
 }
 
 #[test]
