@@ -120,7 +120,8 @@ fn a_page_of_history_has_500_events_and_no_more() {
 #[test]
 fn a_channel_keeps_a_hundred_events_for_those_who_come_back() {
     for (count, recovered) in [(99, true), (100, true), (101, false)] {
-        let gateway = unlimited();
+        // On a disk some more are kept.
+        let gateway = Gateway::in_memory(&["--shards", "1", "--limits", "unlimited"]);
         let mut ada = Client::join_known(&gateway, "/ws/chat/s", &gateway.token("ada"));
         let epoch = ada.subscribed["payload"]["epoch"].clone();
         say(&mut ada, count);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use waystation::limits::{DESK_CLIENTS_MAX, DESK_ORDER_BYTES_MAX};
 
 use crate::client::Client;
-use crate::gateway::{Directory, Gateway, SOON, command, until};
+use crate::gateway::{Directory, Gateway, IN_MEMORY, SOON, command, until};
 
 fn socket(directory: &Arc<Directory>) -> PathBuf {
     directory.data().join("admin.sock")
@@ -238,7 +238,7 @@ fn the_desk_serves_so_many_at_a_time_and_takes_orders_up_to_a_length() {
 #[test]
 fn a_socket_that_lives_is_not_taken_one_that_was_left_is_and_without_one_it_is_said() {
     let place = Directory::new();
-    let mut first = Gateway::within(&place, &["--shards", "1"]);
+    let mut first = Gateway::within(&place, &[&["--shards", "1"], &IN_MEMORY[..]].concat());
     assert_eq!(fs::metadata(socket(&place)).unwrap().permissions().mode() & 0o777, 0o600);
     let path = socket(&place);
     let given = format!("admin.socket={}", path.display());
@@ -253,9 +253,9 @@ fn a_socket_that_lives_is_not_taken_one_that_was_left_is_and_without_one_it_is_s
     first.signal(Signal::KILL);
     first.wait(SOON);
     assert!(path.exists());
-    let second = Gateway::within(&place, &["--shards", "1"]);
+    let second = Gateway::within(&place, &[&["--shards", "1"], &IN_MEMORY[..]].concat());
     assert!(run(&second, &["stats"]).status.success(), "what was left behind is replaced");
-    let beside = Gateway::within(&place, &["--shards", "1"]);
+    let beside = Gateway::within(&place, &[&["--shards", "1"], &IN_MEMORY[..]].concat());
     beside.until_logged("there is no socket for dump");
     assert!(run(&second, &["stats"]).status.success());
     let off = Gateway::with(&["--shards", "1", "--set", "admin.socket=off"]);

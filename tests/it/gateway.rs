@@ -25,6 +25,10 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const ALL_CAPS: &str =
     r#"{"*":["subscribe","publish","presence","history","edit","stream","register","admin"]}"#;
 
+/// For tests that are about a history in memory, or about a start without a store, also where all others have one: what is
+/// kept exactly, what a restart forgets, what is at hand at once, and two servers on one directory.
+pub(crate) const IN_MEMORY: [&str; 2] = ["--set", "store.directory=none"];
+
 /// A directory of a test's own, gone with it.
 #[derive(Debug)]
 pub(crate) struct Directory(PathBuf);
@@ -92,6 +96,11 @@ impl Gateway {
     /// A server with one shard and no message rates.
     pub(crate) fn unlimited() -> Self {
         Self::with(&["--shards", "1", "--limits", "unlimited"])
+    }
+
+    /// A server that has no store, with these further arguments.
+    pub(crate) fn in_memory(args: &[&str]) -> Self {
+        Self::with(&[args, &IN_MEMORY].concat())
     }
 
     /// A server with these further arguments.

@@ -51,7 +51,8 @@ fn the_page_is_served_with_what_it_loads_and_an_unknown_path_is_not() {
 
 #[test]
 fn every_metric_has_a_proper_name_and_a_number() {
-    let gateway = Gateway::with(&["--shards", "2"]);
+    // A store's numbers are the process's too.
+    let gateway = Gateway::in_memory(&["--shards", "2"]);
     let answer = gateway.metrics();
     assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let mut families = std::collections::HashSet::new();

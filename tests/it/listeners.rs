@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-use crate::gateway::{Directory, Gateway, SOON, command, until};
+use crate::gateway::{Directory, Gateway, IN_MEMORY, SOON, command, until};
 
 /// A request and the whole answer, by any kind of stream.
 fn exchange(mut stream: impl std::io::Read + std::io::Write, request: &str) -> String {
@@ -245,6 +245,7 @@ fn one_server_follows_another_on_the_same_addresses_and_nobody_is_refused() {
     let desk = directory.path().join("admin.sock");
     let given = format!("admin.socket={}", desk.display());
     let args = ["--shards", "2", "--set", "server.share=true", "--set", &given, "--listen", &unix];
+    let args = [&args[..], &IN_MEMORY].concat();
     let connections = || {
         let output = command(&["stats", "--socket"]).arg(&desk).output().unwrap();
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();

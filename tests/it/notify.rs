@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use sd_notify::NotifyState;
 use waystation::limits::START_EXTEND_LOOK_MS;
 
-use crate::gateway::{Directory, Gateway, SOON, command};
+use crate::gateway::{Directory, Gateway, IN_MEMORY, SOON, command};
 use crate::raw;
 
 /// A service manager's end of the socket.
@@ -29,7 +29,8 @@ impl Supervisor {
     }
 
     fn start(&self, watchdog_us: Option<&str>) -> Gateway {
-        self.start_with(watchdog_us, &["--shards", "2"])
+        // With a store the manager is first asked to wait for that.
+        self.start_with(watchdog_us, &[&["--shards", "2"], &IN_MEMORY[..]].concat())
     }
 
     fn start_with(&self, watchdog_us: Option<&str>, args: &[&str]) -> Gateway {
@@ -120,7 +121,8 @@ fn a_reload_is_told_when_it_begins_and_when_every_shard_knows_or_why_not() {
         (61, "upgrades = \"many\"", "the configuration is refused, the one before it holds: waystation config check"),
     ] {
         std::fs::write(&file, format!("[limits]\nupgrades = {before}\n")).unwrap();
-        let mut gateway = supervisor.start_with(None, &["--shards", "2", "--config", &path]);
+        let mut gateway =
+            supervisor.start_with(None, &[&["--shards", "2", "--config", &path], &IN_MEMORY[..]].concat());
         assert_eq!(supervisor.hear()[0], "READY=1");
         let asked = monotonic_us();
         std::fs::write(&file, format!("[limits]\n{after}\n")).unwrap();

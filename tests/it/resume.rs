@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::gateway::{Directory, Gateway};
+use crate::gateway::{Directory, Gateway, IN_MEMORY};
 
 fn speak(client: &mut Client, contents: std::ops::RangeInclusive<u64>) {
     for content in contents {
@@ -72,7 +72,8 @@ fn what_was_missed_comes_before_what_is_new() {
 
 #[test]
 fn who_cannot_resume_is_told_why_and_gets_what_is_retained() {
-    let gateway = Gateway::unlimited();
+    // On a disk some more are kept.
+    let gateway = Gateway::in_memory(&["--shards", "1", "--limits", "unlimited"]);
     let token = gateway.token("ada");
     let mut ada = Client::join(&gateway, "/ws/chat/s", &token);
     let epoch = ada.subscribed["payload"]["epoch"].clone();
@@ -107,14 +108,14 @@ fn who_cannot_resume_is_told_why_and_gets_what_is_retained() {
 #[test]
 fn after_a_restart_the_epoch_has_changed_and_the_tokens_are_still_good() {
     let directory = Directory::new();
-    let first = Gateway::within(&directory, &["--shards", "1"]);
+    let first = Gateway::within(&directory, &[&["--shards", "1"], &IN_MEMORY[..]].concat());
     let token = first.token("ada");
     let mut ada = Client::join(&first, "/ws/chat/s", &token);
     let epoch = ada.subscribed["payload"]["epoch"].clone();
     speak(&mut ada, 1..=2);
     seqs(&mut ada, 2);
     drop((ada, first));
-    let second = Gateway::within(&directory, &["--shards", "1"]);
+    let second = Gateway::within(&directory, &[&["--shards", "1"], &IN_MEMORY[..]].concat());
     let again = back(&second, &token, &epoch, 2);
     let told = &again.subscribed["payload"];
     assert_eq!((&told["recovered"], &told["reason"]), (&json!(false), &json!("epoch_changed")), "{told}");

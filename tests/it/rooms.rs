@@ -138,9 +138,9 @@ fn an_author_that_excludes_itself_hears_nothing_but_the_acknowledgement() {
         "payload": { "channel": "chat:s", "type": "note", "payload": {} },
     }));
     assert_eq!(bob.event()["type"], "note");
-    let events = ada.pending();
-    assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!((&events[0]["type"], &events[0]["payload"]["seq"]), (&json!("ack"), &json!(1)));
+    let first = ada.event();
+    assert_eq!((&first["type"], &first["payload"]["seq"]), (&json!("ack"), &json!(1)));
+    assert_eq!(ada.pending(), Vec::<Value>::new());
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn one_message_joins_and_leaves_and_nothing_comes_after_the_leave() {
     ada.send(
         &json!({ "type": "subscribe", "payload": { "channels": ["chat:b"], "unsubscribe_channels": ["chat:a"] } }),
     );
-    let kinds: Vec<String> = ada.pending().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect();
+    let kinds = [(); 3].map(|()| ada.event()["type"].as_str().unwrap().to_owned());
     assert_eq!(kinds, ["unsubscribed", "subscribe_response", "subscribed"]);
     for channel in ["chat:a", "chat:b"] {
         bob.send(&json!({ "type": "chat_message", "channel": channel, "id": channel, "ack": true, "payload": { "content": "x" } }));

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::gateway::{Directory, Gateway, SOON, binary, command};
+use crate::gateway::{Directory, Gateway, IN_MEMORY, SOON, binary, command};
 use crate::raw;
 
 fn run(arguments: &[&str]) -> Output {
@@ -263,7 +263,7 @@ fn token_prints_one_token_a_line_and_nothing_else() {
 fn serve_greets_drains_on_a_signal_and_ends_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let place = Directory::new();
-        let mut server = Gateway::within(&place, &["--shards", "1"]);
+        let mut server = Gateway::within(&place, &[&["--shards", "1"], &IN_MEMORY[..]].concat());
         let token = server.greeting.split("#token=").nth(1).and_then(|rest| rest.split_whitespace().next());
         let token = token.unwrap().to_owned();
         assert!(server.greeting.contains("made a development key"), "{}", server.greeting);
