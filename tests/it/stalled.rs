@@ -170,7 +170,7 @@ struct Measured {
 }
 
 /// Ends the traffic, also when a test fails.
-struct Ending<'a>(&'a AtomicBool);
+pub(crate) struct Ending<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {

@@ -14,6 +14,7 @@ use super::wire::{Pace, Turns, drive, rest};
 use crate::client::Client;
 use crate::gateway::{Gateway, SOON};
 use crate::raw::{self, Raw};
+use crate::stalled::Ending;
 
 const PACE: u32 = 15;
 /// Half a minute of theirs.
@@ -80,6 +81,7 @@ fn who_connects_too_often_is_told_to_stop_in_the_way_that_each_understands() {
     }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ending = Ending(&done);
         // What the user may do again each second somebody else does.
         scope.spawn(|| {
             while !done.load(Relaxed) {
@@ -93,7 +95,7 @@ fn who_connects_too_often_is_told_to_stop_in_the_way_that_each_understands() {
         // Who shows it before is refused there, and its five tries are over within 30 s of its own.
         let mut page = Reconnecting::connect(gateway.address, &format!("/api/v1/ws/ada?token={token}"), Pace(100));
         drive(&mut [&mut page], SOON, |all| all[0].has_stopped());
-        done.store(true, Relaxed);
+        drop(ending);
         assert_eq!(((one.sockets, two.sockets), &one.closes[..], &two.closes[..]), ((1, 1), &[1000][..], &[1000][..]));
         assert_eq!((page.sockets, &page.refusals[..]), (6, &[429; 6][..]));
     });
