@@ -39,3 +39,4 @@ pub mod schedule;
 pub mod slo;
 pub mod socket;
 pub mod stats;
+mod words;

@@ -18,6 +18,7 @@ use crate::plan::{self, Setting};
 use crate::process::Process;
 use crate::report::{Environment, Report, SloReport};
 use crate::scenario::Scenario;
+use crate::words::counted;
 
 pub use suite::{Extent, Prepared, Suite, Target};
 
@@ -107,7 +108,8 @@ impl Prepared {
         for run in &self.runs {
             let (name, scenario) = (&run.name, &run.scenario);
             // Progress that cannot be written is no reason to stop.
-            let _ = writeln!(progress, "run {name}: {}, {} connections", scenario.name, scenario.connections_count());
+            let connections = counted(scenario.connections_count(), "connection");
+            let _ = writeln!(progress, "run {name}: {}, {connections}", scenario.name);
             let mut report = host.run(scenario, setting).map_err(|error| format!("run {name}: {error}"))?;
             let metrics = Metrics::new(&report);
             for (target, judged) in self.targets.iter().zip(&mut judged) {

@@ -44,11 +44,11 @@ fn servers_are_run_in_turn_and_stand_side_by_side() {
     }
     // Only the first one's process is known.
     assert!(!rows("one")[2].contains(" - |") && rows("two")[2].contains(" - |"), "{text}");
-    assert!(text.contains("Group big: 1 rooms of 5, 5 connections"), "{text}");
+    assert!(text.contains("Group big: 1 room of 5, 5 connections"), "{text}");
     serde_json::to_string(&outcome).unwrap();
     let page = outcome.html();
     for part in
-        ["aria-label=\"one: ", "aria-label=\"two: ", "Group big: 1 rooms of 5, 5 connections", "2 runs of each in turn"]
+        ["aria-label=\"one: ", "aria-label=\"two: ", "Group big: 1 room of 5, 5 connections", "2 runs of each in turn"]
     {
         assert!(page.contains(part), "{part}\n{page}");
     }

@@ -12,6 +12,7 @@ use crate::ledger::DiskFault;
 use crate::ledger::copy::pages;
 use crate::limits::BACKUP_TOLD_BYTES;
 use crate::store::{Copy, Given, Offline, StartFault, id_of};
+use crate::tune::counted;
 
 /// Makes the copy.
 pub(super) fn run(store: &Store, socket: Option<&Path>, to: &Path) -> Result<(), StartError> {
@@ -20,7 +21,7 @@ pub(super) fn run(store: &Store, socket: Option<&Path>, to: &Path) -> Result<(),
         (Err(StartFault::InUse { .. }), Some(socket)) => of_gateway(&store.directory, socket, to)?,
         (Err(fault), _) => return Err(refused(&fault)),
     };
-    let _nobody_listens = writeln!(io::stdout().lock(), "{bytes} bytes of records in {}", to.display());
+    let _nobody_listens = writeln!(io::stdout().lock(), "{} of records in {}", counted(bytes, "byte"), to.display());
     Ok(())
 }
 

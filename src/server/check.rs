@@ -12,11 +12,11 @@ use std::path::Path;
 use rustix::fs::{Access, PROC_SUPER_MAGIC, access, statfs};
 use rustix::io::Errno;
 
-use super::greeting::counted;
 use super::keys::KeyRing;
 use crate::config::{AuditTo, Faults, Serve, StartError};
 use crate::runtime::address::Address;
 use crate::store;
+use crate::tune::counted;
 
 /// Says whether it is good, and all that is wrong.
 pub(super) fn check(wanted: &Serve) -> Result<(), Faults> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::health::reachable;
 use super::key::DevelopmentKey;
 use crate::runtime::address::Address;
+use crate::tune::counted;
 
 /// The lines for the operator. Standard output only: the token in them belongs into no log.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl fmt::Display for Greeting<'_> {
         writeln!(f, "Waystation {} listens on {first}", env!("CARGO_PKG_VERSION"))?;
         places.try_for_each(|place| writeln!(f, "  and on {place}"))?;
         let shards = counted(self.shards.len(), "shard");
-        writeln!(f, "  {shards}, {pinned}; room for {} connections", self.connections)?;
+        writeln!(f, "  {shards}, {pinned}; room for {}", counted(self.connections, "connection"))?;
         match self.store {
             Some(directory) => writeln!(f, "  history of durable channels is kept in {}", directory.display())?,
             None => writeln!(f, "  history is in memory only: a restart forgets it")?,
@@ -56,11 +57,6 @@ impl fmt::Display for Greeting<'_> {
             Keys::Development(key, token) => development(f, tcp.iter().chain(&unix).next().copied(), key, token),
         }
     }
-}
-
-/// A number of things in words.
-pub(super) fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn development(f: &mut fmt::Formatter<'_>, at: Option<&Address>, key: &DevelopmentKey, token: &str) -> fmt::Result {

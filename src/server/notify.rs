@@ -21,6 +21,7 @@ use crate::limits::{
     WATCHDOG_LOOKS, WATCHDOG_MS_MIN,
 };
 use crate::metrics::{Metric, Metrics};
+use crate::tune::counted;
 
 /// How often the service manager wants to hear that all is well; `None` if it does not ask.
 pub(super) fn watchdog() -> Result<Option<Duration>, StartError> {
@@ -86,7 +87,9 @@ fn micros(ms: u64) -> u32 {
 
 /// Every shard listens.
 pub(super) fn ready(shards: usize, connections: u64) {
-    let status = format!("{shards} shards listen, room for {connections} connections");
+    let listen = if shards == 1 { "listens" } else { "listen" };
+    let (shards, connections) = (counted(shards, "shard"), counted(connections, "connection"));
+    let status = format!("{shards} {listen}, room for {connections}");
     send(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
@@ -136,7 +139,7 @@ pub(super) fn watch(period: Duration, shards: Vec<Arc<Metrics>>) -> io::Result<(
     let run = move || {
         while end.recv_timeout(period / WATCHDOG_LOOKS) == Err(RecvTimeoutError::Timeout) {
             if watch.all_turned() {
-                let status = format!("{} connections", watch.connections());
+                let status = counted(watch.connections(), "connection");
                 send(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
             }
         }

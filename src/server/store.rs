@@ -16,6 +16,7 @@ use crate::ledger::survey::{Survey, channels, events_of, survey};
 use crate::ledger::{ChannelNumber, Disk, DiskFault, Line};
 use crate::store::{Offline, StartFault};
 use crate::time::rfc3339;
+use crate::tune::counted;
 
 /// Does it. The exit code of `check` and `export` is 1 if anything is not as it was written.
 pub(super) fn run(task: &StoreTask) -> Result<ExitCode, StartError> {
@@ -35,7 +36,8 @@ pub(super) fn run(task: &StoreTask) -> Result<ExitCode, StartError> {
     let whole = match &task.verb {
         StoreVerb::Check => {
             let found = survey(offline.tables(), &mut |fault| out.say(fault)).map_err(failed)?;
-            out.say(&format!("{} channels, {} events: {} faults", found.channels, found.events, found.faults));
+            let (channels, events) = (counted(found.channels, "channel"), counted(found.events, "event"));
+            out.say(&format!("{channels}, {events}: {}", counted(found.faults, "fault")));
             found.faults == 0
         }
         StoreVerb::Stats => {
@@ -46,7 +48,7 @@ pub(super) fn run(task: &StoreTask) -> Result<ExitCode, StartError> {
         StoreVerb::Compact => {
             let before = disk_bytes()?;
             offline.compact().map_err(|fault| refused(&fault))?;
-            out.say(&format!("{before} bytes before, {} after", disk_bytes()?));
+            out.say(&format!("{} before, {} after", counted(before, "byte"), disk_bytes()?));
             true
         }
         StoreVerb::Export => {
@@ -57,7 +59,7 @@ pub(super) fn run(task: &StoreTask) -> Result<ExitCode, StartError> {
             })
             .map_err(failed)?;
             if faults > 0 {
-                warn(&format!("{faults} faults: what they concern was not printed"));
+                warn(&format!("{}: what is concerned was not printed", counted(faults, "fault")));
             }
             faults == 0
         }

@@ -11,6 +11,7 @@ mod place;
 use std::io;
 
 use super::render::{conntrack_rule, limits, sysctl};
+use super::words::counted;
 use super::{Host, Plan};
 use place::{Kept, Place, Seen, Standing};
 
@@ -115,8 +116,8 @@ pub(super) fn wanted(host: &Host, plan: &Plan) -> [(Place, String); 3] {
         if known && !setting.optional { value } else { Some(value.unwrap_or_default()) }
     };
     let of = if known { "" } else { ", on a kernel of which nothing is known" };
-    let told =
-        format!("{} connections, {} shards, {} bytes of memory{of}", plan.connections, plan.shards, plan.memory_bytes);
+    let (connections, shards) = (counted(plan.connections, "connection"), counted(plan.shards, "shard"));
+    let told = format!("{connections}, {shards}, {} bytes of memory{of}", plan.memory_bytes);
     let head = format!("For {told}. Do not change it here: put what is yours into a file that sorts behind it.");
     let sessions = "For sessions of the user waystation; systemd does not read it.";
     [

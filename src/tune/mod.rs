@@ -22,3 +22,4 @@ pub use check::{Examined, Finding, examine};
 pub use host::{Host, Live};
 pub use plan::Plan;
 pub use table::{Answer, Row, Setting, Severity, TABLE, row};
+pub(crate) use words::counted;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::words::{grouped, size, wrapped};
+use super::words::{counted, grouped, size, wrapped};
 use super::{Answer, Examined, Finding, Row, Severity, TABLE};
 
 /// Columns before the text of a finding's lines.
@@ -35,8 +35,9 @@ impl Ink {
 #[must_use]
 pub fn text(examined: &Examined, ink: Ink) -> String {
     let plan = examined.plan;
-    let (connections, memory) = (grouped(plan.connections), size(plan.memory_bytes));
-    let mut out = format!("For {connections} connections, {} shards, {memory} of memory\n\n", plan.shards);
+    let connections = counted(grouped(plan.connections), "connection");
+    let (shards, memory) = (counted(plan.shards, "shard"), size(plan.memory_bytes));
+    let mut out = format!("For {connections}, {shards}, {memory} of memory\n\n");
     for severity in [Severity::Error, Severity::Warning, Severity::Note] {
         for finding in &examined.findings {
             let Some(answer) = finding.answer.as_ref() else { continue };

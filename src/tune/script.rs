@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::apply::{MARK, SUM, wanted};
 use super::check::spaced;
-use super::words::wrapped;
+use super::words::{counted, wrapped};
 use super::{Examined, Finding, Host};
 
 /// The end of a file's text in the script. No text of ours has such a line.
@@ -40,9 +40,10 @@ put() {
 pub fn script(host: &Host, examined: &Examined) -> String {
     let plan = examined.plan;
     let mut out = format!(
-        "#!/bin/sh\n# Sets this machine for {} connections on {} shards. Run it as root, after reading it.\n\
+        "#!/bin/sh\n# Sets this machine for {} on {}. Run it as root, after reading it.\n\
          # To go back: waystation tune revert, and the sysctl lines with the values in the comments.\nset -eu\n",
-        plan.connections, plan.shards
+        counted(plan.connections, "connection"),
+        counted(plan.shards, "shard")
     );
     out.push_str(&PUT.replace("MARK", MARK).replace("SUM", SUM));
     for (place, text) in wanted(host, &plan) {

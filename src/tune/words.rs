@@ -1,7 +1,16 @@
 //! Numbers and sizes as people read them, and text in lines of a terminal.
 
+use std::fmt::Display;
+
 /// Columns of a terminal that everybody has.
 pub(super) const COLUMNS: usize = 80;
+
+/// A number of things in words: `1 shard`, `2 shards`.
+pub(crate) fn counted(count: impl Display, thing: &str) -> String {
+    let count = count.to_string();
+    let ending = if count == "1" { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}
 
 /// A number with commas.
 pub(super) fn grouped(number: u64) -> String {
@@ -25,7 +34,7 @@ pub(super) fn limited(number: u64) -> String {
 pub(super) fn size(bytes: u64) -> String {
     let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let Some((unit, name)) = units.into_iter().find(|(unit, _)| bytes >= *unit) else {
-        return format!("{bytes} bytes");
+        return counted(bytes, "byte");
     };
     let (whole, tenth) = (bytes / unit, bytes % unit * 10 / unit);
     if whole < 10 && tenth > 0 { format!("{whole}.{tenth} {name}") } else { format!("{} {name}", grouped(whole)) }
@@ -63,6 +72,17 @@ mod tests {
             assert_eq!(size(bytes), text);
         }
         assert_eq!(limited(u64::MAX), "unlimited");
+    }
+
+    #[test]
+    fn one_thing_is_one() {
+        for (count, text) in [(0, "0 shards"), (1, "1 shard"), (2, "2 shards"), (11, "11 shards")] {
+            assert_eq!(counted(count, "shard"), text);
+        }
+        assert_eq!(
+            (counted(grouped(1), "byte"), counted(grouped(1001), "byte")),
+            ("1 byte".into(), "1,001 bytes".into())
+        );
     }
 
     #[test]

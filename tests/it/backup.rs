@@ -137,7 +137,7 @@ fn without_a_server_a_backup_is_of_the_directory_and_an_unfinished_one_is_gone()
     let (code, text, told) = store(&directory, &["backup", to]);
     assert_eq!(code, Some(0), "{text} {told}");
     let (code, text, _) = store(&directory, &["check", "--set", &of(&copy)]);
-    assert_eq!((code, &*text), (Some(0), "1 channels, 1 events: 0 faults\n"));
+    assert_eq!((code, &*text), (Some(0), "1 channel, 1 event: 0 faults\n"));
     // The store itself goes on as if nobody had copied it.
     let gateway = keeping(&directory, &[]);
     let mut ada = Client::join(&gateway, "/ws/chat/a", &gateway.token("ada"));

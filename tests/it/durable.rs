@@ -221,7 +221,7 @@ fn a_store_is_looked_at_compacted_and_read_out_while_no_server_runs() {
     assert_eq!((code, told.contains("in use by process")), (Some(75), true), "{told}");
     gateway.terminate();
     assert!(gateway.wait(SOON).success());
-    assert_eq!(run("check"), (Some(0), "1 channels, 3 events: 0 faults\n".to_owned(), String::new()));
+    assert_eq!(run("check"), (Some(0), "1 channel, 3 events: 0 faults\n".to_owned(), String::new()));
     let (code, text, _) = run("export");
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((code, rows.len()), (Some(0), 3), "{text}");

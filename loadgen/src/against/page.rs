@@ -8,6 +8,7 @@ use crate::against::{Figure, Outcome, ServerOutcome};
 use crate::interval::Interval;
 use crate::metrics::Unit;
 use crate::page::{Axis, Forest, Page, Shape, Spot, Verdict, begin, begin_text, end, escaped, short, write_machine};
+use crate::words::counted;
 
 impl Outcome {
     /// The page.
@@ -35,7 +36,7 @@ impl Outcome {
         let page = Page {
             outcome: word,
             name: &format!("{}, side by side", self.scenario),
-            kicker: &format!("loadgen {loadgen} against, {started}, {} runs of each in turn", self.repeats),
+            kicker: &format!("loadgen {loadgen} against, {started}, {} of each in turn", counted(self.repeats, "run")),
             verdict: Verdict { class, word, meaning, reasons: &reasons },
             sections: &sections,
             origin: &format!("Made by loadgen {loadgen}."),

@@ -11,6 +11,7 @@ use crate::interval::Interval;
 use crate::limits::REPEATS_COUNT_MIN;
 use crate::metrics::Unit;
 use crate::report::{GroupReport, Report};
+use crate::words::counted;
 
 /// One run in one line.
 pub(super) fn line(report: &Report) -> String {
@@ -32,11 +33,13 @@ impl fmt::Display for Outcome {
         let environment = &first.environment;
         writeln!(
             f,
-            "Scenario {}, {} runs of each in turn, started {}.",
-            self.scenario, self.repeats, environment.started
+            "Scenario {}, {} of each in turn, started {}.",
+            self.scenario,
+            counted(self.repeats, "run"),
+            environment.started
         )?;
         let (processor, cores, kernel) = (&environment.processor, environment.cores_count, &environment.kernel);
-        writeln!(f, "{processor}, {cores} cores, Linux {kernel}. {}", self.brackets())?;
+        writeln!(f, "{processor}, {}, Linux {kernel}. {}", counted(cores, "core"), self.brackets())?;
         for (index, group) in first.groups.iter().enumerate() {
             let rooms = rooms(first, index);
             writeln!(f, "\nGroup {}{rooms}. Delivery after the intended send, in milliseconds:\n", group.name)?;
@@ -133,7 +136,7 @@ pub(super) enum Differences {
 pub(super) fn rooms(run: &Report, group: usize) -> String {
     run.scenario.group.get(group).map_or_else(String::new, |group| {
         let (rooms, members, connections) = (group.sizes().len(), &group.members, group.connections_count());
-        format!(": {rooms} rooms of {members}, {connections} connections")
+        format!(": {} of {members}, {}", counted(rooms, "room"), counted(connections, "connection"))
     })
 }
 

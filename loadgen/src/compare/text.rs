@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::compare::{Comparison, Row, Verdict};
 use crate::limits::REPEATS_COUNT_MIN;
+use crate::words::counted;
 
 /// Figures that are shown; a file has all of them.
 const SHOWN: [&str; 15] = [
@@ -127,7 +128,8 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "scenario  {}  tolerance {:.1} %", self.scenario, 100.0 * self.tolerance)?;
         for (name, sources) in ["a", "b"].into_iter().zip(&self.sources) {
-            writeln!(f, "{name:<10}{} {}", plural(sources.len()), sources.join(" "))?;
+            let runs = format!("{}:", counted(sources.len(), "run"));
+            writeln!(f, "{name:<10}{runs:<7} {}", sources.join(" "))?;
         }
         for warning in &self.warnings {
             writeln!(f, "WARNING   {warning}")?;
@@ -145,8 +147,4 @@ impl fmt::Display for Comparison {
         }
         writeln!(f, "\n{}", self.conclusion())
     }
-}
-
-fn plural(runs: usize) -> String {
-    if runs == 1 { "1 run: ".to_owned() } else { format!("{runs} runs:") }
 }

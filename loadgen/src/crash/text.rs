@@ -6,6 +6,7 @@ use super::report::{CrashReport, RoundReport};
 use crate::metrics::Unit;
 use crate::report::escaped;
 use crate::stats::Names;
+use crate::words::counted;
 
 impl fmt::Display for RoundReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -13,7 +14,9 @@ impl fmt::Display for RoundReport {
         write!(
             f,
             "{acked} acknowledged, {unanswered} without an answer of which {kept} are kept, back in {restart_s:.2} s, \
-             {events} events read, {faults} faults so far"
+             {} read, {} so far",
+            counted(events, "event"),
+            counted(faults, "fault")
         )
     }
 }
@@ -76,15 +79,13 @@ impl CrashReport {
         let environment = &self.environment;
         let _ = writeln!(
             text,
-            "\n{} publishers, {} readers, {} channels; kills {}; seed {}; {:.0} s.\n\n{}, {} cores, Linux {}, {}.",
-            self.publishers,
-            self.readers,
-            self.channels,
+            "\n{}; kills {}; seed {}; {:.0} s.\n\n{}, {}, Linux {}, {}.",
+            self.parties(),
             self.cut(),
             self.seed,
             self.took_s,
             escaped(&environment.processor),
-            environment.cores_count,
+            counted(environment.cores_count, "core"),
             escaped(&environment.kernel),
             escaped(&environment.started)
         );
@@ -95,16 +96,17 @@ impl CrashReport {
     }
 }
 
+impl CrashReport {
+    /// Who took part.
+    fn parties(&self) -> String {
+        let (publishers, readers) = (counted(self.publishers, "publisher"), counted(self.readers, "reader"));
+        format!("{publishers}, {readers}, {}", counted(self.channels, "channel"))
+    }
+}
+
 impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "crash     {} publishers, {} readers, {} channels, kills {}",
-            self.publishers,
-            self.readers,
-            self.channels,
-            self.cut()
-        )?;
+        writeln!(f, "crash     {}, kills {}", self.parties(), self.cut())?;
         writeln!(f, "          on {}, seed {}, {:.1} s", self.environment.url, self.seed, self.took_s)?;
         if let Some(version) = &self.server_version {
             writeln!(f, "          the server says it is {version}")?;

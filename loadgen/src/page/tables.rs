@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::escaped;
 use crate::metrics::Unit;
 use crate::report::{Ailment, Doctor, Environment};
+use crate::words::counted;
 
 /// Begins a table of figures under a heading.
 pub(crate) fn begin(out: &mut String, title: &str, columns: &[&str]) {
@@ -47,7 +48,7 @@ pub(crate) fn write_machine(out: &mut String, environment: &Environment, spoken_
         row("adapter", spoken_to);
     }
     row("host", &environment.host);
-    row("processor", &format!("{}, {} cores", environment.processor, environment.cores_count));
+    row("processor", &format!("{}, {}", environment.processor, counted(environment.cores_count, "core")));
     row("kernel", &environment.kernel);
     let (all, free) = (bytes(environment.memory_bytes), bytes(environment.memory_available_bytes));
     row("memory", &format!("{all}, {free} available"));

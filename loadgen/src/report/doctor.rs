@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::limits::{DOCTOR_BYTES_MAX, DOCTOR_NS};
+use crate::words::counted;
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,10 +168,11 @@ impl fmt::Display for Doctor {
             Self::Heard { program, connections, well_count, findings, absent } => {
                 for word in SEVERITIES {
                     let count = findings.iter().filter(|finding| finding.severity == word).count();
-                    write!(f, "{count} {word}{}, ", if count == 1 { "" } else { "s" })?;
+                    write!(f, "{}, ", counted(count, word))?;
                 }
                 let absent = absent.len();
-                write!(f, "{well_count} as wanted, {absent} not here, for {connections} connections, says {program}")
+                let connections = counted(connections, "connection");
+                write!(f, "{well_count} as wanted, {absent} not here, for {connections}, says {program}")
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::metrics::Unit;
 use crate::report::{Doctor, LiveReport, RecoveryReport, Report, ratio};
 use crate::stats::Percentiles;
+use crate::words::counted;
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
@@ -28,9 +29,9 @@ pub(super) fn page(report: &Report) -> String {
     });
     let _ = writeln!(
         text,
-        "\n{}, {} cores, Linux {}, {}{}.",
+        "\n{}, {}, Linux {}, {}{}.",
         escaped(&environment.processor),
-        environment.cores_count,
+        counted(environment.cores_count, "core"),
         escaped(&environment.kernel),
         escaped(&environment.started),
         revision.unwrap_or_default()

@@ -34,6 +34,7 @@ use crate::plan::ENDED_EARLY;
 use crate::process::{CpuTimes, Weight};
 use crate::scenario::Scenario;
 use crate::stats::{Latency, Names, Percentiles, rounded, rounded_fine};
+use crate::words::counted;
 
 pub use collect::{PhaseReport, SlicesReport, ThreadReport};
 pub use directory::{RunDirectory, append_step_summary};
@@ -333,7 +334,11 @@ impl Report {
         let whole = self.invalid.as_deref() != Some(ENDED_EARLY);
         for (wave, opening) in (1..).zip(&self.openings).filter(|_| whole) {
             if opening.ready < opening.wanted {
-                objections.push(format!("wave {wave}: {} of {} connections joined", opening.ready, opening.wanted));
+                objections.push(format!(
+                    "wave {wave}: {} of {} joined",
+                    opening.ready,
+                    counted(opening.wanted, "connection")
+                ));
             }
         }
         for (storm, recovery) in (1..).zip(&self.recoveries).filter(|_| whole) {
@@ -348,7 +353,7 @@ impl Report {
         }
         let blocked: u64 = self.groups.iter().map(|group| group.blocked).sum();
         if blocked > 0 && wanted == 0 {
-            objections.push(format!("{blocked} publishes could not be sent"));
+            objections.push(format!("{} could not be sent", counted(blocked, "publish")));
         }
         // A message that must be refused is announced as an error too.
         for kind in ["gap", "connection_error", "nack"] {
@@ -358,10 +363,10 @@ impl Report {
             }
         }
         if self.closes.sum() > 0 {
-            objections.push(format!("{} connections ended unasked", self.closes.sum()));
+            objections.push(format!("{} ended unasked", counted(self.closes.sum(), "connection")));
         }
         if self.protocol_faults.sum() > 0 {
-            objections.push(format!("{} protocol faults", self.protocol_faults.sum()));
+            objections.push(counted(self.protocol_faults.sum(), "protocol fault"));
         }
         objections
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::Unit;
 use crate::process::CpuTimes;
 use crate::stats::rounded_fine;
+use crate::words::counted;
 
 /// The time in which all were idle.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ impl fmt::Display for RestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, took_s, .. } = self;
         let pings = self.pings_per_connection().unwrap_or_default();
-        write!(f, "{connections} connections idle for {took_s:.1} s, {pings:.2} pings each")?;
+        write!(f, "{} idle for {took_s:.1} s, {pings:.2} pings each", counted(connections, "connection"))?;
         let [cpu, user, system] = [(|of| of.cpu_s) as fn(&RestCost) -> f64, |of| of.user_s, |of| of.system_s]
             .map(|of| self.us_per_connection_s(of).map(|us| Unit::Microseconds.show(us)));
         match (cpu, user, system) {

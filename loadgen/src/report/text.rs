@@ -12,6 +12,7 @@ use crate::report::{
     ServerReport, SloReport, ThreadReport, ratio,
 };
 use crate::stats::{Names, Percentiles};
+use crate::words::counted;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,7 +90,7 @@ impl Report {
         let Environment { kernel, processor, cores_count, url, .. } = &self.environment;
         writeln!(f, "scenario  {}  on {url}", self.scenario.name)?;
         writeln!(f, "adapter   {}", self.spoken_to())?;
-        writeln!(f, "machine   {processor}, {cores_count} cores, Linux {kernel}")?;
+        writeln!(f, "machine   {processor}, {}, Linux {kernel}", counted(cores_count, "core"))?;
         let Some(doctor) = &self.environment.doctor else { return Ok(()) };
         writeln!(f, "doctor    {doctor}")?;
         doctor.findings().iter().try_for_each(|finding| writeln!(f, "          {finding}"))
@@ -127,7 +128,7 @@ impl Report {
         let missed = self.slos.iter().filter(|slo| !slo.met).count();
         match &self.invalid {
             Some(reason) => writeln!(f, "INVALID   {reason}: the figures say nothing about the server"),
-            None if missed > 0 => writeln!(f, "MISSED    {missed} of {} objectives", self.slos.len()),
+            None if missed > 0 => writeln!(f, "MISSED    {missed} of {}", counted(self.slos.len(), "objective")),
             None => writeln!(f, "passed"),
         }
     }
@@ -143,7 +144,7 @@ impl Report {
         }
         let absent: u64 = self.groups.iter().map(|group| group.absent).sum();
         if absent > 0 {
-            writeln!(f, "absent    {absent} publishes fell to connections that were not up")?;
+            writeln!(f, "absent    {} fell to connections that were not up", counted(absent, "publish"))?;
         }
         let replayed: u64 = self.groups.iter().map(|group| group.replayed).sum();
         if replayed > 0 {
@@ -152,7 +153,8 @@ impl Report {
         let SlowTraffic { connections, delivered, events, closes } = &self.slow;
         if *connections > 0 {
             let (events, closes) = (listed(", told: ", events), listed(", ended: ", closes));
-            writeln!(f, "slow      {connections} readers had {delivered} deliveries{events}{closes}")?;
+            let readers = counted(connections, "reader");
+            writeln!(f, "slow      {readers} had {delivered} deliveries{events}{closes}")?;
         }
         if let [part] = self.parts.as_slice()
             && part.of > 1
@@ -164,8 +166,9 @@ impl Report {
             let [busy, had, starved] = [busy, had, starved].map(|share| 100.0 * share);
             writeln!(
                 f,
-                "thread {thread}  {connections} connections  {busy:.1} % not waiting, {had:.1} % had, {starved:.1} % \
-                 without a core  sends {lateness_p99_us:.0} us late at p99"
+                "thread {thread}  {}  {busy:.1} % not waiting, {had:.1} % had, {starved:.1} % \
+                 without a core  sends {lateness_p99_us:.0} us late at p99",
+                counted(connections, "connection")
             )?;
         }
         Ok(())

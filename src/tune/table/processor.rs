@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Answer, Check, Row, Severity};
-use crate::tune::{Host, Plan, parse};
+use crate::tune::{Host, Plan, counted, parse};
 
 /// Clock sources that are read without a system call or a trap.
 const FAST_CLOCKS: [&str; 5] =
@@ -134,7 +134,8 @@ fn quota(host: &Host, plan: &Plan) -> Option<Answer> {
     let seen = format!("{}.{:03} processors' time in a period", share / 1000, share % 1000);
     let tight = share < plan.shards * 1000;
     let severity = if tight { Severity::Warning } else { Severity::Note };
-    let answer = Answer::new(place, seen, format!("none, or well over {} for {} shards", plan.shards, plan.shards));
+    let answer =
+        Answer::new(place, seen, format!("none, or well over {} for {}", plan.shards, counted(plan.shards, "shard")));
     Some(answer.fault_if(true, severity, || {
         "give whole processors instead: AllowedCPUs= in the unit, --cpuset-cpus for a container".to_owned()
     }))
@@ -157,7 +158,7 @@ fn siblings(host: &Host, plan: &Plan) -> Option<Answer> {
     let answer = Answer::new(
         "/sys/devices/system/cpu/cpu*/topology",
         seen,
-        format!("a core for each of {} shards", plan.shards),
+        format!("a core for each of {}", counted(plan.shards, "shard")),
     );
     Some(answer.fault_if(shared, Severity::Note, || format!("measure --cpus {} against all of them", firsts.join(","))))
 }

@@ -3,7 +3,7 @@
 use super::{Answer, Check, Row, Setting, Severity, at_least};
 use crate::limits::{THREADS_BESIDE, THREADS_PER_SHARD};
 use crate::runtime::probe::{Capability, KERNEL_MIN};
-use crate::tune::words::{grouped, limited, size};
+use crate::tune::words::{counted as number_of, grouped, limited, size};
 use crate::tune::{Host, Plan, parse};
 
 /// What the kernel allows for one process unless it is told otherwise.
@@ -147,7 +147,7 @@ fn memlock(host: &Host, plan: &Plan) -> Option<Answer> {
     };
     let counted =
         if free { "the library's minimum: CAP_IPC_LOCK is not counted" } else { "what is counted of this user" };
-    let wanted = format!("{} bytes for {} shards, {counted}", grouped(needed), plan.shards);
+    let wanted = format!("{} bytes for {}, {counted}", grouped(needed), number_of(plan.shards, "shard"));
     let answer = Answer::new("/proc/self/limits", seen, wanted);
     Some(answer.fault_if(hard.max(soft) < needed, Severity::Error, || {
         format!("LimitMEMLOCK=infinity in the unit, --ulimit memlock={needed} for a container, or start fewer shards")
