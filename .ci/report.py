@@ -126,6 +126,9 @@ def compare(head, base, asked, costs):
         row = {"row": name, "unit": unit, "units": units, "instructions": counts["Ir"] / units}
         row["misses"] = sum(counts.get(kind, 0) for kind in ("DLmr", "DLmw", "ILmr")) / units
         row["misses_l1"] = sum(counts.get(kind, 0) for kind in ("D1mr", "D1mw", "I1mr")) / units
+        # A merge base of before branches were counted has none; those of here are told all the same.
+        row["branches"] = sum(counts.get(kind, 0) for kind in ("Bc", "Bi")) / units if "Bc" in counts else None
+        row["mispredicted"] = sum(counts.get(kind, 0) for kind in ("Bcm", "Bim")) / units if "Bc" in counts else None
         row["allocations"] = None if requests is None else requests / units
         row["verdict"] = "new"
         if name in base:
@@ -156,7 +159,8 @@ def number(value, digits=0):
 
 
 def rows_table(rows, gone):
-    header = ["row", "one", "before", "now", "change", "L1 misses", "last-level misses", "allocations", "verdict"]
+    header = ["row", "one", "before", "now", "change", "L1 misses", "last-level misses", "branches", "mispredicted"]
+    header += ["allocations", "verdict"]
     lines = []
     for row in rows:
         change = row.get("change_percent")
@@ -169,11 +173,13 @@ def rows_table(rows, gone):
             "–" if change is None else f"{change:+.2f} %",
             number(row["misses_l1"], 1),
             number(row["misses"], 2),
+            number(row["branches"]),
+            number(row["mispredicted"], 1),
             number(allocations, 0 if allocations is None or allocations == int(allocations) else 2),
             emphasised(row["verdict"]),
         ])
     for row in gone:
-        lines.append([f"`{row['row']}`", "run", number(row["before"]), *["–"] * 5, emphasised(row["verdict"])])
+        lines.append([f"`{row['row']}`", "run", number(row["before"]), *["–"] * 7, emphasised(row["verdict"])])
     return table(header, lines)
 
 

@@ -27,6 +27,7 @@ DELIVER, DELIVER_COPIED = 31_744, 33_328
 def line(name, instructions):
     """A row as gungraun writes it, without what the report does not look at."""
     metrics = {"Ir": instructions, "D1mr": 128, "D1mw": 64, "I1mr": 0, "DLmr": 0, "DLmw": 0, "ILmr": 0}
+    metrics |= {"Bc": 6336, "Bcm": 60, "Bi": 64, "Bim": 4}
     values = {kind: {"diffs": None, "values": {"new": value}} for kind, value in metrics.items()}
     return json.dumps({"id": name, "profiles": [{"data": {"total": {"metrics": values}}}], "version": "6"}) + "\n"
 
@@ -107,9 +108,13 @@ class Reports(unittest.TestCase):
     def test_the_same_counts_are_green(self):
         rows = {"visit": 64_000, "deliver_coalesced": DELIVER}
         self.counted(rows, rows)
-        stored = self.check(0, "Nothing regressed.", "| 1,000 | 1,000 | +0.00 % | 3.0 | 0.00 | 1 | same |")
+        stored = self.check(0, "Nothing regressed.", "| 1,000 | 1,000 | +0.00 % | 3.0 | 0.00 | 100 | 1.0 | 1 | same |")
         self.assertEqual([row["row"] for row in stored["rows"]], ["visit", "deliver_coalesced"])
         self.assertEqual((stored["base"], stored["vanished"]), (self.base, []))
+
+    def test_rows_that_were_counted_without_branches_have_none(self):
+        row = report.compare({"visit": {"Ir": 640}}, {}, {"visit": (64, 64, "message")}, {})[0]
+        self.assertEqual((row["instructions"], row["branches"], row["mispredicted"]), (10, None, None))
 
     def test_a_copy_more_for_each_delivery_is_red(self):
         rows = {"visit": 64_000, "deliver_coalesced": DELIVER}
@@ -119,7 +124,7 @@ class Reports(unittest.TestCase):
             "**Regressed:**\n\n- deliver_coalesced: +4.99 % instructions\n\n",
             "(`deliver_coalesced`) | message | 496 | 521 | +4.99 % |",
             "| **REGRESSED** |",
-            "| +0.00 % | 3.0 | 0.00 | 1 | same |",
+            "| +0.00 % | 3.0 | 0.00 | 100 | 1.0 | 1 | same |",
         )
         self.assertEqual(stored["failures"], ["deliver_coalesced: +4.99 % instructions"])
 
