@@ -329,6 +329,12 @@ impl Checker {
         self.owed(index(room), member)
     }
 
+    /// Whether a room has anybody at all.
+    #[must_use]
+    pub fn has_members(&self, room: u32) -> bool {
+        self.rooms.get(index(room)).is_some_and(|room| room.shape.members > 0)
+    }
+
     /// Members that get what is published now.
     #[must_use]
     pub fn members_open(&self, room: u32) -> u32 {

@@ -50,8 +50,10 @@ pub struct Connection {
     pub(crate) hello_step: usize,
     /// Messages that came while it was.
     pub(crate) hello_waited: u32,
-    /// Publishes sent, of every kind.
+    /// Publishes sent, of every kind; those of one frame are one.
     pub(crate) sent: u32,
+    /// Publishes that it has had since it last said how far it has read.
+    pub(crate) unacknowledged: u32,
     /// Belongs to the wave that is being opened.
     pub(crate) awaited: bool,
     /// Reads slowly on purpose.
@@ -88,6 +90,7 @@ impl Connection {
             hello_step: 0,
             hello_waited: 0,
             sent: 0,
+            unacknowledged: 0,
             awaited: false,
             slow: false,
             returning: false,

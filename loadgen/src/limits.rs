@@ -50,6 +50,10 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const ADAPTER_BYTES_MAX: usize = 128 * 1024;
 /// Steps of an adapter's hello; over it the adapter is refused. Four times the longest one here.
 pub const HELLO_STEPS_MAX: usize = 32;
+/// Dialects that an adapter names besides its own; over it the adapter is refused. Twice as many as the gateway has.
+pub const DIALECTS_COUNT_MAX: usize = 4;
+/// Publishes of one frame; over it the adapter is refused. As many as the gateway takes in a batch.
+pub const BATCH_COUNT_MAX: u32 = 100;
 /// Messages that may come before the one a hello waits for; over it the opening failed. A big room's presence comes
 /// in a few.
 pub const HELLO_MESSAGES_MAX: u32 = 4096;

@@ -13,11 +13,11 @@ use crate::baton::Baton;
 use crate::clock::{Clock, seconds};
 use crate::course::{self, Step, StepKind, Weigh};
 use crate::deal::{self, Part, Share};
-use crate::engine::{Engine, Target};
+use crate::engine::{self, Engine, Target};
 use crate::gate::Gates;
 use crate::launch::Door;
 use crate::limits::{THREADS_COUNT_MAX, WAIT_NS_MAX};
-use crate::live::{Recorder, Stop, View, Watcher};
+use crate::live::{Recorder, Scene, Stop, View, Watcher};
 use crate::merge;
 use crate::process::Process;
 use crate::report::{Doctor, Environment, MachineTicks, Report, RestReport};
@@ -142,7 +142,8 @@ pub fn run(scenario: &Scenario, setting: &Setting) -> Result<Report, String> {
     // The watcher's clock does not stand still between slices: a share of it would be of the wrong time.
     let server = setting.server.filter(|_| setting.baton.is_none());
     let title = format!("{} on {}", scenario.name, setting.target.host);
-    let (watcher, recorders) = Watcher::start(title, clock, shares.len(), server, *view, stop, watch.clone())?;
+    let scene = Scene { title, kinds: engine::kinds(scenario, &setting.adapter)? };
+    let (watcher, recorders) = Watcher::start(scene, clock, shares.len(), server, *view, stop, watch.clone())?;
     let reports = course.run_all(&shares, recorders, &mut observer);
     // Whatever is said from here on is said on a terminal that was given back.
     let (timeline, broken) = watcher.finish();

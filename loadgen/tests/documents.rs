@@ -36,7 +36,7 @@ fn check(title: &str, table: &str, least: usize) {
 fn every_key_of_a_scenario_is_in_the_documents() {
     check("### The run", &format!("name = 'x'\nnot_a_key = 1\n{GROUP}"), 18);
     check("### Phases", &format!("name = 'x'\n[[phase]]\nkind = 'hold'\nnot_a_key = 1\n{GROUP}"), 9);
-    check("### Groups", &format!("name = 'x'\n{GROUP}not_a_key = 1\n"), 21);
+    check("### Groups", &format!("name = 'x'\n{GROUP}not_a_key = 1\n"), 24);
 }
 
 #[test]

@@ -48,6 +48,7 @@ mod opening;
 mod origins;
 mod places;
 mod policy;
+mod product;
 mod rates;
 mod raw;
 mod reconnecting;

@@ -6,16 +6,19 @@ use serde::Deserialize;
 
 use super::template::{Place, Template};
 use super::{
-    Adapter, Deliver, Delivered, Events, Keepalive, Open, Order, Publish, Resume, SeqPattern, Step, VersionPattern,
-    finder,
+    Adapter, Batch, Deliver, Delivered, Events, Keepalive, Open, Order, Publish, Resume, SeqPattern, Step,
+    VersionPattern, finder,
 };
 use crate::frame::{OPCODE_BINARY, OPCODE_PING, OPCODE_TEXT};
+use crate::limits::BATCH_COUNT_MAX;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     name: String,
+    #[serde(default)]
+    dialects: Vec<String>,
     open: WrittenOpen,
     #[serde(default)]
     token: WrittenToken,
@@ -28,6 +31,7 @@ pub(super) struct File {
     deliver: WrittenDeliver,
     seq: Option<WrittenSeq>,
     resume: Option<WrittenResume>,
+    acknowledge: Option<String>,
     #[serde(default)]
     events: WrittenEvents,
     version: Option<WrittenVersion>,
@@ -78,6 +82,19 @@ struct WrittenPublish {
     #[serde(default)]
     delivered: Delivered,
     to_sender: Option<bool>,
+    in_order: Option<bool>,
+    refused: Option<String>,
+    body_bytes_max: Option<usize>,
+    batch: Option<WrittenBatch>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenBatch {
+    count: u32,
+    before: String,
+    between: String,
+    after: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,15 +184,15 @@ pub(super) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
     names.iter().copied().filter(|name| likeness(name) > 0.75).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-const OPENING: [Place; 2] = [Place::Endpoint, Place::Room];
-const OPENING_WITH_TOKEN: [Place; 3] = [Place::Endpoint, Place::Room, Place::Token];
-const HELLO: [Place; 5] = [Place::Endpoint, Place::Room, Place::Token, Place::Channels, Place::Resume];
+const OPENING: [Place; 3] = [Place::Endpoint, Place::Room, Place::User];
+const OPENING_WITH_TOKEN: [Place; 4] = [Place::Endpoint, Place::Room, Place::User, Place::Token];
+const HELLO: [Place; 6] = [Place::Endpoint, Place::Room, Place::User, Place::Token, Place::Channels, Place::Resume];
 const RESUME: [Place; 4] = [Place::Room, Place::Channel, Place::Epoch, Place::Last];
-const PUBLISH: [Place; 5] = [Place::Body, Place::Bytes, Place::Id, Place::Seq, Place::Room];
+const PUBLISH: [Place; 6] = [Place::Body, Place::Bytes, Place::Id, Place::Seq, Place::Room, Place::Channel];
 
 impl File {
-    /// Turns it into what is used.
-    pub(super) fn check(self) -> Result<Adapter, String> {
+    /// Turns it into what is used, and the names of its dialects.
+    pub(super) fn check(self) -> Result<(Adapter, Vec<String>), String> {
         let to_sender = self.deliver.to_sender;
         let kinds = self.publish.into_iter().map(|(kind, publish)| {
             let publish = publish.check(to_sender).map_err(|error| format!("publish.{kind}: {error}"))?;
@@ -192,7 +209,10 @@ impl File {
         if let Some(resume) = &self.resume {
             resume.check_company(self.seq.as_ref(), &hello)?;
         }
-        Ok(Adapter {
+        let acknowledge = self.acknowledge.as_deref().map(|text| Template::compile(text, &RESUME));
+        let acknowledge = acknowledge.transpose().map_err(|error| format!("acknowledge: {error}"))?;
+        check_whereabouts(self.resume.as_ref(), acknowledge.as_ref(), &kinds)?;
+        let adapter = Adapter {
             name: self.name,
             open: check_open(&self.open, &self.token)?,
             hello,
@@ -202,10 +222,36 @@ impl File {
             resume: self.resume.map(WrittenResume::check).transpose()?,
             events: self.events.check()?,
             version: self.version.map(WrittenVersion::check).transpose()?,
+            acknowledge,
             kinds,
             echo: None,
-        })
+            dialects: Vec::new(),
+        };
+        Ok((adapter, self.dialects))
     }
+}
+
+/// Who names the channel or its epoch in what it says needs to know where they stand, which `resume` tells.
+fn check_whereabouts(
+    resume: Option<&WrittenResume>,
+    acknowledge: Option<&Template>,
+    kinds: &[(String, Publish)],
+) -> Result<(), String> {
+    let named = |place| {
+        let publishes = kinds.iter().map(|(kind, publish)| (format!("publish.{kind}"), &publish.template));
+        let mut all = publishes.chain(acknowledge.map(|text| ("acknowledge".to_owned(), text)));
+        all.find(|(_, template)| template.count(place) > 0).map(|(key, _)| key)
+    };
+    let told = |of: fn(&WrittenResume) -> &Option<String>| resume.is_some_and(|resume| of(resume).is_some());
+    for (place, name, told) in [
+        (Place::Channel, "channel", told(|resume| &resume.channel)),
+        (Place::Epoch, "epoch", told(|resume| &resume.epoch)),
+    ] {
+        if let Some(key) = named(place).filter(|_| !told) {
+            return Err(format!("{key}: has {{{name}}}: must have resume.{name}, which says where it stands"));
+        }
+    }
+    Ok(())
 }
 
 fn check_open(open: &WrittenOpen, token: &WrittenToken) -> Result<Open, String> {
@@ -292,13 +338,34 @@ impl WrittenPublish {
                 _ => Err("must have {body} once".to_owned()),
             }
         };
+        let asks = self.delivered == Delivered::Sender;
+        if !asks && (self.in_order.is_some() || self.refused.is_some()) {
+            return Err("in_order and refused are of answers: must have delivered = \"sender\"".to_owned());
+        }
+        if asks && self.to_sender.is_some() {
+            return Err("to_sender: must be left out where delivered = \"sender\"".to_owned());
+        }
         Ok(Publish {
             template: compile(text)?,
             template_with_id: self.text_with_id.as_deref().map(compile).transpose()?,
             opcode,
             delivered: self.delivered,
             to_sender: self.to_sender.unwrap_or(to_sender),
+            in_order: self.in_order.unwrap_or(true),
+            refused: self.refused.as_deref().map(|text| fragment_of("refused", text)).transpose()?,
+            body_bytes_max: self.body_bytes_max,
+            batch: self.batch.map(WrittenBatch::check).transpose()?,
         })
+    }
+}
+
+impl WrittenBatch {
+    fn check(self) -> Result<Batch, String> {
+        let Self { count, before, between, after } = self;
+        if !(2..=BATCH_COUNT_MAX).contains(&count) {
+            return Err(format!("batch: count {count}: must be 2 to {BATCH_COUNT_MAX}"));
+        }
+        Ok(Batch { count, before: before.into_bytes(), between: between.into_bytes(), after: after.into_bytes() })
     }
 }
 

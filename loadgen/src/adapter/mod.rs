@@ -5,6 +5,9 @@
 //! and no allocation. `file` is the file as written, `template` fills in what differs from message to message, `outgoing`
 //! has what a group publishes, `pattern` tells what came.
 //!
+//! A server may speak further dialects on other paths: each is an adapter of its own, named in `dialects`, that a group
+//! asks for.
+//!
 //! What is absent: code of any kind. A server that needs an answer computed from what it sent is out of reach.
 
 mod file;
@@ -15,15 +18,15 @@ mod template;
 use memchr::memmem::{self, Finder};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ADAPTER_BYTES_MAX, HELLO_STEPS_MAX};
-use crate::scenario::Group;
+use crate::limits::{ADAPTER_BYTES_MAX, DIALECTS_COUNT_MAX, HELLO_STEPS_MAX};
+use crate::scenario::{Auth, Group};
 
 pub(crate) use outgoing::{Outgoing, pick};
 pub(crate) use pattern::{Control, Deliver, Events, Resume, SeqPattern, VersionPattern, Whereabouts};
 pub use template::{Template, Values};
 
 /// The adapters that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 7] = [
+pub const SHIPPED: [(&str, &str); 9] = [
     ("waystation", include_str!("../../adapters/waystation.toml")),
     ("echo", include_str!("../../adapters/echo.toml")),
     ("ws", include_str!("../../adapters/ws.toml")),
@@ -31,13 +34,29 @@ pub const SHIPPED: [(&str, &str); 7] = [
     ("centrifugo", include_str!("../../adapters/centrifugo.toml")),
     ("nats", include_str!("../../adapters/nats.toml")),
     ("nchan", include_str!("../../adapters/nchan.toml")),
+    ("globetrotter", include_str!("../../adapters/globetrotter.toml")),
+    ("globetrotter-user", include_str!("../../adapters/globetrotter-user.toml")),
 ];
 
 /// What an adapter's kind is called that stands for all of the product's kinds it does not name.
 const DEFAULT_KIND: &str = "default";
 
 /// Waystation's own kinds of messages.
-pub const KINDS: [&str; 7] = ["trip_update", "publish", "chat_message", "agent_stream", "typing", "cursor", "ping"];
+pub const KINDS: [&str; 13] = [
+    "trip_update",
+    "publish",
+    "chat_message",
+    "chat_batch",
+    "agent_stream",
+    "notification",
+    "typing",
+    "cursor",
+    "editing",
+    "ping",
+    "history",
+    "presence",
+    "time",
+];
 
 /// One product's wire, ready to be spoken.
 #[derive(Debug)]
@@ -52,9 +71,13 @@ pub struct Adapter {
     pub(crate) resume: Option<Resume>,
     pub(crate) events: Events,
     pub(crate) version: Option<VersionPattern>,
+    /// What a member says that has read so far.
+    pub(crate) acknowledge: Option<Template>,
     kinds: Vec<(String, Publish)>,
     /// Who speaks `echo`, if not this one.
     echo: Option<Box<Self>>,
+    /// What else the server speaks, on other paths.
+    dialects: Vec<Self>,
 }
 
 /// The upgrade request.
@@ -89,6 +112,24 @@ struct Publish {
     opcode: u8,
     delivered: Delivered,
     to_sender: bool,
+    /// The answers to one connection come in the order of what they answer.
+    in_order: bool,
+    /// What is in an answer that says no.
+    refused: Option<Finder<'static>>,
+    /// Longest body that the server takes, if it takes less than a message holds.
+    body_bytes_max: Option<usize>,
+    batch: Option<Batch>,
+}
+
+/// Several publishes of a kind in one frame.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// How many.
+    pub(crate) count: u32,
+    /// What the frame begins with, what stands between two of them, and its end.
+    pub(crate) before: Vec<u8>,
+    pub(crate) between: Vec<u8>,
+    pub(crate) after: Vec<u8>,
 }
 
 /// What a server asks now and then, and the answer without which it gives a connection up.
@@ -108,6 +149,8 @@ pub enum Delivered {
     Every,
     /// Any of them, once: the server may leave out what a later one makes worthless.
     Some,
+    /// The publisher alone, once: it is a question, and the body comes back in the answer.
+    Sender,
     /// None, as far as can be told: nothing is delivered, or nothing that has the body in it.
     None,
 }
@@ -148,16 +191,7 @@ impl Adapter {
     /// # Errors
     /// There is none, or something in it is not as it must be.
     pub fn load(name: &str) -> Result<Self, String> {
-        if let Some((_, text)) = SHIPPED.iter().find(|shipped| shipped.0 == name) {
-            return Self::parse(text, name);
-        }
-        if !name.ends_with(".toml") {
-            let names = SHIPPED.map(|shipped| shipped.0);
-            let meant = file::nearest(name, &names).map_or_else(String::new, |meant| format!("; write {meant}?"));
-            return Err(format!("adapter {name}: must be one of {} or a .toml file{meant}", names.join(", ")));
-        }
-        let text = std::fs::read_to_string(name).map_err(|error| format!("adapter {name}: {error}"))?;
-        Self::parse(&text, name)
+        Self::parse(&text_of(name)?, name)
     }
 
     /// Reads an adapter's text; `place` is what errors call it.
@@ -166,18 +200,36 @@ impl Adapter {
     /// Says which key is wrong, and what it must be.
     pub fn parse(text: &str, place: &str) -> Result<Self, String> {
         let wrong = |error: String| format!("adapter {place}: {error}");
+        let (mut adapter, names) = Self::parse_alone(text, place)?;
+        if names.len() > DIALECTS_COUNT_MAX {
+            return Err(wrong(format!("{} dialects: at most {DIALECTS_COUNT_MAX}", names.len())));
+        }
+        for name in &names {
+            let text = text_of(name).map_err(|error| wrong(format!("dialects: {error}")))?;
+            let (dialect, further) = Self::parse_alone(&text, name)?;
+            if !further.is_empty() {
+                return Err(wrong(format!("dialects: {name} must have none of its own")));
+            }
+            adapter.dialects.push(dialect);
+        }
+        Ok(adapter)
+    }
+
+    /// Reads it without its dialects, whose names are told.
+    fn parse_alone(text: &str, place: &str) -> Result<(Self, Vec<String>), String> {
+        let wrong = |error: String| format!("adapter {place}: {error}");
         if text.len() > ADAPTER_BYTES_MAX {
             return Err(wrong(format!("{} bytes: at most {ADAPTER_BYTES_MAX}", text.len())));
         }
-        let mut adapter = file::parse(text).and_then(file::File::check).map_err(wrong)?;
+        let (mut adapter, dialects) = file::parse(text).and_then(file::File::check).map_err(wrong)?;
         if adapter.hello.len() > HELLO_STEPS_MAX {
             return Err(wrong(format!("{} hello steps: at most {HELLO_STEPS_MAX}", adapter.hello.len())));
         }
         if !adapter.kinds.iter().any(|(kind, _)| kind == "echo") {
             let (name, text) = SHIPPED[1];
-            adapter.echo = Some(Box::new(Self::parse(text, name)?));
+            adapter.echo = Some(Box::new(Self::parse_alone(text, name)?.0));
         }
-        Ok(adapter)
+        Ok((adapter, dialects))
     }
 
     /// Who speaks a kind, this adapter or for `echo` the shipped one, and what a publish of it is.
@@ -205,11 +257,31 @@ impl Adapter {
     /// # Errors
     /// Nobody speaks all of them; says who is spoken instead.
     pub(crate) fn of(&self, group: &Group) -> Result<&Self, String> {
+        let wrong = |error: String| format!("group {}: {error}", group.name);
+        let spoken = self.dialect(&group.dialect).map_err(wrong)?;
         if group.mix.is_empty() {
-            let spoken = self.spoken(&group.kind).map_err(|error| format!("group {}: {error}", group.name))?;
-            return Ok(spoken.0);
+            return spoken.spoken(&group.kind).map(|(adapter, _)| adapter).map_err(wrong);
         }
-        Ok(self)
+        Ok(spoken)
+    }
+
+    /// The dialect of this name; the adapter itself for none.
+    fn dialect(&self, name: &str) -> Result<&Self, String> {
+        if name.is_empty() {
+            return Ok(self);
+        }
+        let names: Vec<&str> = self.dialects.iter().map(|dialect| dialect.name.as_str()).collect();
+        let found = self.dialects.iter().find(|dialect| dialect.name == name);
+        found.ok_or_else(|| match names.is_empty() {
+            true => format!("dialect {name}: adapter {} has none", self.name),
+            false => format!("dialect {name}: adapter {} has {}", self.name, names.join(", ")),
+        })
+    }
+
+    /// Where a connection's token goes if the scenario wants it there: who has no frame for it takes it in the path.
+    pub(crate) fn auth(&self, wanted: Auth) -> Auth {
+        let has_frame = self.hello.iter().any(Step::needs_token);
+        if wanted == Auth::Frame && !has_frame && self.open.token_query.is_some() { Auth::Query } else { wanted }
     }
 }
 
@@ -218,6 +290,19 @@ impl Step {
     pub(crate) fn needs_token(&self) -> bool {
         matches!(self, Self::Send { template, .. } if template.has_token())
     }
+}
+
+/// The text of a shipped adapter by its name, or of a file.
+fn text_of(name: &str) -> Result<String, String> {
+    if let Some((_, text)) = SHIPPED.iter().find(|shipped| shipped.0 == name) {
+        return Ok((*text).to_owned());
+    }
+    if !name.ends_with(".toml") {
+        let names = SHIPPED.map(|shipped| shipped.0);
+        let meant = file::nearest(name, &names).map_or_else(String::new, |meant| format!("; write {meant}?"));
+        return Err(format!("adapter {name}: must be one of {} or a .toml file{meant}", names.join(", ")));
+    }
+    std::fs::read_to_string(name).map_err(|error| format!("adapter {name}: {error}"))
 }
 
 fn finder(text: &str) -> Finder<'static> {

@@ -1,6 +1,8 @@
 //! What a group publishes, compiled; and what a server leaves out of it.
 
-use super::{Adapter, Delivered, Order, Publish, Step, Template, Values};
+use memchr::memmem::Finder;
+
+use super::{Adapter, Batch, Delivered, Order, Publish, Step, Template, Values};
 use crate::scenario::{Auth, Group, Scenario, Sizes};
 
 /// Publishes of one kind in one group.
@@ -12,6 +14,14 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) delivered: Delivered,
     /// Whether the publisher is among those who get it.
     pub(crate) to_sender: bool,
+    /// Several of them leave in one frame.
+    pub(crate) batch: Option<&'a Batch>,
+    /// Which of the books of answers it has, if it is answered to the sender alone.
+    pub(crate) book: Option<usize>,
+    /// The answers to one connection come in the order of what they answer.
+    pub(crate) in_order: bool,
+    /// What is in an answer that says no.
+    pub(crate) refused: Option<&'a Finder<'static>>,
     /// Sum of the weights up to this kind.
     weight_end: u32,
 }
@@ -47,9 +57,25 @@ impl Adapter {
                 None => share.payload_bytes.unwrap_or_else(|| group.payload_bytes.clone()),
             };
             sizes.check().map_err(wrong)?;
-            let Publish { opcode, delivered, to_sender, .. } = *publish;
+            let Publish { opcode, delivered, to_sender, in_order, body_bytes_max, .. } = *publish;
+            if let Some(most) = body_bytes_max.filter(|&most| sizes.range().1 > most) {
+                let (kind, bytes) = (&share.kind, sizes.range().1);
+                return Err(wrong(format!("{kind}: body of {bytes} bytes: must be at most {most}")));
+            }
             let before = all.last().map_or(0, |before: &Outgoing<'_>| before.weight_end);
-            all.push(Outgoing { template, opcode, sizes, delivered, to_sender, weight_end: before + share.weight });
+            let book = (delivered == Delivered::Sender).then(|| all.iter().filter_map(|kind| kind.book).count());
+            all.push(Outgoing {
+                template,
+                opcode,
+                sizes,
+                delivered,
+                to_sender,
+                batch: publish.batch.as_ref(),
+                book,
+                in_order,
+                refused: publish.refused.as_ref(),
+                weight_end: before + share.weight,
+            });
         }
         self.check_together(group, &all).map_err(wrong)?;
         Ok(all)
@@ -62,6 +88,12 @@ impl Adapter {
             return Err("mix: kinds that reach everybody must all reach the sender, or none of them".to_owned());
         }
         let closed = group.limit().is_some();
+        if closed && all.iter().any(|kind| kind.batch.is_some()) {
+            return Err("what is bounded on its way leaves one by one: a batch must be of the open loop".to_owned());
+        }
+        if group.acknowledge_every > 0 && self.acknowledge.is_none() {
+            return Err(format!("acknowledge_every: adapter {} does not say how", self.name));
+        }
         if closed && all.iter().any(|kind| kind.delivered != Delivered::Every) {
             return Err("closed loop: waits for every member, so every kind must be delivered to every one".to_owned());
         }
@@ -91,8 +123,9 @@ impl Adapter {
             without.push(named("numbers nothing, so a client cannot see a gap"));
         }
         let mut silent = Vec::new();
-        for share in scenario.group.iter().flat_map(Group::shares) {
-            let Ok((_, publish)) = self.spoken(&share.kind) else { continue };
+        let spoken = |group| self.of(group).into_iter().flat_map(|of| group.shares().into_iter().map(move |s| (of, s)));
+        for (of, share) in scenario.group.iter().flat_map(spoken) {
+            let Ok((_, publish)) = of.spoken(&share.kind) else { continue };
             if publish.delivered == Delivered::Every && !publish.to_sender {
                 silent.push(share.kind);
             }

@@ -19,6 +19,8 @@ pub(super) enum Place {
     Room,
     /// The scenario's endpoint.
     Endpoint,
+    /// The user that the token names.
+    User,
     /// The token.
     Token,
     /// The scenario's channels as JSON strings, with commas between.
@@ -33,13 +35,14 @@ pub(super) enum Place {
     Last,
 }
 
-const PLACES: [(&str, Place); 12] = [
+const PLACES: [(&str, Place); 13] = [
     ("body", Place::Body),
     ("bytes", Place::Bytes),
     ("id", Place::Id),
     ("seq", Place::Seq),
     ("room", Place::Room),
     ("endpoint", Place::Endpoint),
+    ("user", Place::User),
     ("token", Place::Token),
     ("channels", Place::Channels),
     ("resume", Place::Resume),
@@ -70,6 +73,8 @@ pub struct Values<'a> {
     pub room: &'a str,
     /// The scenario's endpoint.
     pub endpoint: &'a str,
+    /// The user that the token names.
+    pub user: &'a str,
     /// The token.
     pub token: &'a str,
     /// The scenario's channels as JSON strings, with commas between.
@@ -132,6 +137,10 @@ impl Template {
         self.count(Place::Token) > 0
     }
 
+    pub(crate) fn has_channel(&self) -> bool {
+        self.count(Place::Channel) > 0
+    }
+
     /// Bytes it has when filled.
     #[must_use]
     pub fn bytes(&self, values: &Values<'_>) -> usize {
@@ -143,6 +152,7 @@ impl Template {
             Part::Place(Place::Seq) => digits(usize::try_from(values.seq).unwrap_or(usize::MAX)),
             Part::Place(Place::Room) => values.room.len(),
             Part::Place(Place::Endpoint) => values.endpoint.len(),
+            Part::Place(Place::User) => values.user.len(),
             Part::Place(Place::Token) => values.token.len(),
             Part::Place(Place::Channels) => values.channels.len(),
             Part::Place(Place::Resume) => values.resume.len(),
@@ -169,6 +179,7 @@ impl Template {
                 Part::Place(Place::Seq) => drop(write!(out, "{}", values.seq)),
                 Part::Place(Place::Room) => out.extend_from_slice(values.room.as_bytes()),
                 Part::Place(Place::Endpoint) => out.extend_from_slice(values.endpoint.as_bytes()),
+                Part::Place(Place::User) => out.extend_from_slice(values.user.as_bytes()),
                 Part::Place(Place::Token) => out.extend_from_slice(values.token.as_bytes()),
                 Part::Place(Place::Channels) => out.extend_from_slice(values.channels.as_bytes()),
                 Part::Place(Place::Resume) => out.extend_from_slice(values.resume.as_bytes()),

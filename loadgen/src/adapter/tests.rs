@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{RESUME_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::limits::{BATCH_COUNT_MAX, RESUME_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::scenario::Scenario;
 
 const SMALL: &str = "name = \"x\"\n[open]\npath = \"/p\"\n[publish.k]\ntext = \"<{body}>\"\n";
@@ -98,6 +98,38 @@ fn group(changes: &[&str]) -> Group {
 }
 
 #[test]
+fn answers_batches_and_dialects_are_refused_where_they_do_not_fit() {
+    let kind = |more: &str| format!("{SMALL}{more}\n");
+    refused(&kind("in_order = false"), &["publish.k", "must have delivered = \"sender\""]);
+    refused(&kind("refused = \"no\""), &["publish.k", "must have delivered = \"sender\""]);
+    refused(&kind("delivered = \"sender\"\nto_sender = true"), &["publish.k", "to_sender: must be left out"]);
+    let batch = |count| kind(&format!("batch = {{ count = {count}, before = \"\", between = \"\", after = \"\" }}"));
+    for count in [0, 1, BATCH_COUNT_MAX + 1] {
+        refused(&batch(count), &["publish.k", "batch", "must be 2 to 100"]);
+    }
+    for count in [2, BATCH_COUNT_MAX] {
+        parse(&batch(count)).unwrap();
+    }
+    let top = |line: &str| SMALL.replace("[open]", &format!("{line}\n[open]"));
+    refused(&SMALL.replace("<{body}>", "{body}{channel}"), &["publish.k", "must have resume.channel"]);
+    refused(&top("acknowledge = \"{epoch}\""), &["acknowledge", "must have resume.epoch"]);
+    refused(&top("acknowledge = \"{body}\""), &["acknowledge", "{body}: must be one of"]);
+    refused(&top("dialects = [\"no-such\"]"), &["dialects", "must be one of waystation"]);
+    refused(&top("dialects = [\"waystation\"]"), &["dialects", "waystation must have none of its own"]);
+    refused(&top("dialects = [\"ws\", \"ws\", \"ws\", \"ws\", \"ws\"]"), &["5 dialects: at most 4"]);
+}
+
+#[test]
+fn a_token_goes_into_the_path_where_there_is_no_frame_for_it() {
+    let flat = Adapter::load("globetrotter").unwrap();
+    let given = [Auth::Frame, Auth::Query, Auth::Header, Auth::None];
+    assert_eq!(given.map(|auth| flat.auth(auth)), [Auth::Query, Auth::Query, Auth::Header, Auth::None]);
+    for adapter in [Adapter::waystation(), parse(SMALL).unwrap()] {
+        assert_eq!(given.map(|auth| adapter.auth(auth)), given, "{}", adapter.name);
+    }
+}
+
+#[test]
 fn total_bytes_counts_everything_around_the_body() {
     let adapter = Adapter::waystation();
     for kind in ["trip_update", "publish", "chat_message", "echo"] {
@@ -123,7 +155,7 @@ fn a_kind_that_the_adapter_does_not_have_is_refused_with_the_nearest() {
     let error = parse(SMALL).unwrap().of(&group(&["kind=chat_message"])).unwrap_err();
     assert!(error.contains("group g: kind chat_message: adapter x has k"), "{error}");
     let other = Adapter::load("ws").unwrap();
-    assert_eq!(KINDS.map(|kind| other.outgoing(&group(&[&format!("kind={kind}")])).is_ok()), [true; 7]);
+    assert_eq!(KINDS.map(|kind| other.outgoing(&group(&[&format!("kind={kind}")])).is_ok()), [true; KINDS.len()]);
     let error = other.outgoing(&group(&["kind=chat_messages"])).unwrap_err();
     assert!(error.contains("write chat_message?") && error.contains("typing"), "{error}");
 }

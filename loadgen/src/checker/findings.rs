@@ -71,6 +71,22 @@ pub enum What {
     Json,
 }
 
+impl What {
+    /// The same where all publishes are of one member, by whatever number they were booked.
+    #[must_use]
+    pub fn of_member(self, member: u32) -> Self {
+        let of = |publish: Publish| Publish { publisher: member, ..publish };
+        match self {
+            Self::Lost { first, last, .. } => Self::Lost { publisher: member, first, last },
+            Self::Duplicated(publish) => Self::Duplicated(of(publish)),
+            Self::OutOfOrder { late, after } => Self::OutOfOrder { late: of(late), after },
+            Self::Disputed { late, after } => Self::Disputed { late: of(late), after: of(after) },
+            Self::NeverSent(publish) => Self::NeverSent(of(publish)),
+            other @ (Self::Corrupted | Self::WrongRoom { .. } | Self::SeqGap { .. } | Self::Json) => other,
+        }
+    }
+}
+
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {

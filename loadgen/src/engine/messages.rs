@@ -30,12 +30,17 @@ impl Engine<'_> {
     fn on_message(&mut self, number: usize, opcode: u8, text: &[u8], now: u64) {
         // Messages of a room have heads of one length, so the marker mostly stands where it stood last.
         let group = &mut self.groups[self.rooms[index(self.connections[number].room)].group];
-        let first = if text.get(group.marker_at..).is_some_and(|rest| rest.starts_with(SENTINEL)) {
+        let asks = group.outgoing.iter().any(|kind| kind.book.is_some());
+        // An answer may hold publishes behind its own body, and one of them may stand there by chance.
+        let first = if !asks && text.get(group.marker_at..).is_some_and(|rest| rest.starts_with(SENTINEL)) {
             Some(group.marker_at)
         } else {
             self.finder.find(text).inspect(|&at| group.marker_at = at)
         };
         let Some(mut at) = first else { return self.on_control(number, opcode, text, now) };
+        if asks && self.on_answer(number, text, at, now) {
+            return;
+        }
         let (mut from, mut before) = (0, None);
         loop {
             from = self.on_delivery(number, text, from..at, &mut before, now);
@@ -90,7 +95,8 @@ impl Engine<'_> {
         let connection = &mut self.connections[number];
         let Connection { room, member, returning, .. } = *connection;
         let adapter = self.groups[self.rooms[index(room)].group].adapter;
-        if let Some(resume) = adapter.resume.as_ref().filter(|_| self.resumes) {
+        let kept = self.resumes || self.groups[self.rooms[index(room)].group].names_channel;
+        if let Some(resume) = adapter.resume.as_ref().filter(|_| kept) {
             connection.whereabouts = Some(Box::new(resume.read(text)));
             if returning && resume.is_resumed(text) {
                 return;

@@ -3,9 +3,10 @@
 //! One thread, one poll, one receive buffer, and rooms that nobody else touches; nothing is allocated per message. A
 //! connection keeps bytes of its own only while a frame is not whole or its socket is full. `wave` says which
 //! connections come and go, `opening` brings one up and down, `traffic` publishes and books deliveries, `messages`
-//! tells what came, `recovery` who has what it missed, `closed` is the closed loop, `slow` reads slowly, `slices` takes
+//! tells what came, `answers` what came back to who asked, `recovery` who has what it missed, `closed` is the closed loop, `slow` reads slowly, `slices` takes
 //! turns with another generator.
 
+mod answers;
 mod closed;
 mod messages;
 mod opening;
@@ -34,6 +35,7 @@ use crate::scenario::Scenario;
 use crate::socket::{self, Interest, Poll, Progress, Readiness};
 use crate::stats::Names;
 
+use answers::Answers;
 use closed::Lacking;
 use recovery::Storms;
 use slices::Slices;
@@ -67,6 +69,8 @@ pub struct Engine<'a> {
     pub(crate) tokens: &'a [String],
     pub(crate) clock: Clock,
     pub(crate) checker: Checker,
+    /// The books of questions and their answers.
+    answers: Answers,
     pub(crate) groups: Vec<GroupTraffic<'a>>,
     /// The wave that is being opened.
     pub(crate) opening: Opening,
@@ -136,6 +140,26 @@ pub(crate) struct Idle {
     pub(crate) rest: Option<RestReport>,
 }
 
+/// A fault, and where the room is that it is in.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Group of the room.
+    pub(crate) group: usize,
+    /// Number of the room in its group.
+    pub(crate) number: u32,
+    pub(crate) subject: Subject,
+    pub(crate) finding: Finding,
+}
+
+/// What a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// What goes to a room.
+    Delivery,
+    /// What goes back to who asked.
+    Answer,
+}
+
 /// One room of this engine.
 #[derive(Debug)]
 struct Room {
@@ -179,13 +203,7 @@ impl<'a> Engine<'a> {
         }
         let adapter = &setting.adapter;
         let groups = groups(scenario, adapter)?;
-        let promises: Vec<(RoomShape, Promise)> =
-            rooms.iter().map(|room: &Room| (room.shape, groups[room.group].promise())).collect();
-        let loose = groups.iter().flat_map(|group| &group.outgoing).any(|kind| kind.delivered == Delivered::Some);
-        let mut checker = Checker::with_promises(&promises, loose);
-        for connection in connections.iter().filter(|connection: &&Connection| connection.slow) {
-            checker.exempt(connection.room, connection.member);
-        }
+        let (checker, answers) = books(&rooms, &connections, &groups);
         let (poll, storms) = polls(scenario).map_err(|error| format!("cannot make a poll: {error}"))?;
         let slow_count = connections.iter().filter(|connection| connection.slow).count();
         Ok(Self {
@@ -195,6 +213,7 @@ impl<'a> Engine<'a> {
             tokens: &setting.tokens,
             clock,
             checker,
+            answers,
             groups,
             opening: Opening::default(),
             openings: Vec::new(),
@@ -285,13 +304,19 @@ impl<'a> Engine<'a> {
     }
 
     /// Closes the checker's book: what it found, and the first of each kind with the room's group and its number there.
-    pub(crate) fn close_checker(&mut self) -> (Faults, Vec<(usize, u32, Finding)>) {
+    pub(crate) fn close_checker(&mut self) -> (Faults, Vec<Found>) {
         let (faults, findings) = std::mem::replace(&mut self.checker, Checker::new(&[])).finish();
-        let named = findings.into_iter().map(|finding| {
-            let Room { group, id, number, .. } = self.rooms[index(finding.room)];
-            (group, number, Finding { room: id, ..finding })
+        let (of_answers, found) = self.answers.finish();
+        let deliveries = findings.into_iter().map(|finding| (Subject::Delivery, finding));
+        let answers = found.into_iter().map(|finding| {
+            let Connection { room, member, .. } = self.connections[index(finding.room)];
+            (Subject::Answer, Finding { room, member, what: finding.what.of_member(member) })
         });
-        (faults, named.collect())
+        let named = deliveries.chain(answers).map(|(subject, finding)| {
+            let Room { group, id, number, .. } = self.rooms[index(finding.room)];
+            Found { group, number, subject, finding: Finding { room: id, ..finding } }
+        });
+        (faults.plus(of_answers), named.collect())
     }
 
     fn gauges(&self) -> Gauges {
@@ -300,7 +325,9 @@ impl<'a> Engine<'a> {
             wanted: count(self.waves.target()),
             open: count(self.joined),
             connecting: count(self.waves.in_flight),
-            faults: self.checker.faults().sum() + self.closes.sum() + self.protocol_faults.sum(),
+            faults: self.checker.faults().plus(self.answers.faults()).sum()
+                + self.closes.sum()
+                + self.protocol_faults.sum(),
         }
     }
 
@@ -508,6 +535,20 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// What is owed to rooms and to who asks; who reads slowly on purpose may miss some of it.
+fn books(rooms: &[Room], connections: &[Connection], groups: &[GroupTraffic<'_>]) -> (Checker, Answers) {
+    let promises: Vec<(RoomShape, Promise)> =
+        rooms.iter().map(|room| (room.shape, groups[room.group].promise())).collect();
+    let loose = groups.iter().flat_map(|group| &group.outgoing).any(|kind| kind.delivered == Delivered::Some);
+    let mut checker = Checker::with_promises(&promises, loose);
+    let mut answers = Answers::new(rooms, groups);
+    for (number, connection) in connections.iter().enumerate().filter(|(_, connection)| connection.slow) {
+        checker.exempt(connection.room, connection.member);
+        answers.exempt(number);
+    }
+    (checker, answers)
+}
+
 /// The poll for all connections, and in it one for members that stay in storms.
 fn polls(scenario: &Scenario) -> io::Result<(Poll, Storms)> {
     let poll = Poll::new()?;
@@ -517,12 +558,25 @@ fn polls(scenario: &Scenario) -> io::Result<(Poll, Storms)> {
 
 /// What the groups publish, and who speaks it.
 fn groups<'a>(scenario: &Scenario, adapter: &'a Adapter) -> Result<Vec<GroupTraffic<'a>>, String> {
-    let groups = scenario.group.iter().map(|group| GroupTraffic::new(group, adapter));
-    let groups: Vec<GroupTraffic<'a>> = groups.collect::<Result<_, _>>()?;
+    let mut groups: Vec<GroupTraffic<'a>> = Vec::with_capacity(scenario.group.len());
+    for group in &scenario.group {
+        let kinds_at = groups.last().map_or(0, |last| last.kinds_at + last.kinds.len());
+        groups.push(GroupTraffic::new(group, adapter, kinds_at)?);
+    }
     match groups.iter().find(|group| scenario.resumes() && group.adapter.resume.is_none()) {
         Some(group) => Err(format!("resume: adapter {}: must have [resume]", group.adapter.name)),
         None => Ok(groups),
     }
+}
+
+/// The kinds of messages that are told apart, with their groups, in the order that the recorder has them in.
+///
+/// # Errors
+/// The adapter does not speak what the scenario publishes.
+pub(crate) fn kinds(scenario: &Scenario, adapter: &Adapter) -> Result<Vec<String>, String> {
+    let groups = groups(scenario, adapter)?;
+    let named = scenario.group.iter().zip(&groups).filter(|(_, traffic)| !traffic.kinds.is_empty());
+    Ok(named.flat_map(|(group, _)| group.shares().into_iter().map(|s| format!("{} {}", group.name, s.kind))).collect())
 }
 
 pub(crate) fn index(number: u32) -> usize {

@@ -1,5 +1,8 @@
 //! A connection comes up and goes down: connected, upgraded, authenticated, joined; and every way to end.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::adapter::{Step, Values};
 use crate::connection::{self, Connection, Phase};
 use crate::engine::{Engine, index};
@@ -22,7 +25,7 @@ impl Engine<'_> {
         self.watch(number);
         let adapter = self.groups[self.rooms[index(self.connections[number].room)].group].adapter;
         let request = self.with_values(number, |values| {
-            connection::request(&adapter.open, &self.target.host, self.scenario.auth, values)
+            connection::request(&adapter.open, &self.target.host, adapter.auth(self.scenario.auth), values)
         });
         self.send(number, request.as_bytes());
     }
@@ -31,18 +34,17 @@ impl Engine<'_> {
     fn with_values<T>(&self, number: usize, fill: impl FnOnce(&Values<'_>) -> T) -> T {
         let room = &self.rooms[index(self.connections[number].room)];
         let group = &self.scenario.group[room.group];
-        let number_in_group = format!("{:05}", room.number);
-        let channels: Vec<String> = group
-            .channels
-            .iter()
-            .map(|channel| format!("\"{}\"", channel.replace("{room}", &number_in_group)))
-            .collect();
+        let token = self.token(number);
+        let user = user_of(token);
+        let channels = group.channels_of(room.number, &user);
+        let channels: Vec<String> = channels.iter().map(|channel| format!("\"{channel}\"")).collect();
         let resume = self.resume_text(number, &room.name);
         fill(&Values {
             resume: &resume,
             room: &room.name,
-            endpoint: &group.path(room.number),
-            token: self.token(number),
+            endpoint: &group.path_of(room.number, &user),
+            user: &user,
+            token,
             channels: &channels.join(","),
             ..Values::default()
         })
@@ -119,6 +121,7 @@ impl Engine<'_> {
             self.on_returned(number, now);
         }
         self.checker.on_joined(room, member);
+        self.answers.on_joined(number);
         let connection = &mut self.connections[number];
         if connection.slow {
             connection.read_at_ns = now + SLOW_READ_NS;
@@ -187,9 +190,34 @@ impl Engine<'_> {
         let Connection { room, member, .. } = self.connections[number];
         self.stop_waiting(room, member);
         self.checker.on_closed(room, member);
+        self.answers.on_closed(number);
     }
 
     fn token(&self, number: usize) -> &str {
-        self.tokens.get(index(self.global(number)) % self.tokens.len().max(1)).map_or("none", String::as_str)
+        let room = &self.rooms[index(self.connections[number].room)];
+        let of = if self.scenario.group[room.group].one_user { room.first_of_run } else { self.global(number) };
+        self.tokens.get(index(of) % self.tokens.len().max(1)).map_or("none", String::as_str)
+    }
+}
+
+/// The user that a JSON Web Token names; of anything else the whole of it, as a server without tokens would take it.
+fn user_of(token: &str) -> String {
+    let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let claims = claims.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let user = claims.as_ref().and_then(|claims| claims.get("sub")?.as_str());
+    user.unwrap_or(token).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user_of;
+
+    #[test]
+    fn the_user_is_whom_the_token_names() {
+        // {"sub":"load-17","exp":1}, between two parts that are not looked at.
+        assert_eq!(user_of("e30.eyJzdWIiOiJsb2FkLTE3IiwiZXhwIjoxfQ.x"), "load-17");
+        for token in ["none", "a.b", "a.!!.c", "e30.e30.x", "e30.eyJzdWIiOjF9.x"] {
+            assert_eq!(user_of(token), token);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::adapter::{self, Adapter, Delivered, Outgoing, Values};
+use crate::adapter::{self, Adapter, Batch, Delivered, Outgoing, Values};
 use crate::checker::{Promise, Verdict};
 use crate::clock::seconds;
 use crate::connection::{Connection, Phase};
@@ -41,9 +41,13 @@ pub struct GroupTraffic<'a> {
     /// Who speaks this group's kinds.
     pub(super) adapter: &'a Adapter,
     /// What is published, by kind.
-    pub(super) outgoing: Vec<Outgoing<'a>>,
-    /// The same for each kind of a mix; empty for a group of one kind.
+    pub(crate) outgoing: Vec<Outgoing<'a>>,
+    /// The same for each kind of a mix, and of questions; empty for a group of one kind that is delivered.
     pub kinds: Vec<KindTraffic>,
+    /// Where those stand among the kinds of all groups.
+    pub(super) kinds_at: usize,
+    /// Whether what a connection says names the channel, or how far it has read there.
+    pub(super) names_channel: bool,
 }
 
 /// What one kind of a mix came to.
@@ -51,9 +55,9 @@ pub struct GroupTraffic<'a> {
 pub struct KindTraffic {
     /// Publishes sent, whenever.
     pub published: u64,
-    /// Deliveries had, whenever.
+    /// Deliveries had, or answers, whenever.
     pub delivered: u64,
-    /// Delivery minus intended send, of publishes intended in measured phases.
+    /// Delivery or answer minus intended send, of publishes intended in measured phases.
     pub corrected: Latency,
 }
 
@@ -88,8 +92,12 @@ pub struct PhaseTraffic {
 }
 
 impl<'a> GroupTraffic<'a> {
-    pub(super) fn new(group: &Group, adapter: &'a Adapter) -> Result<Self, String> {
+    pub(super) fn new(group: &Group, adapter: &'a Adapter, kinds_at: usize) -> Result<Self, String> {
         let adapter = adapter.of(group)?;
+        let outgoing = adapter.outgoing(group)?;
+        let apart = !group.mix.is_empty() || outgoing.iter().any(|kind| kind.book.is_some());
+        let kinds = outgoing.iter().filter(|_| apart).map(|_| KindTraffic::default()).collect();
+        let named = outgoing.iter().any(|kind| kind.template.has_channel());
         Ok(Self {
             published: 0,
             delivered: 0,
@@ -101,8 +109,10 @@ impl<'a> GroupTraffic<'a> {
             seq_at: 0,
             schedules: VecDeque::new(),
             adapter,
-            outgoing: adapter.outgoing(group)?,
-            kinds: group.mix.iter().map(|_| KindTraffic::default()).collect(),
+            outgoing,
+            kinds,
+            kinds_at,
+            names_channel: named || group.acknowledge_every > 0,
         })
     }
 
@@ -175,7 +185,7 @@ impl Engine<'_> {
     }
 
     /// The phase that a publish was intended in.
-    fn phase_of(&mut self, intended_ns: u64) -> Option<&mut PhaseTraffic> {
+    pub(super) fn phase_of(&mut self, intended_ns: u64) -> Option<&mut PhaseTraffic> {
         let last = self.phases.iter_mut().rev().find(|phase| phase.from_ns <= intended_ns);
         last.filter(|phase| intended_ns < phase.end_ns)
     }
@@ -183,7 +193,8 @@ impl Engine<'_> {
     /// Whether deliveries or refusals are still to come.
     #[must_use]
     pub fn unsettled(&self) -> bool {
-        self.checker.pending() > 0 || self.closes_expected < self.refusals_expected() || self.next_due_ns().is_some()
+        let owed = self.checker.pending() + self.answers.pending();
+        owed > 0 || self.closes_expected < self.refusals_expected() || self.next_due_ns().is_some()
     }
 
     /// Connections that the server must refuse.
@@ -227,7 +238,7 @@ impl Engine<'_> {
     pub(super) fn publish(&mut self, number: usize, due: Due, out: &mut Vec<u8>) {
         let publisher = self.global(number);
         let connection = &mut self.connections[number];
-        let (room_number, member) = (connection.room, connection.member);
+        let room_number = connection.room;
         let group_index = self.rooms[index(room_number)].group;
         let group = &self.scenario.group[group_index];
         let traffic = &mut self.groups[group_index];
@@ -242,41 +253,82 @@ impl Engine<'_> {
         connection.sent += 1;
         let sent = connection.sent;
         let kind = adapter::pick(&traffic.outgoing, self.seed, publisher, sent);
-        let seq = match traffic.outgoing[kind].delivered {
-            // A publish that the server must refuse is owed to nobody.
-            _ if group.expect_close.is_some() => 1,
-            Delivered::Every => self.checker.publish(room_number, member),
-            Delivered::Some => self.checker.publish_loose(room_number, member),
-            Delivered::None => sent,
-        };
         let actual_ns = self.clock.now_ns();
         let (intended_ns, lateness_ns) = match due {
             Due::Now => (actual_ns, None),
             Due::At(at_ns) => (at_ns, Some(actual_ns.saturating_sub(at_ns))),
             Due::Held(at_ns) => (at_ns, None),
         };
-        traffic.published += 1;
+        let count = traffic.outgoing[kind].batch.map_or(1, |batch| batch.count);
+        traffic.published += u64::from(count);
         if let Some(traffic) = traffic.kinds.get_mut(kind) {
-            traffic.published += 1;
+            traffic.published += u64::from(count);
         }
-        self.recorder.on_publish(lateness_ns);
         if let Some(phase) = self.phase(actual_ns) {
-            phase.groups[group_index].published += 1;
+            phase.groups[group_index].published += u64::from(count);
         }
         if let Some((lateness_ns, phase)) = lateness_ns.zip(self.phase_of(intended_ns)) {
             phase.groups[group_index].lateness.record(lateness_ns);
         }
-        if group.limit().is_some() {
+        let mut first = None;
+        for _ in 0..count {
+            self.recorder.on_publish(lateness_ns);
+            let seq = self.number_of(number, kind);
+            first.get_or_insert(seq);
+        }
+        let seq = first.unwrap_or(0);
+        if self.scenario.group[group_index].limit().is_some() {
             self.expect(number, seq);
         }
-        let (room, traffic) = (&self.rooms[index(room_number)], &self.groups[group_index]);
         let kind_digit = u8::try_from(kind).unwrap_or(u8::MAX);
-        let marker = Marker { kind: kind_digit, room: room.id, publisher, seq, intended_ns, actual_ns };
-        let Outgoing { template, opcode, sizes, .. } = &traffic.outgoing[kind];
-        let body_bytes = sizes.of(publisher, sent);
-        let values = Values { room: &room.name, publisher, seq, body_bytes, ..Values::default() };
-        frame::encode(*opcode, template.bytes(&values), self.masks.next_key(), out, |out| {
-            template.fill(&values, out, |body| marker.encode(body));
+        let id = self.rooms[index(room_number)].id;
+        let marker = Marker { kind: kind_digit, room: id, publisher, seq, intended_ns, actual_ns };
+        self.write_publish(number, kind, &marker, out);
+    }
+
+    /// The number of a connection's next publish of a kind, booked as owed to whom it goes to.
+    fn number_of(&mut self, number: usize, kind: usize) -> u32 {
+        let Connection { room, member, sent, .. } = self.connections[number];
+        let group = self.rooms[index(room)].group;
+        let kind = &self.groups[group].outgoing[kind];
+        match (kind.delivered, kind.book) {
+            // A publish that the server must refuse is owed to nobody.
+            _ if self.scenario.group[group].expect_close.is_some() => 1,
+            (Delivered::Every, _) => self.checker.publish(room, member),
+            (Delivered::Some, _) => self.checker.publish_loose(room, member),
+            (Delivered::Sender, Some(book)) => self.answers.ask(book, number),
+            (Delivered::Sender | Delivered::None, _) => sent,
+        }
+    }
+
+    /// Appends the frame of a publish, or of several whose numbers follow `marker`'s.
+    fn write_publish(&mut self, number: usize, kind: usize, marker: &Marker, out: &mut Vec<u8>) {
+        let Connection { room, sent, ref whereabouts, .. } = self.connections[number];
+        let room = &self.rooms[index(room)];
+        let Outgoing { template, opcode, sizes, batch, .. } = &self.groups[room.group].outgoing[kind];
+        let body_bytes = sizes.of(marker.publisher, sent);
+        let channel = whereabouts.as_ref().map_or("", |whereabouts| whereabouts.channel.as_str());
+        let publisher = marker.publisher;
+        let values = |seq| Values { room: &room.name, channel, publisher, seq, body_bytes, ..Values::default() };
+        let key = self.masks.next_key();
+        let Some(Batch { count, before, between, after }) = batch else {
+            let values = values(marker.seq);
+            return frame::encode(*opcode, template.bytes(&values), key, out, |out| {
+                template.fill(&values, out, |body| marker.encode(body));
+            });
+        };
+        let numbers = marker.seq..marker.seq.saturating_add(*count);
+        let around = before.len() + after.len() + between.len() * index(count.saturating_sub(1));
+        let bytes = around + numbers.clone().map(|seq| template.bytes(&values(seq))).sum::<usize>();
+        frame::encode(*opcode, bytes, key, out, |out| {
+            out.extend_from_slice(before);
+            for seq in numbers {
+                if seq > marker.seq {
+                    out.extend_from_slice(between);
+                }
+                template.fill(&values(seq), out, |body| Marker { seq, ..*marker }.encode(body));
+            }
+            out.extend_from_slice(after);
         });
     }
 
@@ -308,15 +360,37 @@ impl Engine<'_> {
         if before.replace(marker) == Some(marker) && adapter.deliver.repeats {
             return end;
         }
-        self.deliveries_count += 1;
-        if self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY)
-            && adapter.deliver.json
-            && !serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, &text[at..end]))
-        {
+        if self.is_sampled() && adapter.deliver.json && !is_json_with(text, &text[at..end]) {
             self.checker.on_bad_json(room_number, member);
         }
         self.book(number, &marker, text.len(), now);
         end
+    }
+
+    /// Whether what came is among those that a JSON parser reads as well.
+    pub(super) fn is_sampled(&mut self) -> bool {
+        self.deliveries_count += 1;
+        self.deliveries_count.is_multiple_of(JSON_SAMPLE_EVERY)
+    }
+
+    /// A member that acknowledges has had one publish more.
+    fn acknowledge(&mut self, number: usize) {
+        let Connection { room: room_number, member, phase, .. } = self.connections[number];
+        let room = &self.rooms[index(room_number)];
+        let every = self.scenario.group[room.group].acknowledge_every;
+        let connection = &mut self.connections[number];
+        connection.unacknowledged += 1;
+        if phase != Phase::Ready || connection.unacknowledged < every {
+            return;
+        }
+        connection.unacknowledged = 0;
+        let known = self.groups[room.group].adapter.acknowledge.as_ref().zip(connection.whereabouts.as_ref());
+        let Some(((template, whereabouts), last)) = known.zip(self.checker.server_seq(room_number, member)) else {
+            return self.protocol_faults.add("nothing to acknowledge by");
+        };
+        let (channel, epoch) = (whereabouts.channel.as_str(), whereabouts.epoch.as_str());
+        let text = template.text(&Values { room: &room.name, channel, epoch, last, ..Values::default() });
+        self.send_frame(number, frame::OPCODE_TEXT, text.as_bytes());
     }
 
     /// Books a publish that came whole, in a message of so many bytes.
@@ -333,11 +407,14 @@ impl Engine<'_> {
             Some(Delivered::Every) => self.checker.deliver(room_number, member, publisher, marker.seq),
             Some(Delivered::Some) => self.checker.deliver_loose(room_number, member, publisher, marker.seq),
             Some(Delivered::None) => return self.protocol_faults.add("delivery of what is delivered to nobody"),
-            // The hash was right, so it is somebody's, but not of this run.
-            None => return self.checker.on_corrupt(room_number, member),
+            // The hash was right, so it is somebody's, but not of this run; an answer is told before.
+            Some(Delivered::Sender) | None => return self.checker.on_corrupt(room_number, member),
         };
         if verdict == Verdict::Faulty {
             return;
+        }
+        if group.acknowledge_every > 0 {
+            self.acknowledge(number);
         }
         if slow {
             // What it reads when all is over says nothing.
@@ -370,8 +447,12 @@ impl Engine<'_> {
                 traffic.uncorrected.record(uncorrected_ns);
             }
         }
-        if let Some(kind) = self.groups[group_index].kinds.get_mut(kind).filter(|_| measured) {
-            kind.corrected.record(latency_ns);
+        let traffic = &mut self.groups[group_index];
+        if let Some(of_kind) = traffic.kinds.get_mut(kind) {
+            self.recorder.on_kind(traffic.kinds_at + kind, latency_ns);
+            if measured {
+                of_kind.corrected.record(latency_ns);
+            }
         }
         if measured {
             self.on_live(number, marker.intended_ns, latency_ns);
@@ -381,6 +462,11 @@ impl Engine<'_> {
             self.arrived(room_number, publisher, marker.seq);
         }
     }
+}
+
+/// Whether a message is JSON and holds exactly this body as a string.
+pub(super) fn is_json_with(text: &[u8], body: &[u8]) -> bool {
+    serde_json::from_slice(text).is_ok_and(|value| holds_string(&value, body))
 }
 
 /// Whether a JSON value holds exactly this string somewhere.

@@ -25,7 +25,7 @@ use signal_hook::iterator::Signals;
 
 use crate::process;
 pub(crate) use recorder::{Gauges, Recorder};
-pub(crate) use watcher::Watcher;
+pub(crate) use watcher::{Scene, Watcher};
 
 /// How a run is shown.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What the screen shows: stage and progress, rates, latencies, a graph, and how generator and server fare.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 use ratatui::Frame;
@@ -100,6 +101,8 @@ impl Signs {
 /// Columns and rows from which on all blocks have room; the graph takes what is over.
 const WHOLE_COLUMNS: u16 = 58;
 const WHOLE_ROWS: u16 = 18;
+/// Rows of it that are neither figures nor graph.
+const FIXED_ROWS: u16 = 11;
 /// Columns from which on the table of latencies has its full titles.
 const WIDE_COLUMNS: u16 = 76;
 
@@ -116,8 +119,10 @@ pub(super) fn paint(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palet
 fn paint_whole(frame: &mut Frame<'_>, picture: &Picture, now_ns: u64, palette: Palette, signs: Signs) {
     let area = frame.area();
     let rows = [connections(picture).into(), rates(picture).into(), fares(picture)];
-    let lines: Vec<Line<'_>> =
+    let mut lines: Vec<Line<'_>> =
         rows.into_iter().flat_map(|figures: Vec<Figure>| flow(figures, area.width, palette)).collect();
+    let spare = usize::from(area.height).saturating_sub(usize::from(FIXED_ROWS) + lines.len());
+    lines.extend(flow(kinds(picture, signs), area.width, palette).into_iter().take(spare));
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     let areas: [Rect; 7] = Layout::vertical([
         Constraint::Length(2),
@@ -204,15 +209,15 @@ fn paint_progress(frame: &mut Frame<'_>, area: Rect, picture: &Picture, now_ns: 
 
 /// A figure with its name.
 struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: String,
     /// Whether it is a reason to look.
     bad: bool,
 }
 
 impl Figure {
-    fn new(name: &'static str, value: String) -> Self {
-        Self { name, value, bad: false }
+    fn new(name: impl Into<Cow<'static, str>>, value: String) -> Self {
+        Self { name: name.into(), value, bad: false }
     }
 
     fn columns(&self) -> usize {
@@ -241,7 +246,7 @@ fn rates(picture: &Picture) -> [Figure; 4] {
 
 fn faults(picture: &Picture) -> Figure {
     let faults = picture.point.faults;
-    Figure { name: "faults", value: faults.to_string(), bad: faults > 0 }
+    Figure { bad: faults > 0, ..Figure::new("faults", faults.to_string()) }
 }
 
 /// How checks, generator and server fare.
@@ -251,6 +256,14 @@ fn fares(picture: &Picture) -> Vec<Figure> {
     figures.extend(point.server_busy.map(|busy| Figure::new("server CPU", format!("{:.0} %", 100.0 * busy))));
     figures.extend(point.server_anonymous_bytes.map(|bytes| Figure::new("memory", mebi(bytes as f64))));
     figures
+}
+
+/// What came of each kind in the last second, and the slowest of it.
+fn kinds(picture: &Picture, signs: Signs) -> impl Iterator<Item = Figure> {
+    picture.kinds.iter().map(move |kind| {
+        let slowest = if kind.per_s > 0.0 { format!(" max {}", time(kind.slowest_us)) } else { String::new() };
+        Figure::new(signs.shown(&kind.name), format!("{:.0}/s{slowest}", kind.per_s))
+    })
 }
 
 fn mebi(bytes: f64) -> String {

@@ -29,6 +29,24 @@ pub(crate) struct Second {
     pub(super) corrected: Histogram<u32>,
     pub(super) uncorrected: Histogram<u32>,
     pub(super) lateness: Histogram<u32>,
+    /// By kind, those of all groups one after the other.
+    pub(super) kinds: Vec<KindSecond>,
+}
+
+/// What came of one kind in one second.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KindSecond {
+    /// Deliveries or answers.
+    pub(super) came: u64,
+    /// The longest that one of them took, from its intended send.
+    pub(super) slowest_ns: u64,
+}
+
+impl KindSecond {
+    fn merge(&mut self, other: Self) {
+        self.came += other.came;
+        self.slowest_ns = self.slowest_ns.max(other.slowest_ns);
+    }
 }
 
 /// What the run is doing.
@@ -76,7 +94,7 @@ struct Queues {
 }
 
 impl Second {
-    fn new(thread: usize) -> Box<Self> {
+    fn new(thread: usize, kinds: usize) -> Box<Self> {
         let stage = Stage { number: 0, name: "start", measured: false, until_ns: None };
         Box::new(Self {
             thread,
@@ -91,6 +109,7 @@ impl Second {
             corrected: slice_histogram(),
             uncorrected: slice_histogram(),
             lateness: slice_histogram(),
+            kinds: vec![KindSecond::default(); kinds],
         })
     }
 
@@ -113,6 +132,7 @@ impl Second {
             // All have the same bounds, and so nothing can be refused.
             let _ = own.add(others);
         }
+        self.kinds.iter_mut().zip(&other.kinds).for_each(|(own, others)| own.merge(*others));
     }
 
     /// Makes it an empty one.
@@ -121,23 +141,28 @@ impl Second {
         self.corrected.reset();
         self.uncorrected.reset();
         self.lateness.reset();
+        self.kinds.fill(KindSecond::default());
     }
 }
 
 impl Recorder {
     /// One whose seconds nobody sees: the first one never ends.
     pub(crate) fn unseen() -> Self {
-        Self { second: Second::new(0), stage_from_ns: 0, next_ns: u64::MAX, queues: None, stop: Stop::default() }
+        Self { second: Second::new(0, 0), stage_from_ns: 0, next_ns: u64::MAX, queues: None, stop: Stop::default() }
     }
 
-    /// One for a thread, and the queue by which it is given empty seconds.
-    pub(crate) fn new(thread: usize, filled: SyncSender<Box<Second>>, stop: Stop) -> (Self, SyncSender<Box<Second>>) {
+    /// One for a thread, with so many kinds of messages, and the queue by which it is given empty seconds.
+    pub(crate) fn new(
+        (thread, kinds): (usize, usize),
+        filled: SyncSender<Box<Second>>,
+        stop: Stop,
+    ) -> (Self, SyncSender<Box<Second>>) {
         let (give, empty) = sync_channel(SECONDS_QUEUED_MAX);
         for _ in 0..SECONDS_SPARE_COUNT {
             // The queue is new and holds more than the spare ones.
-            let _ = give.try_send(Second::new(thread));
+            let _ = give.try_send(Second::new(thread, kinds));
         }
-        let second = Second::new(thread);
+        let second = Second::new(thread, kinds);
         (Self { second, stage_from_ns: 0, next_ns: u64::MAX, queues: Some(Queues { filled, empty }), stop }, give)
     }
 
@@ -172,9 +197,10 @@ impl Recorder {
         now_ns: u64,
         gauges: Gauges,
     ) {
-        let (number, thread) = (self.second.stage.number + 1, self.second.thread);
+        let Second { thread, ref kinds, .. } = *self.second;
+        let (number, kinds) = (self.second.stage.number + 1, kinds.len());
         let Some(Queues { empty, .. }) = &self.queues else { return };
-        let next = empty.try_recv().unwrap_or_else(|_| Second::new(thread));
+        let next = empty.try_recv().unwrap_or_else(|_| Second::new(thread, kinds));
         self.exchange(next, now_ns, gauges);
         self.second.stage = Stage { number, name, measured, until_ns };
         self.second.number = 0;
@@ -223,6 +249,13 @@ impl Recorder {
         }
     }
 
+    /// What came was of this kind, and took so long from its intended send.
+    pub(crate) fn on_kind(&mut self, kind: usize, latency_ns: u64) {
+        if let Some(kind) = self.second.kinds.get_mut(kind) {
+            kind.merge(KindSecond { came: 1, slowest_ns: latency_ns });
+        }
+    }
+
     /// A delivery came of what a member had missed.
     pub(crate) fn on_replay(&mut self, bytes: usize) {
         self.second.delivered += 1;
@@ -236,7 +269,7 @@ mod tests {
 
     fn recorder() -> (Recorder, Receiver<Box<Second>>, SyncSender<Box<Second>>) {
         let (filled, out) = sync_channel(SECONDS_QUEUED_MAX);
-        let (recorder, give) = Recorder::new(3, filled, Stop::default());
+        let (recorder, give) = Recorder::new((3, 2), filled, Stop::default());
         (recorder, out, give)
     }
 
@@ -254,6 +287,9 @@ mod tests {
         recorder.on_delivery(400, true, 2_000_000, Some(1_000_000));
         recorder.on_delivery(300, false, 9_000_000, None);
         recorder.on_replay(100);
+        recorder.on_kind(1, 7);
+        recorder.on_kind(1, 5);
+        recorder.on_kind(2, 9);
         recorder.cut(SECOND_NS + 107, gauges(2));
         // The grid stays where the stage began.
         assert!(!recorder.is_due(2 * SECOND_NS + 99) && recorder.is_due(2 * SECOND_NS + 100));
@@ -265,6 +301,8 @@ mod tests {
         assert_eq!((steady.from_ns, steady.until_ns, steady.gauges.open), (100, SECOND_NS + 107, 2));
         assert_eq!((steady.published, steady.delivered, steady.bytes), (2, 3, 800));
         // What was not measured is counted, but has no part in the latencies of a measured second.
+        let of_kinds = [KindSecond::default(), KindSecond { came: 2, slowest_ns: 7 }];
+        assert_eq!(steady.kinds, of_kinds, "a kind that nobody knows is not counted");
         let lengths = (steady.corrected.len(), steady.uncorrected.len(), steady.lateness.len());
         assert_eq!(lengths, (1, 1, 1));
         let last = out.recv().unwrap();
@@ -317,14 +355,16 @@ mod tests {
 
     #[test]
     fn threads_add_up() {
-        let (mut one, mut other) = (Second::new(0), Second::new(1));
+        let (mut one, mut other) = (Second::new(0, 1), Second::new(1, 1));
         (one.from_ns, one.until_ns, one.delivered, one.gauges.open) = (5, 10, 3, 7);
         (other.from_ns, other.until_ns, other.delivered, other.gauges.open) = (4, 9, 4, 1);
         other.corrected.record(77).unwrap();
+        (one.kinds[0], other.kinds[0]) = (KindSecond { came: 2, slowest_ns: 5 }, KindSecond { came: 1, slowest_ns: 4 });
         one.merge(&other);
+        assert_eq!(one.kinds, [KindSecond { came: 3, slowest_ns: 5 }]);
         assert_eq!((one.from_ns, one.until_ns, one.delivered, one.gauges.open), (4, 10, 7, 8));
         assert_eq!(one.corrected.len(), 1);
         one.clear();
-        assert_eq!((one.delivered, one.corrected.len()), (0, 0));
+        assert_eq!((one.delivered, one.corrected.len(), one.kinds[0].came), (0, 0, 0));
     }
 }

@@ -27,6 +27,25 @@ pub(crate) struct Watcher {
     thread: JoinHandle<(Timeline, Option<SloReport>)>,
 }
 
+/// What is watched, for people.
+#[derive(Debug, Default)]
+pub(crate) struct Scene {
+    /// What runs, and against whom.
+    pub(crate) title: String,
+    /// Kinds of messages that are told apart, with their groups.
+    pub(crate) kinds: Vec<String>,
+}
+
+/// One kind of messages in the last second.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct KindPicture {
+    pub(super) name: String,
+    /// Deliveries or answers.
+    pub(super) per_s: f64,
+    /// The slowest of them.
+    pub(super) slowest_us: f64,
+}
+
 /// What there is to show.
 #[derive(Debug)]
 pub(super) struct Picture {
@@ -48,6 +67,8 @@ pub(super) struct Picture {
     pub(super) graph: VecDeque<u64>,
     pub(super) published: u64,
     pub(super) delivered: u64,
+    /// Kinds of messages, in the order of the groups.
+    pub(super) kinds: Vec<KindPicture>,
 }
 
 /// 50, 90, 99 and 99.9 % and the longest, in microseconds.
@@ -77,7 +98,7 @@ impl Watcher {
     /// # Errors
     /// The kernel has no thread left.
     pub(crate) fn start(
-        title: String,
+        Scene { title, kinds }: Scene,
         clock: Clock,
         threads: usize,
         server: Option<Process>,
@@ -87,14 +108,16 @@ impl Watcher {
     ) -> Result<(Self, Vec<Recorder>), String> {
         let (fill, filled) = sync_channel(SECONDS_QUEUED_MAX);
         let (recorders, give): (Vec<_>, Vec<_>) =
-            (0..threads).map(|thread| Recorder::new(thread, fill.clone(), stop.clone())).unzip();
+            (0..threads).map(|thread| Recorder::new((thread, kinds.len()), fill.clone(), stop.clone())).unzip();
+        let mut picture = Picture::new(title);
+        picture.kinds = kinds.into_iter().map(|name| KindPicture { name, ..KindPicture::default() }).collect();
         let watching = Watching {
             clock,
             filled,
             give,
             pending: BTreeMap::new(),
             timeline: Growing::new(),
-            picture: Picture::new(title),
+            picture,
             server_cpu: server.and_then(|server| Some((server.cpu_ns()?, clock.now_ns()))),
             server,
             watch,
@@ -129,6 +152,7 @@ impl Picture {
             graph: VecDeque::new(),
             published: 0,
             delivered: 0,
+            kinds: Vec::new(),
         }
     }
 
@@ -151,6 +175,10 @@ impl Picture {
         self.last = latencies(&second.corrected);
         self.published += second.published;
         self.delivered += second.delivered;
+        for (kind, came) in self.kinds.iter_mut().zip(&second.kinds) {
+            kind.per_s = if point.span_s > 0.0 { came.came as f64 / point.span_s } else { 0.0 };
+            kind.slowest_us = came.slowest_ns as f64 / 1e3;
+        }
         if second.stage.measured {
             add(&mut self.total, &second.corrected);
             add(&mut self.total_uncorrected, &second.uncorrected);
@@ -295,7 +323,7 @@ mod tests {
     fn the_seconds_of_two_threads_are_one_point() {
         let clock = Clock::start();
         let (watcher, recorders) =
-            Watcher::start(String::new(), clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
+            Watcher::start(Scene::default(), clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
         for (mut recorder, open) in recorders.into_iter().zip([10, 20]) {
             let gauges = Gauges { open, wanted: 15, faults: 1, ..Gauges::default() };
             recorder.enter("warm-up", false, None, 0, gauges);
@@ -321,7 +349,7 @@ mod tests {
     fn a_thread_that_is_behind_holds_nothing_up_for_long() {
         let clock = Clock::start();
         let (watcher, mut recorders) =
-            Watcher::start(String::new(), clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
+            Watcher::start(Scene::default(), clock, 2, None, View::Nothing, &Stop::default(), None).unwrap();
         let mut late = recorders.pop().unwrap();
         late.enter("measure", true, None, 0, Gauges::default());
         let mut one = recorders.pop().unwrap();

@@ -51,7 +51,7 @@ const STATISTICS: [Statistic; 8] = [
     Statistic { name: "mean", value: |of| of.mean_us, meaning: "the average" },
 ];
 
-const FAMILIES: [Family<Report>; 9] = [
+const FAMILIES: [Family<Report>; 10] = [
     Family {
         name: "delivery",
         latency: |report| of_groups(report, |group| &group.latency),
@@ -61,6 +61,11 @@ const FAMILIES: [Family<Report>; 9] = [
         name: "uncorrected",
         latency: |report| of_groups(report, |group| &group.latency_uncorrected),
         meaning: "delivery, from the actual send",
+    },
+    Family {
+        name: "answer",
+        latency: |report| together(report.groups.iter().flat_map(answers)),
+        meaning: "answer to who asked, from the intended send, all groups together",
     },
     Family {
         name: "connect",
@@ -95,13 +100,14 @@ const FAMILIES: [Family<Report>; 9] = [
     Family { name: "live.after", latency: |report| live(report, 3), meaning: "the same, once those are recovered" },
 ];
 
-const GROUP_FAMILIES: [Family<GroupReport>; 2] = [
+const GROUP_FAMILIES: [Family<GroupReport>; 3] = [
     Family { name: "delivery", latency: |group| group.latency.clone(), meaning: "delivery in one group" },
     Family {
         name: "uncorrected",
         latency: |group| group.latency_uncorrected.clone(),
         meaning: "delivery in one group, from the actual send",
     },
+    Family { name: "answer", latency: |group| together(answers(group)), meaning: "answer in one group" },
 ];
 
 const FIGURES: [Figure<Report>; 27] = [
@@ -241,6 +247,10 @@ fn valued<T>(of: &T, families: &[Family<T>], figures: &[Figure<T>]) -> Vec<Optio
 
 fn of_groups(report: &Report, of: fn(&GroupReport) -> &Percentiles) -> Percentiles {
     together(report.groups.iter().map(of))
+}
+
+fn answers(group: &GroupReport) -> impl Iterator<Item = &Percentiles> {
+    group.kinds.iter().filter(|kind| kind.answers).map(|kind| &kind.latency)
 }
 
 fn of_openings(report: &Report, of: fn(&OpeningReport) -> &Percentiles) -> Percentiles {

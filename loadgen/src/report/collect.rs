@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checker::Finding;
-use crate::engine::{Engine, KindTraffic, PhaseTraffic};
+use crate::adapter::Outgoing;
+use crate::engine::{Engine, Found, GroupTraffic, KindTraffic, PhaseTraffic, Subject};
 use crate::plan::Own;
 use crate::report::{
     Environment, FindingReport, GroupReport, KindReport, LiveReport, OpeningReport, RecoveryReport, Report, Timeline,
@@ -172,10 +172,11 @@ impl Report {
 }
 
 /// The faults with the names of their rooms.
-fn named(scenario: &Scenario, findings: Vec<(usize, u32, Finding)>) -> Vec<FindingReport> {
-    let named = findings.into_iter().map(|(group, number, finding)| {
+fn named(scenario: &Scenario, findings: Vec<Found>) -> Vec<FindingReport> {
+    let named = findings.into_iter().map(|Found { group, number, subject, finding }| {
         let group = &scenario.group[group];
-        FindingReport { group: group.name.clone(), path: group.path(number), finding }
+        let of = if subject == Subject::Answer { " (answers)" } else { "" };
+        FindingReport { group: group.name.clone(), path: format!("{}{of}", group.path(number)), finding }
     });
     named.collect()
 }
@@ -194,14 +195,16 @@ fn worst_lateness(engine: &Engine<'_>) -> Option<(f64, String)> {
     worst
 }
 
-fn kinds(group: &Group, traffic: &[KindTraffic]) -> Vec<KindReport> {
-    let report = |(share, traffic): (&Share, &KindTraffic)| KindReport {
-        kind: share.kind.clone(),
+fn kinds(group: &Group, traffic: &GroupTraffic<'_>) -> Vec<KindReport> {
+    let told = group.shares().into_iter().zip(&traffic.kinds).zip(&traffic.outgoing);
+    let report = |((share, traffic), outgoing): ((Share, &KindTraffic), &Outgoing<'_>)| KindReport {
+        kind: share.kind,
         published: traffic.published,
         delivered: traffic.delivered,
+        answers: outgoing.book.is_some(),
         latency: traffic.corrected.percentiles(),
     };
-    group.mix.iter().zip(traffic).map(report).collect()
+    told.map(report).collect()
 }
 
 fn groups(engine: &Engine<'_>) -> Vec<GroupReport> {
@@ -223,7 +226,7 @@ fn groups(engine: &Engine<'_>) -> Vec<GroupReport> {
             delivered: traffic.delivered,
             replayed: traffic.replayed,
             bytes_per_delivery: rounded(traffic.delivered_bytes as f64 / traffic.delivered.max(1) as f64),
-            kinds: kinds(group, &traffic.kinds),
+            kinds: kinds(group, traffic),
             blocked: traffic.blocked,
             absent: traffic.absent,
             published_per_s: per_s(of().map(|phase| phase.published).sum()),

@@ -73,6 +73,10 @@ fn write_latencies(text: &mut String, report: &Report) {
         rows.push((format!("{}: delivery", group.name), &group.latency));
         rows.push((format!("{}: from actual send", group.name), &group.latency_uncorrected));
         rows.push((format!("{}: lateness of sends", group.name), &group.lateness));
+        for kind in &group.kinds {
+            let of = if kind.answers { "answer to" } else { "delivery of" };
+            rows.push((format!("{}: {of} {}", group.name, kind.kind), &kind.latency));
+        }
     }
     rows.retain(|(_, of)| of.count > 0);
     if rows.is_empty() {

@@ -223,20 +223,23 @@ pub struct GroupReport {
     pub latency_uncorrected: Percentiles,
     /// Actual minus intended send.
     pub lateness: Percentiles,
-    /// The kinds of a mix.
+    /// The kinds of a mix, and of questions.
     #[serde(default)]
     pub kinds: Vec<KindReport>,
 }
 
-/// One kind of a mix.
+/// One kind of messages in a group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KindReport {
     /// The kind.
     pub kind: String,
     /// Publishes of the whole run.
     pub published: u64,
-    /// Deliveries of the whole run that could be told; of some kinds none can.
+    /// Deliveries of the whole run that could be told, or answers; of some kinds none can.
     pub delivered: u64,
+    /// Whether they are answers to who asked; the group's own figures have none of them.
+    #[serde(default)]
+    pub answers: bool,
     /// Latency from the intended send.
     pub latency: Percentiles,
 }

@@ -8,7 +8,7 @@ use crate::engine::SlowTraffic;
 use crate::metrics::Unit;
 use crate::process::Weight;
 use crate::report::{
-    Environment, GroupReport, LiveReport, OpeningCost, OpeningReport, PhaseReport, RecoveryReport, Report,
+    Environment, GroupReport, KindReport, LiveReport, OpeningCost, OpeningReport, PhaseReport, RecoveryReport, Report,
     ServerReport, SloReport, ThreadReport, ratio,
 };
 use crate::stats::{Names, Percentiles};
@@ -66,7 +66,9 @@ impl fmt::Display for Report {
                  ({delivered_per_s:.0}/s, {bytes:.1} bytes each)  blocked {blocked}"
             )?;
             for kind in &group.kinds {
-                writeln!(f, "          {:<14}published {}  delivered {}", kind.kind, kind.published, kind.delivered)?;
+                let KindReport { kind, published, delivered, answers, .. } = kind;
+                let came = if *answers { "answered" } else { "delivered" };
+                writeln!(f, "          {kind:<14}published {published}  {came} {delivered}")?;
             }
         }
         self.write_phases(f)?;

@@ -23,7 +23,7 @@ pub enum Mode {
 pub struct Group {
     /// Name in the report.
     pub name: String,
-    /// Path; `{room}` is the room's number in the group, five digits.
+    /// Path; `{room}` is the room's number in the group, five digits, and `{user}` the user that the token names.
     pub endpoint: String,
     /// What a publish is: one of the adapter's kinds, or `echo`, the bare body on an endpoint that sends it back.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -31,6 +31,15 @@ pub struct Group {
     /// Several kinds instead, by weight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<Share>,
+    /// What is spoken on these paths, if not what the adapter speaks itself: one of its dialects.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dialect: String,
+    /// All members of a room are connections of one user: of the one whose token is the first member's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_user: bool,
+    /// A member says how far it has read each time that it has had so many publishes; 0 for never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub acknowledge_every: u32,
     /// Channels asked for in the authentication frame; `{room}` as in `endpoint`.
     #[serde(default)]
     pub channels: Vec<String>,
@@ -104,10 +113,22 @@ pub struct Share {
 }
 
 impl Group {
-    /// The path of a room, by its number in the group.
+    /// The path of a room, by its number in the group, for people: a user's name stands for the room's number.
     #[must_use]
     pub fn path(&self, room: u32) -> String {
-        self.endpoint.replace("{room}", &format!("{room:05}"))
+        self.path_of(room, &format!("(user of room {room:05})"))
+    }
+
+    /// The path of a room for a connection of this user.
+    #[must_use]
+    pub fn path_of(&self, room: u32, user: &str) -> String {
+        filled(&self.endpoint, room, user)
+    }
+
+    /// What a connection of this user asks for with its token.
+    #[must_use]
+    pub fn channels_of(&self, room: u32, user: &str) -> Vec<String> {
+        self.channels.iter().map(|channel| filled(channel, room, user)).collect()
     }
 
     /// The kinds of messages and their shares; one alone for a group without a mix.
@@ -244,6 +265,16 @@ pub(crate) fn check_body(bytes: usize) -> Result<(), String> {
     }
 }
 
+fn filled(text: &str, room: u32, user: &str) -> String {
+    text.replace("{room}", &format!("{room:05}")).replace("{user}", user)
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
 fn one() -> u32 {
     1
 }

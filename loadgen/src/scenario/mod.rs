@@ -20,7 +20,7 @@ pub use phase::{Phase, PhaseKind};
 pub use sizes::{Members, Rooms, SizeRange, Sizes, Weighted, Zipf};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 20] = [
+pub const SHIPPED: [(&str, &str); 21] = [
     ("trips-10k", include_str!("../../scenarios/trips-10k.toml")),
     ("one-room-10k", include_str!("../../scenarios/one-room-10k.toml")),
     ("echo", include_str!("../../scenarios/echo.toml")),
@@ -37,6 +37,7 @@ pub const SHIPPED: [(&str, &str); 20] = [
     ("resume-storm", include_str!("../../scenarios/resume-storm.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("beside", include_str!("../../scenarios/beside.toml")),
+    ("product", include_str!("../../scenarios/product.toml")),
     ("mix", include_str!("../../scenarios/mix.toml")),
     ("chat-agents", include_str!("../../scenarios/chat-agents.toml")),
     ("trips-mixed", include_str!("../../scenarios/trips-mixed.toml")),

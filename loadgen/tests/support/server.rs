@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tungstenite::Message;
 use tungstenite::handshake::server::{Request, Response};
 
-/// What it does wrong: each to every so manieth delivery, 0 for never.
+/// What it does wrong: each to every so manieth delivery or answer, 0 for never.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Wrongs {
     /// Deliveries that are held for `delay`.
@@ -24,6 +24,12 @@ pub(crate) struct Wrongs {
     pub(crate) double_every: u64,
     /// Deliveries that are sent behind the member's next.
     pub(crate) swap_every: u64,
+    /// Answers that go to another connection of the room.
+    pub(crate) misroute_every: u64,
+    /// Answers that have a publish of another room in them.
+    pub(crate) leak_every: u64,
+    /// Answers that are refusals.
+    pub(crate) refuse_every: u64,
     /// At this message it stops for `stall`.
     pub(crate) stall_at: u64,
     /// How long.
@@ -42,6 +48,13 @@ pub(crate) struct Tally {
     pub(crate) dropped: u64,
     pub(crate) doubled: u64,
     pub(crate) swapped: u64,
+    pub(crate) misrouted: u64,
+    pub(crate) leaked: u64,
+    pub(crate) refused: u64,
+    /// Times that a member said how far it has read.
+    pub(crate) acknowledged: u64,
+    /// Members that said last that they have read everything.
+    pub(crate) up_to_date: u64,
     pub(crate) pinged: u64,
     /// Pongs with what the pings carried.
     pub(crate) answered: u64,
@@ -61,8 +74,13 @@ struct Member {
     joined: bool,
     /// Its deliveries are numbered as they leave, so that a number tells nothing of what is wrong.
     seq: u64,
+    /// The number that it acknowledged last.
+    read: u64,
     held: Option<String>,
 }
+
+/// What stands in a message for the number that it gets when it leaves.
+const NUMBER: &str = "#";
 
 /// A running server.
 #[derive(Debug)]
@@ -128,12 +146,15 @@ struct Hub {
     to_ping: VecDeque<(Instant, usize)>,
     deliveries: u64,
     messages: u64,
+    /// The last publish of each room.
+    last: BTreeMap<String, String>,
 }
 
 impl Hub {
     fn new(wrongs: Wrongs) -> Self {
         let (members, later, to_ping) = (BTreeMap::new(), BinaryHeap::new(), VecDeque::new());
-        Self { wrongs, tally: Tally::default(), members, later, to_ping, deliveries: 0, messages: 0 }
+        let last = BTreeMap::new();
+        Self { wrongs, tally: Tally::default(), members, later, to_ping, deliveries: 0, messages: 0, last }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a server that is late on purpose reads the clock")]
@@ -142,9 +163,9 @@ impl Hub {
             let now = Instant::now();
             while let Some(std::cmp::Reverse((due, ..))) = self.later.peek()
                 && *due <= now
-                && let Some(std::cmp::Reverse((_, _, number, body))) = self.later.pop()
+                && let Some(std::cmp::Reverse((_, _, number, text))) = self.later.pop()
             {
-                self.send(number, &body);
+                self.send(number, &text);
             }
             while let Some((_, number)) = self.to_ping.pop_front_if(|(due, _)| *due <= now) {
                 self.ping(number);
@@ -153,14 +174,20 @@ impl Hub {
                 self.later.peek().map_or(Duration::from_millis(50), |next| next.0.0.saturating_duration_since(now));
             match told.recv_timeout(wait) {
                 Ok(Event::Open(number, stream, room)) => {
-                    let member = Member { stream, room, joined: false, seq: 0, held: None };
+                    let member = Member { stream, room, joined: false, seq: 0, read: 0, held: None };
                     self.members.insert(number, member);
                 }
-                Ok(Event::Gone(number)) => drop(self.members.remove(&number)),
+                Ok(Event::Gone(number)) => self.on_gone(number),
                 Ok(Event::Text(number, text)) => self.on_text(number, &text),
                 Ok(Event::Pong) => self.tally.answered += 1,
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.tally,
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    // The ends of the last may not have been heard of yet.
+                    while let Some((&number, _)) = self.members.first_key_value() {
+                        self.on_gone(number);
+                    }
+                    return self.tally;
+                }
             }
         }
     }
@@ -178,20 +205,65 @@ impl Hub {
             }
             return;
         }
+        if let Some((_, read)) = text.split_once("{\"type\":\"ack\"").and_then(|ack| ack.1.split_once("\"seq\":")) {
+            let read = read.trim_end_matches('}').parse().unwrap();
+            assert!(member.read < read && read <= member.seq, "{} after {} of {}", read, member.read, member.seq);
+            member.read = read;
+            self.tally.acknowledged += 1;
+            return;
+        }
         self.messages += 1;
         if self.messages == self.wrongs.stall_at {
             std::thread::sleep(self.wrongs.stall);
         }
-        let body = text.split("\"value\":\"").nth(1).unwrap().split('"').next().unwrap();
         let room = member.room.clone();
-        let to = self.members.iter().filter(|(_, member)| member.joined && member.room == room);
-        for number in to.map(|(&number, _)| number).collect::<Vec<_>>() {
-            self.deliver(number, body);
+        let bodies: Vec<&str> =
+            text.match_indices("~WL~").map(|(at, _)| text[at..].split('"').next().unwrap()).collect();
+        if text.starts_with("{\"type\":\"request\"") {
+            return self.answer(number, &room, bodies[0]);
+        }
+        for body in bodies {
+            self.last.insert(room.clone(), body.to_owned());
+            for number in self.others(&room, usize::MAX) {
+                self.deliver(
+                    number,
+                    &format!("{{\"type\":\"x\",\"seq\":{NUMBER},\"payload\":{{\"value\":\"{body}\"}}}}"),
+                );
+            }
         }
     }
 
+    fn on_gone(&mut self, number: usize) {
+        let Some(gone) = self.members.remove(&number) else { return };
+        self.tally.up_to_date += u64::from(gone.seq > 0 && gone.read == gone.seq);
+    }
+
+    /// Members of a room but for one.
+    fn others(&self, room: &str, but: usize) -> Vec<usize> {
+        let of_room = self.members.iter().filter(|(_, member)| member.joined && member.room == room);
+        of_room.map(|(&number, _)| number).filter(|&number| number != but).collect()
+    }
+
+    /// Answers with what the room's last publish was, as a page of its history.
+    fn answer(&mut self, number: usize, room: &str, body: &str) {
+        let count = self.deliveries + 1;
+        let hits = |every: u64| every > 0 && count.is_multiple_of(every);
+        let mut to = number;
+        if hits(self.wrongs.misroute_every) {
+            self.tally.misrouted += 1;
+            to = *self.others(room, number).first().unwrap();
+        }
+        let leaks = hits(self.wrongs.leak_every);
+        let mut page = self.last.iter().filter(|(of, _)| (*of == room) != leaks).map(|(_, body)| body.as_str());
+        let page = page.next().unwrap_or("nothing");
+        self.tally.leaked += u64::from(leaks && page != "nothing");
+        let outcome = if hits(self.wrongs.refuse_every) { "error" } else { "result" };
+        self.tally.refused += u64::from(outcome == "error");
+        self.deliver(to, &format!("{{\"type\":\"answer\",\"id\":\"{body}\",\"{outcome}\":[\"{page}\"]}}"));
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a server that is late on purpose reads the clock")]
-    fn deliver(&mut self, number: usize, body: &str) {
+    fn deliver(&mut self, number: usize, text: &str) {
         self.deliveries += 1;
         let count = self.deliveries;
         let hits = |every: u64| every > 0 && count.is_multiple_of(every);
@@ -201,15 +273,15 @@ impl Hub {
             self.tally.dropped += 1;
         } else if hits(delay_every) {
             self.tally.delayed += 1;
-            self.later.push(std::cmp::Reverse((Instant::now() + delay, count, number, body.to_owned())));
+            self.later.push(std::cmp::Reverse((Instant::now() + delay, count, number, text.to_owned())));
         } else if hits(swap_every) && member.held.is_none() {
             self.tally.swapped += 1;
-            member.held = Some(body.to_owned());
+            member.held = Some(text.to_owned());
         } else {
-            self.send(number, body);
+            self.send(number, text);
             if hits(double_every) {
                 self.tally.doubled += 1;
-                self.send(number, body);
+                self.send(number, text);
             }
             let held = self.members.get_mut(&number).and_then(|member| member.held.take());
             if let Some(held) = held {
@@ -226,12 +298,11 @@ impl Hub {
         }
     }
 
-    fn send(&mut self, number: usize, body: &str) {
+    fn send(&mut self, number: usize, text: &str) {
         let Some(member) = self.members.get_mut(&number) else { return };
-        member.seq += 1;
+        member.seq += u64::from(text.contains(NUMBER));
         self.tally.delivered += 1;
-        let seq = member.seq;
-        write(&mut member.stream, &format!("{{\"type\":\"x\",\"seq\":{seq},\"payload\":{{\"value\":\"{body}\"}}}}"));
+        write(&mut member.stream, &text.replacen(NUMBER, &member.seq.to_string(), 1));
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::checker::Faults;
 use crate::metrics::Unit;
-use crate::page::{begin, end, escaped};
+use crate::page::{begin, begin_text, end, escaped};
 use crate::report::Report;
 use crate::report::markdown::shown;
 use crate::stats::{Names, Percentiles};
@@ -41,6 +41,10 @@ pub(super) fn write_figures(out: &mut String, report: &Report) {
         latency(out, &format!("{}: from intended send", group.name), &group.latency);
         latency(out, &format!("{}: from actual send", group.name), &group.latency_uncorrected);
         latency(out, &format!("{}: lateness of sends", group.name), &group.lateness);
+        for kind in &group.kinds {
+            let of = if kind.answers { "answer to" } else { "delivery of" };
+            latency(out, &format!("{}: {of} {}", group.name, kind.kind), &kind.latency);
+        }
     }
     end(out);
     let titles = ["group", "published", "delivered", "published/s", "delivered/s", "bytes each", "not sent"];
@@ -56,6 +60,28 @@ pub(super) fn write_figures(out: &mut String, report: &Report) {
             group.delivered_per_s,
             group.bytes_per_delivery,
             group.blocked
+        );
+    }
+    end(out);
+    write_kinds(out, report);
+}
+
+/// What was published and came of each kind, if kinds are told apart.
+fn write_kinds(out: &mut String, report: &Report) {
+    if report.groups.iter().all(|group| group.kinds.is_empty()) {
+        return;
+    }
+    begin_text(out, "Kinds of messages", &["group", "kind", "published", "delivered", "answered"], &[1]);
+    for (group, kind) in report.groups.iter().flat_map(|group| group.kinds.iter().map(move |kind| (group, kind))) {
+        let came = |wanted: bool| if kind.answers == wanted { kind.delivered.to_string() } else { "–".to_owned() };
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&group.name),
+            escaped(&kind.kind),
+            kind.published,
+            came(false),
+            came(true)
         );
     }
     end(out);
