@@ -132,9 +132,14 @@ impl Shard {
         }
     }
 
-    /// What one channel here has of a user goes.
+    /// What one channel at home here has of a user goes. Shards that follow are told by their home, in order with the
+    /// events: what is there may be newer than what the home has gone through, and has to stay as it does at home.
     fn forget_in(&mut self, id: RoomId, (user, author, field): (&Arc<str>, u64, &[u8])) -> Traces {
         let mut traces = Traces::default();
+        let is_home = |room: &Room| matches!(room.role, Role::Home { .. });
+        if !self.rooms.at(id).is_some_and(is_home) {
+            return traces;
+        }
         let events = self.forget_events_of(id, field);
         let Some(room) = self.rooms.at_mut(id) else { return traces };
         let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, ALL));

@@ -98,9 +98,19 @@ impl Run {
         let (shards, is_narrow) = (1 + u16::from(seed % 2 == 1), seed.is_multiple_of(3));
         let mut world = start(Memory::default(), None, Self::options(shards, is_narrow));
         let people = ["ann", "bob"].map(|user| world.client_on(0, true, "/ws", user));
+        Self::stay(&mut world, is_narrow);
         let said = CHANNELS.map(|_| BTreeMap::new()).into();
         let (gone, erasure, settled, count) = (Vec::new(), None, true, 0);
         Self { world, shards, is_narrow, people, said, gone, erasure, settled, count }
+    }
+
+    /// Somebody stays in all channels on the last shard, so that what it has of other shards' lives as long. Not where
+    /// channels are to be forgotten.
+    fn stay(world: &mut World, is_narrow: bool) {
+        if !is_narrow {
+            let who = world.client_on(world.hosts.len() - 1, true, "/ws", "stays");
+            world.say(who, &subscribe(&CHANNELS.map(str::to_owned)));
+        }
     }
 
     fn options(shards: u16, is_narrow: bool) -> impl Fn(&mut Options) {
@@ -219,6 +229,7 @@ impl Run {
     fn crash(mut self) -> Self {
         self.world = crash(self.world, Self::options(self.shards, self.is_narrow));
         self.people = ["ann", "bob"].map(|user| self.world.client_on(0, true, "/ws", user));
+        Self::stay(&mut self.world, self.is_narrow);
         self.erasure = None;
         self
     }

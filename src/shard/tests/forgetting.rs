@@ -1,7 +1,7 @@
 //! What an erased user leaves behind: numbers, and nothing that was said.
 
 use super::consumers::{ack, pattern};
-use super::keeping::{acks, crash, epoch_of, history, join, start, world};
+use super::keeping::{acks, at_home_in, crash, epoch_of, history, join, start, world};
 use super::service::service;
 use super::*;
 use crate::code::ErrorCode;
@@ -174,6 +174,37 @@ fn what_a_user_publishes_while_it_is_erased_stays_in_memory_and_on_the_disk() {
         }
         // What was erased is not known any more.
         assert!(!say(&mut world, "before").2, "{shards}");
+    }
+}
+
+#[test]
+fn what_a_shard_that_follows_has_of_the_time_behind_its_homes_pass_stays_there_too() {
+    for stored in [false, true] {
+        let change = |options: &mut Options| options.shards = 2;
+        let mut world = if stored { start(Memory::default(), None, change) } else { World::with(change) };
+        let (ann, bob) = (world.client_on(0, true, "/ws", "ann"), world.client_on(1, true, "/ws", "bob"));
+        let channel = at_home_in(&world, 0);
+        for who in [ann, bob] {
+            join(&mut world, who, &channel, None);
+        }
+        world.say(ann, &publish(&channel, "before", &json!({ "said": 1 })));
+        world.heard(bob);
+        world.sockets[bob].room = 0;
+        world.say(bob, r#"{"type":"ping"}"#);
+        // The shards are asked at the same time, and nothing says which of them is first.
+        let ask = || Ask::Forget { user: Arc::from("ann"), from: 0, round: Round::First };
+        assert!(world.ask(0, ask()).is_ok());
+        world.say(ann, &publish(&channel, "during", &json!({ "said": 2 })));
+        assert!(world.ask(1, ask()).is_ok());
+        world.open(bob, usize::MAX);
+        let heard = world.heard(bob);
+        assert_eq!((seqs(&heard, "note"), seqs(&heard, "erased")), (vec![2], vec![]), "{stored}");
+        // Whoever joins there reads the same as at home.
+        for at in [0, 1] {
+            let who = world.client_on(at, true, "/ws", "cid");
+            let page = join(&mut world, who, &channel, Some(("00000000000000aa", 0)));
+            assert_eq!((seqs(&page, "erased"), seqs(&page, "note")), (vec![1], vec![2]), "{stored} {at}");
+        }
     }
 }
 
