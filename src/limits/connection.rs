@@ -48,7 +48,8 @@ pub const FLOOD_IN_A_ROW_MAX: u8 = 10;
 pub const PAUSED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Acknowledgements that wait for their author to get the events before them, for another shard or for the disk; over it the
 /// author is not read until half of them are taken. A batch is read whole, so its messages may be on top. All of them
-/// together fit the outbox: who leaves a channel is given at once those that waited for it.
+/// together fit the outbox: who leaves a channel is given at once those that waited for it. Of as many channels that an
+/// author leaves while it waits it is known how far it had got; what it sent to more is answered without a position.
 pub const ANSWERS_HELD_MAX: usize = 256;
 /// Bytes queued towards a client over which it is not read until half of them are taken: what it sends would be
 /// answered, and who has sent much at once has had no time to read.

@@ -1,10 +1,9 @@
 //! How connections end: by us, by the client, by force, and all of them in a drain.
 
 use super::Shard;
-use super::connection::{Due, Stage};
+use super::connection::{Due, Membership, Stage};
 use super::effect::{Closing, Effect, Effects};
 use super::keeping::Keeping;
-use super::parting::Last;
 use super::timers::Timer;
 use super::walks::Walk;
 use crate::code::CloseCode;
@@ -77,13 +76,17 @@ impl Shard {
         self.give_last_answers(id, held);
         self.metrics.count(metric);
         self.saw_end(id, code, metric);
-        let reached = if waits { self.reached_by(id) } else { Vec::new() };
+        if waits {
+            let at = |index| self.slots.find(id).and_then(|conn| conn.memberships.at(index));
+            let all: Vec<Membership> = (0..).map_while(at).collect();
+            all.into_iter().for_each(|at| self.note_reached(id, at));
+        }
         self.leave_all(now.millis(), id, parting_of(metric), effects);
         // Its offers went with the rest, and were perhaps all that it waited for.
         match self.slots.find_mut(id).filter(|conn| waits && conn.unanswered > 0) {
             Some(conn) => {
                 conn.stage = Stage::Parting;
-                self.part_later(now, id, Last { frame: last, reached }, effects);
+                self.part_later(now, id, last, effects);
             }
             None => self.queue_last(now, id, last, effects),
         }
@@ -125,6 +128,7 @@ impl Shard {
             self.saw_end(id, CloseCode::ABNORMAL, metric);
         }
         self.lasts.remove(&id);
+        self.left.remove(&id);
         let Some(conn) = self.slots.remove(id) else { return };
         self.metrics.subtract(Metric::Blocked, u64::from(conn.blocked.is_some()));
         self.discount(conn.peer, conn.counted.clone(), effects);

@@ -372,6 +372,7 @@ impl Shard {
     pub(super) fn leave(&mut self, now: Millis, id: ConnId, index: usize, effects: &mut Effects) {
         let Some(membership) = self.slots.find(id).and_then(|conn| conn.memberships.at(index)) else { return };
         self.tell_departure(id, membership, effects);
+        self.note_reached(id, membership);
         let Some(conn) = self.slots.find_mut(id) else { return };
         conn.memberships.remove(index);
         let share = self.rooms.at(membership.room).map(|room| room.share);

@@ -118,7 +118,7 @@ use hot::Hot;
 use keeping::Keeping;
 use message::MeshMessage;
 use news::Rumour;
-use parting::Last;
+use parting::Left;
 use pen::Pen;
 use registry::Registry;
 use retaining::Extents;
@@ -267,8 +267,10 @@ pub struct Shard {
     /// Counts attachments to other shards' channels.
     attachments: u32,
     draining: bool,
-    /// What is kept of connections that part.
-    lasts: BTreeMap<ConnId, Last>,
+    /// How far connections had got in channels that they have left since; of those to which answers are under way.
+    left: BTreeMap<ConnId, Left>,
+    /// The last frames of connections that part.
+    lasts: BTreeMap<ConnId, Payload>,
     /// Until when each that began to part in the last half second waits for its answers; in the order of time, since all
     /// wait equally long. Who was answered stays in it.
     partings: VecDeque<(Millis, ConnId)>,
@@ -363,6 +365,7 @@ impl Shard {
             behind: Vec::new(),
             attachments: 0,
             draining: false,
+            left: BTreeMap::new(),
             lasts: BTreeMap::new(),
             partings: VecDeque::new(),
             rules: 1,

@@ -2,28 +2,20 @@
 //! frame follows the last answer, or is not kept back any longer.
 //!
 //! An answer that names a position says that its reader has everything up to there: a client resumes from it. Who is
-//! closed is sent no more events, so what it had not been sent by then is answered without a position.
+//! closed, or leaves a channel, is sent no more of its events, so what it had not been sent by then is answered without a
+//! position. That is known of each channel that a connection leaves while answers to it are under way, until it has all.
 
 use std::sync::Arc;
 
 use super::Shard;
-use super::connection::{HeldAnswer, Stage};
+use super::connection::{HeldAnswer, Membership, Stage};
 use super::effect::Effects;
 use crate::envelope::{Encoding, notice};
 use crate::ids::{ConnId, Seq};
-use crate::limits::{LAST_ANSWERS_MS, WALK_SLOTS_PER_TURN_MAX};
+use crate::limits::{ANSWERS_HELD_MAX, LAST_ANSWERS_MS, WALK_SLOTS_PER_TURN_MAX};
 use crate::metrics::Metric;
 use crate::payload::Payload;
 use crate::time::Now;
-
-/// What is kept of a connection that parts.
-#[derive(Debug)]
-pub(super) struct Last {
-    /// Its last frame.
-    pub(super) frame: Payload,
-    /// The channels that it was in.
-    pub(super) reached: Vec<Reached>,
-}
 
 /// How far a connection had got in a channel when it left.
 #[derive(Debug)]
@@ -32,12 +24,43 @@ pub(super) struct Reached {
     /// How the channel's events were encoded for it: answers go on to call the channel by the same name.
     pub(super) encoding: Encoding,
     /// The first event that it was not sent; 0 if it had not started.
-    pub(super) next: Seq,
+    next: Seq,
+}
+
+/// How far a connection had got in the channels that it has left while answers to it were under way.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    reached: Vec<Reached>,
+    /// It has left more channels than are remembered: of those it may have had anything.
+    more: bool,
+}
+
+impl Left {
+    /// What is known of a channel.
+    pub(super) fn of(&self, channel: &str) -> Option<&Reached> {
+        self.reached.iter().find(|reached| *reached.channel == *channel)
+    }
+
+    /// Whether it may be that an event of a channel was not sent before the connection left it.
+    pub(super) fn lacks(&self, channel: &str, seq: Seq) -> bool {
+        self.of(channel).map_or(self.more, |reached| reached.next <= seq)
+    }
+
+    /// Who has left a channel twice may lack what lies between.
+    fn note(&mut self, channel: &Arc<str>, encoding: Encoding, next: Seq) {
+        if let Some(known) = self.reached.iter_mut().find(|reached| *reached.channel == **channel) {
+            (known.encoding, known.next) = (encoding, known.next.min(next));
+        } else if self.reached.len() < ANSWERS_HELD_MAX {
+            self.reached.push(Reached { channel: Arc::clone(channel), encoding, next });
+        } else {
+            self.more = true;
+        }
+    }
 }
 
 impl Shard {
     /// Its last frame waits for answers, but not for long.
-    pub(super) fn part_later(&mut self, now: Now, id: ConnId, last: Last, effects: &mut Effects) {
+    pub(super) fn part_later(&mut self, now: Now, id: ConnId, last: Payload, effects: &mut Effects) {
         self.lasts.insert(id, last);
         self.partings.push_back((now.millis().after(LAST_ANSWERS_MS), id));
         self.mark(id, effects);
@@ -51,9 +74,11 @@ impl Shard {
         }
     }
 
-    /// A connection that parts has been answered: its last frame follows the last answer.
+    /// A connection may have been answered all: one that parts is sent its last frame behind the last answer.
     pub(super) fn part_if_answered(&mut self, now: Now, id: ConnId, effects: &mut Effects) {
-        if !self.lasts.is_empty() && self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
+        let nobody = self.lasts.is_empty() && self.left.is_empty();
+        if !nobody && self.slots.find(id).is_some_and(|conn| conn.unanswered == 0) {
+            self.left.remove(&id);
             self.end_parting(now, id, effects);
         }
     }
@@ -63,25 +88,19 @@ impl Shard {
         let parting = self.slots.find_mut(id).filter(|conn| matches!(conn.stage, Stage::Parting));
         if let (Some(conn), Some(last)) = (parting, self.lasts.remove(&id)) {
             conn.stage = Stage::Ending;
-            self.queue_last(now, id, last.frame, effects);
+            self.queue_last(now, id, last, effects);
         }
     }
 
-    /// How far it has got in its channels.
-    pub(super) fn reached_by(&self, id: ConnId) -> Vec<Reached> {
-        let Some(conn) = self.slots.find(id) else { return Vec::new() };
-        let reached = conn.memberships.iter().filter_map(|at| {
-            let room = self.rooms.at(at.room)?;
-            let member = room.members.at(at.place)?;
-            let next = if member.start.is_none() { member.next } else { Seq(0) };
-            Some(Reached { channel: Arc::clone(&room.name), encoding: member.encoding, next })
-        });
-        reached.collect()
-    }
-
-    /// How far a connection that parts had got in a channel.
-    pub(super) fn reached_in(&self, id: ConnId, channel: &str) -> Option<&Reached> {
-        self.lasts.get(&id)?.reached.iter().find(|reached| *reached.channel == *channel)
+    /// A connection is about to leave a channel: how far it has got there, if answers to it are under way.
+    pub(super) fn note_reached(&mut self, id: ConnId, at: Membership) {
+        if self.slots.find(id).is_none_or(|conn| conn.unanswered == 0) {
+            return;
+        }
+        let Some(room) = self.rooms.at(at.room) else { return };
+        let Some(member) = room.members.at(at.place) else { return };
+        let next = if member.start.is_none() { member.next } else { Seq(0) };
+        self.left.entry(id).or_default().note(&room.name, member.encoding, next);
     }
 
     /// What waited for events that will not be sent goes without them, whatever is queued already.

@@ -341,8 +341,10 @@ impl Shard {
         let Some(conn) = self.slots.find(answer.to) else { return };
         let membership = index.and_then(|index| conn.memberships.at(index));
         let member = membership.and_then(|at| self.rooms.at(at.room)?.members.at(at.place).map(|member| (at, member)));
-        let parted = self.reached_in(answer.to, &answer.channel);
-        let encoding = member.map(|(_, member)| member.encoding).or_else(|| parted.map(|reached| reached.encoding));
+        // Who is in the channel is told once it has the event, or is told where it is by then.
+        let left = self.left.get(&answer.to).filter(|_| member.is_none());
+        let known = || left.and_then(|left| left.of(&answer.channel)).map(|reached| reached.encoding);
+        let encoding = member.map(|(_, member)| member.encoding).or_else(known);
         let encoding = encoding.unwrap_or(Encoding::TRIPSAGE);
         let operation = answer.id.as_deref().unwrap_or("");
         let committed = match (answer.outcome, answer.wants_ack) {
@@ -361,7 +363,7 @@ impl Shard {
         let waits = member.filter(|(_, member)| !member.has_passed(committed.seq)).map(|(at, _)| at);
         let answered = if committed.duplicate { Answered::Duplicate } else { Answered::First };
         let place = (committed.epoch, committed.seq);
-        let place = Some(place).filter(|_| parted.is_none_or(|reached| reached.next > committed.seq));
+        let place = Some(place).filter(|_| !left.is_some_and(|left| left.lacks(&answer.channel, committed.seq)));
         let write =
             |stamp, out: &mut Vec<u8>| notice::write_ack(stamp, operation, &answer.channel, place, answered, out);
         let frame = self.pen.notice(now, encoding, write);

@@ -11,6 +11,10 @@ use crate::limits::{ANSWERS_HELD_MAX, LAST_ANSWERS_MS, OPERATION_ID_BYTES_MAX, W
 enum Leaves {
     /// It leaves by itself, and what it sent is answered already.
     Itself,
+    /// It leaves by itself, and what it sent is answered later.
+    ItselfLater,
+    /// It leaves by itself and comes back to what happens now, and what it sent is answered later still.
+    AndComesBack,
     /// The drain closes it, and what it sent is answered already.
     Answered,
     /// The drain closes it, and what it sent is answered later.
@@ -19,9 +23,10 @@ enum Leaves {
 
 #[test]
 fn an_acknowledgement_that_goes_ahead_of_events_names_no_position() {
+    use Leaves::{AndComesBack, Answered, Itself, ItselfLater, Parting};
     for (home, leaves) in [0, 1]
         .into_iter()
-        .flat_map(|home| [Leaves::Itself, Leaves::Answered, Leaves::Parting].map(|leaves| (home, leaves)))
+        .flat_map(|home| [Itself, ItselfLater, AndComesBack, Answered, Parting].map(|leaves| (home, leaves)))
     {
         let mut world = start(Memory::default(), None, |options| options.shards = 2);
         let channel = at_home_in(&world, home);
@@ -33,15 +38,20 @@ fn an_acknowledgement_that_goes_ahead_of_events_names_no_position() {
         for id in ["2", "3"] {
             world.say(bob, &publish(&channel, id, &json!({})));
         }
-        world.commits = leaves != Leaves::Parting;
+        world.commits = matches!(leaves, Itself | Answered);
         let mut excluded: Value = serde_json::from_str(&publish(&channel, "last", &json!({}))).unwrap();
         excluded["exclude_sender"] = json!(true);
         world.say(ada, &excluded.to_string());
         world.say(ada, &publish(&channel, "first", &json!({})));
-        if leaves == Leaves::Itself {
-            world.say(ada, &json!({ "type": "unsubscribe", "channels": [channel] }).to_string());
-        } else {
-            drain_now(&mut world);
+        let leave = json!({ "type": "unsubscribe", "channels": [channel] }).to_string();
+        match leaves {
+            Itself | ItselfLater => world.say(ada, &leave),
+            AndComesBack => {
+                world.say(ada, &leave);
+                world.say(ada, &subscribe(std::slice::from_ref(&channel)));
+                world.say(ada, &leave);
+            }
+            Answered | Parting => drain_now(&mut world),
         }
         world.commits = true;
         world.run();
@@ -54,6 +64,35 @@ fn an_acknowledgement_that_goes_ahead_of_events_names_no_position() {
         let last = json!({ "id": "last", "channel": channel });
         assert_eq!(told, [&first, &last], "{home} {leaves:?}: it has the first event, and not the third");
         assert_eq!(world.read(Metric::OutboxBytes), 0);
+        assert!(world.hosts[0].0.left.is_empty(), "{home} {leaves:?}: all is answered");
+    }
+}
+
+#[test]
+fn of_so_many_channels_it_is_known_how_far_who_left_had_got_and_of_others_no_position_is_told() {
+    for (others, expected) in [(ANSWERS_HELD_MAX - 2, json!(1)), (ANSWERS_HELD_MAX - 1, Value::Null)] {
+        let mut world = start(Memory::default(), None, |_| {});
+        let ada = world.known("/ws", "ada");
+        let leave = |channel: &str| json!({ "type": "unsubscribe", "channels": [channel] }).to_string();
+        join(&mut world, ada, "chat:first", None);
+        join(&mut world, ada, "chat:last", None);
+        world.commits = false;
+        for channel in ["chat:first", "chat:last"] {
+            world.say(ada, &publish(channel, channel, &json!({})));
+        }
+        world.say(ada, &leave("chat:first"));
+        for index in 0..others {
+            let channel = format!("chat:{index}");
+            world.say(ada, &subscribe(std::slice::from_ref(&channel)));
+            world.say(ada, &leave(&channel));
+        }
+        world.say(ada, &leave("chat:last"));
+        world.commits = true;
+        world.run();
+        let heard = world.heard(ada);
+        assert_eq!(seqs(&heard, "note"), [1, 1]);
+        let told: Vec<_> = of_type(&heard, "ack").into_iter().map(|ack| ack["payload"]["seq"].clone()).collect();
+        assert_eq!(told, [json!(1), expected], "{others}");
     }
 }
 
