@@ -20,7 +20,7 @@ use super::past::Found;
 use super::record::Kind;
 use super::rows::{self, State, find, read_commit, read_state};
 use super::trim::{Trimming, is_due, is_over};
-use forgets::Forgets;
+use forgets::{Forgets, Pass};
 
 /// A channel that is to be read before it is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ struct Channel {
     erase: Option<(ShardId, Ticket, Seq)>,
     /// Of what is stored up to here a user's part goes with an erasure. What comes later stays, in memory too.
     passed: Seq,
+    /// In which pass of its shard that was.
+    pass: Option<Pass>,
     /// Cursors and positions written since those over their bounds were looked for.
     places: usize,
     /// Those of them that were written since a trimming was planned: they stay.
@@ -209,7 +211,7 @@ impl Ledger {
             Request::Position { channel, group, seq } => {
                 self.place(channel, &key::position(channel, &group), (Kind::Position, seq), unix_ms);
             }
-            Request::Passed(channels) => self.pass(&channels),
+            Request::Passed { begins, channels } => self.pass(from, begins, &channels),
             Request::Erase { channel, through } => return self.erase((from, ticket), channel, through),
             Request::Forget(forget) => return self.forget((from, ticket), *forget),
             Request::Close(channel) => {
@@ -451,30 +453,31 @@ impl Ledger {
         let channel = self.names.get(name).copied().unwrap_or(channel);
         self.last_number = self.last_number.max(channel.0);
         self.names.insert(Arc::clone(name), channel);
-        let passed = line.last();
+        let (pass, passed) = self.forgets.take_closed(channel).unzip();
         let state = self.channels.entry(channel).or_insert_with(|| Channel {
+            passed: passed.unwrap_or_else(|| line.last()),
+            pass,
             line,
             is_known,
             rebound: false,
             holders: 0,
             trimming: false,
             erase: None,
-            passed,
             places: 0,
             moved: Vec::new(),
         });
         state.holders += held;
         state.rebind(keep);
-        if opening.asked.is_some() {
-            state.passed = state.line.last();
-        }
-        let line = state.line.clone();
         let idle = !state.trimming;
+        if let Some((shard, _)) = opening.asked {
+            self.forgets.note_opened(shard, state);
+        }
+        let (line, passed) = (state.line.clone(), state.passed);
         if opening.asked.is_none() && idle {
             self.plan(channel);
         }
         let start = line.start(self.state.generation, *fresh);
-        Ok(Past { channel, start, line, operations, cursors, positions, tail })
+        Ok(Past { channel, start, line, passed, operations, cursors, positions, tail })
     }
 
     /// What goes of a channel joins the batch. Not while a sealed batch waits for its commit. Says whom to tell that
@@ -545,10 +548,13 @@ impl Ledger {
         let idle = |state: &Channel| state.holders == 0 && !state.trimming && state.erase.is_none();
         if self.channels.get(&channel).is_some_and(idle)
             && let Some(state) = self.channels.remove(&channel)
-            && let Some((name, _)) = self.names.remove_entry(&*state.line.name)
-            && self.touched.contains(&channel)
         {
-            self.left.insert(name);
+            self.forgets.note_closed(channel, &state);
+            if let Some((name, _)) = self.names.remove_entry(&*state.line.name)
+                && self.touched.contains(&channel)
+            {
+                self.left.insert(name);
+            }
         }
     }
 

@@ -130,9 +130,15 @@ pub enum Request {
     /// its time stay. What was written before must be committed. One is done at a time, another is refused.
     Forget(Box<Forget>),
     /// An erasure of a user has gone through these channels in the shard's memory: of what is stored of them, a
-    /// [`Self::Forget`] takes what was put before this. Of other open channels it takes what was stored before they were
-    /// opened, and of closed ones everything. So memory and disk take the same events, and neither asks a clock.
-    Passed(Box<[ChannelNumber]>),
+    /// [`Self::Forget`] takes what was put before this. Of channels that the shard opens while an erasure goes on it takes
+    /// what was stored before, and of those that it has not opened since everything. So memory and disk take the same
+    /// events, and neither asks a clock. What that is of a channel stays known when it is closed, until the next erasure.
+    Passed {
+        /// The shard has begun to go through its memory: another erasure than before.
+        begins: bool,
+        /// Channels that it has open.
+        channels: Box<[ChannelNumber]>,
+    },
     /// The shard forgets the channel. Everything it appended there must be committed. Not answered.
     Close(ChannelNumber),
 }
@@ -142,7 +148,7 @@ impl Request {
     #[must_use]
     pub const fn channel(&self) -> Option<ChannelNumber> {
         match self {
-            Self::Open(_) | Self::Forget(_) | Self::Passed(_) => None,
+            Self::Open(_) | Self::Forget(_) | Self::Passed { .. } => None,
             Self::Append(Append { channel, .. })
             | Self::Cursor { channel, .. }
             | Self::Position { channel, .. }
@@ -228,6 +234,8 @@ pub struct Past {
     pub start: Start,
     /// Its epochs and what is retained.
     pub line: Line,
+    /// Of what was read a user's part up to here goes with an erasure that goes on; what is behind it came later.
+    pub passed: Seq,
     /// The operations within the dedup window, the oldest first: where, when, what, and in which epoch, which the line may
     /// have forgotten.
     pub operations: Vec<(Seq, u64, Operation, Epoch)>,

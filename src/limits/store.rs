@@ -14,7 +14,8 @@ pub const STORED_NUMBER_MAX: u64 = 1 << 62;
 /// only a channel that keeps more than all of them can reach it. 24 KiB of a row.
 pub const LINE_SPANS_MAX: usize = 1024;
 /// Durable channels that are open at a time, on all shards together; over it one more is refused. Some 600 bytes each; as
-/// many as one shard knows channels of any kind.
+/// many as one shard knows channels of any kind. Of as many that are closed behind an erasure of a user it is known what came
+/// later, some 50 bytes each, until the next one; of more, the erasure that runs takes all.
 pub const LINES_OPEN_MAX: usize = 1 << 18;
 /// Records that are looked through for operations whose ids still count when a channel is opened; of those beyond the
 /// ids are forgotten. Eight times as many as are remembered: a channel of which most events have no id.

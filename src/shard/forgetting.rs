@@ -7,15 +7,15 @@
 //! read from the store meanwhile. Nothing of it is remembered: who was interrupted begins anew.
 //!
 //! What the user publishes or acknowledges behind the first round is not of the erasure: the store is told which channels
-//! that has gone through, in the order of their events, and takes nothing of them that came later. The last round takes
-//! only what is older than the channel's opening, which is all that can have been read from the store.
+//! that has gone through, in the order of their events, and takes nothing of them that came later, whether they are
+//! forgotten here meanwhile or not. The last round takes only what the store had read of the time before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Shard;
 use super::effect::{Effect, Effects};
-use super::keeping::Kept;
+use super::keeping::{Kept, Stage};
 use super::message::MeshMessage;
 use super::message::outside::{Reply, Round, Traces};
 use super::outside::reply;
@@ -113,8 +113,9 @@ impl Shard {
         let Some(keeping) = &mut self.keeping else {
             return reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
         };
-        if !passed.stored.is_empty() {
-            let ticket = keeping.ask(Request::Passed(passed.stored.into()));
+        let begins = from == 0 && round == Round::First;
+        if begins || !passed.stored.is_empty() {
+            let ticket = keeping.ask(Request::Passed { begins, channels: passed.stored.into() });
             keeping.note_write(ticket);
         }
         let after = keeping.last_write();
@@ -142,6 +143,9 @@ impl Shard {
         }
         let events = self.forget_events_of(id, field);
         let Some(room) = self.rooms.at_mut(id) else { return traces };
+        if let Some(kept) = room.kept_mut().filter(|kept| matches!(kept.stage, Stage::Opening)) {
+            kept.overtaken = true;
+        }
         let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, ALL));
         let is_stored = room.stored.is_some();
         if let Role::Home { dedup, .. } = &mut room.role {
@@ -161,12 +165,13 @@ impl Shard {
     }
 
     /// What was read of a user from the store before that had erased it goes: what an opening found, and stretches.
-    /// Nothing that came since the channel was opened.
+    /// Nothing that came behind the first round, or since the channel was opened.
     fn forget_read(&mut self, id: RoomId, (user, author, field): (&Arc<str>, u64, &[u8])) -> Traces {
         let mut traces = Traces::default();
         let Some(room) = self.rooms.at_mut(id) else { return traces };
         let Some(past) = room.past_mut() else { return traces };
-        let (first, is_dropped) = (past.first(), past.let_go_if(|event| is_sent_by(payload_of(event.plain()), field)));
+        let (opened, is_dropped) = (past.first(), past.let_go_if(|event| is_sent_by(payload_of(event.plain()), field)));
+        let first = room.kept().map_or(opened, |kept| kept.passed.next());
         let had_cursor = room.service.as_mut().is_some_and(|service| service.cursors.forget(user, first));
         if let Role::Home { dedup: Some(dedup), .. } = &mut room.role {
             dedup.forget_author(author, first);

@@ -95,6 +95,10 @@ pub(super) struct Kept {
     pub(super) erasures: Vec<u64>,
     /// Whether the store was asked to erase it.
     pub(super) erasing: bool,
+    /// Whether an erasure of a user has gone through the memory here while it was being opened.
+    pub(super) overtaken: bool,
+    /// Of what the store said when it was opened, a user's part up to here goes with an erasure that goes on.
+    pub(super) passed: Seq,
     /// By their labels, how far groups have got that nobody has subscribed for yet.
     positions: Vec<(Box<str>, Seq)>,
 }
@@ -110,6 +114,8 @@ impl Kept {
             readers: Vec::new(),
             erasures: Vec::new(),
             erasing: false,
+            overtaken: false,
+            passed: Seq(0),
             positions: Vec::new(),
         }
     }
@@ -421,6 +427,14 @@ impl Shard {
         let Some(kept) = &mut stored.kept else { return };
         kept.stage = Stage::Open(past.channel);
         kept.committed = past.line.last();
+        kept.passed = past.passed;
+        if std::mem::take(&mut kept.overtaken)
+            && let Some(keeping) = &mut self.keeping
+        {
+            // Everything that is stored was there before, and what waits comes later.
+            kept.passed = past.line.last();
+            keeping.ask(Request::Passed { begins: false, channels: Box::new([past.channel]) });
+        }
         let waiting = std::mem::take(&mut kept.waiting);
         kept.waiting_bytes = 0;
         #[cfg(feature = "planted-faults")]

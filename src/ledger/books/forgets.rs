@@ -3,21 +3,33 @@
 //!
 //! It takes what shards have erased in their memory, and nothing that came later: a number must not say one thing in
 //! memory and another on the disk. Which events these are, each open channel knows by its last one when a shard had gone
-//! through it, or when it was opened.
+//! through it, or when it was opened. One that is closed with more than that behind it is remembered until its shard begins
+//! with another erasure: a shard forgets channels whenever it needs the place, and that must cost nobody's events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::Ledger;
+use super::{Channel, Ledger};
 use crate::ids::{Seq, ShardId};
 use crate::ledger::contract::{ChannelNumber, Forget, Notice, Refusal, Ticket};
 use crate::ledger::disk::{DiskFault, Space};
 use crate::ledger::forget::{Change, Portion};
 use crate::ledger::key;
+use crate::limits::LINES_OPEN_MAX;
+
+/// Which shard's memory is gone through for which erasure, by one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pass(u64);
 
 /// What the ledger knows of an erasure.
 #[derive(Debug, Default)]
 pub(super) struct Forgets {
+    /// The latest number given.
+    last: Pass,
+    /// The one that each shard is at; none before its first.
+    passes: BTreeMap<ShardId, Pass>,
+    /// Channels that were closed since they were passed, or opened, in a pass that is not over: up to where they were.
+    closed: HashMap<ChannelNumber, (Pass, Seq)>,
     /// The portion that waits to be planned.
     waiting: Option<(ShardId, Ticket, Forget)>,
     /// Who waits for the one that is planned, and whom it is about.
@@ -34,6 +46,44 @@ impl Forgets {
     /// Whether nothing else may be planned now.
     pub(super) const fn holds(&self) -> bool {
         self.waiting.is_some() || self.planned.is_some()
+    }
+
+    /// A shard has begun with an erasure: what it has closed before goes whole.
+    fn begin(&mut self, shard: ShardId) {
+        self.last = Pass(self.last.0 + 1);
+        if let Some(over) = self.passes.insert(shard, self.last) {
+            self.closed.retain(|_, (pass, _)| *pass != over);
+        }
+    }
+
+    /// The pass that a shard is at.
+    fn pass_of(&self, shard: ShardId) -> Option<Pass> {
+        self.passes.get(&shard).copied()
+    }
+
+    /// A shard opens a channel: what is stored there was there before, but for what the same shard has stored behind the
+    /// pass that it is at.
+    pub(super) fn note_opened(&self, shard: ShardId, channel: &mut Channel) {
+        let pass = self.pass_of(shard);
+        if pass.is_none() || channel.pass != pass {
+            (channel.pass, channel.passed) = (pass, channel.line.last());
+        }
+    }
+
+    /// A channel is forgotten. Over the bound it is as if nothing were known of it, so that all of it goes.
+    pub(super) fn note_closed(&mut self, number: ChannelNumber, channel: &Channel) {
+        let Some(pass) = channel.pass.filter(|pass| self.passes.values().any(|current| current == pass)) else {
+            return;
+        };
+        // Where nothing came behind it everything goes.
+        if channel.line.last() > channel.passed && self.closed.len() < LINES_OPEN_MAX {
+            self.closed.insert(number, (pass, channel.passed));
+        }
+    }
+
+    /// A channel is known again.
+    pub(super) fn take_closed(&mut self, number: ChannelNumber) -> Option<(Pass, Seq)> {
+        self.closed.remove(&number)
     }
 
     /// A cursor is written.
@@ -56,10 +106,14 @@ impl Ledger {
     }
 
     /// A shard has erased a user in these channels as far as they go.
-    pub(super) fn pass(&mut self, channels: &[ChannelNumber]) {
+    pub(super) fn pass(&mut self, shard: ShardId, begins: bool, channels: &[ChannelNumber]) {
+        if begins {
+            self.forgets.begin(shard);
+        }
+        let pass = self.forgets.pass_of(shard);
         for channel in channels {
             if let Some(state) = self.channels.get_mut(channel) {
-                state.passed = state.line.last();
+                (state.pass, state.passed) = (pass, state.line.last());
             }
         }
     }
@@ -118,7 +172,9 @@ impl Ledger {
 
     /// Whether it came after the shard had gone through its channel.
     fn is_later(&self, (channel, seq): (ChannelNumber, Seq)) -> bool {
-        self.channels.get(&channel).is_some_and(|state| seq > state.passed)
+        let passed = self.channels.get(&channel).map(|state| state.passed);
+        let passed = passed.or_else(|| self.forgets.closed.get(&channel).map(|(_, passed)| *passed));
+        passed.is_some_and(|passed| seq > passed)
     }
 
     fn is_trimmed(&self, (channel, seq): (ChannelNumber, Seq)) -> bool {

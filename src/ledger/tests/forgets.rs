@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::pages::Holed;
 use super::*;
+use crate::ledger::books::Opening;
 use crate::ledger::contract::{Forget, Forgotten, Spot};
 use crate::ledger::event::read_event;
 use crate::ledger::forget::{self, ERASED_KIND};
@@ -34,7 +35,7 @@ impl Log {
 
     /// The shard has gone through all channels.
     fn pass(&mut self) {
-        self.take(Request::Passed((0..100).map(ChannelNumber).collect()));
+        self.take(Request::Passed { begins: true, channels: (0..100).map(ChannelNumber).collect() });
     }
 
     /// One portion.
@@ -157,6 +158,56 @@ fn what_came_after_the_shard_had_gone_through_a_channel_stays() {
     assert_eq!(kinds(&opened), [ERASED_KIND, "note"]);
     let cursors = |log: &mut Log, name| log.open(name).cursors.into_iter().map(|(_, seq, _)| seq).collect::<Vec<_>>();
     assert_eq!((cursors(&mut log, "chat:a"), cursors(&mut log, "chat:b")), (vec![Seq(3)], vec![]));
+}
+
+#[test]
+fn what_came_behind_the_pass_stays_while_its_channel_is_closed_until_its_shard_begins_anew() {
+    // How often the channel is opened and closed again, and whether it is opened to be trimmed.
+    for (again, trimmed) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
+        let case = format!("{again} {trimmed}");
+        let mut log = Log::new();
+        let past = log.open("chat:a");
+        let close = |log: &mut Log| {
+            log.take(Request::Close(past.channel));
+            log.settle();
+            assert_eq!(log.ledger.open_channels(), 0, "{case}");
+        };
+        log.store_of(&past, 1, ("ann", ANN), "{}");
+        log.pass();
+        log.store_of(&past, 2, ("ann", ANN), "{}");
+        log.take(Request::Cursor { channel: past.channel, user: Arc::from("ann"), seq: Some(Seq(2)) });
+        close(&mut log);
+        for _ in 0..again {
+            let opened = log.open("chat:a");
+            assert_eq!((opened.passed, opened.line.last(), opened.operations.len()), (Seq(1), Seq(2), 2), "{case}");
+            close(&mut log);
+        }
+        if trimmed {
+            assert!(log.ledger.open_to_trim("chat:a"));
+            let open = Open { channel: Arc::from("chat:a"), fresh: Epoch(5), tail_bytes: 0, tail_count: 0 };
+            let found = find_past(&log.disk, "chat:a", (0, 0), log.unix_ms);
+            assert_eq!(log.ledger.on_opened(&Opening { asked: None, open }, found), None);
+            log.settle();
+            assert_eq!(log.ledger.open_channels(), 0, "{case}");
+        }
+        // Another shard that begins says nothing of it.
+        log.ledger.take(ShardId(SHARD.0 + 1), Ticket(1), Request::Passed { begins: true, channels: [].into() }, 0);
+        log.disk.commit(log.ledger.seal().unwrap());
+        log.ledger.on_committed();
+        let portion = |log: &mut Log| {
+            let one = log.forget_from("ann", ANN, Spot::BEGIN);
+            let other = log.forget_from("ann", ANN, one.next.unwrap());
+            (one.events, other.cursors)
+        };
+        assert_eq!(portion(&mut log), (1, 0), "{case}");
+        let opened = log.open("chat:a");
+        assert_eq!((opened.passed, opened.operations.len(), opened.cursors.len()), (Seq(1), 1, 1), "{case}");
+        close(&mut log);
+        // Who was interrupted begins anew, and nothing is known of what came then.
+        log.take(Request::Passed { begins: true, channels: [].into() });
+        log.commit();
+        assert_eq!(portion(&mut log), (1, 1), "{case}");
+    }
 }
 
 #[test]

@@ -230,6 +230,109 @@ fn what_an_opening_has_read_before_the_store_erased_it_goes_and_what_comes_then_
     assert_eq!(told, [("2".to_owned(), true), ("1".to_owned(), false)]);
 }
 
+/// Makes a shard that has place for two channels forget one of them.
+fn crowd_out(world: &mut World, who: Who, channel: &str) {
+    for id in 0..10 {
+        if world.hosts[0].0.rooms.find(channel).is_none() {
+            return;
+        }
+        let other = format!("chat:other-{id}");
+        world.say(who, &publish(&other, &other, &json!({})));
+    }
+    panic!("{channel} is still there");
+}
+
+#[test]
+fn what_comes_behind_the_first_round_stays_however_often_its_channel_is_forgotten_meanwhile() {
+    // Whether the channel is opened again before the store goes through it, and forgotten once more.
+    for (opened, forgotten) in [(false, false), (true, false), (true, true)] {
+        let case = format!("{opened} {forgotten}");
+        let mut world = start(Memory::default(), None, |options| options.channels_max = 2);
+        let (ann, bob) = (world.known("/ws", "ann"), world.known("/ws", "bob"));
+        let say = |world: &mut World, id: &str| {
+            world.say(ann, &publish("chat:a", id, &json!({ "said": id })));
+            acks(&world.heard(ann)).last().cloned().unwrap()
+        };
+        let during = ("during".to_owned(), 2, true);
+        say(&mut world, "before");
+        in_memory(&mut world, "ann", Round::First);
+        assert!(!say(&mut world, "during").2);
+        crowd_out(&mut world, bob, "chat:a");
+        if opened {
+            assert_eq!(say(&mut world, "during"), during, "{case}");
+        }
+        if forgotten {
+            crowd_out(&mut world, bob, "chat:a");
+        }
+        assert_eq!(in_store(&mut world, "ann").events, 1, "{case}");
+        assert_eq!(say(&mut world, "during"), during, "{case}");
+        in_memory(&mut world, "ann", Round::Last);
+        for _ in 0..2 {
+            assert_eq!(say(&mut world, "during"), during, "{case}: the last round");
+            crowd_out(&mut world, bob, "chat:a");
+        }
+        assert_eq!(say(&mut world, "before").1, 3, "{case}: it is not known any more");
+        let page = history(&mut world, bob, &json!({ "channel": "chat:a" }))["result"].clone();
+        assert_eq!(told_kinds(&page), ["erased", "note", "note"], "{case}");
+        // Another erasure takes it.
+        assert_eq!(forget(&mut world, "ann").events, 2, "{case}");
+    }
+}
+
+#[test]
+fn what_is_acknowledged_behind_the_first_round_stays_so_where_its_channel_is_forgotten_meanwhile() {
+    let mut world = start(Memory::default(), None, |options| options.channels_max = 2);
+    let (author, bob) = (service(&mut world, 0, "author"), world.known("/ws", "bob"));
+    let owed = |world: &mut World, acknowledges: bool| {
+        let who = service(world, 0, "svc");
+        let heard = join(world, who, "notifications:zoe", None);
+        if acknowledges {
+            ack(world, who, of_type(&heard, "note").last().unwrap());
+        }
+        let gone = world.sockets[who].id;
+        world.handle(0, Input::Gone(gone));
+        world.run();
+        seqs(&heard, "note")
+    };
+    owed(&mut world, false);
+    world.say(author, &publish("notifications:zoe", "1", &json!({})));
+    in_memory(&mut world, "svc", Round::First);
+    world.say(author, &publish("notifications:zoe", "2", &json!({})));
+    assert_eq!(owed(&mut world, true), [1, 2]);
+    crowd_out(&mut world, bob, "notifications:zoe");
+    assert_eq!(owed(&mut world, false), [0; 0]);
+    assert_eq!(in_store(&mut world, "svc").cursors, 0);
+    in_memory(&mut world, "svc", Round::Last);
+    assert_eq!(owed(&mut world, false), [0; 0]);
+    let mut world = crash(world, |_| {});
+    assert_eq!(owed(&mut world, false), [0; 0]);
+}
+
+#[test]
+fn a_channel_that_is_being_opened_while_the_memory_is_gone_through_keeps_what_comes_then() {
+    let mut world = start(Memory::default(), None, |options| options.channels_max = 2);
+    let (ann, bob) = (world.known("/ws", "ann"), world.known("/ws", "bob"));
+    world.say(ann, &publish("chat:a", "before", &json!({ "said": 1 })));
+    crowd_out(&mut world, bob, "chat:a");
+    world.commits = false;
+    world.say(ann, &publish("chat:a", "during", &json!({ "said": 2 })));
+    let unix_ms = world.now.unix_ms;
+    let held = world.store.as_mut().unwrap().commit(usize::MAX, unix_ms);
+    assert!(held.iter().any(|(_, notice)| matches!(notice, Notice::Opened(..))), "{held:?}");
+    world.commits = true;
+    in_memory(&mut world, "ann", Round::First);
+    for (shard, notice) in held {
+        world.handle(shard.index(), Input::Store(notice));
+    }
+    world.run();
+    assert_eq!(acks(&world.heard(ann)).last(), Some(&("during".to_owned(), 2, false)));
+    crowd_out(&mut world, bob, "chat:a");
+    assert_eq!(in_store(&mut world, "ann").events, 1);
+    in_memory(&mut world, "ann", Round::Last);
+    world.say(ann, &publish("chat:a", "during", &json!({ "said": 2 })));
+    assert_eq!(acks(&world.heard(ann)).last(), Some(&("during".to_owned(), 2, true)));
+}
+
 #[test]
 fn a_users_cursors_go_and_other_users_keep_theirs() {
     let mut world = world();
