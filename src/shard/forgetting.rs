@@ -8,14 +8,15 @@
 //!
 //! What the user publishes or acknowledges behind the first round is not of the erasure: the store is told which channels
 //! that has gone through, in the order of their events, and takes nothing of them that came later, whether they are
-//! forgotten here meanwhile or not. The last round takes only what the store had read of the time before.
+//! forgotten here meanwhile or not. The last round takes only what the store had read of the time before; of a channel that
+//! is being opened then, as soon as it is open.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Shard;
 use super::effect::{Effect, Effects};
-use super::keeping::{Kept, Stage};
+use super::keeping::{Keeping, Kept, Stage};
 use super::message::MeshMessage;
 use super::message::outside::{Reply, Round, Traces};
 use super::outside::reply;
@@ -42,6 +43,31 @@ pub(super) struct Barrier {
     ticket: u64,
     traces: Traces,
     next: Option<u32>,
+}
+
+/// A user of whom the last round has taken what was here, while channels were being opened: what is read there may be
+/// older than what the store has taken.
+#[derive(Debug)]
+pub(super) struct Late {
+    user: Arc<str>,
+    author: u64,
+    /// The latest of those channels.
+    through: Ticket,
+}
+
+impl Keeping {
+    /// Those whose channels are open by now need no more.
+    fn end_late(&mut self) {
+        let oldest = self.opening.first_key_value().map(|(ticket, _)| *ticket);
+        self.late.retain(|late| oldest.is_some_and(|oldest| oldest <= late.through));
+    }
+
+    /// A user was gone through for the last time.
+    fn note_late(&mut self, user: &Arc<str>, author: u64) {
+        let Some((through, _)) = self.opening.last_key_value() else { return };
+        self.late.retain(|late| late.author != author);
+        self.late.push(Late { user: Arc::clone(user), author, through: *through });
+    }
 }
 
 /// Channels at home here that one portion has gone through.
@@ -74,11 +100,12 @@ impl Shard {
         (user, from, round): (&Arc<str>, u32, Round),
         effects: &mut Effects,
     ) {
-        if let Some(keeping) = &self.keeping {
+        if let Some(keeping) = &mut self.keeping {
             if keeping.is_in_trouble(now) {
                 return reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
             }
-            if keeping.barriers.len() >= BROWSES_PER_SHARD_MAX {
+            keeping.end_late();
+            if keeping.barriers.len() >= BROWSES_PER_SHARD_MAX || keeping.late.len() >= BROWSES_PER_SHARD_MAX {
                 return reply(ticket, Err(ErrorCode::Overloaded), effects);
             }
         }
@@ -117,6 +144,9 @@ impl Shard {
         if begins || !passed.stored.is_empty() {
             let ticket = keeping.ask(Request::Passed { begins, channels: passed.stored.into() });
             keeping.note_write(ticket);
+        }
+        if round == Round::Last {
+            keeping.note_late(user, author);
         }
         let after = keeping.last_write();
         keeping.barriers.push_back(Barrier { after, ticket, traces, next });
@@ -162,6 +192,17 @@ impl Shard {
             self.drop_cursor(id, user);
         }
         traces
+    }
+
+    /// A channel is open that may have been read before the store had erased somebody.
+    pub(super) fn forget_late(&mut self, opened: Ticket, id: RoomId) {
+        let Some(keeping) = self.keeping.as_mut().filter(|keeping| !keeping.late.is_empty()) else { return };
+        let late = keeping.late.iter().filter(|late| opened <= late.through);
+        let users: Vec<(Arc<str>, u64)> = late.map(|late| (Arc::clone(&late.user), late.author)).collect();
+        keeping.end_late();
+        for (user, author) in users {
+            self.forget_read(id, (&user, author, &sender_field(&user)));
+        }
     }
 
     /// What was read of a user from the store before that had erased it goes: what an opening found, and stretches.

@@ -13,7 +13,7 @@ use super::Shard;
 use super::browsing::Browse;
 use super::effect::{Effect, Effects};
 use super::erasing::Erasure;
-use super::forgetting::Barrier;
+use super::forgetting::{Barrier, Late};
 use super::home::Proposal;
 use super::message::{Answer, Committed, Known, Publication};
 use super::replay::{Past, Reading};
@@ -184,6 +184,8 @@ pub(super) struct Keeping {
     pub(super) trouble: Option<Trouble>,
     /// Which room an answer about a channel is for, and since when it is awaited.
     pub(super) opening: BTreeMap<Ticket, (RoomId, Millis)>,
+    /// Who was erased for the last time while some of these were awaited.
+    pub(super) late: Vec<Late>,
     /// Up to here these were looked through for late ones.
     pub(super) looked: Ticket,
     /// To be asked of the store at the end of this call.
@@ -375,7 +377,7 @@ impl Shard {
             Notice::Opened(ticket, outcome) => {
                 let Some((id, _)) = keeping.opening.remove(&ticket) else { return };
                 match outcome {
-                    Ok(past) => self.on_opened(now, id, *past, effects),
+                    Ok(past) => self.on_opened(now, (ticket, id), *past, effects),
                     Err(refusal) => self.on_not_opened(now, id, &refusal, effects),
                 }
             }
@@ -419,7 +421,7 @@ impl Shard {
     }
 
     /// The store has opened a channel: it goes on from there, and what waited has its turn.
-    fn on_opened(&mut self, now: Now, id: RoomId, past: ledger::Past, effects: &mut Effects) {
+    fn on_opened(&mut self, now: Now, (ticket, id): (Ticket, RoomId), past: ledger::Past, effects: &mut Effects) {
         let Some(room) = self.rooms.at_mut(id) else {
             return self.close_stored(past.channel);
         };
@@ -470,6 +472,7 @@ impl Shard {
         let known = Known { channel: past.channel, line: past.line, first: past.start.next, oldest };
         stored.past = Some(Past::new(known));
         stored.forgotten = forgotten;
+        self.forget_late(ticket, id);
         self.answer_followers(id, effects);
         self.settle_members(id, effects);
         self.serve_claimants(id);

@@ -309,6 +309,48 @@ fn what_is_acknowledged_behind_the_first_round_stays_so_where_its_channel_is_for
 }
 
 #[test]
+fn what_an_opening_has_read_goes_also_if_it_is_told_behind_the_last_round() {
+    let mut world = world();
+    let (author, reader) = (service(&mut world, 0, "author"), service(&mut world, 0, "svc"));
+    join(&mut world, reader, "notifications:zoe", None);
+    for id in ["1", "2"] {
+        world.say(author, &publish("notifications:zoe", id, &json!({})));
+    }
+    let heard = world.heard(reader);
+    ack(&mut world, reader, of_type(&heard, "note")[0]);
+    let mut world = crash(world, |_| {});
+    for user in ["svc", "author"] {
+        in_memory(&mut world, user, Round::First);
+    }
+    // The store has opened the channel, and the shard does not look what it says yet.
+    let (author, reader) = (service(&mut world, 0, "author"), service(&mut world, 0, "svc"));
+    world.commits = false;
+    world.say(reader, &subscribe(&["notifications:zoe".to_owned()]));
+    let unix_ms = world.now.unix_ms;
+    let held = world.store.as_mut().unwrap().commit(usize::MAX, unix_ms);
+    assert!(held.iter().any(|(_, notice)| matches!(notice, Notice::Opened(..))), "{held:?}");
+    world.commits = true;
+    assert_eq!(in_store(&mut world, "svc").cursors, 1);
+    assert_eq!(in_store(&mut world, "author").operations, 2);
+    for user in ["svc", "author"] {
+        in_memory(&mut world, user, Round::Last);
+        in_memory(&mut world, user, Round::Last);
+    }
+    assert_eq!(world.hosts[0].0.keeping.as_ref().unwrap().late.len(), 2);
+    world.heard(reader);
+    for (shard, notice) in held {
+        world.handle(shard.index(), Input::Store(notice));
+    }
+    world.run();
+    let heard = world.heard(reader);
+    assert_eq!(seqs(&heard, "erased"), [1, 2], "nothing is known of what it had acknowledged");
+    world.say(author, &publish("notifications:zoe", "1", &json!({})));
+    let told: Vec<(String, bool)> = acks(&world.heard(author)).into_iter().map(|(id, _, again)| (id, again)).collect();
+    assert_eq!(told, [("1".to_owned(), false)], "nor of what it had sent");
+    assert!(world.hosts[0].0.keeping.as_ref().unwrap().late.is_empty());
+}
+
+#[test]
 fn a_channel_that_is_being_opened_while_the_memory_is_gone_through_keeps_what_comes_then() {
     let mut world = start(Memory::default(), None, |options| options.channels_max = 2);
     let (ann, bob) = (world.known("/ws", "ann"), world.known("/ws", "bob"));
