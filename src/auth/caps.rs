@@ -429,17 +429,20 @@ impl Policy {
     }
 
     /// Whether what happens in `channel` is delivered until it is acknowledged. That is so for all who are in it, so a
-    /// pattern with `{user}` says nothing of it.
+    /// pattern with `{user}` says nothing of it. It is never so in the gateway's own channels: whoever watches wants what
+    /// comes, and asks for what was.
     #[must_use]
     pub fn until_acked(&self, channel: &str) -> bool {
-        self.deliver.best(channel, "").is_some_and(|(_, deliver)| *deliver == Deliver::UntilAcked)
+        let row = self.deliver.best(channel, "");
+        !is_system(channel) && row.is_some_and(|(_, deliver)| *deliver == Deliver::UntilAcked)
     }
 
     /// Whether the history of `channel` outlives the process, where there is a store. That is so for all who are in it, so
-    /// a pattern with `{user}` says nothing of it.
+    /// a pattern with `{user}` says nothing of it. It is never so in the gateway's own channels: they tell of a disk that
+    /// fails, and must not wait for it.
     #[must_use]
     pub fn durable(&self, channel: &str) -> bool {
-        self.durable.best(channel, "").is_some_and(|(_, durable)| *durable)
+        !is_system(channel) && self.durable.best(channel, "").is_some_and(|(_, durable)| *durable)
     }
 
     /// How much of the history of `channel` is kept, if a row says anything of it, with a number by which that is told from

@@ -260,6 +260,17 @@ fn the_order_of_the_rows_changes_nothing() {
 }
 
 #[test]
+fn the_gateways_own_channels_are_live_and_in_memory_whatever_a_row_says() {
+    for pattern in ["*", "system*", "system:*", "system:stats"] {
+        let rows = [PolicyRow { deliver: Some(Deliver::UntilAcked), durable: Some(true), ..row(pattern) }];
+        let policy = Policy::with_rows(&rows).unwrap();
+        assert!(!policy.durable("system:stats") && !policy.until_acked("system:stats"), "{pattern}");
+        let others = pattern == "*";
+        assert_eq!((policy.durable("general"), policy.until_acked("general")), (others, others), "{pattern}");
+    }
+}
+
+#[test]
 fn patterns_are_bounded() {
     for (pattern, good) in [
         ("*", true),

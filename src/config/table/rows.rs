@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::{AGE, PATH, judges};
-use crate::auth::Signature;
+use crate::auth::{Signature, is_system};
 use crate::config::key::{Effect, Fallback, Key, Kind, Rows, Word};
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, POLICY_EVENTS_MAX, RATE_PER_MINUTE_MAX};
 
@@ -89,13 +89,13 @@ pub(super) const POLICY: &[Key] = &[
         "deliver",
         Kind::One(Word::Choice(&["live", "until_acked"])),
         Fallback::Unset("`\"until_acked\"` for `notifications:*`, else `\"live\"`", "\"until_acked\""),
-        "where a member starts that names no position: after what its user has acknowledged, or with what comes next; not for a pattern with `{user}`",
+        "where a member starts that names no position: after what its user has acknowledged, or with what comes next; not for a pattern with `{user}` or for `system:…`",
     ),
     key(
         "durable",
         Kind::Flag,
         Fallback::Unset("`true` for `chat:*`, `trip:*` and `notifications:*`, else `false`", "false"),
-        "whether events there outlive the gateway, where there is a store; a channel in use stays what it was when it was opened; not for a pattern with `{user}`",
+        "whether events there outlive the gateway, where there is a store; a channel in use stays what it was when it was opened; not for a pattern with `{user}` or for `system:…`",
     ),
     key(
         "events",
@@ -143,6 +143,26 @@ pub(super) fn judge_policy(row: &Table) -> Result<(), (String, String)> {
                 format!("the row has `{name}` and a pattern with {{user}}: it holds for all who are in a channel");
             return Err((what, format!("take {name} out, or write the pattern without {{user}}")));
         }
+    }
+    if row.get("pattern").and_then(Value::as_str).is_some_and(is_system) { judge_system(row) } else { Ok(()) }
+}
+
+/// A row of the gateway's own channels. What it cannot change there is told, or it would seem to hold.
+fn judge_system(row: &Table) -> Result<(), (String, String)> {
+    let is_text = |name: &str, wanted: &str| row.get(name).and_then(Value::as_str) == Some(wanted);
+    let durable = row.get("durable").and_then(Value::as_bool) == Some(true);
+    for (name, asked) in [("durable", durable), ("deliver", is_text("deliver", "until_acked"))] {
+        if asked {
+            let what =
+                format!("the row has `{name}` for the gateway's own channels, which are in memory only and live");
+            return Err((what, format!("take {name} out")));
+        }
+    }
+    let verbs = row.get("verbs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if !verbs.is_empty() && !verbs.iter().any(|verb| verb.as_str() == Some("admin")) {
+        let what = "the row has `verbs` for the gateway's own channels and no \"admin\" among them: it lets nobody in";
+        let remedy = "add \"admin\", or take the row out and give who is to watch a token with subscribe there";
+        return Err((what.to_owned(), remedy.to_owned()));
     }
     Ok(())
 }

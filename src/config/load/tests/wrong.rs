@@ -13,7 +13,7 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const ROW: &str = "[[policy]]\npattern = \"a\"\n";
 
-const WRONG: [Row; 73] = [
+const WRONG: [Row; 76] = [
     // Names.
     ("[auht]\nissuer = \"a\"", "line 1, column 2", "`auht` is no key", "did you mean `auth`?"),
     ("[auth]\nissuer = \"a\"\nisuer = 1", "line 3, column 1", "`auth.isuer` is no key", "did you mean `auth.issuer`?"),
@@ -177,6 +177,14 @@ const WRONG: [Row; 73] = [
     ("[[policy]]\npattern = \"a\"\nburst = 5", "line 1, column 1", "a `burst` and no `rate`", "add rate = 60"),
     ("[[policy]]\npattern = \"user:{user}\"\ndeliver = \"live\"", "line 1, column 1", "{user}", "take deliver out"),
     ("[[policy]]\npattern = \"user:{user}\"\ndurable = true", "line 1, column 1", "{user}", "take durable out"),
+    ("[[policy]]\npattern = \"system:*\"\ndurable = true", "line 1, column 1", "`durable`", "take durable out"),
+    (
+        "[[policy]]\npattern = \"system:stats\"\ndeliver = \"until_acked\"",
+        "line 1, column 1",
+        "`deliver`",
+        "take deliver out",
+    ),
+    ("[[policy]]\npattern = \"system:*\"\nverbs = [\"subscribe\"]", "line 1, column 1", "`verbs`", "add \"admin\""),
     ("[[policy]]\npattern = \"a\"\ndurable = \"yes\"", "line 3, column 11", "\"yes\"", "true or false"),
     (
         "[[policy]]\npattern = \"a\"\n[[policy]]\npattern = \"a\"",
