@@ -346,7 +346,8 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let Ok(id) = self.open_room(now, channel) else {
-            let refusal = MeshMessage::NoPlace { channel: Arc::clone(channel), attachment };
+            let refusal =
+                MeshMessage::NoPlace { channel: Arc::clone(channel), attachment, code: ErrorCode::Overloaded };
             return effects.list.push(Effect::Mesh(from, refusal));
         };
         let Some(room) = self.rooms.at_mut(id) else { return };

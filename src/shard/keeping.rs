@@ -497,6 +497,9 @@ impl Shard {
         }
         self.let_in_readers(now, id, effects);
         self.let_in_erasers(now, id, effects);
+        if matches!(refusal, Refusal::Damaged(_)) {
+            self.turn_away(now, id, effects);
+        }
     }
 
     /// Asks again for a channel that the store has refused, if it is time and somebody is in it.

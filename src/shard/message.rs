@@ -399,12 +399,14 @@ pub enum MeshMessage {
     },
     /// Who is in a channel there.
     Report(Box<Report>),
-    /// The channel cannot be followed: its home has no place for it.
+    /// The channel cannot be followed: its home has no place for it, or cannot read what is stored of it.
     NoPlace {
         /// The channel.
         channel: Arc<str>,
         /// Which attachment.
         attachment: u32,
+        /// Why not.
+        code: ErrorCode,
     },
     /// About requests.
     Request(Box<RequestMessage>),

@@ -7,6 +7,7 @@ use super::joining::{fallback, settle};
 use super::keeping::Stored;
 use super::message::Tail;
 use super::rooms::{Role, Room, RoomId};
+use crate::code::ErrorCode;
 use crate::envelope::event::kind_of;
 use crate::ids::Seq;
 use crate::metrics::Metric;
@@ -14,18 +15,31 @@ use crate::time::Now;
 use crate::wire::encoder::payload_of;
 
 impl Shard {
-    /// The channel's home has no place for it: whoever is in it here is told, and may try again.
-    pub(super) fn on_no_place(&mut self, now: Now, channel: &str, attachment: u32, effects: &mut Effects) {
+    /// The channel's home has no place for it, or cannot read it: whoever is in it here is told, and may try again.
+    pub(super) fn on_no_place(
+        &mut self,
+        now: Now,
+        channel: &str,
+        (attachment, code): (u32, ErrorCode),
+        effects: &mut Effects,
+    ) {
         let Some(id) = self.rooms.find(channel) else { return };
         let Some(room) = self.rooms.at(id) else { return };
         if !matches!(&room.role, Role::Mirror { attachment: ours, .. } if *ours == attachment) {
             return;
         }
+        self.put_out_all(now, id, code, effects);
+    }
+
+    /// All members here are told why they are in a channel no longer.
+    pub(super) fn put_out_all(&mut self, now: Now, id: RoomId, code: ErrorCode, effects: &mut Effects) {
+        let reason = if code == ErrorCode::StoreUnavailable { "store_unavailable" } else { "overloaded" };
+        let Some(room) = self.rooms.at(id) else { return };
         let slots: Vec<u32> = room.members.iter().map(|member| member.slot).collect();
         for slot in slots {
             let Some((conn, _)) = self.slots.tenant_mut(slot) else { continue };
             if let Some(index) = self.membership_in(conn, id) {
-                self.leave_with_notice(now, conn, index, Some("overloaded"), effects);
+                self.leave_with_notice(now, conn, index, Some(reason), effects);
             }
         }
     }

@@ -438,7 +438,9 @@ impl Shard {
             MeshMessage::Forget(erased) => self.on_forget(&erased.0, &erased.1),
             MeshMessage::Keys(verifier) => self.on_keys(verifier),
             MeshMessage::Rules(rules) => self.on_rules(&rules),
-            MeshMessage::NoPlace { channel, attachment } => self.on_no_place(now, &channel, attachment, effects),
+            MeshMessage::NoPlace { channel, attachment, code } => {
+                self.on_no_place(now, &channel, (attachment, code), effects);
+            }
             MeshMessage::Request(message) => self.on_request_message(now, from, *message, effects),
             MeshMessage::Pattern(message) => self.on_pattern_message(now, from, *message, effects),
             MeshMessage::Direct(message) => self.on_direct_message(now, *message, effects),

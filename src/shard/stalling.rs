@@ -2,16 +2,18 @@
 //!
 //! Who has waited for the store longest tells. While that is too long, nothing new is sequenced in durable channels, and
 //! who waits for a channel to be opened is refused; what was sequenced stays unanswered until it is committed. It is over
-//! when the store answers. Absent: trouble that the store tells of (`keeping`).
+//! when the store answers. A channel that the store cannot read is not waited for. Absent: trouble that the store tells of (`keeping`).
 
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 
 use super::Shard;
-use super::effect::Effects;
+use super::effect::{Effect, Effects};
 use super::home::Proposal;
 use super::keeping::Keeping;
+use super::message::MeshMessage;
 use super::outside::reply;
-use super::rooms::{Room, RoomId};
+use super::rooms::{Role, Room, RoomId};
 use crate::code::ErrorCode;
 use crate::ledger::Ticket;
 use crate::limits::{LATE_OPENINGS_PER_LOOK, STORE_STALLED_MS};
@@ -75,5 +77,19 @@ impl Shard {
         for ticket in erasures {
             reply(ticket, Err(ErrorCode::StoreUnavailable), effects);
         }
+    }
+
+    /// What is stored of a channel is damaged where it says how it goes on. Nobody can be told where it stands, and that
+    /// does not pass by itself: who waits for it is told instead, on shards that follow, too.
+    pub(super) fn turn_away(&mut self, now: Now, id: RoomId, effects: &mut Effects) {
+        let Some(room) = self.rooms.at(id) else { return };
+        let Role::Home { followers, .. } = &room.role else { return };
+        let code = ErrorCode::StoreUnavailable;
+        for follower in followers {
+            let (channel, attachment) = (Arc::clone(&room.name), follower.attachment);
+            let refusal = MeshMessage::NoPlace { channel, attachment, code };
+            effects.list.push(Effect::Mesh(follower.shard, refusal));
+        }
+        self.put_out_all(now, id, code, effects);
     }
 }

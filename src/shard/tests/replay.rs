@@ -1,10 +1,13 @@
-//! What lies behind a channel's history while it moves: it goes, is erased, or is another's before it was read.
+//! What lies behind a channel's history while it moves: it goes, is erased, is another's before it was read, or cannot be
+//! read at all.
 
 use super::erasing::{erase, publish_some};
-use super::keeping::{KEEP, acks, epoch_of, history, join, start, world};
+use super::keeping::{KEEP, acks, epoch_of, history, join, nacks, start, world};
 use super::*;
+use crate::ledger::Space;
 use crate::limits::{
     HISTORY_COUNT_DEFAULT, REPLAY_PAGES_PER_CHANNEL, REPLAY_READS_PER_TURN, REPLAYS_WANTED_PER_CHANNEL_MAX,
+    STORE_RETRY_MS,
 };
 use crate::shard::message::outside::Reply;
 
@@ -274,4 +277,40 @@ fn an_author_that_comes_back_to_a_channel_does_not_get_what_it_excluded_itself_f
         let others: Vec<u64> = (1..=20).map(|index| index * 2).collect();
         assert_eq!((seqs(&heard, "note"), of_type(&heard, "gap").len()), (others, 0), "{at}");
     }
+}
+
+#[test]
+fn who_joins_a_channel_of_which_the_store_cannot_read_where_it_stands_is_told_on_every_shard() {
+    let two = |options: &mut Options| options.shards = 2;
+    let mut world = start(Memory::default(), None, two);
+    let ann = world.client_on(0, true, "/ws", "ann");
+    world.say(ann, &publish("chat:s", "1", &json!({})));
+    let mut disk = world.store.take().unwrap().crash();
+    let is_line = |value: &[u8]| memchr::memmem::find(value, b"chat:s").is_some();
+    let lines = disk.records().filter(|(space, _, value)| *space == Space::Rows && is_line(value));
+    let lines: Vec<Vec<u8>> = lines.map(|(_, key, _)| key.to_vec()).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        disk.damage(Space::Rows, &line, |value| value[12] ^= 1);
+    }
+    let mut world = start(disk, Some(world.now), two);
+    let people = [0, 1].map(|shard| world.client_on(shard, true, "/ws", "ann"));
+    for _ in 0..2 {
+        for who in people {
+            world.say(who, &subscribe(&["chat:s".to_owned()]));
+        }
+        world.say(people[0], &publish("chat:s", "2", &json!({})));
+        // Asked for again only after its time.
+        world.wait(STORE_RETRY_MS + 2000);
+        for who in people {
+            let heard = world.heard(who);
+            let told = of_type(&heard, "unsubscribed");
+            assert_eq!(told.len(), 1, "{:?}", words(&heard));
+            assert_eq!(told[0]["payload"], json!({ "channel": "chat:s", "reason": "store_unavailable" }));
+            assert_eq!(nacks(&heard).len(), usize::from(who == people[0]));
+        }
+        assert_eq!(world.read(Metric::Memberships), 0);
+    }
+    // Other channels are what they were.
+    assert_eq!(of_type(&join(&mut world, people[1], "chat:t", None), "subscribed").len(), 1);
 }
