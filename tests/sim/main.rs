@@ -4,7 +4,8 @@
 //! not among each other, and fill up; sockets take parts of writes; clients are slow, leave, come back and
 //! resume, and check what they are sent as a client sees it. The same seed gives the same trace.
 //!
-//! `WAYSTATION_SIM_SEEDS=1000` runs that many seeds, `WAYSTATION_SIM_SEED=n` replays one.
+//! `WAYSTATION_SIM_SEEDS=1000` runs that many seeds, `WAYSTATION_SIM_SEEDS=1000..2000` those within; `WAYSTATION_SIM_THREADS=2`
+//! runs two at a time. `WAYSTATION_SIM_SEED=n` replays one.
 
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
@@ -17,55 +18,41 @@ mod network;
 mod replays;
 mod retention;
 mod rng;
+mod seeds;
 mod storage;
 mod wire;
 mod workload;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use counts::Counts;
-use world::World;
+use seeds::{read_range, run, run_range};
 
 /// Seeds of a default run.
 const SEEDS: u64 = 140;
 /// How often each kind of event has to occur in a default run.
 const LEAST: u64 = 100;
 
-fn run(seed: u64) -> (Counts, u64) {
-    let mut world = World::new(seed);
-    match catch_unwind(AssertUnwindSafe(|| world.run())) {
-        Ok(()) => (world.counts, world.trace.0),
-        Err(panic) => {
-            let step = world.now.micros;
-            report(&format!("seed {seed} fails at {step} us: WAYSTATION_SIM_SEED={seed} replays it"));
-            resume_unwind(panic)
-        }
-    }
-}
-
 #[expect(clippy::print_stderr, reason = "a test tells its seed and its table")]
 fn report(text: &str) {
     eprintln!("{text}");
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
+fn asked<T>(name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    Some(read(&text).unwrap_or_else(|| panic!("{name} is {text}")))
 }
 
 #[test]
 fn what_clients_see_holds_whatever_goes_wrong() {
-    if let Some(seed) = number("WAYSTATION_SIM_SEED") {
-        return report(&run(seed).0.to_string());
+    if let Some(seed) = asked("WAYSTATION_SIM_SEED", |text| text.parse().ok()) {
+        return report(&run(seed).expect("a seed that holds").0.to_string());
     }
-    let seeds = number("WAYSTATION_SIM_SEEDS").unwrap_or(SEEDS);
-    let mut all = Counts::default();
-    for seed in 0..seeds {
-        all.join(&run(seed).0);
-    }
-    report(&all.to_string());
-    let rare = all.rarer_than(LEAST);
-    assert!(seeds < SEEDS || rare.is_empty(), "these hardly occurred: {rare:?}");
+    let range = asked("WAYSTATION_SIM_SEEDS", read_range).unwrap_or(0..SEEDS);
+    let threads = asked("WAYSTATION_SIM_THREADS", |text| text.parse().ok()).unwrap_or(1);
+    let all = run_range(range.clone(), threads);
+    report(&format!("{}seeds {range:?}: {} were run, {} failed", all.counts, all.seeds, all.failed.len()));
+    assert!(all.failed.is_empty(), "these seeds fail: {:?}", all.failed);
+    let rare = all.counts.rarer_than(LEAST);
+    assert!(all.seeds < SEEDS || rare.is_empty(), "these hardly occurred: {rare:?}");
 }
 
 /// Seeds within which a planted fault has to be found.
@@ -78,15 +65,17 @@ fn every_planted_fault_is_found() {
     use waystation::shard::fault::{Fault, plant};
     for fault in Fault::ALL {
         plant(Some(fault));
-        let found = (0..FAULT_SEEDS).find(|seed| catch_unwind(|| run(*seed)).is_err());
+        let found = (0..FAULT_SEEDS).find(|seed| run(*seed).is_none());
         plant(None);
-        report(&format!("{fault:?} is found by seed {found:?}"));
-        assert!(found.is_some(), "{fault:?} is not found");
+        let found = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
+        report(&format!("{fault:?} is found by seed {found}"));
+        assert!(run(found).is_some(), "seed {found} fails without {fault:?}");
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    assert_eq!(run(7).1, run(7).1);
-    assert_ne!(run(7).1, run(8).1);
+    let trace = |seed| run(seed).expect("a seed that holds").1;
+    assert_eq!(trace(7), trace(7));
+    assert_ne!(trace(7), trace(8));
 }
