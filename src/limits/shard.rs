@@ -111,7 +111,8 @@ pub const REPLAY_PAGES_PER_CHANNEL: usize = 4;
 /// looks again after the next one. Stretches of readers that are close to each other are one.
 pub const REPLAYS_WANTED_PER_CHANNEL_MAX: usize = 64;
 /// Parts of histories that a shard has the store read for who asked for them, or that wait for their channel to be opened;
-/// over it `OVERLOADED`. What a slow disk makes wait is so many answers of 128 KiB at most.
+/// over it `OVERLOADED`. What a slow disk makes wait is so many answers of 128 KiB at most. Answers about erasures that
+/// wait until other shards have taken what they were sent are as many.
 pub const BROWSES_PER_SHARD_MAX: usize = 256;
 /// How often the store is read for one of these, if events go from the history meanwhile; then `OVERLOADED`.
 pub const BROWSE_READS_MAX: u8 = 3;

@@ -13,7 +13,7 @@ use super::message::outside::Reply;
 use super::outside::reply;
 use super::rooms::{Role, Room, RoomId};
 use crate::code::ErrorCode;
-use crate::ids::Seq;
+use crate::ids::{Seq, ShardId};
 use crate::ledger::{Refusal, Request, Ticket};
 use crate::limits::BROWSES_PER_SHARD_MAX;
 use crate::metrics::Metric;
@@ -46,7 +46,7 @@ impl Shard {
         let Some(room) = self.rooms.at_mut(id) else { return };
         let Some(kept) = room.kept_mut() else {
             self.forget_events(id, effects);
-            return reply(ticket, Ok(Reply::Erased), effects);
+            return self.reply_erased(id, ticket, effects);
         };
         match &kept.stage {
             Stage::Refused(_) => reply(ticket, Err(ErrorCode::StoreUnavailable), effects),
@@ -101,7 +101,18 @@ impl Shard {
             kept.erasing = false;
             kept.owe_nothing(through);
         }
-        reply(ticket, Ok(Reply::Erased), effects);
+        self.reply_erased(room, ticket, effects);
+    }
+
+    /// It is erased here, and where the channel is followed once that has come.
+    fn reply_erased(&mut self, id: RoomId, ticket: u64, effects: &mut Effects) {
+        let shards = self.followers_of(id);
+        self.reply_behind(&shards, ticket, Reply::Erased, effects);
+    }
+
+    fn followers_of(&self, id: RoomId) -> Vec<ShardId> {
+        let Some(Room { role: Role::Home { followers, .. }, .. }) = self.rooms.at(id) else { return Vec::new() };
+        followers.iter().map(|follower| follower.shard).collect()
     }
 
     /// What is in memory of a channel's events goes, on shards that follow, too.
@@ -112,9 +123,7 @@ impl Shard {
             room.service.get_or_insert_default().cursors.begin_after(last);
         }
         self.drop_events(id, last);
-        let Some(Room { role: Role::Home { followers, .. }, .. }) = self.rooms.at_mut(id) else { return };
-        let shards: Vec<_> = followers.iter().map(|follower| follower.shard).collect();
-        for shard in shards {
+        for shard in self.followers_of(id) {
             self.tell_erased(id, shard, effects);
         }
     }

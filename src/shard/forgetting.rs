@@ -43,6 +43,8 @@ pub(super) struct Barrier {
     ticket: u64,
     traces: Traces,
     next: Option<u32>,
+    /// Shards that were told to forget, too.
+    told: Vec<ShardId>,
 }
 
 /// A user of whom the last round has taken what was here, while channels were being opened: what is read there may be
@@ -92,7 +94,7 @@ impl Passed {
 
 impl Shard {
     /// Erases what channels here have of a user, from a place of the table of channels on. Answers once what is sequenced
-    /// here is committed, so that the store has all of it.
+    /// here is committed, so that the store has all of it, and shards that follow have forgotten it.
     pub(super) fn forget_user(
         &mut self,
         now: Now,
@@ -133,12 +135,13 @@ impl Shard {
             place += 1;
         }
         // In order behind the events that were sent before.
+        let told = passed.followed.keys().copied().collect::<Vec<_>>();
         for (shard, channels) in passed.followed {
             effects.list.push(Effect::Mesh(shard, MeshMessage::Forget(Box::new((Arc::clone(user), channels)))));
         }
         let next = (place < self.rooms.places()).then_some(place);
         let Some(keeping) = &mut self.keeping else {
-            return reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
+            return self.reply_behind(&told, ticket, Reply::Forgotten { traces, next }, effects);
         };
         let begins = from == 0 && round == Round::First;
         if begins || !passed.stored.is_empty() {
@@ -149,17 +152,17 @@ impl Shard {
             keeping.note_late(user, author);
         }
         let after = keeping.last_write();
-        keeping.barriers.push_back(Barrier { after, ticket, traces, next });
+        keeping.barriers.push_back(Barrier { after, ticket, traces, next, told });
         self.lift_barriers(effects);
     }
 
     /// Answers whose writes are committed by now.
     pub(super) fn lift_barriers(&mut self, effects: &mut Effects) {
-        let Some(keeping) = &mut self.keeping else { return };
-        let committed = keeping.committed();
-        while let Some(barrier) = keeping.barriers.pop_front_if(|barrier| barrier.after <= committed) {
-            let Barrier { ticket, traces, next, .. } = barrier;
-            reply(ticket, Ok(Reply::Forgotten { traces, next }), effects);
+        while let Some(keeping) = &mut self.keeping {
+            let committed = keeping.committed();
+            let lifted = keeping.barriers.pop_front_if(|barrier| barrier.after <= committed);
+            let Some(Barrier { ticket, traces, next, told, .. }) = lifted else { return };
+            self.reply_behind(&told, ticket, Reply::Forgotten { traces, next }, effects);
         }
     }
 

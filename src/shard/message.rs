@@ -378,6 +378,10 @@ pub enum MeshMessage {
     Tail(Box<Tail>),
     /// In these channels, which this shard follows, what the user has left is erased.
     Forget(Box<(Arc<str>, Vec<Arc<str>>)>),
+    /// Has everything come that was sent before?
+    Fence(u64),
+    /// It has.
+    Fenced(u64),
     /// From now on tokens are held against these keys.
     Keys(Arc<Verifier>),
     /// From now on these rules hold.
@@ -435,6 +439,8 @@ impl MeshMessage {
             | Self::Detach { .. }
             | Self::Tail(_)
             | Self::Forget(_)
+            | Self::Fence(_)
+            | Self::Fenced(_)
             | Self::NoPlace { .. }
             | Self::Request(_)
             | Self::Pattern(_)

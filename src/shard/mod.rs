@@ -44,6 +44,7 @@ mod erasing;
 mod event_stream;
 mod expiry;
 mod fanout;
+mod fencing;
 mod fill;
 mod flat;
 mod forgetting;
@@ -114,6 +115,7 @@ use backlog::Backlog;
 use consuming::IdleLook;
 use direct::Spread;
 use effect::Effects;
+use fencing::Fences;
 use hot::Hot;
 use keeping::Keeping;
 use message::MeshMessage;
@@ -308,6 +310,8 @@ pub struct Shard {
     spreading: Vec<usize>,
     /// News that the members of rooms here are told.
     rumours: VecDeque<Rumour>,
+    /// Answers that wait for other shards.
+    fences: Fences,
     /// Of the channels visited in this turn, when the oldest event was sequenced and how many deliveries there are. As
     /// many as a turn visits.
     timing: Vec<(u64, u64)>,
@@ -385,6 +389,7 @@ impl Shard {
             debts: BTreeMap::new(),
             spreading: Vec::new(),
             rumours: VecDeque::new(),
+            fences: Fences::default(),
             timing: Vec::new(),
             busy: Busy::default(),
             keeping: options.stores.then(Box::default),
@@ -436,6 +441,8 @@ impl Shard {
             MeshMessage::Detach { channel, attachment } => self.on_detach(now, from, &channel, attachment, effects),
             MeshMessage::Tail(tail) => self.on_tail(now, *tail, effects),
             MeshMessage::Forget(erased) => self.on_forget(&erased.0, &erased.1),
+            MeshMessage::Fence(fence) => Self::on_fence(from, fence, effects),
+            MeshMessage::Fenced(fence) => self.on_fenced(fence, effects),
             MeshMessage::Keys(verifier) => self.on_keys(verifier),
             MeshMessage::Rules(rules) => self.on_rules(&rules),
             MeshMessage::NoPlace { channel, attachment, code } => {

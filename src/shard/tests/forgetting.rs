@@ -6,7 +6,7 @@ use super::service::service;
 use super::*;
 use crate::code::ErrorCode;
 use crate::ledger::{Notice, Refusal, Spot, Trouble};
-use crate::limits::{FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
+use crate::limits::{BROWSES_PER_SHARD_MAX, FORGET_EVENTS_PER_TURN, SWEEP_SLOTS_MAX};
 use crate::shard::message::outside::{Ask, Reply, Round, Traces};
 
 /// Goes through all shards.
@@ -419,7 +419,11 @@ fn who_follows_many_channels_is_told_once_and_only_where_the_user_spoke_anybody_
         .iter()
         .filter_map(|effect| if let Effect::Mesh(_, message) = effect { Some(message) } else { None })
         .collect();
-    assert!(matches!(told[..], [MeshMessage::Forget(all)] if all.1.len() == 50), "{}", told.len());
+    assert!(
+        matches!(told[..], [MeshMessage::Forget(all), MeshMessage::Fence(_)] if all.1.len() == 50),
+        "{}",
+        told.len()
+    );
     assert_eq!(world.hosts[0].0.line.len(), 1, "nobody else is looked after");
     world.apply(0);
     assert_eq!(world.hosts[1].0.line.len(), 1);
@@ -428,6 +432,54 @@ fn who_follows_many_channels_is_told_once_and_only_where_the_user_spoke_anybody_
     join(&mut world, dora, &names[7], None);
     let page = history(&mut world, dora, &json!({ "channel": names[7] }))["result"].clone();
     assert_eq!(told_kinds(&page), ["note", "erased"]);
+}
+
+#[test]
+fn an_erasure_is_answered_when_shards_that_follow_have_taken_it_too() {
+    let mut world = World::with(|options| options.shards = 3);
+    let (ann, bob) = (world.client_on(0, true, "/ws", "ann"), world.client_on(1, true, "/ws", "bob"));
+    let key = world.hosts[0].0.options.key;
+    let name = (0..).map(|index| format!("chat:{index}")).find(|name| crate::route::home(&key, name, 3) == ShardId(0));
+    let name = name.unwrap();
+    join(&mut world, bob, &name, None);
+    world.say(ann, &publish(&name, "1", &json!({ "said": 1 })));
+    world.heard(bob);
+    let asks =
+        [Ask::Forget { user: Arc::from("ann"), from: 0, round: Round::First }, Ask::Erase(Arc::from(name.as_str()))];
+    for (ticket, ask) in (1..).zip(asks) {
+        world.handle(0, Input::Mesh(ShardId::OUTSIDE, super::outside::question(ticket, ask)));
+        let effects = &world.hosts[0].1.list;
+        let is_fence = |effect: &&Effect| matches!(effect, Effect::Mesh(ShardId(1), MeshMessage::Fence(_)));
+        assert_eq!(effects.iter().filter(is_fence).count(), 1, "who follows is asked, nobody else: {effects:?}");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Answer(_))), "{effects:?}");
+        world.apply(0);
+        assert!(world.answered.is_empty(), "what has come there is not known here yet");
+        world.run();
+        let answered = world.answered.pop().unwrap();
+        assert!(answered.ticket == ticket && answered.outcome.is_ok(), "{answered:?}");
+        assert!(world.answered.is_empty());
+    }
+}
+
+#[test]
+fn so_many_answers_wait_for_other_shards_and_the_next_is_refused() {
+    let mut world = World::with(|options| options.shards = 2);
+    let bob = world.client_on(1, true, "/ws", "bob");
+    let key = world.hosts[0].0.options.key;
+    let name = (0..).map(|index| format!("chat:{index}")).find(|name| crate::route::home(&key, name, 2) == ShardId(0));
+    join(&mut world, bob, &name.unwrap(), None);
+    for ticket in 0..=BROWSES_PER_SHARD_MAX {
+        let ask = Ask::Forget { user: Arc::from("ann"), from: 0, round: Round::First };
+        world.handle(0, Input::Mesh(ShardId::OUTSIDE, super::outside::question(ticket as u64, ask)));
+        let refused = world.hosts[0].1.list.iter().filter(|effect| matches!(effect, Effect::Answer(_))).count();
+        assert_eq!(refused, usize::from(ticket == BROWSES_PER_SHARD_MAX));
+    }
+    world.run();
+    let outcomes = world.answered.iter().map(|answered| answered.outcome.is_ok());
+    assert_eq!(outcomes.filter(|is_ok| *is_ok).count(), BROWSES_PER_SHARD_MAX);
+    world.answered.clear();
+    let ask = Ask::Forget { user: Arc::from("ann"), from: 0, round: Round::First };
+    assert!(world.ask(0, ask).is_ok(), "there is room again");
 }
 
 fn told_kinds(page: &Value) -> Vec<&str> {
