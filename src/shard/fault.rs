@@ -31,11 +31,17 @@ pub enum Fault {
     EndUnasked,
     /// A turn goes on with those who are behind until none is left.
     ReplayUnbounded,
+    /// What an erased user has said stays where its channel is followed.
+    ErasureUnfollowed,
+    /// What was read from the store of an erased user before it was erased there stays.
+    ErasureReadBefore,
+    /// What an erased user has said stays in the store.
+    ErasureUnstored,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::DedupDropped,
         Self::ResumeOffByOne,
         Self::CursorLost,
@@ -48,6 +54,9 @@ impl Fault {
         Self::NumberReused,
         Self::EndUnasked,
         Self::ReplayUnbounded,
+        Self::ErasureUnfollowed,
+        Self::ErasureReadBefore,
+        Self::ErasureUnstored,
     ];
 }
 

@@ -127,12 +127,18 @@ impl Shard {
                     traces.add(self.forget_in(id, (user, author, &field)));
                     passed.note(self.rooms.at(id));
                 }
+                #[cfg(feature = "planted-faults")]
+                Round::Last if super::fault::is(super::fault::Fault::ErasureReadBefore) => {}
                 Round::Last => {
                     looked += self.rooms.at_mut(id).and_then(Room::past_mut).map_or(0, |past| past.held());
                     traces.add(self.forget_read(id, (user, author, &field)));
                 }
             }
             place += 1;
+        }
+        #[cfg(feature = "planted-faults")]
+        if super::fault::is(super::fault::Fault::ErasureUnfollowed) {
+            passed.followed.clear();
         }
         // In order behind the events that were sent before.
         let told = passed.followed.keys().copied().collect::<Vec<_>>();
@@ -294,6 +300,10 @@ impl Shard {
         }
         if keeping.forgets.len() >= BROWSES_PER_SHARD_MAX {
             return reply(ticket, Err(ErrorCode::Overloaded), effects);
+        }
+        #[cfg(feature = "planted-faults")]
+        if super::fault::is(super::fault::Fault::ErasureUnstored) {
+            return reply(ticket, Ok(Reply::ForgottenStored(Forgotten::default())), effects);
         }
         let asked = keeping.ask(Request::Forget(Box::new(Forget { user, author, from })));
         keeping.forgets.insert(asked, ticket);

@@ -81,7 +81,7 @@ impl Backend {
         let (from, to) = (number(payload, "from_seq"), number(payload, "to_seq"));
         let key = self.key(serial);
         let held = self.channels.get_mut(channel).unwrap_or_else(|| panic!("a gap for a non-member: {payload}"));
-        let follows = |expected: u64| expected <= from && ledger.numbers(channel, expected..from).is_empty();
+        let follows = |expected: u64| expected <= from && ledger.numbers_owed(channel, expected..from).is_empty();
         assert!(held.expected.is_none_or(follows), "a gap elsewhere: {held:?} {payload}");
         let progress = ledger.group(&key, channel, &held.epoch);
         if held.expected.replace(to + 1).is_none() && held.told_lost {
@@ -97,7 +97,7 @@ impl Backend {
         assert!(one_run, "one run: {held:?} {seen:?}");
         let acked = ledger.group(&key, seen.channel, seen.epoch).acked;
         let before = held.expected.or_else(|| acked.map(|acked| acked + 1)).unwrap_or(seen.seq);
-        let left_out = ledger.numbers(seen.channel, before..seen.seq.max(before));
+        let left_out = ledger.numbers_owed(seen.channel, before..seen.seq.max(before));
         let progress = ledger.group(&key, seen.channel, seen.epoch);
         match held.expected {
             Some(expected) => {

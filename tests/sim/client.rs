@@ -78,6 +78,10 @@ pub(crate) struct Client {
     /// Operations that want an answer on this connection, with how many.
     pub(crate) awaited: BTreeMap<String, u32>,
     pub(crate) input: Vec<u8>,
+    /// Bytes of whole frames, and of the head, that were read on this connection.
+    read: u64,
+    /// So many bytes had been given to its socket when an erasure was answered.
+    pub(crate) given: u64,
     /// Payloads of the pings that it answers by itself.
     pub(crate) pongs: Vec<Vec<u8>>,
     /// Texts that it sends by itself.
@@ -117,6 +121,8 @@ impl Client {
             memory: BTreeMap::new(),
             awaited: BTreeMap::new(),
             input: Vec::new(),
+            read: 0,
+            given: 0,
             pongs: Vec::new(),
             replies: Vec::new(),
             asked: BTreeMap::new(),
@@ -141,6 +147,7 @@ impl Client {
         self.requests.clear();
         self.awaited.clear();
         self.input.clear();
+        (self.read, self.given) = (0, 0);
         self.asleep_until = 0;
         self.pongs.clear();
         self.replies.clear();
@@ -170,15 +177,19 @@ impl Client {
                 return;
             }
             self.input.drain(..end + 4);
+            self.read = end as u64 + 4;
             self.phase = Phase::Upgraded;
         }
         if self.phase == Phase::Refused {
             return;
         }
+        let mut before = self.input.len();
         while self.phase != Phase::Away
             && let Some(frame) = take_frame(&mut self.input)
         {
             self.on_frame(&frame, ledger, counts);
+            self.read += (before - self.input.len()) as u64;
+            before = self.input.len();
         }
     }
 
@@ -216,12 +227,14 @@ impl Client {
 
     /// The answer to a request: once, and what was asked for.
     fn on_response(&mut self, payload: &Value, ledger: &mut Ledger, counts: &mut Counts) {
-        let expected = self.asked.remove(text(payload, "id"));
+        let id = text(payload, "id");
+        let expected = self.asked.remove(id);
         let expected = expected.unwrap_or_else(|| panic!("an answer that nobody waits for: {payload}"));
         let Some(error) = payload.get("error") else {
             counts.count(Kind::Answered);
             assert!(payload["result"] == *expected || expected.is_empty(), "another's answer: {payload}");
-            self.on_history(&payload["result"], ledger);
+            let asked = id.rsplit('-').next().and_then(|serial| serial.parse().ok());
+            self.on_history(&payload["result"], asked.expect("a request has a number"), ledger, counts);
             return;
         };
         counts.count(Kind::Unanswered);

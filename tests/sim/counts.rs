@@ -31,6 +31,8 @@ kinds! {
     Draining, ClosedInDrain, BurstOfErrors,
     // The store.
     Committed, Opened, Paged, StoreFailed, StoreRefused, Crashed, ResumedAcross, Reloaded, TrimmedOnDisk,
+    // The operator.
+    UserErased, ChannelErased, TombstoneRead,
     // Services.
     Consumed, Redelivered, ConsumerLate, PatternAck, Notified, PongAck, Asked, Answered, Unanswered, ProviderLost, Direct,
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use waystation::limits::UNCOMMITTED_EVENTS_MAX;
 
 use super::backend::Progress;
+use super::erasures::Erasures;
 use super::rng::Trace;
 use super::storage::{OnDisk, is_durable};
 
@@ -45,6 +46,9 @@ impl Op {
     }
 }
 
+/// By position: an event's id and the operation's number, unless it was never seen but erased.
+pub(super) type Run = BTreeMap<u64, (String, Option<usize>)>;
+
 /// The operations of one user with one id in one channel: at most one becomes an event.
 #[derive(Debug, Default)]
 struct Group {
@@ -59,14 +63,17 @@ struct Group {
 pub(crate) struct Ledger {
     pub(crate) ops: Vec<Op>,
     groups: BTreeMap<(String, String, String), Group>,
-    /// By channel, epoch and position: the event's id and the operation's number.
-    seen: BTreeMap<(String, String), BTreeMap<u64, (String, usize)>>,
+    /// By channel and epoch.
+    pub(super) seen: BTreeMap<(String, String), Run>,
     /// Places that answers named, with the operation id they named it for.
-    claims: BTreeMap<(String, String, u64), (String, String)>,
+    pub(super) claims: BTreeMap<(String, String, u64), (String, String)>,
     /// Positions that a connection did not get: channel, epoch, position, connection.
     holes: Vec<(String, String, u64, u64)>,
     /// Operations with an id, by channel.
     ids: BTreeMap<String, usize>,
+    /// By channel, user and id: when an operation was first sent.
+    pub(super) first_sent: BTreeMap<(String, String, String), u64>,
+    pub(super) erasures: Erasures,
     /// By user, channel and epoch: nothing after this was acknowledged.
     user_acks: BTreeMap<(String, String, String), u64>,
     /// By group, channel and epoch.
@@ -90,11 +97,14 @@ pub(crate) struct Seen<'a> {
     pub(crate) event_id: &'a str,
     pub(crate) op_id: Option<&'a str>,
     pub(crate) user: &'a str,
-    pub(crate) text: &'a str,
+    /// What it says; `None` if it is erased.
+    pub(crate) text: Option<&'a str>,
     /// The connection that saw it.
     pub(crate) serial: u64,
     /// It is a part of a history that was asked for, which leaves out nothing.
     pub(crate) asked: bool,
+    /// It was given to the socket, or asked for, after the last erasure was answered.
+    pub(crate) is_late: bool,
 }
 
 impl Ledger {
@@ -105,7 +115,9 @@ impl Ledger {
 
     /// Notes an operation; its number goes into the event's text.
     pub(crate) fn add(&mut self, op: Op) -> usize {
-        if op.id.is_some() {
+        if let Some(id) = &op.id {
+            let name = (op.channel.clone(), op.user.clone(), id.clone());
+            self.first_sent.entry(name).or_insert(op.sent_micros);
             *self.ids.entry(op.channel.clone()).or_default() += 1;
         }
         self.ops.push(op);
@@ -123,36 +135,39 @@ impl Ledger {
     }
 
     /// An event arrived somewhere.
-    pub(crate) fn see(&mut self, seen: &Seen<'_>) -> usize {
-        let mut parts = seen.text.split(':');
+    pub(crate) fn see(&mut self, seen: &Seen<'_>) {
+        let burnt = self.burnt.contains(&(seen.channel.to_owned(), seen.seq));
+        assert!(!burnt, "a number with two contents: {seen:?}");
+        self.judge(seen);
+        let Some(said) = seen.text else { return };
+        let mut parts = said.split(':');
         let number = parts.next().and_then(|number| number.parse::<usize>().ok());
         let number = number.unwrap_or_else(|| panic!("an event that nobody sent: {seen:?}"));
         let pad = parts.next().unwrap_or("");
         let sum = parts.next().and_then(|sum| u64::from_str_radix(sum, 16).ok());
         assert_eq!(sum, Some(Trace::of(pad.as_bytes())), "the payload is intact: {seen:?}");
         let place = (seen.epoch.to_owned(), seen.seq);
-        let burnt = self.burnt.contains(&(seen.channel.to_owned(), seen.seq));
-        assert!(!burnt, "a number with two contents: {seen:?}");
+        let is_loose = self.is_op_loose(&self.ops[number]);
         let op = &mut self.ops[number];
         assert_eq!((op.channel.as_str(), op.user.as_str()), (seen.channel, seen.user), "where and whose: {seen:?}");
         assert_eq!(op.id.as_deref(), seen.op_id, "the operation id: {seen:?}");
         let known = op.place.get_or_insert_with(|| place.clone());
-        assert_eq!(*known, place, "an operation is one event: {seen:?}");
+        assert!(is_loose || *known == place, "an operation is one event: {known:?} {seen:?}");
         let excluded = op.exclude && op.serials == [seen.serial] && !seen.asked;
         assert!(!excluded, "an excluded author gets its event: {seen:?}");
         if let Some(id) = op.id.clone() {
             let group = self.groups.entry((op.channel.clone(), op.user.clone(), id)).or_default();
             let known = group.place.get_or_insert_with(|| place.clone());
-            assert_eq!(*known, place, "an operation id is delivered once: {seen:?}");
+            assert!(is_loose || *known == place, "an operation id is delivered once: {known:?} {seen:?}");
         }
         let claim = self.claims.get(&(seen.channel.to_owned(), place.0.clone(), place.1));
         if let Some((user, id)) = claim {
             assert_eq!((user.as_str(), Some(id.as_str())), (seen.user, seen.op_id), "the ack named it: {seen:?}");
         }
         let run = self.seen.entry((seen.channel.to_owned(), seen.epoch.to_owned())).or_default();
-        let here = run.entry(seen.seq).or_insert_with(|| (seen.event_id.to_owned(), number));
-        assert_eq!((here.0.as_str(), here.1), (seen.event_id, number), "one order for all: {seen:?}");
-        number
+        let here = run.entry(seen.seq).or_insert_with(|| (seen.event_id.to_owned(), None));
+        let known = *here.1.get_or_insert(number);
+        assert_eq!((here.0.as_str(), known), (seen.event_id, number), "one order for all: {seen:?}");
     }
 
     /// A user acknowledges on some connection.
@@ -166,10 +181,10 @@ impl Ledger {
         if self.has_store && is_durable(channel) {
             // Numbers of such a channel are in one order, whatever the epoch.
             let acks = self.user_acks.iter().filter(|((who, what, _), _)| who == user && what == channel);
-            return acks.map(|(_, seq)| *seq).max().unwrap_or(0);
+            return acks.map(|(_, seq)| *seq).max().unwrap_or(0).max(self.erasures.gone(channel));
         }
         let key = (user.to_owned(), channel.to_owned(), epoch.to_owned());
-        self.user_acks.get(&key).copied().unwrap_or(0)
+        self.user_acks.get(&key).copied().unwrap_or(0).max(self.erasures.gone(channel))
     }
 
     /// How far a group is in a channel: whatever the epoch, if the channel outlives the process.
@@ -185,7 +200,7 @@ impl Ledger {
             let is_open = !epoch.is_empty() || self.opened.contains(channel);
             if present.contains(&group.as_str()) && is_open {
                 let owed = progress.owed(self.last_of_group(channel, epoch));
-                progress.check(&format!("{channel} {epoch} for {group}"), self.numbers(channel, owed));
+                progress.check(&format!("{channel} {epoch} for {group}"), self.numbers_owed(channel, owed));
             }
         }
     }
@@ -207,28 +222,32 @@ impl Ledger {
 
     /// An operation was answered without a place.
     pub(crate) fn acked_somewhere(&mut self, channel: &str, user: &str, id: &str, duplicate: bool) {
+        let is_loose = self.is_loose(channel, user, id);
         let group = self.groups.entry((channel.to_owned(), user.to_owned(), id.to_owned())).or_default();
         group.somewhere = true;
         group.first_answers += u32::from(!duplicate);
-        assert!(group.first_answers <= 1, "answered as the first twice: {channel} {user} {id}");
+        assert!(is_loose || group.first_answers <= 1, "answered as the first twice: {channel} {user} {id}");
     }
 
     /// An operation was answered with a place.
     pub(crate) fn acked(&mut self, channel: &str, user: &str, id: &str, place: &Place, duplicate: bool) {
+        let is_loose = self.is_loose(channel, user, id);
         let group = self.groups.entry((channel.to_owned(), user.to_owned(), id.to_owned())).or_default();
         let known = group.place.get_or_insert_with(|| place.clone());
-        assert_eq!(known, place, "an operation has one place: {channel} {user} {id}");
+        assert!(is_loose || known == place, "an operation has one place: {channel} {user} {id} {known:?} {place:?}");
         group.first_answers += u32::from(!duplicate);
-        assert!(group.first_answers <= 1, "answered as the first twice: {channel} {user} {id}");
+        assert!(is_loose || group.first_answers <= 1, "answered as the first twice: {channel} {user} {id}");
         let claim = (user.to_owned(), id.to_owned());
         let key = (channel.to_owned(), place.0.clone(), place.1);
         let known = self.claims.entry(key).or_insert_with(|| claim.clone());
         assert_eq!(*known, claim, "a place belongs to one operation: {channel} {place:?}");
-        if let Some((_, number)) =
-            self.seen.get(&(channel.to_owned(), place.0.clone())).and_then(|run| run.get(&place.1))
-        {
-            let op = &self.ops[*number];
-            assert_eq!((op.user.as_str(), op.id.as_deref()), (user, Some(id)), "the ack names another's event");
+        match self.seen.get(&(channel.to_owned(), place.0.clone())).and_then(|run| run.get(&place.1)) {
+            Some((_, Some(number))) => {
+                let op = &self.ops[*number];
+                assert_eq!((op.user.as_str(), op.id.as_deref()), (user, Some(id)), "the ack names another's event");
+            }
+            Some((_, None)) => assert!(is_loose, "{id} of {user} was erased, and nobody asked for it"),
+            None => {}
         }
     }
 
@@ -253,15 +272,16 @@ impl Ledger {
             return true;
         }
         let own = |op: &Op| op.exclude && op.serials.contains(&serial) && op.channel == channel;
-        if let Some((_, number)) = self.seen.get(&(channel.to_owned(), epoch.to_owned())).and_then(|run| run.get(&seq))
-        {
+        let here = self.seen.get(&(channel.to_owned(), epoch.to_owned())).and_then(|run| run.get(&seq));
+        if let Some((_, Some(number))) = here {
             return own(&self.ops[*number]);
         }
         match self.claims.get(&(channel.to_owned(), epoch.to_owned(), seq)) {
             Some((user, id)) => {
                 self.ops.iter().any(|op| own(op) && op.user == *user && op.id.as_deref() == Some(id.as_str()))
             }
-            None => self.ops.iter().any(|op| own(op) && op.place.is_none()),
+            // What an erased user sends again under an id is another event.
+            None => self.ops.iter().any(|op| own(op) && (op.place.is_none() || self.is_op_loose(op))),
         }
     }
 
@@ -284,6 +304,7 @@ impl Ledger {
     /// numbers are used up.
     pub(crate) fn forget_lost(&mut self, channel: &str, on_disk: OnDisk, durable: bool) {
         self.check_holes();
+        self.check_erased(channel, &on_disk);
         self.holes.retain(|(other, ..)| other != channel);
         let is_lost = |(_, seq): &Place| !durable || *seq >= on_disk.oldest && !on_disk.events.contains_key(seq);
         for ((name, epoch, seq), (user, id)) in &self.claims {
@@ -292,6 +313,9 @@ impl Ledger {
             }
             let stored = on_disk.events.get(seq);
             let same = stored.is_some_and(|stored| *stored == (epoch.clone(), user.clone(), id.clone()));
+            // Of an erased one nobody's name is left.
+            let is_erased = stored.is_some_and(|(of, user, id)| of == epoch && user.is_empty() && id.is_empty());
+            let same = same || is_erased && self.is_loose(name, user, id);
             assert!(same, "acknowledged and lost: {name} {epoch} {seq} of {user} {id}, on the disk {stored:?}");
         }
         self.claims.retain(|(name, epoch, seq), _| name != channel || !is_lost(&(epoch.clone(), *seq)));
@@ -307,7 +331,15 @@ impl Ledger {
         for op in self.ops.iter_mut().filter(|op| op.channel == channel) {
             op.place.take_if(|place| is_lost(place));
         }
+        let is_loose = |user: &str, id: &str| {
+            let first = self.first_sent.get(&(channel.to_owned(), user.to_owned(), id.to_owned()));
+            self.erasures.may_have(user, first.copied().unwrap_or(0))
+        };
         for ((_, user, id), group) in self.groups.iter_mut().filter(|((name, ..), _)| name == channel) {
+            if is_loose(user, id) {
+                *group = Group::default();
+                continue;
+            }
             if durable && group.somewhere && group.place.is_none() {
                 let mut events = on_disk.events.iter();
                 let found = events.find(|(_, (_, author, op))| (author, op) == (user, id));
@@ -381,6 +413,12 @@ impl Ledger {
             }
         }
         numbers
+    }
+
+    /// The numbers of a stretch that somebody is owed who acknowledges: what an operator has erased is nobody's.
+    pub(crate) fn numbers_owed(&self, channel: &str, stretch: std::ops::Range<u64>) -> Vec<u64> {
+        let gone = self.erasures.gone(channel);
+        self.numbers(channel, stretch.start.max(gone.saturating_add(1)).min(stretch.end)..stretch.end)
     }
 
     /// At the end: every hole is the connection's own excluded event.

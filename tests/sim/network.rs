@@ -57,10 +57,21 @@ pub(crate) struct Socket {
     pub(crate) to_client: Vec<u8>,
     capacity: usize,
     reader: Reader,
+    /// Bytes that it has taken.
+    taken: u64,
+    /// Bytes that a short write has left over.
+    left_over: usize,
     /// How the gateway ended it.
     pub(crate) ended: Option<Closing>,
     /// The client is done with it.
     pub(crate) left: bool,
+}
+
+impl Socket {
+    /// Bytes that its shard has let go of: what they say cannot be taken back.
+    pub(crate) const fn given(&self) -> u64 {
+        self.taken + self.left_over as u64
+    }
 }
 
 /// What waits on the way from one shard to another. Order holds within each lane.
@@ -121,6 +132,8 @@ impl World {
             to_client: Vec::new(),
             capacity,
             reader: Reader::default(),
+            taken: 0,
+            left_over: 0,
             ended: None,
             left: false,
         });
@@ -159,7 +172,7 @@ impl World {
                     self.change(host, id, |socket| socket.to_client.extend(answer));
                     self.end(host, id, Closing::Linger);
                 }
-                Effect::Answer(_) => unreachable!("nobody asks from outside"),
+                Effect::Answer(answered) => self.operator.on_answer(*answered),
                 Effect::Mesh(to, message) => self.put(host, to, message),
                 Effect::Store(ticket, request) => {
                     let storage = self.storage.as_mut().expect("a store is asked where there is one");
@@ -416,6 +429,8 @@ impl World {
             socket.to_client.extend_from_slice(&all[..take]);
         }
         socket.blocked = take < all.len();
+        socket.taken += take as u64;
+        socket.left_over = all.len() - take;
         if socket.blocked {
             self.counts.count(if take == 0 { Kind::NothingTaken } else { Kind::ShortWrite });
         }

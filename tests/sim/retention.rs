@@ -127,7 +127,7 @@ impl World {
     pub(crate) fn check_kept(&mut self, channel: &str, on_disk: &OnDisk) {
         // The epoch of what has gone last is remembered.
         let has_trimmed = on_disk.spans.first().is_some_and(|(_, first, _)| *first < on_disk.oldest);
-        if !has_trimmed {
+        if !has_trimmed || self.ledger.was_ever_erased(channel) {
             return;
         }
         self.counts.count(Kind::TrimmedOnDisk);

@@ -135,6 +135,7 @@ impl World {
         }
         self.crashes -= 1;
         self.counts.count(Kind::Crashed);
+        let again = self.interrupt_erasure();
         let storage = self.storage.take().expect("it was there");
         let disk = storage.model.crash();
         for channel in self.ledger.channels() {
@@ -146,5 +147,6 @@ impl World {
         self.storage = Some(Storage::new(disk, self.retaining.bounds(), &mut self.rng));
         self.lose_sockets();
         self.start_shards();
+        self.erase_again(again);
     }
 }

@@ -14,6 +14,7 @@ use super::client::{Client, Phase};
 use super::counts::{Counts, Kind};
 use super::invariants::{Ledger, Op};
 use super::network::{Host, Link, Socket};
+use super::operator::Operator;
 use super::retention::Retaining;
 use super::rng::{Rng, Trace};
 use super::storage::Storage;
@@ -82,6 +83,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// The store, if there is one.
     pub(crate) storage: Option<Storage>,
+    /// Who erases.
+    pub(crate) operator: Operator,
     /// How often the process may still end at once.
     pub(crate) crashes: usize,
     pub(crate) options: Options,
@@ -142,6 +145,7 @@ impl World {
             counts: Counts::default(),
             trace: Trace::default(),
             storage,
+            operator: Operator::default(),
             crashes,
             options,
             retaining,
@@ -174,6 +178,7 @@ impl World {
                 _ => self.rng.below(3_000_000),
             };
             self.work();
+            self.maybe_erase();
             self.step(micros as u64);
             self.maybe_crash();
         }
@@ -191,6 +196,7 @@ impl World {
         self.deliver_mesh();
         self.reload();
         self.store_turn();
+        self.operate();
         self.turn();
         self.read();
         for host in &self.hosts {
@@ -295,7 +301,7 @@ impl World {
                 !socket.to_server.is_empty() || socket.paused || client.phase == Phase::Open && waits
             };
             // Long enough in any case for the silent to be pinged, and for a group's consumer to be late.
-            if second > 40 && !self.live.iter().any(unread) {
+            if second > 40 && self.operator.is_idle() && !self.live.iter().any(unread) {
                 break;
             }
             self.step(1_000_000);
@@ -320,6 +326,7 @@ impl World {
             }
             self.step(20_000);
         }
+        assert!(self.operator.is_idle(), "every erasure is answered: {:?}", self.operator);
         assert!(!self.hosts.iter().any(|host| host.shard.has_behind()), "nobody waits for a turn for ever");
         for client in self.clients.iter().filter(|client| client.phase == Phase::Open) {
             self.check_settled(client);

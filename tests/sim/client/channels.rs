@@ -56,7 +56,7 @@ impl Client {
                 if kept { oldest } else { seq.max(oldest) }
             }
             // Delivered until acknowledged: nothing after that is left out.
-            (None, _) if channel_is_unread => ledger.acked_by(&self.user, &channel, epoch) + 1,
+            (None, _) if channel_is_unread => ledger.acked_by(&self.user, &channel, epoch).saturating_add(1),
             (None, _) => {
                 if let Some(joined) = part.joined.as_ref().filter(|_| !part.leaving) {
                     counts.count(Kind::JoinAgain);
@@ -77,7 +77,7 @@ impl Client {
         if name != channel {
             counts.count(Kind::Alias);
         }
-        self.memory.insert(channel, (epoch.to_owned(), expected - 1));
+        self.memory.insert(channel, (epoch.to_owned(), seq.min(expected - 1)));
         let unread = channel_is_unread && ask.position.is_none();
         let (epoch, name) = (epoch.to_owned(), name.to_owned());
         part.joined = Some(Joined { epoch, expected, name, unread });
@@ -130,20 +130,10 @@ impl Client {
         let name = text(value, "channel");
         let channel = own_name(name, &self.user);
         let (epoch, seq) = (text(value, "epoch"), number(value, "seq"));
-        let said = said(value);
+        let seen =
+            Seen { is_late: self.read >= self.given, asked: false, ..seen(value, &channel, self.serial, counts) };
         counts.count(Kind::Delivered);
-        counts.add(Kind::LargeEvent, u64::from(said.len() > 4096));
-        let seen = Seen {
-            channel: &channel,
-            epoch,
-            seq,
-            event_id: text(value, "id"),
-            op_id: value.get("op_id").and_then(Value::as_str),
-            user: text(value, "user_id"),
-            text: said,
-            serial: self.serial,
-            asked: false,
-        };
+        counts.add(Kind::LargeEvent, u64::from(seen.text.is_some_and(|said| said.len() > 4096)));
         if let Some(backend) = &mut self.backend {
             backend.on_event(&seen, ledger, counts);
             ledger.see(&seen);
@@ -179,23 +169,14 @@ impl Client {
     }
 
     /// A part of a channel's history: in order from either end, and nothing left out.
-    pub(super) fn on_history(&self, result: &Value, ledger: &mut Ledger) {
+    pub(super) fn on_history(&self, result: &Value, serial: u64, ledger: &mut Ledger, counts: &mut Counts) {
         let Some(events) = result["events"].as_array() else { return };
         let channel = text(result, "channel");
         let mut before: Option<u64> = None;
         for event in events {
             let seq = number(event, "seq");
-            let seen = Seen {
-                channel,
-                epoch: text(event, "epoch"),
-                seq,
-                event_id: text(event, "id"),
-                op_id: event.get("op_id").and_then(Value::as_str),
-                user: text(event, "user_id"),
-                text: said(event),
-                serial: self.serial,
-                asked: true,
-            };
+            let is_late = ledger.is_after_erasures(serial);
+            let seen = Seen { is_late, asked: true, ..seen(event, channel, self.serial, counts) };
             ledger.see(&seen);
             let between = before.map_or(seq..seq, |before| before.min(seq) + 1..before.max(seq));
             let missing = ledger.numbers(channel, between);
@@ -252,6 +233,29 @@ fn check_lost(position: &Place, (truthful, stored): (bool, bool), payload: &Valu
             counts.count(Kind::TooFar);
         }
         other => panic!("a reason {other}"),
+    }
+}
+
+/// An event as it is told.
+fn seen<'a>(value: &'a Value, channel: &'a str, serial: u64, counts: &mut Counts) -> Seen<'a> {
+    let is_erased = text(value, "type") == "erased";
+    if is_erased {
+        counts.count(Kind::TombstoneRead);
+        let is_empty = value["payload"].as_object().is_some_and(serde_json::Map::is_empty);
+        let says = ["user_id", "op_id", "traceparent"].iter().any(|key| value.get(key).is_some());
+        assert!(is_empty && !says, "an erased event says something: {value}");
+    }
+    Seen {
+        channel,
+        epoch: text(value, "epoch"),
+        seq: number(value, "seq"),
+        event_id: text(value, "id"),
+        op_id: value.get("op_id").and_then(Value::as_str),
+        user: if is_erased { "" } else { text(value, "user_id") },
+        text: (!is_erased).then(|| said(value)),
+        serial,
+        asked: false,
+        is_late: false,
     }
 }
 
