@@ -62,17 +62,37 @@ fn what_clients_see_holds_whatever_goes_wrong() {
 const FAULT_SEEDS: u64 = 2000;
 
 #[cfg(feature = "planted-faults")]
+fn look_for(fault: waystation::shard::fault::Fault) {
+    use waystation::shard::fault::plant;
+    // In the shards of this thread.
+    plant(Some(fault));
+    let found = (0..FAULT_SEEDS).find(|seed| run(*seed).is_none());
+    plant(None);
+    let found = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
+    report(&format!("{fault:?} is found by seed {found}"));
+    assert!(run(found).is_some(), "seed {found} fails without {fault:?}");
+}
+
+#[cfg(feature = "planted-faults")]
 #[test]
 fn every_planted_fault_is_found() {
-    use waystation::shard::fault::{Fault, plant};
-    for fault in Fault::ALL {
-        plant(Some(fault));
-        let found = (0..FAULT_SEEDS).find(|seed| run(*seed).is_none());
-        plant(None);
-        let found = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
-        report(&format!("{fault:?} is found by seed {found}"));
-        assert!(run(found).is_some(), "seed {found} fails without {fault:?}");
-    }
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use waystation::shard::fault::Fault;
+    let only = std::env::var("WAYSTATION_SIM_FAULT").ok();
+    let is_asked = |fault: &Fault| only.as_ref().is_none_or(|only| *only == format!("{fault:?}"));
+    let faults: Vec<Fault> = Fault::ALL.into_iter().filter(is_asked).collect();
+    assert!(!faults.is_empty(), "no fault is called {only:?}");
+    let threads = asked("WAYSTATION_SIM_THREADS", |text| text.parse().ok()).unwrap_or(1);
+    let next = AtomicUsize::new(0);
+    let look = || {
+        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+            look_for(*fault);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(look)).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("every fault is found"));
+    });
 }
 
 #[test]
