@@ -6,6 +6,8 @@
 //! with it. While the store cannot write, nothing new is sequenced in such a channel; what was is written later under the
 //! same number. Absent: bytes on a disk, threads, and when a commit happens (`ledger`, `store`).
 
+mod cursors;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -30,7 +32,6 @@ use crate::limits::{
 use crate::metrics::Metric;
 use crate::payload::Payload;
 use crate::room::dedup::Operation;
-use crate::room::group::{GroupId, Share};
 use crate::time::{Millis, Now};
 
 /// How a channel at home here stands with the store.
@@ -528,52 +529,6 @@ impl Shard {
     fn close_stored(&mut self, channel: ChannelNumber) {
         if let Some(keeping) = &mut self.keeping {
             keeping.ask(Request::Close(channel));
-        }
-    }
-
-    /// A user has everything up to an event, which outlives the process too.
-    pub(super) fn keep_cursor(&mut self, id: RoomId, user: &Arc<str>, seq: Seq) {
-        let Some(kept) = self.rooms.at(id).and_then(Room::kept) else { return };
-        if let (Stage::Open(channel), Some(keeping)) = (&kept.stage, &mut self.keeping) {
-            keeping.ask(Request::Cursor { channel: *channel, user: Arc::clone(user), seq: Some(seq) });
-        }
-    }
-
-    /// A group has everything up to an event, which outlives the process too.
-    pub(super) fn keep_position(&mut self, id: RoomId, group: GroupId, seq: Seq) {
-        let Some(kept) = self.rooms.at(id).and_then(Room::kept) else { return };
-        if let (Stage::Open(channel), Some(keeping), Some(label)) =
-            (&kept.stage, &mut self.keeping, self.patterns.label(group))
-        {
-            keeping.ask(Request::Position { channel: *channel, group: label, seq: Some(seq) });
-        }
-    }
-
-    /// Groups of which the store has a position, and for which somebody has subscribed here, go on from there.
-    pub(super) fn claim_positions(&mut self, id: RoomId) {
-        let Some(room) = self.rooms.at_mut(id) else { return };
-        let Some(kept) = room.stored.as_deref_mut().and_then(|stored| stored.kept.as_mut()) else { return };
-        if kept.positions.is_empty() {
-            return;
-        }
-        let patterns = &self.patterns;
-        let claimed = kept.positions.extract_if(.., |(label, _)| patterns.labelled(label).is_some());
-        let service = room.service.get_or_insert_default();
-        for (label, seq) in claimed {
-            if let Some(group) = patterns.labelled(&label)
-                && !service.shares.iter().any(|(one, _)| *one == group)
-            {
-                service.shares.push((group, Share::new(seq)));
-            }
-        }
-    }
-
-    /// Somebody may have subscribed for a group that has a position in a channel.
-    pub(super) fn serve_claimants(&mut self, id: RoomId) {
-        let kept = self.rooms.at(id).and_then(Room::kept);
-        if kept.is_some_and(|kept| kept.positions.iter().any(|(label, _)| self.patterns.labelled(label).is_some())) {
-            self.claim_positions(id);
-            self.wait_for_consumer(id);
         }
     }
 
