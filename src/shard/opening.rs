@@ -170,6 +170,10 @@ impl Shard {
         let Some(conn) = self.slots.find(id) else { return };
         let (peer, accepted) = (self.options.proxies.client(conn.peer, &request.headers), conn.accepted);
         self.on_client(id, peer, effects);
+        if self.slots.find(id).is_none() {
+            // One too many of the address that a proxy has named.
+            return;
+        }
         let page = cors::allowed_origin(&self.options.origins, &request, self.options.loopback);
         match self.decide(now, &request, page, peer) {
             Ok(Decision::Respond(response)) => {

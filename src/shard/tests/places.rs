@@ -460,6 +460,25 @@ fn clients_behind_a_trusted_proxy_are_told_apart_by_what_it_forwards() {
 }
 
 #[test]
+fn who_is_one_too_many_of_the_address_that_a_proxy_names_asks_for_nothing() {
+    let mut world = limited(1, |options| {
+        let trusted = ["10.0.0.0/8".to_owned()];
+        options.proxies = Arc::new(crate::wire::proxy::Proxies::new(&trusted, false).unwrap());
+        options.limits.strangers_per_address = 1;
+    });
+    let first = world.upgrade_through("10.0.0.1:1", "", "X-Forwarded-For: 203.0.113.1\r\n");
+    let id = world.sockets[first].id;
+    world.hosts[0].0.enter_line(id);
+    world.wait(250);
+    let second = world.try_accept(0).unwrap();
+    let forwarded = format!("X-Forwarded-For: 203.0.113.1\r\nAuthorization: Bearer {}", token("ann"));
+    // Of what the administration is asked it would hear even so.
+    world.send(second, format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{forwarded}\r\n\r\n").as_bytes());
+    assert_eq!((world.sockets[second].taken.len(), world.sockets[second].end), (0, Some(Closing::Abort)));
+    assert!(world.is_open(first));
+}
+
+#[test]
 fn clients_behind_a_proxy_of_the_protocol_are_told_apart_by_its_header() {
     let mut world = behind_proxies(true);
     for (peer, header, held) in [
